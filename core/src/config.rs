@@ -1,0 +1,223 @@
+//! Limits and deadlines, each default with its reason.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Limits, deadlines and policies of a connection, for both roles.
+///
+/// Set the fields, or chain the methods of the same names:
+///
+/// ```
+/// use bellwire_core::Config;
+/// use core::time::Duration;
+///
+/// let config = Config::default().max_message(64 * 1024).idle_timeout(Duration::from_secs(60)).any_origin();
+/// assert_eq!(config.max_text, 65_536);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The longest text message taken, in bytes, after joining its fragments. Default 1 MiB: as Python
+    /// websockets; tungstenite's 64 MiB is a generous gift to an attacker.
+    pub max_text: usize,
+    /// The longest binary message taken, in bytes. Default 1 MiB.
+    pub max_binary: usize,
+    /// Above this many unsent bytes the connection is not read until it is below
+    /// [`low_watermark`](Self::low_watermark). Default 64 KiB: as uWebSockets' `maxBackpressure`.
+    pub high_watermark: usize,
+    /// Reading goes on below this many unsent bytes. Default 16 KiB.
+    pub low_watermark: usize,
+    /// The most unsent bytes: a `send` that would go above them is refused with
+    /// [`SendError::Full`](crate::SendError::Full), unless nothing is queued. Default 1 MiB.
+    pub max_queued: usize,
+    /// What happens to a reader that is too slow. Default: its messages are refused.
+    pub slow_reader: SlowReader,
+    /// How long the opening handshake may take in total, not per read. Default 10 s: as Python websockets.
+    pub open_timeout: Option<Duration>,
+    /// How long the peer may take to answer a close frame, and to take what is still queued. Default 10 s.
+    pub close_timeout: Option<Duration>,
+    /// How long to read on after the last byte was sent and the sending side was closed, so that no reset
+    /// destroys it on its way. Default 2 s.
+    pub linger_timeout: Duration,
+    /// After this much silence in both directions a ping is sent. Default 20 s: below the 30 s and 60 s
+    /// at which common proxies cut idle connections.
+    pub keepalive_interval: Option<Duration>,
+    /// How long the peer may be silent after a keepalive ping reached the transport. Default 20 s.
+    pub pong_timeout: Option<Duration>,
+    /// After this much silence in both directions the connection is closed with 1001. Off by default:
+    /// keepalive finds dead peers without cutting off quiet ones.
+    pub idle_timeout: Option<Duration>,
+    /// Whether data frames that arrive after a local close are delivered. Default no: as browsers.
+    pub deliver_after_close: bool,
+    /// The longest head of an HTTP message taken, in bytes. Default 16 KiB: as nginx and Node.
+    pub max_head: usize,
+    /// Which origins a server's upgrades accept. Default: the server's own.
+    pub origins: Origins,
+}
+
+/// What happens when a message does not fit below [`Config::max_queued`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowReader {
+    /// `send` is refused with [`SendError::Full`](crate::SendError::Full); the connection stays open.
+    #[default]
+    Refuse,
+    /// `send` is refused, and the connection is failed with 1013 "try again later".
+    Close,
+}
+
+/// Which origins may open a WebSocket on a server (RFC 6455 §10.2).
+///
+/// A request without `Origin` does not come from a browser and always passes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origins {
+    /// The server's own: host and port of `Origin` equal those of `Host`.
+    #[default]
+    Same,
+    /// The server's own and these, compared as a whole, ASCII case aside: `https://example.com`.
+    List(Vec<String>),
+    /// Any.
+    Any,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_text: MIB,
+            max_binary: MIB,
+            high_watermark: 64 * KIB,
+            low_watermark: 16 * KIB,
+            max_queued: MIB,
+            slow_reader: SlowReader::Refuse,
+            open_timeout: Some(Duration::from_secs(10)),
+            close_timeout: Some(Duration::from_secs(10)),
+            linger_timeout: Duration::from_secs(2),
+            keepalive_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Some(Duration::from_secs(20)),
+            idle_timeout: None,
+            deliver_after_close: false,
+            max_head: 16 * KIB,
+            origins: Origins::Same,
+        }
+    }
+}
+
+impl Config {
+    /// Sets the limit of text and of binary messages, in bytes.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_text = bytes;
+        self.max_binary = bytes;
+        self
+    }
+
+    /// Sets the limit of text messages, in bytes.
+    #[must_use]
+    pub fn max_text(mut self, bytes: usize) -> Self {
+        self.max_text = bytes;
+        self
+    }
+
+    /// Sets the limit of binary messages, in bytes.
+    #[must_use]
+    pub fn max_binary(mut self, bytes: usize) -> Self {
+        self.max_binary = bytes;
+        self
+    }
+
+    /// Sets the watermarks between which reading pauses, in unsent bytes.
+    #[must_use]
+    pub fn watermarks(mut self, low: usize, high: usize) -> Self {
+        self.low_watermark = low.min(high);
+        self.high_watermark = high;
+        self
+    }
+
+    /// Sets the most unsent bytes.
+    #[must_use]
+    pub fn max_queued(mut self, bytes: usize) -> Self {
+        self.max_queued = bytes;
+        self
+    }
+
+    /// Sets what happens to a reader that is too slow.
+    #[must_use]
+    pub fn slow_reader(mut self, policy: SlowReader) -> Self {
+        self.slow_reader = policy;
+        self
+    }
+
+    /// Sets the deadline of the opening handshake; `None` waits for ever.
+    #[must_use]
+    pub fn open_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.open_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the deadline of the closing handshake; `None` waits for ever.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.close_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long to read on after the sending side was closed.
+    #[must_use]
+    pub fn linger_timeout(mut self, timeout: Duration) -> Self {
+        self.linger_timeout = timeout;
+        self
+    }
+
+    /// Sets after how much silence a keepalive ping is sent; `None` sends none.
+    #[must_use]
+    pub fn keepalive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keepalive_interval = interval.into();
+        self
+    }
+
+    /// Sets how long the peer may be silent after a keepalive ping; `None` waits for ever.
+    #[must_use]
+    pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.pong_timeout = timeout.into();
+        self
+    }
+
+    /// Sets after how much silence the connection is closed with 1001; `None` never closes it.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Sets whether data frames that arrive after a local close are delivered.
+    #[must_use]
+    pub fn deliver_after_close(mut self, deliver: bool) -> Self {
+        self.deliver_after_close = deliver;
+        self
+    }
+
+    /// Sets the longest head of an HTTP message, in bytes.
+    #[must_use]
+    pub fn max_head(mut self, bytes: usize) -> Self {
+        self.max_head = bytes;
+        self
+    }
+
+    /// Accepts upgrades from these origins beside the server's own, each as browsers send it:
+    /// `https://example.com`, `http://localhost:3000`.
+    #[must_use]
+    pub fn origins<I: IntoIterator<Item: Into<String>>>(mut self, origins: I) -> Self {
+        self.origins = Origins::List(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Accepts upgrades from any origin. Safe only where no cookie and no network position authorises.
+    #[must_use]
+    pub fn any_origin(mut self) -> Self {
+        self.origins = Origins::Any;
+        self
+    }
+}

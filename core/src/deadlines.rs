@@ -1,0 +1,108 @@
+//! All arithmetic on time of an open or closing connection. Nothing here reads a clock.
+//!
+//! - Any byte received or written counts as life.
+//! - **Keepalive**: after `keepalive_interval` without life a ping is sent. From then on only received bytes
+//!   prove that the peer is there; written ones put the deadline off. So the deadline starts when the
+//!   ping has reached the transport, a slow peer that still takes bytes is not killed, and one that takes
+//!   none for interval + `pong_timeout` is, even while it is not read because of its unread output.
+//! - **Idle** (off by default): after `idle_timeout` without life the connection is closed with 1001.
+//! - **Close**: `close_timeout` after the close frame has reached the transport; until then, after the
+//!   last progress.
+
+use core::time::Duration;
+
+use crate::config::Config;
+use crate::error::Timeout;
+
+/// A point in time: how long after a start that the caller chose, the same for all calls to a connection.
+/// Must not go backwards; if it does, deadlines are late, and nothing worse happens.
+pub type Time = Duration;
+
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    /// When the last byte was received or written.
+    life: Time,
+    /// When a keepalive ping was sent that nothing has answered.
+    pinged: Option<Time>,
+    close: Close,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Close {
+    Open,
+    /// A close was called for, at a time that nobody has told yet: `close` takes no time, so that it can be
+    /// called from anywhere.
+    Requested,
+    Since(Time),
+}
+
+/// What a deadline asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Ping,
+    Fail(Timeout),
+}
+
+impl Deadlines {
+    pub(crate) fn new(now: Time) -> Self {
+        Self { life: now, pinged: None, close: Close::Open }
+    }
+
+    pub(crate) fn received(&mut self, now: Time) {
+        self.life = self.life.max(now);
+        self.pinged = None;
+    }
+
+    /// `before_close`: whether the close frame had not left yet.
+    pub(crate) fn wrote(&mut self, now: Time, before_close: bool) {
+        self.life = self.life.max(now);
+        if before_close && !matches!(self.close, Close::Open) {
+            self.close = Close::Since(now);
+        }
+    }
+
+    pub(crate) fn close_requested(&mut self) {
+        self.close = Close::Requested;
+    }
+
+    /// When [`due`](Self::due) has something to say. Zero: at once.
+    pub(crate) fn next(&self, config: &Config) -> Option<Time> {
+        match self.close {
+            Close::Requested => Some(Time::ZERO),
+            Close::Since(since) => config.close_timeout.map(|timeout| since.saturating_add(timeout)),
+            Close::Open => [self.idle(config), self.keepalive(config)].into_iter().flatten().min(),
+        }
+    }
+
+    /// What is due now. To be asked until it says `None`.
+    pub(crate) fn due(&mut self, now: Time, config: &Config) -> Option<Due> {
+        if matches!(self.close, Close::Requested) {
+            self.close = Close::Since(now);
+        }
+        if self.next(config).is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        if matches!(self.close, Close::Since(_)) {
+            return Some(Due::Fail(Timeout::Close));
+        }
+        if self.idle(config).is_some_and(|deadline| deadline <= now) {
+            return Some(Due::Fail(Timeout::Idle));
+        }
+        if self.pinged.is_some() {
+            return Some(Due::Fail(Timeout::Keepalive));
+        }
+        self.pinged = Some(now);
+        Some(Due::Ping)
+    }
+
+    fn idle(&self, config: &Config) -> Option<Time> {
+        config.idle_timeout.map(|timeout| self.life.saturating_add(timeout))
+    }
+
+    fn keepalive(&self, config: &Config) -> Option<Time> {
+        match self.pinged {
+            None => config.keepalive_interval.map(|interval| self.life.saturating_add(interval)),
+            Some(pinged) => config.pong_timeout.map(|timeout| self.life.max(pinged).saturating_add(timeout)),
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Turns events into callbacks, from the first byte of a transport to its last: what every backend drives.
+//!
+//! ```text
+//! Handshake ──► Open ──────────► Ending: Flush ──► Linger ──► Done
+//!     │                              ▲
+//!     └── plain HTTP, a refusal ─────┘
+//! ```
+//!
+//! A backend reads, writes, sleeps, and does what [`Driver::step`] says. Everything else is decided here,
+//! so that the same listener behaves the same on every runtime:
+//!
+//! - callbacks run serially, in wire order, never under a lock; an error or a panic of one fails the connection;
+//! - `on_close` runs exactly once if `on_open` ran, also if the driver itself is dropped;
+//! - **the end is gentle**: closing a TCP socket while unread bytes are in it makes the kernel send a reset,
+//!   which can destroy the close frame or the HTTP response on its way. So what is queued is written, then
+//!   the sending side is closed, then the peer is read for a moment, and only then the transport dropped.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::mem;
+use core::net::SocketAddr;
+use core::task::Waker;
+use core::time::Duration;
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::error::{BoxError, Error, SendError};
+use crate::event::{Event, Message};
+use crate::frame::Role;
+use crate::listener::{Listener, Outcome};
+use crate::output::Output;
+use crate::request::Request;
+use crate::response::Response;
+use crate::server::{self, AcceptError, Refusal};
+use crate::service::{ServerError, Service};
+use crate::shared::{Busy, Shared};
+use crate::socket::WebSocket;
+
+/// Drives one transport, from the handshake to the last byte.
+pub struct Driver {
+    /// Who answers requests, on a server.
+    service: Option<Arc<Service>>,
+    phase: Phase,
+    ending: Option<Ending>,
+    /// The peer has sent its last byte.
+    eof: bool,
+    close_timeout: Option<Duration>,
+    linger_timeout: Duration,
+}
+
+enum Phase {
+    Handshake(Box<server::Handshake>, Option<SocketAddr>),
+    /// A plain HTTP response is on its way: how much of it is left.
+    Answer(Output, usize),
+    Open(Open),
+}
+
+/// A connection and its listener.
+struct Open {
+    shared: Arc<Shared>,
+    socket: WebSocket,
+    listener: Box<dyn Listener>,
+    /// Whether `on_open` has run.
+    opened: bool,
+}
+
+/// How far the transport's end is.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// What is queued is being written, at the latest until then.
+    Flush(Option<Time>),
+    /// All is written: the peer is read until it closes, at the latest until then.
+    Linger(Time),
+    Done,
+}
+
+/// What a backend is to do with its transport when all output is written that can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Read, then wait.
+    Read,
+    /// Wait without reading: for the output to be written, or for the timeout.
+    Wait,
+    /// Close the sending side, then ask again.
+    Shutdown,
+    /// Drop the transport.
+    Done,
+}
+
+impl Driver {
+    /// A server's end of a transport that was just accepted.
+    pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
+        let config = service.config().clone();
+        let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
+        let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
+        Self { service: Some(service), phase, ending: None, eof: false, close_timeout, linger_timeout }
+    }
+
+    /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
+    pub fn connected(connection: Connection, listener: Box<dyn Listener>) -> Self {
+        let config = connection.config();
+        let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
+        let phase = Phase::Open(Open::new(connection, listener));
+        Self { service: None, phase, ending: None, eof: false, close_timeout, linger_timeout }
+    }
+
+    /// The connection's handle, once there is one.
+    pub fn socket(&self) -> Option<&WebSocket> {
+        self.open().map(|open| &open.socket)
+    }
+
+    /// What the connection shares with its handles, once there is one: for a backend whose writes are not
+    /// all made by the thread that reads.
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        self.open().map(|open| &open.shared)
+    }
+
+    /// Whether no request has been answered yet.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(..))
+    }
+
+    /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
+    pub fn start(&mut self, now: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.start();
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// Takes all of `input`, which was read, and runs the callbacks that come of it.
+    pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
+        if let Phase::Handshake(handshake, _) = &mut self.phase {
+            let Some(request) = handshake.receive(&mut input) else { return };
+            self.answer(request, now);
+        }
+        self.pump(now, input);
+    }
+
+    /// The peer has sent its last byte.
+    pub fn receive_eof(&mut self, now: Time) {
+        self.eof = true;
+        match &mut self.phase {
+            // There is nobody to answer.
+            Phase::Handshake(..) => self.ending = Some(Ending::Done),
+            Phase::Answer(..) => {}
+            Phase::Open(open) => open.shared.receive_eof(),
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// Reading or writing failed with this error.
+    pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.shared.transport_failed(error);
+            self.pump(now, &mut []);
+        }
+        self.ending = Some(Ending::Done);
+    }
+
+    /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match (&mut self.ending, &mut self.phase) {
+            (Some(ending), _) => {
+                if ending.deadline().is_some_and(|deadline| deadline <= now) {
+                    *ending = Ending::Done;
+                }
+            }
+            (None, Phase::Handshake(handshake, _)) => {
+                if let Some(refusal) = handshake.handle_timeout(now) {
+                    self.answer(Err(refusal), now);
+                }
+            }
+            (None, Phase::Answer(..)) => {}
+            (None, Phase::Open(open)) => open.shared.handle_timeout(now),
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
+    /// means at once.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match (&self.ending, &self.phase) {
+            (Some(ending), _) => ending.deadline(),
+            (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
+            (None, Phase::Answer(..)) => None,
+            (None, Phase::Open(open)) => open.shared.poll_timeout(),
+        }
+    }
+
+    /// Lends memory for the output of this turn: one buffer can serve all the connections of a thread.
+    pub fn lend_output(&mut self, spare: &mut Output) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.shared.lend_output(spare);
+        }
+    }
+
+    /// Takes what is to be written; `None` while what was taken before is not written to its end.
+    pub fn take_output(&mut self) -> Option<Output> {
+        match &mut self.phase {
+            Phase::Handshake(..) => None,
+            Phase::Answer(output, _) => if output.is_empty() { None } else { Some(mem::take(output)) },
+            Phase::Open(open) => open.shared.take_output(),
+        }
+    }
+
+    /// The transport has taken the first `count` bytes of what was taken.
+    pub fn wrote(&mut self, now: Time, count: usize) {
+        match &mut self.phase {
+            Phase::Handshake(..) => {}
+            Phase::Answer(_, left) => *left -= count.min(*left),
+            Phase::Open(open) => open.shared.wrote(now, count),
+        }
+    }
+
+    /// What to do with the transport now; to be asked after output was written.
+    pub fn step(&mut self, now: Time) -> Step {
+        match self.ending {
+            None if self.wants_read() => Step::Read,
+            None => Step::Wait,
+            Some(Ending::Done) => Step::Done,
+            Some(Ending::Flush(_)) if self.is_lost() => self.done(),
+            Some(Ending::Flush(_)) if self.is_flushed() => self.linger(now),
+            Some(Ending::Linger(_)) if self.eof => self.done(),
+            Some(Ending::Flush(_) | Ending::Linger(_)) => if self.eof { Step::Wait } else { Step::Read },
+        }
+    }
+
+    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called.
+    ///
+    /// # Errors
+    /// [`Busy`] if there is something to do already.
+    pub fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        match (&self.ending, &self.phase) {
+            (None, Phase::Open(open)) => open.shared.park(waker),
+            (Some(_), Phase::Open(open)) => open.shared.park(waker).map(|_| self.poll_timeout()),
+            _ => Ok(self.poll_timeout()),
+        }
+    }
+
+    fn open(&self) -> Option<&Open> {
+        if let Phase::Open(open) = &self.phase { Some(open) } else { None }
+    }
+
+    fn wants_read(&self) -> bool {
+        self.open().is_none_or(|open| open.shared.wants_read())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.open().is_some_and(|open| open.shared.is_lost())
+    }
+
+    fn is_flushed(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(..) => true,
+            Phase::Answer(_, left) => *left == 0,
+            Phase::Open(open) => open.socket.buffered() == 0,
+        }
+    }
+
+    fn done(&mut self) -> Step {
+        self.ending = Some(Ending::Done);
+        Step::Done
+    }
+
+    /// All is written. RFC 6455 §7.1.1: "in most normal cases [...] the server closes first"; a client that has
+    /// said goodbye properly waits for that.
+    fn linger(&mut self, now: Time) -> Step {
+        let leaves_first = self.open().is_none_or(|open| {
+            let clean = open.socket.closed().is_some_and(|closed| closed.clean);
+            !clean || open.shared.with(Connection::role) == Role::Server
+        });
+        self.ending = Some(Ending::Linger(now.saturating_add(self.linger_timeout)));
+        match (leaves_first, self.eof) {
+            (true, _) => Step::Shutdown,
+            (false, true) => self.done(),
+            (false, false) => Step::Read,
+        }
+    }
+
+    fn pump(&mut self, now: Time, mut input: &mut [u8]) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        if !open.opened {
+            return;
+        }
+        open.pump(now, &mut input, self.service.as_deref());
+        if self.ending.is_none() && open.shared.is_finished() {
+            self.end(now);
+        }
+    }
+
+    fn end(&mut self, now: Time) {
+        if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
+            service.ended(socket);
+        }
+        self.ending = Some(Ending::Flush(self.close_timeout.map(|timeout| now.saturating_add(timeout))));
+    }
+
+    /// Answers a request, with an open connection or with plain HTTP.
+    fn answer(&mut self, request: Result<Request, Refusal>, now: Time) {
+        let Phase::Handshake(_, peer) = self.phase else { return };
+        let Some(service) = self.service.clone() else { return };
+        let bytes = match request {
+            Err(refusal) => refuse(&service, peer, refusal, None),
+            Ok(mut request) => {
+                request.set_peer_addr(peer);
+                match respond(&service, &request, now) {
+                    Ok((connection, listener)) => return self.upgrade(&service, connection, listener),
+                    Err(Reply::Plain(response)) => server::encode_response(Some(&request), &response),
+                    Err(Reply::Refusal(refusal)) => refuse(&service, peer, refusal, Some(&request)),
+                }
+            }
+        };
+        let mut output = Output::new();
+        output.push_large(bytes.into());
+        let length = output.len();
+        self.phase = Phase::Answer(output, length);
+        self.end(now);
+    }
+
+    fn upgrade(&mut self, service: &Service, connection: Connection, listener: Box<dyn Listener>) {
+        let config = connection.config();
+        (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
+        let mut open = Open::new(connection, listener);
+        open.start();
+        service.opened(&open.socket);
+        self.phase = Phase::Open(open);
+    }
+}
+
+/// An answer that is not an upgrade.
+enum Reply {
+    Plain(Response),
+    Refusal(Refusal),
+}
+
+/// Asks the handler, and makes a connection of what it says.
+fn respond(service: &Service, request: &Request, now: Time) -> Result<(Connection, Box<dyn Listener>), Reply> {
+    let failed = |error: &ServerError| {
+        service.report(error);
+        Err(Reply::Plain(Response::text("Internal Server Error").with_status(500)))
+    };
+    if service.is_closing() {
+        return Err(Reply::Plain(Response::text("The server is shutting down: try again later").with_status(503)));
+    }
+    let response = match panic::catch_unwind(AssertUnwindSafe(|| service.handle(request))) {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return failed(&ServerError::Handler(error)),
+        Err(payload) => return failed(&ServerError::HandlerPanicked(panic_message(&*payload))),
+    };
+    let upgrade = match response.into_upgrade() {
+        Ok(upgrade) => upgrade,
+        Err(plain) => return Err(Reply::Plain(plain)),
+    };
+    let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
+    match request.accept(&upgrade.accept, config, now) {
+        Ok(connection) => Ok((connection, upgrade.listener)),
+        Err(AcceptError::Refused(refusal)) => Err(Reply::Refusal(refusal)),
+        Err(AcceptError::ProtocolNotOffered(protocol)) => failed(&ServerError::ProtocolNotOffered(protocol)),
+    }
+}
+
+fn refuse(service: &Service, peer: Option<SocketAddr>, refusal: Refusal, request: Option<&Request>) -> alloc::vec::Vec<u8> {
+    let response = refusal.to_response();
+    service.report(&ServerError::Refused { peer, refusal });
+    server::encode_response(request, &response)
+}
+
+impl Open {
+    fn new(connection: Connection, listener: Box<dyn Listener>) -> Self {
+        let shared = Arc::new(Shared::new(connection));
+        let socket = WebSocket::from_arc(shared.clone());
+        Self { shared, socket, listener, opened: false }
+    }
+
+    fn start(&mut self) {
+        self.opened = true;
+        self.call(|listener, socket| listener.on_open(socket));
+    }
+
+    /// Runs the callbacks for everything that is in `input` or waits without it.
+    fn pump(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        while let Some(event) = self.shared.next_event(now, input) {
+            match event {
+                Event::Text(text) => self.call(|listener, socket| listener.on_message(socket, Message::Text(&text))),
+                Event::Binary(bytes) => {
+                    self.call(|listener, socket| listener.on_message(socket, Message::Binary(&bytes)));
+                }
+                Event::Ping(data) => self.call(|listener, socket| listener.on_ping(socket, &data)),
+                Event::Pong(data) => self.call(|listener, socket| listener.on_pong(socket, &data)),
+                Event::Error(error) => self.call_last(service, |listener, socket| listener.on_error(socket, &error)),
+                Event::Closed(closed) => self.call_last(service, |listener, socket| {
+                    listener.on_close(socket, closed.code, &closed.reason);
+                }),
+            }
+        }
+    }
+
+    fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
+        match panic::catch_unwind(AssertUnwindSafe(|| callback(&mut *self.listener, &self.socket))) {
+            Ok(Ok(())) => {}
+            // Too late is not wrong: the callback sent something after a close that it may not know of.
+            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
+            Ok(Err(error)) => self.shared.fail(Error::Callback(error)),
+            Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
+        }
+    }
+
+    /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
+    fn call_last(&mut self, service: Option<&Service>, callback: impl FnOnce(&mut dyn Listener, &WebSocket)) {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| callback(&mut *self.listener, &self.socket)));
+        if let (Err(payload), Some(service)) = (result, service) {
+            service.report(&ServerError::ListenerPanicked(panic_message(&*payload)));
+        }
+    }
+}
+
+impl Ending {
+    fn deadline(self) -> Option<Time> {
+        match self {
+            Self::Flush(until) => until,
+            Self::Linger(until) => Some(until),
+            Self::Done => Some(Time::ZERO),
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Whatever died, `on_close` comes: a dropped future, a runtime that shut down, a backend that panicked.
+    fn drop(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.shared.fail(Error::Abandoned);
+            if open.opened {
+                open.pump(Time::ZERO, &mut &mut [][..], self.service.as_deref());
+            }
+            if let Some(service) = &self.service {
+                service.ended(&open.socket);
+            }
+            open.shared.finish();
+        }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("socket", &self.socket()).field("ending", &self.ending).finish_non_exhaustive()
+    }
+}
+
+fn is_closed(error: &BoxError) -> bool {
+    error.downcast_ref() == Some(&SendError::Closed)
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_string())
+}

@@ -1,0 +1,171 @@
+//! The sans-IO core of bellwire: the WebSocket protocol (RFC 6455) as a pure state machine, for both roles.
+//!
+//! It performs no I/O, reads no clock, draws no randomness of its own, spawns nothing, and knows no
+//! runtime. Bytes and time go in, events and bytes come out. It builds without the standard library
+//! (`default-features = false`; `alloc` is needed).
+//!
+//! # How data flows
+//!
+//! The modules below are listed in this order.
+//!
+//! ```text
+//!            ┌────────────── opening handshake ──────────────┐
+//! bytes in ─►│ server::Handshake ─► Request ─► Response      │
+//!            │ client::Request ─► client::Handshake          │
+//!            │     (handshake, http, uri)                    │
+//!            └───────────────────────┬───────────────────────┘
+//!                                    ▼
+//! bytes in ─► frame ─► mask ─► utf8 ─► inbound ──┐
+//!                                                ├── connection ─► Event ─► driver ─► Listener
+//! bytes out ◄─ output ◄─ frame ◄─ mask ◄─ outbound ┘   (close, deadlines)               │
+//!                ▲                                                                      ▼
+//!                └───────────────────────── Socket, WebSocket ◄──────────────── your callbacks
+//! ```
+//!
+//! # Driving it by hand
+//!
+//! The whole loop of a server's connection, over any `Read + Write`; the `by_hand` example of the `bellwire`
+//! package is a complete program with deadlines.
+//!
+//! ```
+//! use bellwire_core::{Config, Event, server};
+//! use std::io::{Read, Write};
+//! use std::{sync::Arc, time::Instant};
+//!
+//! fn echo(stream: &mut (impl Read + Write)) -> std::io::Result<()> {
+//!     let (start, config) = (Instant::now(), Arc::new(Config::default()));
+//!     let mut buffer = vec![0; 16 * 1024];
+//!
+//!     // The opening handshake. What comes behind it in the same read stays in `input`.
+//!     let mut handshake = server::Handshake::new(config.clone(), start.elapsed());
+//!     let (request, mut input) = loop {
+//!         let count = stream.read(&mut buffer)?;
+//!         if count == 0 {
+//!             return Ok(());
+//!         }
+//!         let mut input = &mut buffer[..count];
+//!         if let Some(request) = handshake.receive(&mut input) {
+//!             break (request, input);
+//!         }
+//!     };
+//!     let request = match request {
+//!         Ok(request) => request,
+//!         Err(refusal) => return stream.write_all(&server::encode_response(None, &refusal.to_response())),
+//!     };
+//!     let mut connection = match request.accept(&server::Accept::new(), config, start.elapsed()) {
+//!         Ok(connection) => connection,
+//!         Err(error) => return stream.write_all(&server::encode_response(Some(&request), &error.to_response())),
+//!     };
+//!
+//!     // Events until there are none, then write, then read.
+//!     loop {
+//!         while let Some(event) = connection.next_event(start.elapsed(), &mut input) {
+//!             match event {
+//!                 Event::Text(text) => drop(connection.send(&*text)),
+//!                 Event::Binary(bytes) => drop(connection.send(&*bytes)),
+//!                 _ => {} // pings are answered, and closes echoed, by the connection itself
+//!             }
+//!         }
+//!         while !connection.output().is_empty() {
+//!             let count = stream.write(connection.output().first())?;
+//!             connection.wrote(start.elapsed(), count);
+//!         }
+//!         if connection.is_finished() {
+//!             return Ok(());
+//!         }
+//!         match stream.read(&mut buffer)? {
+//!             0 => {
+//!                 input = &mut [];
+//!                 connection.receive_eof();
+//!             }
+//!             count => input = &mut buffer[..count],
+//!         }
+//!     }
+//! }
+//! # // A peer in memory: the handshake with a masked "Hello" (RFC 6455 §5.7) and a close glued to it.
+//! # struct Peer(std::io::Cursor<Vec<u8>>, Vec<u8>);
+//! # impl Read for Peer { fn read(&mut self, b: &mut [u8]) -> std::io::Result<usize> { self.0.read(b) } }
+//! # impl Write for Peer {
+//! #     fn write(&mut self, b: &[u8]) -> std::io::Result<usize> { self.1.write(b) }
+//! #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
+//! # }
+//! # let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//! # Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".to_vec();
+//! # bytes.extend(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x88\x80\0\0\0\0");
+//! # let mut peer = Peer(std::io::Cursor::new(bytes), Vec::new());
+//! # echo(&mut peer).unwrap();
+//! # assert!(peer.1.starts_with(b"HTTP/1.1 101 "));
+//! # assert!(peer.1.ends_with(b"\r\n\r\n\x81\x05Hello\x88\0"));
+//! ```
+//!
+//! # What is here, and what is in a backend
+//!
+//! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there
+//! are also the parts that every backend needs: [`Shared`], the connection behind a mutex with its handles, and
+//! [`Driver`], which turns events into callbacks. A backend adds reads, writes and one sleep.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+// In the order in which data flows.
+mod handshake;
+pub mod http;
+pub mod uri;
+pub mod client;
+#[cfg(feature = "std")]
+mod connect;
+pub mod server;
+mod request;
+mod response;
+pub mod frame;
+pub mod mask;
+pub mod utf8;
+pub mod close;
+mod inbound;
+mod event;
+mod outbound;
+mod output;
+mod deadlines;
+mod connection;
+pub mod entropy;
+mod socket;
+mod listener;
+#[cfg(feature = "std")]
+mod shared;
+#[cfg(feature = "std")]
+mod service;
+#[cfg(feature = "std")]
+mod driver;
+pub mod config;
+pub mod error;
+#[cfg(feature = "std")]
+pub mod testing;
+#[doc(hidden)]
+#[cfg(feature = "std")]
+pub mod fuzzing;
+
+#[cfg(feature = "std")]
+pub use connect::ConnectError;
+pub use close::{CloseCode, Closed, Side};
+pub use config::Config;
+pub use connection::Connection;
+pub use deadlines::Time;
+#[cfg(feature = "std")]
+pub use driver::{Driver, Step};
+pub use error::{BoxError, Error, SendError, Timeout, Violation};
+pub use event::{Event, Message, Outgoing, OwnedMessage};
+pub use frame::Role;
+pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, listener};
+pub use output::Output;
+pub use request::{Request, is_upgrade_request, request_protocols};
+pub use response::{IntoResponse, Response};
+#[cfg(feature = "std")]
+pub use service::{ServerError, Service};
+#[cfg(feature = "std")]
+pub use shared::{Busy, Shared};
+pub use socket::{Done, Position, Socket, SocketId, WebSocket};

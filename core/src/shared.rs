@@ -1,0 +1,276 @@
+//! The connection as its driver and all its handles share it: Ring's socket for every runtime.
+//!
+//! [`Socket`] is implemented here once, not in each backend: all that differs between runtimes is how a
+//! driver that sleeps is woken, and for that the standard library has a word, [`Waker`]. A backend leaves
+//! its waker when it [parks](Shared::park).
+//!
+//! **No lock is held while user code runs**: callbacks, completions and wakers are called after unlocking.
+//! A send from inside a callback wakes nobody, because the driver is not parked then: it writes all that
+//! was queued during one read in one go.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::task::Waker;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::close::{CloseCode, Closed};
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::error::{BoxError, Error, SendError};
+use crate::event::{Event, Outgoing};
+use crate::output::Output;
+use crate::socket::{Done, Position, Socket};
+
+/// A connection that is shared between its driver and the handles to it.
+pub struct Shared {
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Connection,
+    /// How to wake the driver, whether it sleeps, and whether it was woken since it went to sleep.
+    waker: Option<Waker>,
+    parked: bool,
+    woken: bool,
+    /// Who waits for bytes to be written, in the order of their positions.
+    waiting: VecDeque<(Position, Done)>,
+    closed: Option<Box<Closed>>,
+    /// Nothing will be written any more.
+    gone: bool,
+}
+
+/// There is something to do: the driver must not sleep yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+impl Shared {
+    /// Shares a connection. Pings are left to the listener from now on.
+    pub fn new(mut connection: Connection) -> Self {
+        connection.set_auto_pong(false);
+        let state = State {
+            connection,
+            waker: None,
+            parked: false,
+            woken: false,
+            waiting: VecDeque::new(),
+            closed: None,
+            gone: false,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// [`Connection::next_event`]. How it ended is [remembered](Socket::closed).
+    pub fn next_event<'a>(&self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+        let mut state = self.lock();
+        state.parked = false;
+        let event = state.connection.next_event(now, input);
+        if let Some(Event::Closed(closed)) = &event {
+            state.closed = Some(Box::new(closed.clone()));
+        }
+        event
+    }
+
+    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called: when
+    /// there is output to write, an event to handle, or another deadline.
+    ///
+    /// # Errors
+    /// [`Busy`] if that is the case already.
+    pub fn park(&self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        let mut state = self.lock();
+        if state.connection.has_event() || state.connection.has_output() {
+            return Err(Busy);
+        }
+        if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        (state.parked, state.woken) = (true, false);
+        Ok(state.connection.poll_timeout())
+    }
+
+    /// Takes what is to be written; `None` also while somebody else is writing.
+    pub fn take_output(&self) -> Option<Output> {
+        self.lock().connection.take_output()
+    }
+
+    /// Lends memory for the output of this turn.
+    pub fn lend_output(&self, spare: &mut Output) {
+        self.lock().connection.lend_output(spare);
+    }
+
+    /// [`Connection::wrote`]; calls those who waited for it.
+    pub fn wrote(&self, now: Time, count: usize) {
+        let mut state = self.lock();
+        state.connection.wrote(now, count);
+        let done = state.completed();
+        drop(state);
+        for done in done {
+            done(Ok(()));
+        }
+    }
+
+    /// [`Connection::wants_read`].
+    pub fn wants_read(&self) -> bool {
+        self.lock().connection.wants_read()
+    }
+
+    /// [`Connection::poll_timeout`].
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.lock().connection.poll_timeout()
+    }
+
+    /// [`Connection::handle_timeout`].
+    pub fn handle_timeout(&self, now: Time) {
+        self.lock().connection.handle_timeout(now);
+    }
+
+    /// [`Connection::receive_eof`].
+    pub fn receive_eof(&self) {
+        self.lock().connection.receive_eof();
+    }
+
+    /// [`Connection::transport_failed`].
+    pub fn transport_failed(&self, error: impl Into<BoxError>) {
+        self.lock().connection.transport_failed(error);
+    }
+
+    /// [`Connection::fail`].
+    pub fn fail(&self, error: Error) {
+        self.lock().connection.fail(error);
+    }
+
+    /// Whether the driver sleeps while an event waits for it.
+    pub fn is_awaited(&self) -> bool {
+        let state = self.lock();
+        state.parked && state.connection.has_event()
+    }
+
+    /// [`Connection::is_finished`].
+    pub fn is_finished(&self) -> bool {
+        self.lock().connection.is_finished()
+    }
+
+    /// [`Connection::is_lost`].
+    pub fn is_lost(&self) -> bool {
+        self.lock().connection.is_lost()
+    }
+
+    /// Something of the connection, read under the lock.
+    pub fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+        read(&self.lock().connection)
+    }
+
+    /// The transport is gone: whoever still waits for bytes to be written is told that they were not.
+    pub fn finish(&self) {
+        let mut state = self.lock();
+        state.gone = true;
+        state.connection.abort();
+        let waiting = mem::take(&mut state.waiting);
+        // Handles may live on: what a waker holds (a task, a transport) must not.
+        let waker = state.waker.take();
+        drop(state);
+        drop(waker);
+        for (_, done) in waiting {
+            done(Err(SendError::Closed));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock could only come from an entropy source; the state is whole nevertheless.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the connection from a handle, and wakes the driver if it sleeps.
+    fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state.connection);
+        let asleep = state.parked && !mem::replace(&mut state.woken, true);
+        let waker = if asleep { state.waker.clone() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
+    }
+}
+
+impl State {
+    /// Those who waited for what is now written.
+    fn completed(&mut self) -> Vec<Done> {
+        let written = self.connection.written();
+        let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
+        self.waiting.drain(..count).map(|(_, done)| done).collect()
+    }
+
+    /// What is already known about a position: `None` if it has to wait.
+    fn outcome(&self, position: Position) -> Option<Result<(), SendError>> {
+        if position <= self.connection.written() {
+            Some(Ok(()))
+        } else if self.gone {
+            Some(Err(SendError::Closed))
+        } else {
+            None
+        }
+    }
+}
+
+impl Socket for Shared {
+    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        self.change(|connection| connection.send(message))
+    }
+
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        self.change(|connection| connection.ping(data))
+    }
+
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        self.change(|connection| connection.pong(data))
+    }
+
+    fn answer_ping(&self, data: &[u8]) {
+        self.change(|connection| connection.answer_ping(data));
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        self.change(|connection| connection.close(code, reason))
+    }
+
+    fn abort(&self) {
+        self.change(Connection::abort);
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().connection.is_open()
+    }
+
+    fn buffered(&self) -> usize {
+        self.lock().connection.buffered()
+    }
+
+    fn closed(&self) -> Option<Closed> {
+        self.lock().closed.as_deref().cloned()
+    }
+
+    fn when_written(&self, position: Position, done: Done) {
+        let mut state = self.lock();
+        match state.outcome(position) {
+            None => {
+                // Several threads may come in another order than their sends.
+                let at = state.waiting.partition_point(|(other, _)| *other <= position);
+                state.waiting.insert(at, (position, done));
+            }
+            Some(outcome) => {
+                drop(state);
+                done(outcome);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lock().connection.fmt(f)
+    }
+}

@@ -1,0 +1,242 @@
+//! Ring's socket: the [`Socket`] trait that connections, wrappers and recorders implement, and
+//! [`WebSocket`], the handle that user code holds.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use crate::close::{CloseCode, Closed};
+use crate::error::SendError;
+use crate::event::Outgoing;
+
+/// What can be done with an open connection: Ring's `Socket` protocol.
+///
+/// Object-safe. A wrapper names what it wraps in [`inner`](Self::inner) and writes only the methods that
+/// it changes; identity survives wrapping.
+pub trait Socket: Send + Sync + 'static {
+    /// What this socket wraps: methods that are not overridden go there.
+    ///
+    /// An implementation without an inner socket overrides every method.
+    fn inner(&self) -> Option<&dyn Socket> {
+        None
+    }
+
+    /// Which connection this is.
+    fn id(&self) -> SocketId {
+        self.inner().map_or_else(|| SocketId::of(self), Socket::id)
+    }
+
+    /// Queues a message. `Ok`: accepted, in order; it leaves without another call unless the connection
+    /// fails first. The position is what [`when_written`](Self::when_written) takes.
+    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.send(message))
+    }
+
+    /// Sends a ping with at most 125 bytes of data.
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.ping(data))
+    }
+
+    /// Sends a pong with at most 125 bytes of data.
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.pong(data))
+    }
+
+    /// Answers a ping, as a listener without a choice of its own does. Unlike [`pong`](Self::pong) it
+    /// cannot fail: on a closing connection nothing is owed, and above the high watermark only the newest
+    /// unsent answer is kept (RFC 6455 §5.5.3 allows both).
+    fn answer_ping(&self, data: &[u8]) {
+        if let Some(inner) = self.inner() {
+            inner.answer_ping(data);
+        } else {
+            let _ = self.pong(data);
+        }
+    }
+
+    /// Starts the closing handshake behind what is queued.
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.close(code, reason))
+    }
+
+    /// Drops the connection and everything that is queued.
+    fn abort(&self) {
+        if let Some(inner) = self.inner() {
+            inner.abort();
+        }
+    }
+
+    /// Whether messages may be sent: the handshake is done, no close was sent or received, nothing failed.
+    fn is_open(&self) -> bool {
+        self.inner().is_some_and(Socket::is_open)
+    }
+
+    /// How many bytes are queued and not yet handed to the transport.
+    fn buffered(&self) -> usize {
+        self.inner().map_or(0, Socket::buffered)
+    }
+
+    /// How the connection ended, once it has.
+    fn closed(&self) -> Option<Closed> {
+        self.inner().and_then(Socket::closed)
+    }
+
+    /// Calls `done` once: with `Ok` when everything up to `position` was handed to the transport, with
+    /// `Err` when the connection ended before. No lock is held while it runs; it may run before this returns.
+    fn when_written(&self, position: Position, done: Done) {
+        match self.inner() {
+            Some(inner) => inner.when_written(position, done),
+            None => done(Err(SendError::Closed)),
+        }
+    }
+}
+
+/// What is called once with the outcome of a send.
+pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
+
+/// A place in the bytes that a connection sends: how many come before it, counted from the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// Which connection a socket belongs to. Unique among those of which a handle is alive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(usize);
+
+impl SocketId {
+    /// The identity of a socket that wraps no other: its address, so that there is no global counter.
+    pub fn of<S: Socket + ?Sized>(socket: &S) -> Self {
+        Self(core::ptr::from_ref(socket).cast::<()>().addr())
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// A handle to a connection: Ring's functions. Cheap to clone, and usable from any thread or task.
+///
+/// Handles are equal if they belong to the same connection, so a set of them works as expected. A
+/// connection does not stay open because handles exist.
+#[derive(Clone)]
+pub struct WebSocket(Arc<dyn Socket>);
+
+impl WebSocket {
+    /// A handle over an implementation: a backend's, a wrapper, a recorder.
+    pub fn new(socket: impl Socket) -> Self {
+        Self(Arc::new(socket))
+    }
+
+    /// A handle over an implementation that is shared already.
+    pub fn from_arc(socket: Arc<dyn Socket>) -> Self {
+        Self(socket)
+    }
+
+    /// The implementation, for wrappers.
+    pub fn as_socket(&self) -> &dyn Socket {
+        &*self.0
+    }
+
+    /// Sends a text or binary message (Ring's `send`).
+    ///
+    /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails
+    /// first. Messages that are sent while a callback runs leave together, in one write where possible.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close, [`SendError::Full`] above
+    /// [`Config::max_queued`](crate::Config::max_queued).
+    pub fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), SendError> {
+        self.0.send(message.into()).map(drop)
+    }
+
+    /// Sends a message and calls `done` once (Ring's `send` with callbacks): with `Ok` when its bytes were
+    /// handed to the transport, with `Err` if it was refused or the connection ended before.
+    pub fn send_with<'m>(&self, message: impl Into<Outgoing<'m>>, done: impl FnOnce(Result<(), SendError>) + Send + 'static) {
+        match self.0.send(message.into()) {
+            Ok(position) => self.0.when_written(position, Box::new(done)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Sends a ping (Ring's `ping`) with at most 125 bytes of data; `[]` for none.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    pub fn ping(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.0.ping(data.as_ref())
+    }
+
+    /// Sends a pong that nobody asked for (Ring's `pong`), or the answer to a ping in a listener that
+    /// overrides `on_ping`.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.0.pong(data.as_ref())
+    }
+
+    /// Closes with 1000 "Normal Closure", behind what is queued (Ring's `close`).
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if it was closed already; that is harmless.
+    pub fn close(&self) -> Result<(), SendError> {
+        self.close_with(CloseCode::NORMAL, "Normal Closure")
+    }
+
+    /// Closes with a code and a reason, behind what is queued. A reason of more than 123 bytes is cut at
+    /// a character.
+    ///
+    /// # Errors
+    /// [`SendError::CloseCode`] for a code that must not be sent, and as [`close`](Self::close).
+    pub fn close_with(&self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        self.0.close(code.into(), reason)
+    }
+
+    /// Drops the connection and everything that is queued, without a closing handshake: `on_close` gets 1006.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received.
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    /// How many bytes are queued and not yet handed to the transport.
+    pub fn buffered(&self) -> usize {
+        self.0.buffered()
+    }
+
+    /// How the connection ended, once it has: beside Ring's code and reason, who began and whether both
+    /// sides said goodbye.
+    pub fn closed(&self) -> Option<Closed> {
+        self.0.closed()
+    }
+
+    /// Which connection this is. Keep sockets rather than ids in sets: an id may be used again after the
+    /// last handle is gone.
+    pub fn id(&self) -> SocketId {
+        self.0.id()
+    }
+}
+
+impl PartialEq for WebSocket {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for WebSocket {}
+
+impl Hash for WebSocket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WebSocket").field(&self.id()).finish()
+    }
+}

@@ -1,0 +1,165 @@
+//! For unit tests of listeners: a socket that records what is done with it, without any I/O.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::close::{self, CloseCode};
+use crate::error::SendError;
+use crate::event::{Outgoing, OwnedMessage};
+use crate::frame::MAX_CONTROL_PAYLOAD;
+use crate::socket::{Done, Position, Socket, WebSocket};
+
+/// Records what a listener sends.
+///
+/// ```
+/// use bellwire_core::testing::{Recorder, Sent};
+/// use bellwire_core::{Listener, Message, listener, IntoListener};
+///
+/// let recorder = Recorder::new();
+/// let mut greeter = listener()
+///     .on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) })
+///     .into_listener();
+/// greeter.on_message(&recorder.socket(), Message::Text("hi")).unwrap();
+/// greeter.on_message(&recorder.socket(), Message::Text("exit")).unwrap();
+/// assert_eq!(recorder.sent(), [Sent::text("hi"), Sent::close(1000, "Normal Closure")]);
+/// assert!(!recorder.socket().is_open());
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Recorder(Arc<Recording>);
+
+/// One thing that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// A message.
+    Message(OwnedMessage),
+    /// A ping with its data.
+    Ping(Vec<u8>),
+    /// A pong with its data, the answer to a ping or not.
+    Pong(Vec<u8>),
+    /// A close with its code and reason.
+    Close(CloseCode, String),
+    /// The connection was dropped.
+    Abort,
+}
+
+#[derive(Debug, Default)]
+struct Recording {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: Vec<Sent>,
+    full: bool,
+    ended: bool,
+}
+
+impl Recorder {
+    /// A recorder whose socket is open.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The socket to hand to a listener.
+    pub fn socket(&self) -> WebSocket {
+        WebSocket::from_arc(self.0.clone())
+    }
+
+    /// What was sent so far, in order.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.0.lock().sent.clone()
+    }
+
+    /// What was sent since this was called last.
+    pub fn take_sent(&self) -> Vec<Sent> {
+        core::mem::take(&mut self.0.lock().sent)
+    }
+
+    /// Pretends that the peer reads too slowly, or reads again: sends are refused with [`SendError::Full`].
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().full = full;
+    }
+
+    /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`].
+    pub fn end(&self) {
+        self.0.lock().ended = true;
+    }
+}
+
+impl Sent {
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Message(OwnedMessage::Text(text.into()))
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl AsRef<[u8]>) -> Self {
+        Self::Message(OwnedMessage::Binary(bytes::Bytes::copy_from_slice(bytes.as_ref())))
+    }
+
+    /// A close.
+    pub fn close(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
+        Self::Close(code.into(), reason.into())
+    }
+}
+
+impl Recording {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, sent: Sent) -> Result<Position, SendError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(SendError::Closed);
+        }
+        if state.full && !matches!(sent, Sent::Close(..)) {
+            return Err(SendError::Full);
+        }
+        state.ended = matches!(sent, Sent::Close(..) | Sent::Abort);
+        state.sent.push(sent);
+        Ok(Position(state.sent.len() as u64))
+    }
+}
+
+impl Socket for Recording {
+    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        self.record(Sent::Message(message.into_owned()))
+    }
+
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        check_control(data)?;
+        self.record(Sent::Ping(data.to_vec())).map(drop)
+    }
+
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        check_control(data)?;
+        self.record(Sent::Pong(data.to_vec())).map(drop)
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        if !code.is_sendable() {
+            return Err(SendError::CloseCode(code));
+        }
+        self.record(Sent::close(code, close::truncated(reason))).map(drop)
+    }
+
+    fn abort(&self) {
+        let _ = self.record(Sent::Abort);
+    }
+
+    fn is_open(&self) -> bool {
+        !self.lock().ended
+    }
+
+    /// What is recorded counts as written.
+    fn when_written(&self, _: Position, done: Done) {
+        done(Ok(()));
+    }
+}
+
+fn check_control(data: &[u8]) -> Result<(), SendError> {
+    if data.len() > MAX_CONTROL_PAYLOAD { Err(SendError::ControlTooLong(data.len())) } else { Ok(()) }
+}

@@ -1,0 +1,459 @@
+//! The client's side of the opening handshake (RFC 6455 §4.1): a type per phase.
+//!
+//! A [`Request`] says what is asked for. [`Handshake`] sends it and reads the answer, which is a
+//! [`Connection`] or a [`HandshakeError`].
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::handshake::{Framing, HeadError, HeadReader, MAX_HEADERS, VERSION, accept_value, encode_key, is_reserved};
+use crate::http::{Headers, InvalidHeader, is_token, reserved, token_list, write_field};
+use crate::uri::{Uri, UriError};
+use crate::{Connection, Time};
+
+/// The most of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What a client asks for: a URI, subprotocols, headers.
+///
+/// ```
+/// use bellwire_core::client::Request;
+///
+/// let request = Request::new("wss://example.com/chat")?.protocol("mqtt")?.header("Authorization", "Bearer x")?;
+/// assert_eq!(request.uri().port(), 443);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Request {
+    uri: Uri,
+    headers: Headers,
+    protocols: Vec<String>,
+}
+
+impl Request {
+    /// Asks for a WebSocket at a `ws://` or `wss://` URI.
+    ///
+    /// # Errors
+    /// [`UriError`] if it is not one (RFC 6455 §3).
+    pub fn new(uri: &str) -> Result<Self, UriError> {
+        uri.parse().map(Uri::into)
+    }
+
+    /// Adds a header, such as `Authorization`, `Cookie` or `Origin`.
+    ///
+    /// # Errors
+    /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake (`Host`,
+    /// `Connection`, `Upgrade`, `Sec-WebSocket-*`) and those that frame a message.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_reserved(name) || name.eq_ignore_ascii_case("Host") {
+            return Err(reserved(name));
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    /// Offers a subprotocol; those that were offered before are preferred.
+    ///
+    /// # Errors
+    /// RFC 6455 §4.1: subprotocols "MUST be non-empty strings with characters in the range U+0021 to U+007E
+    /// not including separator characters as defined in \[RFC2616\] and MUST all be unique strings."
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, InvalidProtocol> {
+        let protocol = protocol.into();
+        if !is_token(protocol.as_bytes()) {
+            return Err(InvalidProtocol::Name);
+        }
+        if self.protocols.contains(&protocol) {
+            return Err(InvalidProtocol::Repeated);
+        }
+        self.protocols.push(protocol);
+        Ok(self)
+    }
+
+    /// Where to connect.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// The bytes of the request (RFC 6455 §4.1).
+    fn encode(&self, key: &str) -> Vec<u8> {
+        let mut head = format!("GET {} HTTP/1.1\r\n", self.uri.resource()).into_bytes();
+        write_field(&mut head, "Host", self.uri.host_header().as_bytes());
+        write_field(&mut head, "Upgrade", b"websocket");
+        write_field(&mut head, "Connection", b"Upgrade");
+        write_field(&mut head, "Sec-WebSocket-Key", key.as_bytes());
+        write_field(&mut head, "Sec-WebSocket-Version", VERSION.as_bytes());
+        if !self.protocols.is_empty() {
+            write_field(&mut head, "Sec-WebSocket-Protocol", self.protocols.join(", ").as_bytes());
+        }
+        self.headers.write_to(&mut head);
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+impl From<Uri> for Request {
+    fn from(uri: Uri) -> Self {
+        Self { uri, headers: Headers::new(), protocols: Vec::new() }
+    }
+}
+
+/// Why a subprotocol cannot be offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidProtocol {
+    /// Its name is not a token (RFC 9110 §5.6.2).
+    Name,
+    /// It is offered already.
+    Repeated,
+}
+
+/// Sends a request and reads the answer: the first phase of a client's connection.
+///
+/// Send [`output`](Self::output), report it with [`wrote`](Self::wrote), and give what comes back to
+/// [`receive`](Self::receive).
+pub struct Handshake {
+    config: Arc<Config>,
+    output: Vec<u8>,
+    written: usize,
+    /// The value of `Sec-WebSocket-Accept` that answers the key.
+    accept: String,
+    protocols: Vec<String>,
+    entropy: Option<Box<dyn Entropy>>,
+    deadline: Option<Time>,
+    /// How many bytes of heads may still come.
+    room: usize,
+    state: State,
+}
+
+enum State {
+    Head(HeadReader),
+    /// The server refused; the body of its answer is being read.
+    Body(Box<Response>, Framing),
+    Done,
+}
+
+impl Handshake {
+    /// Draws a key and makes the request ready to be sent. The answer must be complete within
+    /// [`Config::open_timeout`], and its head fit into [`Config::max_head`].
+    pub fn new(request: &Request, config: Arc<Config>, mut entropy: Box<dyn Entropy>, now: Time) -> Self {
+        // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded
+        // [..]. The nonce MUST be selected randomly for each connection."
+        let mut nonce = [0; 16];
+        entropy.fill(&mut nonce);
+        let key = encode_key(nonce);
+        Self {
+            output: request.encode(&key),
+            written: 0,
+            accept: accept_value(key.as_bytes()),
+            protocols: request.protocols.clone(),
+            entropy: Some(entropy),
+            deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
+            room: config.max_head,
+            state: State::Head(HeadReader::response(config.max_head)),
+            config,
+        }
+    }
+
+    /// The bytes that are still to be sent.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.written..).unwrap_or_default()
+    }
+
+    /// Reports that the first `n` bytes of the output were handed to the transport.
+    pub fn wrote(&mut self, n: usize) {
+        self.written = self.written.saturating_add(n).min(self.output.len());
+    }
+
+    /// Takes bytes of the answer; those behind a 101 stay in `input` and belong to the connection. `None`:
+    /// all were taken, more are needed. After a result it takes nothing more.
+    ///
+    /// A refusal is reported when its body is complete, or has [`MAX_BODY`] bytes.
+    pub fn receive(
+        &mut self,
+        input: &mut &mut [u8],
+        now: Time,
+    ) -> Option<Result<(Connection, Response), HandshakeError>> {
+        while let State::Head(reader) = &mut self.state {
+            let head = reader.receive(input)?;
+            match head.map_err(HandshakeError::from).and_then(|head| self.read_head(&head)) {
+                Ok(Some(response)) => return Some(self.establish(response, now)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.state = State::Done;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let State::Body(response, framing) = &mut self.state else { return None };
+        framing.receive(input, &mut response.body);
+        framing.is_complete(&response.body).then(|| Err(self.finish(HandshakeError::Eof)))
+    }
+
+    /// The peer ended its side of the transport: the refusal whose body was being read, or
+    /// [`HandshakeError::Eof`].
+    pub fn receive_eof(&mut self) -> HandshakeError {
+        self.finish(HandshakeError::Eof)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called, if ever.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if matches!(self.state, State::Done) { None } else { self.deadline }
+    }
+
+    /// Gives up if the deadline has passed: with the refusal whose body was being read, or with
+    /// [`HandshakeError::Timeout`]. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<HandshakeError> {
+        if now < self.poll_timeout()? { None } else { Some(self.finish(HandshakeError::Timeout)) }
+    }
+
+    /// Ends the phase, with the refusal if there is one.
+    fn finish(&mut self, error: HandshakeError) -> HandshakeError {
+        match core::mem::replace(&mut self.state, State::Done) {
+            State::Body(response, _) => HandshakeError::Refused(response),
+            State::Head(_) | State::Done => error,
+        }
+    }
+
+    /// Reads a whole head: `Some` is a 101, `None` that there is more to read.
+    fn read_head(&mut self, head: &[u8]) -> Result<Option<Response>, HandshakeError> {
+        let (version, response) = parse(head)?;
+        match response.status {
+            // RFC 9110 §15.2: 101 is for the upgrade, and to be judged; of the other 1xx "a client MUST be
+            // able to parse one or more 1xx responses received prior to a final response".
+            101 if version == 1 => return Ok(Some(response)),
+            101 => return Err(HandshakeError::HttpVersion),
+            100..=199 => {
+                self.room = self.room.saturating_sub(head.len());
+                self.state = State::Head(HeadReader::response(self.room));
+            }
+            // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
+            // response per HTTP [RFC2616] procedures." Here: by handing it over.
+            _ => {
+                let framing = Framing::of(response.status, &response.headers);
+                self.state = State::Body(Box::new(response), framing);
+            }
+        }
+        Ok(None)
+    }
+
+    fn establish(&mut self, response: Response, now: Time) -> Result<(Connection, Response), HandshakeError> {
+        self.state = State::Done;
+        let protocol = self.check(&response.headers)?;
+        // The entropy is here until it is taken, once, here.
+        let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
+        Ok((Connection::client(self.config.clone(), entropy, now), Response { protocol, ..response }))
+    }
+
+    /// Judges a 101 by RFC 6455 §4.1, and finds its subprotocol.
+    fn check(&self, headers: &Headers) -> Result<Option<String>, HandshakeError> {
+        // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that
+        // is not an ASCII case-insensitive match for the value "websocket"".
+        let upgrade = headers.value("Upgrade").ok_or(HandshakeError::MissingUpgrade)?;
+        if !upgrade.eq_ignore_ascii_case("websocket") {
+            return Err(HandshakeError::WrongUpgrade(upgrade.into_owned()));
+        }
+        // "or the |Connection| header field doesn't contain a token that is an ASCII case-insensitive match for
+        // the value "Upgrade"".
+        let options = token_list(headers.values("Connection")).unwrap_or_default();
+        if !options.iter().any(|option| option.eq_ignore_ascii_case("upgrade")) {
+            return Err(HandshakeError::MissingConnection);
+        }
+        self.check_accept(headers)?;
+        // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates
+        // the use of an extension that was not present in the client's handshake": none was.
+        if let Some(extensions) = headers.value("Sec-WebSocket-Extensions") {
+            return Err(HandshakeError::UnexpectedExtension(extensions.into_owned()));
+        }
+        self.check_protocol(headers)
+    }
+
+    fn check_accept(&self, headers: &Headers) -> Result<(), HandshakeError> {
+        // "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept| contains
+        // a value other than the base64-encoded SHA-1 [..]".
+        let mut accepts = headers.values("Sec-WebSocket-Accept");
+        match (accepts.next(), accepts.next()) {
+            (None, _) => Err(HandshakeError::MissingAccept),
+            (Some(_), Some(_)) => Err(HandshakeError::RepeatedAccept),
+            (Some(accept), None) if accept == self.accept.as_bytes() => Ok(()),
+            (Some(_), None) => Err(HandshakeError::WrongAccept),
+        }
+    }
+
+    fn check_protocol(&self, headers: &Headers) -> Result<Option<String>, HandshakeError> {
+        let mut chosen = headers.values("Sec-WebSocket-Protocol");
+        let (Some(protocol), repeated) = (chosen.next(), chosen.next().is_some()) else { return Ok(None) };
+        if repeated {
+            return Err(HandshakeError::RepeatedProtocol);
+        }
+        // "If [..] this header field indicates the use of a subprotocol that was not present in the client's
+        // handshake".
+        match self.protocols.iter().find(|offered| offered.as_bytes() == protocol) {
+            Some(offered) => Ok(Some(offered.clone())),
+            None => Err(HandshakeError::UnexpectedProtocol(String::from_utf8_lossy(protocol).into_owned())),
+        }
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("unsent", &self.output().len()).finish_non_exhaustive()
+    }
+}
+
+/// What a server answered: a 101, or the refusal in [`HandshakeError::Refused`].
+#[derive(Debug, Clone)]
+pub struct Response {
+    status: u16,
+    headers: Headers,
+    protocol: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The value of a header, repeats joined with ", " ([`Headers::value`]).
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.value(name)
+    }
+
+    /// The subprotocol that the server chose, one of those that were offered; never that of a refusal.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// What came of the body of a refusal, at most [`MAX_BODY`] bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The minor version of HTTP/1, and the response without its body.
+fn parse(head: &[u8]) -> Result<(u8, Response), HandshakeError> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(HandshakeError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooLarge),
+        Err(httparse::Error::Version) if head.starts_with(b"HTTP/") => return Err(HandshakeError::HttpVersion),
+        Err(_) => return Err(HandshakeError::Malformed),
+    }
+    let (Some(version), Some(status @ 100..)) = (parsed.version, parsed.code) else {
+        return Err(HandshakeError::Malformed);
+    };
+    Ok((version, Response { status, headers: Headers::parsed(parsed.headers), protocol: None, body: Vec::new() }))
+}
+
+/// Why there is no connection.
+///
+/// But for [`Refused`](Self::Refused), [`Timeout`](Self::Timeout) and [`Eof`](Self::Eof) the server broke a
+/// rule: RFC 6455 §4.1: "the client MUST _Fail the WebSocket Connection_".
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The server answered with another status than 101: here is its answer.
+    Refused(Box<Response>),
+    /// The answer was not complete within [`Config::open_timeout`].
+    Timeout,
+    /// The server ended the transport before its answer was complete.
+    Eof,
+    /// The answer is not HTTP/1 (RFC 9112).
+    Malformed,
+    /// The answer's head is longer than [`Config::max_head`], or has more than 100 fields.
+    TooLarge,
+    /// The answer is not HTTP/1.1.
+    HttpVersion,
+    /// The 101 has no `Upgrade`.
+    MissingUpgrade,
+    /// The 101 upgrades to this, not to `websocket`.
+    WrongUpgrade(String),
+    /// The 101 has no `Connection` with the token `Upgrade`.
+    MissingConnection,
+    /// The 101 has no `Sec-WebSocket-Accept`.
+    MissingAccept,
+    /// The 101 has more than one `Sec-WebSocket-Accept`.
+    RepeatedAccept,
+    /// The 101 has a `Sec-WebSocket-Accept` that does not answer the key: it may be an answer from a cache.
+    WrongAccept,
+    /// The 101 has these `Sec-WebSocket-Extensions`, though none was offered.
+    UnexpectedExtension(String),
+    /// The 101 has more than one `Sec-WebSocket-Protocol`.
+    RepeatedProtocol,
+    /// The 101 chooses this subprotocol, which was not offered.
+    UnexpectedProtocol(String),
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(response) => write!(f, "the server refused the WebSocket with status {}", response.status),
+            Self::Timeout => {
+                f.write_str("the server did not answer the handshake in time: try again, or raise Config::open_timeout")
+            }
+            Self::Eof => f.write_str("the server closed the connection before it had answered the handshake"),
+            Self::Malformed => {
+                f.write_str("the server's answer is not HTTP: check host and port, and whether wss:// is meant")
+            }
+            Self::TooLarge => {
+                f.write_str("the head of the server's answer is too large: raise Config::max_head if that is right")
+            }
+            Self::HttpVersion => f.write_str("the server's answer is not HTTP/1.1"),
+            Self::MissingUpgrade => f.write_str("the server's 101 lacks the header Upgrade"),
+            Self::WrongUpgrade(upgrade) => write!(f, "the server's 101 upgrades to {upgrade:?}, not to websocket"),
+            Self::MissingConnection => f.write_str("the server's 101 lacks the header Connection: Upgrade"),
+            Self::MissingAccept => f.write_str("the server's 101 lacks the header Sec-WebSocket-Accept"),
+            Self::RepeatedAccept => f.write_str("the server's 101 has more than one Sec-WebSocket-Accept"),
+            Self::WrongAccept => f.write_str("the server's Sec-WebSocket-Accept does not answer the key that was sent"),
+            Self::UnexpectedExtension(extensions) => {
+                write!(f, "the server uses extensions that were not offered: {extensions:?}")
+            }
+            Self::RepeatedProtocol => f.write_str("the server's 101 has more than one Sec-WebSocket-Protocol"),
+            Self::UnexpectedProtocol(protocol) => {
+                write!(
+                    f,
+                    "the server chose the subprotocol {protocol:?}, which was not offered: offer it, or correct the server"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for HandshakeError {}
+
+impl From<HeadError> for HandshakeError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::LineTooLong | HeadError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl fmt::Display for InvalidProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => {
+                "the subprotocol's name is not a token: use letters, digits and !#$%&'*+-.^_`|~ only, and at least one"
+            }
+            Self::Repeated => "the subprotocol is offered already: offer each once",
+        })
+    }
+}
+
+impl core::error::Error for InvalidProtocol {}

@@ -1,0 +1,437 @@
+//! The response that a handler returns: plain HTTP, or an upgrade with a listener.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::config::Config;
+use crate::error::BoxError;
+use crate::handshake::is_reserved;
+use crate::http::{Headers, InvalidHeader, reason_phrase, reserved, write_field};
+use crate::listener::{IntoListener, Listener, Returns};
+use crate::request::Request;
+use crate::server::Accept;
+
+/// What a handler answers: [`websocket`](Self::websocket) to accept an upgrade, anything else to send plain
+/// HTTP, which refuses it.
+///
+/// ```
+/// use bellwire_core::{Request, Response, is_upgrade_request, listener};
+///
+/// fn echo(request: &Request) -> Response {
+///     if !is_upgrade_request(request) {
+///         return Response::upgrade_required();
+///     }
+///     Response::websocket(listener().on_message(|socket, message| socket.send(message)))
+/// }
+/// assert_eq!(echo(&Request::get("/")).status(), 426);
+/// assert!(echo(&Request::upgrade("/")).is_websocket());
+/// ```
+pub struct Response {
+    status: u16,
+    headers: Headers,
+    content: Content,
+}
+
+enum Content {
+    Body(Vec<u8>),
+    Upgrade(Box<Upgrade>),
+}
+
+struct Upgrade {
+    listener: Box<dyn Listener>,
+    protocol: Option<String>,
+    config: Option<Config>,
+}
+
+/// An upgrade taken apart, for whoever drives it.
+pub(crate) struct UpgradeParts {
+    pub(crate) listener: Box<dyn Listener>,
+    pub(crate) accept: Accept,
+    /// In place of the server's.
+    pub(crate) config: Option<Config>,
+}
+
+impl Response {
+    /// A response without a body. A status outside 200–599 is a mistake that no client would understand:
+    /// it becomes 500.
+    pub fn new(status: u16) -> Self {
+        Self { status: valid_status(status), headers: Headers::new(), content: Content::Body(Vec::new()) }
+    }
+
+    /// 200 with text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::content("text/plain; charset=utf-8", text.into())
+    }
+
+    /// 200 with HTML.
+    pub fn html(html: impl Into<String>) -> Self {
+        Self::content("text/html; charset=utf-8", html.into())
+    }
+
+    /// 404 with a text that says so.
+    pub fn not_found() -> Self {
+        Self::text("Not found\n").with_status(404)
+    }
+
+    /// 426: there is a WebSocket here, and nothing else.
+    ///
+    /// RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+    pub fn upgrade_required() -> Self {
+        let mut response =
+            Self::text("This is a WebSocket endpoint: connect with a WebSocket client\n").with_status(426);
+        response.headers.push("Upgrade", b"websocket");
+        response
+    }
+
+    /// Accepts the upgrade: the listener receives the connection's events.
+    ///
+    /// If the request turns out not to be a valid upgrade the listener is dropped, none of its callbacks
+    /// runs, and the client gets an answer that says what is wrong.
+    pub fn websocket(listener: impl IntoListener) -> Self {
+        let upgrade = Upgrade { listener: listener.into_listener(), protocol: None, config: None };
+        Self { status: 101, headers: Headers::new(), content: Content::Upgrade(Box::new(upgrade)) }
+    }
+
+    /// Sets the status. On an upgrade it does nothing: that is 101.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        if !self.is_websocket() {
+            self.status = valid_status(status);
+        }
+        self
+    }
+
+    /// Sets the body; `Content-Length` follows from it. On an upgrade it does nothing.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        if let Content::Body(content) = &mut self.content {
+            *content = body.into();
+        }
+        self
+    }
+
+    /// Adds a header; of an upgrade it is sent with the 101. `Content-Type` takes the place of the one that
+    /// is there, others of the same name stay.
+    ///
+    /// # Errors
+    /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake
+    /// (`Connection`, `Upgrade`, `Sec-WebSocket-*`) and those that frame the message (`Content-Length`,
+    /// `Transfer-Encoding`, `Trailer`, `TE`).
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_reserved(name) {
+            return Err(reserved(name));
+        }
+        if name.eq_ignore_ascii_case("Content-Type") {
+            self.headers.remove(name);
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    /// Chooses the subprotocol of an upgrade. It must be one that the client offers
+    /// ([`Request::select_protocol`]): another one is answered with 500 and reported to the server's owner.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        if let Content::Upgrade(upgrade) = &mut self.content {
+            upgrade.protocol = Some(protocol.into());
+        }
+        self
+    }
+
+    /// Sets the limits and deadlines of this upgrade, in place of the server's.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        if let Content::Upgrade(upgrade) = &mut self.content {
+            upgrade.config = Some(config);
+        }
+        self
+    }
+
+    /// Wraps the listener of an upgrade; plain responses stay as they are. This is what middleware does.
+    #[must_use]
+    pub fn map_listener(mut self, wrap: impl FnOnce(Box<dyn Listener>) -> Box<dyn Listener>) -> Self {
+        if let Content::Upgrade(mut upgrade) = self.content {
+            upgrade.listener = wrap(upgrade.listener);
+            self.content = Content::Upgrade(upgrade);
+        }
+        self
+    }
+
+    /// Whether this accepts an upgrade.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self.content, Content::Upgrade(_))
+    }
+
+    /// The status code; 101 for an upgrade.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers that were set, without those that bellwire adds.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The upgrade, or the plain response back.
+    pub(crate) fn into_upgrade(self) -> Result<UpgradeParts, Self> {
+        match self.content {
+            Content::Upgrade(upgrade) => {
+                let Upgrade { listener, protocol, config } = *upgrade;
+                Ok(UpgradeParts { listener, accept: Accept::from_parts(protocol, self.headers), config })
+            }
+            content @ Content::Body(_) => Err(Self { content, ..self }),
+        }
+    }
+
+    /// Adds headers that only bellwire may set.
+    pub(crate) fn with_own_headers(mut self, headers: &[(&str, &str)]) -> Self {
+        for (name, value) in headers {
+            self.headers.push(name, value.as_bytes());
+        }
+        self
+    }
+
+    fn content(content_type: &str, body: String) -> Self {
+        let mut response = Self::new(200).body(body);
+        response.headers.push("Content-Type", content_type.as_bytes());
+        response
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Response");
+        debug.field("status", &self.status).field("headers", &self.headers);
+        match &self.content {
+            Content::Body(body) => debug.field("body", &String::from_utf8_lossy(body)).finish(),
+            Content::Upgrade(upgrade) => debug.field("protocol", &upgrade.protocol).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// What a handler may return: a [`Response`], or a `Result` of one, whose error becomes a 500.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns `Response` or `Result<Response, E>`, not `{Self}`",
+    note = "`Response::text(..)` makes a response of a text, `Response::websocket(..)` one of a listener"
+)]
+pub trait IntoResponse {
+    /// The response, or why there is none.
+    ///
+    /// # Errors
+    /// What the handler returned. It is reported to the server's owner, never to the client.
+    fn into_response(self) -> Result<Response, BoxError>;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Result<Response, BoxError> {
+        Ok(self)
+    }
+}
+
+impl<R: IntoResponse, E: Into<BoxError>> IntoResponse for Result<R, E> {
+    fn into_response(self) -> Result<Response, BoxError> {
+        self.map_err(Into::into)?.into_response()
+    }
+}
+
+/// For handlers that never return, such as `|_| panic!()`.
+#[allow(private_interfaces, reason = "the trait `Returns` only spells the type `!`")]
+impl IntoResponse for <fn() -> ! as Returns>::Output {
+    fn into_response(self) -> Result<Response, BoxError> {
+        self
+    }
+}
+
+/// The bytes of a plain HTTP response, behind which the connection is closed.
+///
+/// The request tells whether there is a body: RFC 9110 §9.3.2: for `HEAD` "the server MUST NOT send content
+/// in the response". Without one, as for a refused handshake, `GET` is assumed. An upgrade
+/// ([`Response::websocket`]) has no such bytes; what comes out for it is a 500.
+pub fn encode_response(request: Option<&Request>, response: &Response) -> Vec<u8> {
+    let Content::Body(body) = &response.content else {
+        return encode_response(request, &Response::new(500));
+    };
+    let body = if has_content(response.status) { body.as_slice() } else { &[] };
+    let mut bytes = encode_head(response, body.len());
+    if request.is_none_or(|request| request.method() != "HEAD") {
+        bytes.extend_from_slice(body);
+    }
+    bytes
+}
+
+fn encode_head(response: &Response, length: usize) -> Vec<u8> {
+    let Response { status, headers, .. } = response;
+    let mut head = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(*status)).into_bytes();
+    // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+    let options: &[u8] = if headers.values("Upgrade").next().is_some() { b"close, Upgrade" } else { b"close" };
+    write_field(&mut head, "Connection", options);
+    // RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
+    // of 1xx (Informational) or 204 (No Content)." That of a 304 would be the length of something else.
+    if !matches!(status, 204 | 304) {
+        write_field(&mut head, "Content-Length", format!("{length}").as_bytes());
+    }
+    headers.write_to(&mut head);
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// RFC 9110 §15.3.5, §15.3.6 and §15.4.5: 204, 205 and 304 have no content.
+const fn has_content(status: u16) -> bool {
+    !matches!(status, 204 | 205 | 304)
+}
+
+const fn valid_status(status: u16) -> u16 {
+    match status {
+        200..=599 => status,
+        _ => 500,
+    }
+}
+
+/// The head of the 101 that accepts an upgrade (RFC 6455 §4.2.2).
+pub(crate) fn encode_switching(accept_value: &str, protocol: Option<&str>, headers: &Headers) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 101 {}\r\n", reason_phrase(101)).into_bytes();
+    write_field(&mut head, "Upgrade", b"websocket");
+    write_field(&mut head, "Connection", b"Upgrade");
+    write_field(&mut head, "Sec-WebSocket-Accept", accept_value.as_bytes());
+    if let Some(protocol) = protocol {
+        write_field(&mut head, "Sec-WebSocket-Protocol", protocol.as_bytes());
+    }
+    headers.write_to(&mut head);
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::event::Message;
+    use crate::listener::{Outcome, listener};
+    use crate::socket::WebSocket;
+
+    fn encoded(response: &Response) -> String {
+        String::from_utf8(encode_response(None, response)).unwrap()
+    }
+
+    #[test]
+    fn a_response_is_encoded_with_its_length_and_close() {
+        let response = Response::text("hi").header("X-A", "1").unwrap().header("X-A", "2").unwrap();
+        assert_eq!(
+            encoded(&response),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nX-A: 1\r\nX-A: 2\r\n\r\nhi"
+        );
+        assert_eq!(encoded(&Response::new(299)), "HTTP/1.1 299 \r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn head_requests_get_the_length_without_the_body() {
+        let head = Request::get("/").with_method("HEAD");
+        let bytes = encode_response(Some(&head), &Response::html("<p>"));
+        let text = core::str::from_utf8(&bytes).unwrap();
+        assert!(text.contains("Content-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+        assert!(encode_response(Some(&Request::get("/")), &Response::html("<p>")).ends_with(b"\r\n\r\n<p>"));
+    }
+
+    #[test]
+    fn statuses_without_content_send_none() {
+        for (status, length) in [(204, false), (205, true), (304, false)] {
+            let text = encoded(&Response::text("body").with_status(status));
+            assert!(text.ends_with("\r\n\r\n"), "{text}");
+            assert_eq!(text.contains("Content-Length: 0"), length, "{text}");
+            assert_eq!(text.contains("Content-Length"), length, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_no_client_understands_is_500() {
+        for status in [0, 99, 100, 101, 199, 600, 999, 1000] {
+            assert_eq!(Response::new(status).status(), 500);
+            assert_eq!(Response::text("x").with_status(status).status(), 500);
+        }
+        assert_eq!(Response::new(599).status(), 599);
+    }
+
+    #[test]
+    fn a_426_names_the_protocol_and_says_so_in_connection() {
+        let text = encoded(&Response::upgrade_required());
+        assert!(text.starts_with("HTTP/1.1 426 Upgrade Required\r\nConnection: close, Upgrade\r\n"), "{text}");
+        assert!(text.contains("\r\nUpgrade: websocket\r\n"), "{text}");
+        assert_eq!(Response::not_found().status(), 404);
+    }
+
+    #[test]
+    fn reserved_and_malformed_headers_are_refused() {
+        for name in ["connection", "UPGRADE", "Content-Length", "Transfer-Encoding", "TE", "Trailer", "Sec-WebSocket-X"]
+        {
+            let error = Response::new(200).header(name, "x").unwrap_err();
+            assert_eq!(error, InvalidHeader::Reserved(name.to_string()));
+            assert!(error.to_string().contains(name));
+            assert!(Response::websocket(listener()).header(name, "x").is_err());
+        }
+        assert_eq!(Response::new(200).header("x", "a\r\nSet-Cookie: b").unwrap_err(), InvalidHeader::Value);
+        assert_eq!(Response::new(200).header("x: y\r\nz", "a").unwrap_err(), InvalidHeader::Name);
+    }
+
+    #[test]
+    fn a_content_type_takes_the_place_of_the_other() {
+        let response = Response::text("{}").header("content-type", "application/json").unwrap();
+        assert_eq!(response.headers().value("Content-Type").unwrap(), "application/json");
+    }
+
+    #[test]
+    fn an_upgrade_keeps_its_status_and_plain_responses_their_body() {
+        let upgrade =
+            Response::websocket(listener()).with_status(404).body("x").protocol("p").config(Config::default());
+        assert_eq!((upgrade.status(), upgrade.is_websocket()), (101, true));
+        let Ok(parts) = upgrade.into_upgrade() else { panic!("an upgrade") };
+        assert_eq!(parts.config, Some(Config::default()));
+        let plain = Response::text("x").protocol("p").config(Config::default()).map_listener(|_| unreachable!());
+        let Err(plain) = plain.into_upgrade() else { panic!("a plain response") };
+        assert!(encoded(&plain).ends_with("\r\n\r\nx"));
+    }
+
+    #[test]
+    fn an_upgrade_encoded_as_plain_http_is_a_500() {
+        assert!(encoded(&Response::websocket(listener())).starts_with("HTTP/1.1 500 "));
+    }
+
+    #[test]
+    fn middleware_wraps_the_listener() {
+        struct Refusing(Box<dyn Listener>);
+        impl Listener for Refusing {
+            fn inner(&mut self) -> Option<&mut dyn Listener> {
+                Some(&mut self.0)
+            }
+            fn on_message(&mut self, _: &WebSocket, _: Message<'_>) -> Outcome {
+                Err("refused".into())
+            }
+        }
+        let response = Response::websocket(listener()).map_listener(|inner| Box::new(Refusing(inner)));
+        let Ok(parts) = response.into_upgrade() else { panic!("an upgrade") };
+        let mut listener = parts.listener;
+        struct Dead;
+        impl crate::socket::Socket for Dead {}
+        assert!(listener.on_message(&WebSocket::new(Dead), Message::Text("x")).is_err());
+    }
+
+    #[test]
+    fn handlers_return_responses_results_or_never() {
+        fn call<R: IntoResponse>(handler: impl Fn(&Request) -> R) -> Result<Response, BoxError> {
+            handler(&Request::get("/")).into_response()
+        }
+        assert_eq!(call(|_| Response::text("x")).unwrap().status(), 200);
+        assert_eq!(call(|_| Ok::<_, BoxError>(Response::new(201))).unwrap().status(), 201);
+        assert_eq!(call(|_| Err::<Response, _>("broken")).unwrap_err().to_string(), "broken");
+        fn header(request: &Request) -> Result<Response, InvalidHeader> {
+            Response::new(200).header("X", request.path().as_bytes())
+        }
+        assert_eq!(call(header).unwrap().headers().value("x").unwrap(), "/");
+        let _never = || call(|_| panic!("compiles"));
+    }
+}

@@ -1,0 +1,444 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2): a type per phase.
+//!
+//! [`Handshake`] reads a request, or finds a [`Refusal`]. A handler looks at the [`Request`] and answers
+//! with plain HTTP ([`encode_response`]), or accepts: [`Request::accept`] checks the rest of the handshake and
+//! makes the [`Connection`].
+//!
+//! Each rule that a client breaks has its own refusal, and each refusal an answer that says what to do.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use crate::response::encode_response;
+
+use crate::config::{Config, Origins};
+use crate::handshake::{HeadError, HeadReader, VERSION, accept_value, is_key, is_reserved};
+use crate::http::{Authority, Headers, InvalidHeader, is_extension_list, reserved, token_list};
+use crate::request::{Request, lists, parse};
+use crate::response::{Response, encode_switching};
+use crate::{Connection, Time};
+
+/// Reads a request: the first phase of a server's connection.
+///
+/// ```
+/// use bellwire_core::{Config, server::{Accept, Handshake}};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let config = Arc::new(Config::default());
+/// let mut handshake = Handshake::new(config.clone(), Duration::ZERO);
+/// let mut bytes = *b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// let request = handshake.receive(&mut &mut bytes[..]).unwrap()?;
+/// assert_eq!(request.path(), "/chat");
+/// let connection = request.accept(&Accept::new(), config, Duration::ZERO)?;
+/// # drop(connection);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Handshake {
+    /// `None` when the phase is over.
+    reader: Option<HeadReader>,
+    deadline: Option<Time>,
+}
+
+impl Handshake {
+    /// Begins to read a request, which must be complete within [`Config::open_timeout`] and fit into
+    /// [`Config::max_head`].
+    pub fn new(config: Arc<Config>, now: Time) -> Self {
+        Self {
+            reader: Some(HeadReader::request(config.max_head)),
+            deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
+        }
+    }
+
+    /// Takes bytes up to the blank line that ends a request; those behind it stay in `input` and belong to
+    /// the connection. `None`: all were taken, more are needed. After a result it takes nothing more.
+    pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refusal>> {
+        let head = self.reader.as_mut()?.receive(input)?;
+        self.reader = None;
+        Some(head.map_err(Refusal::from).and_then(|head| parse(&head)))
+    }
+
+    /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
+    pub fn receive_eof(&mut self) {
+        self.reader = None;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called, if ever.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.reader.as_ref().and(self.deadline)
+    }
+
+    /// Refuses with 408 if the request is not complete and its deadline has passed. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Refusal> {
+        if now < self.poll_timeout()? {
+            return None;
+        }
+        self.reader = None;
+        Some(Refusal::Timeout)
+    }
+}
+
+/// Why a server refuses a request: a rule that the client broke.
+///
+/// The text ([`Display`](fmt::Display)) says what to do, and is the body of the
+/// [response](Self::to_response).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 400: this is not HTTP/1.1 (RFC 9112).
+    Malformed,
+    /// 400: the request target is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
+    Target,
+    /// 400: there is not exactly one valid `Host` (RFC 9112 §3.2).
+    Host,
+    /// 400: a body was announced.
+    Body,
+    /// 403: the origin is not allowed ([`Config::origins`], RFC 6455 §10.2).
+    Origin,
+    /// 405: neither GET nor HEAD.
+    Method,
+    /// 405: an upgrade with another method than GET (RFC 6455 §4.2.1).
+    UpgradeMethod,
+    /// 408: the request was not complete within [`Config::open_timeout`].
+    Timeout,
+    /// 414: the request line is longer than [`Config::max_head`].
+    TargetTooLong,
+    /// 431: the head is longer than [`Config::max_head`], or has more than 100 fields.
+    HeadTooLarge,
+    /// 505: not HTTP/1.1.
+    HttpVersion,
+    /// 426: an upgrade to a WebSocket was not asked for.
+    NotAnUpgrade,
+    /// 400: there is `Upgrade` but no `upgrade` in `Connection` (RFC 6455 §4.2.1).
+    Connection,
+    /// 426: the version of the protocol is missing or not 13 (RFC 6455 §4.4).
+    Version,
+    /// 400: there is more than one `Sec-WebSocket-Version`.
+    RepeatedVersion,
+    /// 400: there is not exactly one `Sec-WebSocket-Key` of 16 bytes in Base64 (RFC 6455 §4.2.1).
+    Key,
+    /// 400: `Sec-WebSocket-Protocol` is not a list of different tokens (RFC 6455 §4.1).
+    Protocols,
+    /// 400: `Sec-WebSocket-Extensions` does not follow the grammar (RFC 6455 §9.1).
+    Extensions,
+}
+
+impl Refusal {
+    /// The status code of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Origin => 403,
+            Self::Method | Self::UpgradeMethod => 405,
+            Self::Timeout => 408,
+            Self::TargetTooLong => 414,
+            Self::NotAnUpgrade | Self::Version => 426,
+            Self::HeadTooLarge => 431,
+            Self::HttpVersion => 505,
+            Self::Malformed
+            | Self::Target
+            | Self::Host
+            | Self::Body
+            | Self::Connection
+            | Self::RepeatedVersion
+            | Self::Key
+            | Self::Protocols
+            | Self::Extensions => 400,
+        }
+    }
+
+    /// The answer to the client, for [`encode_response`].
+    pub fn to_response(self) -> Response {
+        Response::text(format!("{self}\n")).with_status(self.status()).with_own_headers(self.headers())
+    }
+
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+            Self::Method => &[("Allow", "GET, HEAD")],
+            Self::UpgradeMethod => &[("Allow", "GET")],
+            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+            Self::NotAnUpgrade => &[("Upgrade", "websocket")],
+            // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
+            // |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
+            Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "Malformed request: send HTTP/1.1, with CRLF behind each line",
+            Self::Target => "Invalid request target: send a path, such as /chat?room=1, without a fragment",
+            Self::Host => "Invalid Host: send exactly one, with a host and maybe a port",
+            Self::Body => "Requests must not have a body: send neither Content-Length nor Transfer-Encoding",
+            Self::Origin => "Origin not allowed: connect from a page of this server, or have the server allow yours",
+            Self::Method => "Method not allowed: use GET or HEAD",
+            Self::UpgradeMethod => "Method not allowed: a WebSocket is opened with GET",
+            Self::Timeout => "The request did not arrive in time: send all of it at once",
+            Self::TargetTooLong => "The request target is too long: shorten it",
+            Self::HeadTooLarge => "The request's head is too large: send fewer or shorter headers",
+            Self::HttpVersion => "HTTP version not supported: use HTTP/1.1",
+            Self::NotAnUpgrade => {
+                "This is a WebSocket endpoint: connect with a WebSocket client, which sends Upgrade: websocket"
+            }
+            Self::Connection => "Connection lacks the token Upgrade: send Connection: Upgrade; a proxy may remove it",
+            Self::Version => "WebSocket version missing or not supported: send Sec-WebSocket-Version: 13",
+            Self::RepeatedVersion => "Sec-WebSocket-Version is there more than once: send it once",
+            Self::Key => "Invalid Sec-WebSocket-Key: send exactly one, 16 random bytes in Base64",
+            Self::Protocols => "Invalid Sec-WebSocket-Protocol: send a list of different tokens, or leave it out",
+            Self::Extensions => "Malformed Sec-WebSocket-Extensions: follow RFC 6455 section 9.1, or leave it out",
+        })
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::LineTooLong => Self::TargetTooLong,
+            HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}
+
+/// What goes into the 101 beside what the handshake itself needs.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    protocol: Option<String>,
+    headers: Headers,
+}
+
+impl Accept {
+    /// No subprotocol, no headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses this subprotocol, one of those that the client offers.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = Some(protocol.into());
+        self
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// As [`Response::header`].
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_reserved(name) {
+            return Err(reserved(name));
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    pub(crate) fn from_parts(protocol: Option<String>, headers: Headers) -> Self {
+        Self { protocol, headers }
+    }
+}
+
+/// Why an upgrade was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The client broke a rule.
+    Refused(Refusal),
+    /// The chosen subprotocol, this one, is not among those that the client offers: a mistake of the program, answered
+    /// with 500. RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
+    ProtocolNotOffered(String),
+}
+
+impl AcceptError {
+    /// The answer to the client, for [`encode_response`].
+    pub fn to_response(&self) -> Response {
+        match self {
+            Self::Refused(refusal) => refusal.to_response(),
+            // What is wrong inside of the program is not the client's business.
+            Self::ProtocolNotOffered(_) => Response::text("Internal Server Error\n").with_status(500),
+        }
+    }
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::ProtocolNotOffered(protocol) => write!(
+                f,
+                "the chosen subprotocol {protocol:?} was not offered by the client: choose with Request::select_protocol"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+impl From<Refusal> for AcceptError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Request {
+    /// Accepts the upgrade: checks the opening handshake, and makes the connection, whose first output is
+    /// the 101.
+    ///
+    /// # Errors
+    /// [`AcceptError::Refused`] if the request is not a valid opening handshake (RFC 6455 §4.2.1) or comes
+    /// from an origin that is not allowed, [`AcceptError::ProtocolNotOffered`] if the chosen subprotocol is
+    /// not among those offered.
+    pub fn accept(&self, accept: &Accept, config: Arc<Config>, now: Time) -> Result<Connection, AcceptError> {
+        let head = self.switching_head(accept, &config.origins)?;
+        let mut connection = Connection::server(config, now);
+        connection.queue_head(&head);
+        Ok(connection)
+    }
+
+    fn switching_head(&self, accept: &Accept, origins: &Origins) -> Result<Vec<u8>, AcceptError> {
+        check_upgrade(self)?;
+        let key = single(self.headers(), "Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+        let offered = check_protocols(self.headers())?;
+        check_extensions(self.headers())?;
+        check_origin(self.headers(), origins)?;
+        let protocol = accept.protocol.as_deref();
+        if let Some(chosen) = protocol.filter(|chosen| !offered.contains(chosen)) {
+            return Err(AcceptError::ProtocolNotOffered(chosen.into()));
+        }
+        Ok(encode_switching(&accept_value(key), protocol, &accept.headers))
+    }
+}
+
+/// RFC 6455 §4.2.1, 1, 3, 4 and 6.
+fn check_upgrade(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    // "An |Upgrade| header field containing the value "websocket", treated as an ASCII case-insensitive value."
+    if !lists(request, "Upgrade", "websocket") {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    // "An HTTP/1.1 or higher GET request".
+    if request.method() != "GET" {
+        return Err(Refusal::UpgradeMethod);
+    }
+    // "A |Connection| header field that includes the token "Upgrade", treated as an ASCII case-insensitive
+    // value."
+    let options = token_list(headers.values("Connection")).ok_or(Refusal::Connection)?;
+    if !options.iter().any(|option| option.eq_ignore_ascii_case("upgrade")) {
+        return Err(Refusal::Connection);
+    }
+    // "A |Sec-WebSocket-Version| header field, with a value of 13."
+    let mut versions = headers.values("Sec-WebSocket-Version");
+    match (versions.next(), versions.next()) {
+        (_, Some(_)) => Err(Refusal::RepeatedVersion),
+        (Some(version), None) if version == VERSION.as_bytes() => Ok(()),
+        _ => Err(Refusal::Version),
+    }
+}
+
+/// The value of a header that comes exactly once.
+fn single<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
+    let mut values = headers.values(name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// RFC 6455 §4.1: the subprotocols "MUST all be unique strings. The ABNF for the value of this header field is
+/// 1#token".
+fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
+    const NAME: &str = "Sec-WebSocket-Protocol";
+    let offered = token_list(headers.values(NAME)).ok_or(Refusal::Protocols)?;
+    let mut sorted = offered.clone();
+    sorted.sort_unstable();
+    let repeated = sorted.windows(2).any(|pair| pair.first() == pair.last());
+    let empty = offered.is_empty() && headers.values(NAME).next().is_some();
+    if repeated || empty { Err(Refusal::Protocols) } else { Ok(offered) }
+}
+
+/// RFC 6455 §9.1: "If a value is received by either the client or the server during negotiation that does not
+/// conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the WebSocket
+/// Connection_."
+fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
+    const NAME: &str = "Sec-WebSocket-Extensions";
+    let absent = headers.values(NAME).next().is_none();
+    if absent || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
+}
+
+/// RFC 6455 §10.2: servers that are for certain sites only "SHOULD verify the |Origin| field is an origin they
+/// expect".
+fn check_origin(headers: &Headers, allowed: &Origins) -> Result<(), Refusal> {
+    // RFC 6455 §4.2.1: "A connection attempt lacking this header field SHOULD NOT be interpreted as coming
+    // from a browser client."
+    if headers.values("Origin").next().is_none() {
+        return Ok(());
+    }
+    let origin = single(headers, "Origin").and_then(|origin| core::str::from_utf8(origin).ok());
+    let passes = match (origin, allowed) {
+        (None, _) => false,
+        (Some(_), Origins::Any) => true,
+        (Some(origin), Origins::Same) => is_own(origin, headers),
+        (Some(origin), Origins::List(list)) => {
+            is_own(origin, headers) || list.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+        }
+    };
+    if passes { Ok(()) } else { Err(Refusal::Origin) }
+}
+
+/// Whether an origin's host and port are those of `Host`. `null`, and origins of schemes that have no port,
+/// are nobody's own.
+fn is_own(origin: &str, headers: &Headers) -> bool {
+    let own = || {
+        let (scheme, origin) = origin.split_once("://")?;
+        let default_port = match () {
+            () if ["http", "ws"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 80,
+            () if ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 443,
+            () => return None,
+        };
+        let host = core::str::from_utf8(single(headers, "Host")?).ok()?;
+        Some(Authority::parse(origin).ok()?.same(Authority::parse(host).ok()?, default_port))
+    };
+    own().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn switching(request: &Request, accept: &Accept) -> String {
+        String::from_utf8(request.switching_head(accept, &Origins::Same).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_101_answers_the_key_of_the_rfc() {
+        assert_eq!(
+            switching(&Request::upgrade("/"), &Accept::new()),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_101_carries_the_chosen_subprotocol_and_the_headers() {
+        let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "mqtt, soap").unwrap();
+        let accept = Accept::new().protocol("soap").header("Set-Cookie", "a=b").unwrap();
+        let head = switching(&request, &accept.header("Set-Cookie", " c=d ").unwrap());
+        let (_, rest) = head.split_once("xOo=\r\n").unwrap();
+        assert_eq!(rest, "Sec-WebSocket-Protocol: soap\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n");
+        assert!(!switching(&request, &Accept::new()).contains("Protocol:"), "none chosen, none sent");
+    }
+
+    #[test]
+    fn the_handshakes_own_headers_cannot_be_set_nor_others_injected() {
+        for name in ["Sec-WebSocket-Accept", "sec-websocket-protocol", "Upgrade", "CONNECTION", "Content-Length"] {
+            assert_eq!(Accept::new().header(name, "x").unwrap_err(), InvalidHeader::Reserved(name.into()));
+        }
+        assert_eq!(Accept::new().header("X", "a\r\n\r\nframes").unwrap_err(), InvalidHeader::Value);
+        assert_eq!(Accept::new().header("X: a\r\nY", "z").unwrap_err(), InvalidHeader::Name);
+    }
+}

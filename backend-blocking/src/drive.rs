@@ -1,0 +1,201 @@
+//! The loop of a connection's thread: reads, writes, and sleeps until the core's deadline.
+
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bellwire_core::{Config, Connection, Driver, IntoListener, Output, Role, Step, Time};
+
+use crate::stream::Stream;
+use crate::writer::{WRITE_PATIENCE, Writer, is_timeout, write_some};
+
+/// The read buffer of a connection's thread. Pages that are not used cost nothing.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// The most memory that is kept for output between two turns.
+const SPARE_OUTPUT: usize = 64 * 1024;
+
+/// The shortest read timeout: zero would mean for ever.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Drives a stream that somebody else upgraded, on this thread, until it ends. `leftover` is what was read
+/// behind the handshake.
+///
+/// The listener's `on_open` runs first.
+pub fn upgraded(
+    stream: impl Stream,
+    leftover: impl Into<Vec<u8>>,
+    role: Role,
+    config: Config,
+    listener: impl IntoListener,
+) {
+    let config = Arc::new(config);
+    let connection = match role {
+        Role::Server => Connection::server(config, Time::ZERO),
+        Role::Client => Connection::client(config, Box::new(bellwire_core::entropy::SystemEntropy), Time::ZERO),
+    };
+    let driver = Driver::connected(connection, listener.into_listener());
+    Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut leftover.into(), &AtomicBool::new(true));
+}
+
+/// A driver and its transport.
+pub(crate) struct Drive<S> {
+    stream: Arc<S>,
+    driver: Driver,
+    writer: Arc<Writer<S>>,
+    waker: Waker,
+    /// What the transport's read timeout is set to.
+    read_timeout: Option<Duration>,
+    /// Memory for the output of the next turn.
+    spare: Output,
+    /// What a write has failed with: what the peer had sent before is still read.
+    failure: Option<io::Error>,
+    /// How far the second thread was seen to be.
+    progress: u64,
+}
+
+impl<S: Stream> Drive<S> {
+    /// `start` is the instant that the driver's time counts from.
+    pub(crate) fn new(stream: Arc<S>, driver: Driver, start: Instant) -> Self {
+        let writer = Writer::new(stream.clone(), start);
+        let waker = Waker::from(writer.clone());
+        let (spare, failure) = (Output::new(), None);
+        Self { stream, driver, writer, waker, read_timeout: None, spare, failure, progress: 0 }
+    }
+
+    /// Drives the connection to its end. `leftover` was read by somebody else; `answered` is set when the
+    /// request was answered.
+    pub(crate) fn run(mut self, leftover: &mut [u8], answered: &AtomicBool) {
+        let mut buffer = vec![0; READ_BUFFER];
+        let prepared = self.stream.set_read_timeout(None).and_then(|()| self.stream.set_write_timeout(Some(WRITE_PATIENCE)));
+        if let Err(error) = prepared {
+            self.driver.start(self.now());
+            return self.driver.transport_failed(self.now(), error);
+        }
+        self.share();
+        self.driver.start(self.now());
+        self.driver.receive(self.now(), leftover);
+        loop {
+            self.flush();
+            answered.store(!self.driver.is_handshaking(), Ordering::Release);
+            match self.driver.step(self.now()) {
+                Step::Read => self.read(&mut buffer),
+                Step::Wait => self.wait(),
+                Step::Shutdown => drop(self.stream.shutdown(Shutdown::Write)),
+                Step::Done => return,
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.writer.now()
+    }
+
+    /// Lets the second thread know the connection, once there is one.
+    fn share(&self) {
+        if let Some(shared) = self.driver.shared() {
+            self.writer.set_shared(shared);
+        }
+    }
+
+    /// Writes what there is to write, unless the second thread is about it.
+    fn flush(&mut self) {
+        while let Some(mut output) = self.driver.take_output() {
+            while !output.is_empty() && self.failure.is_none() {
+                match write_some(&*self.stream, &output) {
+                    Ok(count) => {
+                        output.advance(count);
+                        self.driver.wrote(self.now(), count);
+                    }
+                    Err(error) if is_timeout(&error) => match self.leave(output) {
+                        Some(back) => output = back,
+                        None => return,
+                    },
+                    Err(error) => self.write_failed(error),
+                }
+            }
+            if output.capacity() <= SPARE_OUTPUT {
+                output.clear();
+                self.spare = output;
+            }
+        }
+    }
+
+    /// A slow peer: the second thread goes on with this, and this one reads. Gives it back if this one has
+    /// to go on by itself: a plain HTTP response, or no more threads.
+    fn leave(&mut self, output: Output) -> Option<Output> {
+        let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
+        self.driver.handle_timeout(self.now());
+        if self.driver.step(self.now()) == Step::Done { None } else { Some(output) }
+    }
+
+    /// Nothing is lost: the peer's last words may have arrived before its end was noticed.
+    fn write_failed(&mut self, error: io::Error) {
+        self.failure = Some(error);
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) {
+        let Ok(deadline) = self.driver.park(&self.waker) else { return };
+        if let Err(error) = self.arm(deadline) {
+            return self.driver.transport_failed(self.now(), error);
+        }
+        match self.stream.read(buffer) {
+            Ok(0) => self.end_of_input(None),
+            Ok(count) => {
+                self.driver.lend_output(&mut self.spare);
+                self.driver.receive(self.now(), &mut buffer[..count]);
+                self.share();
+            }
+            Err(error) if is_timeout(&error) => self.driver.handle_timeout(self.now()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => self.end_of_input(Some(error)),
+        }
+    }
+
+    /// The peer has ended, reading has failed, or the second thread has woken this one.
+    fn end_of_input(&mut self, error: Option<io::Error>) {
+        match self.failure.take().or_else(|| self.writer.take_failure()).or(error) {
+            Some(error) => self.driver.transport_failed(self.now(), error),
+            None => self.driver.receive_eof(self.now()),
+        }
+    }
+
+    /// So much output waits for the peer that it is not read.
+    fn wait(&mut self) {
+        let Ok(deadline) = self.driver.park(&self.waker) else { return };
+        self.writer.wait(&mut self.progress, deadline);
+        match self.writer.take_failure() {
+            Some(error) => self.failure = Some(error),
+            None => self.driver.handle_timeout(self.now()),
+        }
+        if self.failure.is_some() {
+            self.end_of_input(None);
+        }
+    }
+
+    /// Sets the read timeout so that a read ends by `deadline`, or little later. One that fits is left alone:
+    /// most deadlines move on with every message, and a system call for each would be a waste.
+    fn arm(&mut self, deadline: Option<Time>) -> io::Result<()> {
+        let wanted = deadline.map(|deadline| deadline.saturating_sub(self.now()).max(SHORTEST));
+        let fits = match (self.read_timeout, wanted) {
+            (set, None) => set.is_none(),
+            (None, Some(_)) => false,
+            (Some(set), Some(wanted)) => set <= wanted + wanted / 8 && wanted <= set.saturating_mul(2),
+        };
+        if !fits {
+            self.stream.set_read_timeout(wanted)?;
+            self.read_timeout = wanted;
+        }
+        Ok(())
+    }
+}
+
+impl<S> Drop for Drive<S> {
+    fn drop(&mut self) {
+        self.writer.end();
+    }
+}

@@ -1,0 +1,36 @@
+//! bellwire on the threads of the standard library.
+//!
+//! Each connection has a thread, which reads, runs the listener's callbacks, and writes what they sent.
+//! Sends from other threads return at once: a second thread, which is started for a connection when such
+//! a send first happens or when its peer first reads too slowly, writes them. So nobody's `send` waits
+//! for somebody else's peer, and a peer that does not read does not keep its connection from reading.
+//!
+//! ```no_run
+//! use bellwire_blocking::serve;
+//! use bellwire_core::{Response, listener};
+//!
+//! serve("127.0.0.1:9001", |_request| {
+//!     Response::websocket(listener().on_message(|socket, message| socket.send(message)))
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `stream` | what a transport must be able to do: TCP, Unix sockets, or the caller's own (TLS, in-memory) |
+//! | `drive` | the loop of a connection's thread: reads, writes, and sleeps until the core's deadline |
+//! | `writer` | the second thread: writes what others send, and wakes the first |
+//! | `server` | accepts |
+//! | `client` | connects |
+#![forbid(unsafe_code)]
+
+mod client;
+mod drive;
+mod server;
+mod stream;
+mod writer;
+
+pub use client::{Client, Connector, connect};
+pub use drive::upgraded;
+pub use server::{Acceptor, Server, ServerHandle, serve};
+pub use stream::Stream;

@@ -1,0 +1,84 @@
+//! What a transport must be able to do.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+/// A byte stream that two threads can share: one reads while the other writes.
+///
+/// Implemented for TCP and Unix sockets. For TLS, implement it over a TCP stream and the TLS state in a
+/// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read.
+pub trait Stream: Send + Sync + 'static {
+    /// Reads some bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` or `TimedOut` when the read timeout has passed.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes some bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` or `TimedOut` when the write timeout has passed and nothing was written.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes some bytes of several slices, of which none is empty. The default writes the first.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        slices.first().map_or(Ok(0), |slice| self.write(slice))
+    }
+
+    /// How long a read may wait; `None` for ever. Never zero.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// How long a write may wait; `None` for ever. Never zero.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Closes one direction or both. `Write` tells the peer that no more bytes come. `Read` and `Both`
+    /// wake a thread that is reading, which then gets what has already arrived and after that 0.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+}
+
+macro_rules! std_stream {
+    ($stream:ty) => {
+        impl Stream for $stream {
+            fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                Read::read(&mut &*self, buffer)
+            }
+
+            fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+                Write::write(&mut &*self, bytes)
+            }
+
+            fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                Write::write_vectored(&mut &*self, slices)
+            }
+
+            fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                <$stream>::set_read_timeout(self, timeout)
+            }
+
+            fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                <$stream>::set_write_timeout(self, timeout)
+            }
+
+            fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                <$stream>::shutdown(self, how)
+            }
+        }
+    };
+}
+
+std_stream!(TcpStream);
+#[cfg(unix)]
+std_stream!(std::os::unix::net::UnixStream);

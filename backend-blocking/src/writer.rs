@@ -1,0 +1,217 @@
+//! The second thread of a connection: writes what other threads send, and what a slow peer does not take
+//! at once. It is started when it is first needed.
+//!
+//! It calls no listener: events are the first thread's. To hand one over (a deadline has passed, another
+//! thread has aborted the connection, a write has failed), it closes the reading side of the transport,
+//! which is the one portable way to wake a thread that is parked in a read.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::Shutdown;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Wake;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bellwire_core::{Output, Shared, Time};
+
+use crate::stream::Stream;
+
+/// How long a write may be stuck before the thread that writes looks around: the first thread then leaves
+/// the rest to the second and reads on, the second looks at the deadlines.
+pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many pieces leave in one write.
+const MAX_PIECES: usize = 16;
+
+pub(crate) struct Writer<S> {
+    stream: Arc<S>,
+    start: Instant,
+    shared: OnceLock<Arc<Shared>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the second thread was started.
+    started: bool,
+    /// The connection has something to do: output, an event, another deadline.
+    woken: bool,
+    /// Output that the first thread could not write at once.
+    left: Option<Output>,
+    /// What a write has failed with.
+    failure: Option<io::Error>,
+    /// How often the second thread got on.
+    progress: u64,
+    /// The connection is over.
+    ended: bool,
+}
+
+enum Work {
+    Write(Output),
+    Look,
+}
+
+impl<S> Writer<S> {
+    /// The connection is over.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Stream> Writer<S> {
+    pub(crate) fn new(stream: Arc<S>, start: Instant) -> Arc<Self> {
+        Arc::new(Self { stream, start, shared: OnceLock::new(), state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Which connection's output this writes.
+    pub(crate) fn set_shared(&self, shared: &Arc<Shared>) {
+        let _ = self.shared.set(shared.clone());
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.start.elapsed()
+    }
+
+    /// Leaves output that was taken and could not be written at once to the second thread. Gives it back if
+    /// there can be none.
+    pub(crate) fn leave(self: &Arc<Self>, output: Output) -> Option<Output> {
+        self.lock().left = Some(output);
+        if self.wake_thread() { None } else { self.lock().left.take() }
+    }
+
+    /// What the second thread's write has failed with.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        self.lock().failure.take()
+    }
+
+    /// Waits until the second thread has got on since `seen`, at the latest until `deadline`.
+    pub(crate) fn wait(&self, seen: &mut u64, deadline: Option<Time>) {
+        let mut state = self.lock();
+        if state.progress == *seen && state.failure.is_none() {
+            let timeout = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_sub(self.now()).min(WRITE_PATIENCE));
+            state = self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *seen = state.progress;
+    }
+
+
+    /// Whether there is a second thread.
+    fn wake_thread(self: &Arc<Self>) -> bool {
+        let mut state = self.lock();
+        state.woken = true;
+        if !state.started {
+            let writer = self.clone();
+            let thread = thread::Builder::new().name("bellwire-writer".into()).spawn(move || writer.run());
+            // Out of threads: what was queued leaves when the first thread wakes for the next time.
+            state.started = thread.is_ok();
+        }
+        self.changed.notify_all();
+        state.started
+    }
+
+    fn run(&self) {
+        let Some(shared) = self.shared.get() else { return };
+        while let Some(work) = self.next_work(shared) {
+            match work {
+                Work::Write(output) => self.write(shared, output),
+                Work::Look => {
+                    while let Some(output) = shared.take_output() {
+                        self.write(shared, output);
+                    }
+                }
+            }
+            self.look_at_deadlines(shared);
+        }
+    }
+
+    /// Waits for something to do; `None` when the connection is over.
+    fn next_work(&self, shared: &Shared) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return None;
+            }
+            if let Some(output) = state.left.take() {
+                return Some(Work::Write(output));
+            }
+            if std::mem::take(&mut state.woken) {
+                return Some(Work::Look);
+            }
+            state = match shared.poll_timeout().map(|deadline| deadline.saturating_sub(self.now())) {
+                Some(Duration::ZERO) => return Some(Work::Look),
+                Some(timeout) => self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn write(&self, shared: &Shared, mut output: Output) {
+        while !output.is_empty() {
+            match write_some(&*self.stream, &output) {
+                Ok(count) => {
+                    output.advance(count);
+                    shared.wrote(self.now(), count);
+                    self.lock().progress += 1;
+                    self.changed.notify_all();
+                }
+                Err(error) if is_timeout(&error) => {
+                    self.look_at_deadlines(shared);
+                    if self.lock().ended {
+                        return;
+                    }
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    fn look_at_deadlines(&self, shared: &Shared) {
+        shared.handle_timeout(self.now());
+        if shared.is_awaited() {
+            // With nothing left to say to the peer, a write that is stuck is ended as well.
+            let silent = shared.with(|connection| connection.output().is_empty());
+            let how = if silent { Shutdown::Both } else { Shutdown::Read };
+            let _ = self.stream.shutdown(how);
+            self.changed.notify_all();
+        }
+    }
+
+    fn fail(&self, error: io::Error) {
+        self.lock().failure = Some(error);
+        let _ = self.stream.shutdown(Shutdown::Read);
+        self.changed.notify_all();
+    }
+}
+
+impl<S: Stream> Wake for Writer<S> {
+    fn wake(self: Arc<Self>) {
+        self.wake_thread();
+    }
+}
+
+/// Writes as much of `output` as the transport takes in one call.
+pub(crate) fn write_some(stream: &impl Stream, output: &Output) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+    let mut count = 0;
+    for (slice, piece) in slices.iter_mut().zip(output.pieces()) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+    }
+    loop {
+        return match stream.write_vectored(&slices[..count]) {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            result => result,
+        };
+    }
+}
+
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}

@@ -1,0 +1,105 @@
+//! The core driven over `std::net` without any backend: the model for people who bring their own I/O.
+//!
+//! `cargo run --example by_hand` echoes on 127.0.0.1:9001, one connection at a time.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bellwire::{Config, Connection, Event, Request, server};
+
+fn main() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:9001")?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    for stream in listener.incoming() {
+        if let Err(error) = stream.and_then(serve) {
+            eprintln!("{error}");
+        }
+    }
+    Ok(())
+}
+
+/// Serves one connection to its end.
+fn serve(mut stream: TcpStream) -> io::Result<()> {
+    let start = Instant::now();
+    let config = Arc::new(Config::default());
+    let mut buffer = vec![0; 16 * 1024];
+
+    // 1. The opening handshake: bytes in, until there is a request or a refusal.
+    let mut handshake = server::Handshake::new(config.clone(), start.elapsed());
+    stream.set_read_timeout(config.open_timeout)?;
+    let (request, mut input) = loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut input = &mut buffer[..count];
+        if let Some(request) = handshake.receive(&mut input) {
+            break (request, input);
+        }
+    };
+    let mut connection = match accept(request, config, start.elapsed()) {
+        Ok(connection) => connection,
+        Err(response) => return stream.write_all(&response),
+    };
+
+    // 2. The connection: events until there are none, then write, then read or sleep.
+    loop {
+        while let Some(event) = connection.next_event(start.elapsed(), &mut input) {
+            handle(&mut connection, event);
+        }
+        while !connection.output().is_empty() {
+            let count = stream.write(connection.output().first())?;
+            connection.wrote(start.elapsed(), count);
+        }
+        if connection.is_finished() {
+            return linger(&stream);
+        }
+        let timeout = connection.poll_timeout().map(|at| at.saturating_sub(start.elapsed()));
+        stream.set_read_timeout(timeout.map(|timeout| timeout.max(Duration::from_millis(1))))?;
+        input = &mut [];
+        match stream.read(&mut buffer) {
+            Ok(0) => connection.receive_eof(),
+            Ok(count) => input = &mut buffer[..count],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                connection.handle_timeout(start.elapsed());
+            }
+            Err(error) => connection.transport_failed(error),
+        }
+    }
+}
+
+/// A connection, or the bytes of the HTTP response that refuses it.
+fn accept(
+    request: Result<Request, server::Refusal>,
+    config: Arc<Config>,
+    now: Duration,
+) -> Result<Connection, Vec<u8>> {
+    let request = request.map_err(|refusal| server::encode_response(None, &refusal.to_response()))?;
+    request
+        .accept(&server::Accept::new(), config, now)
+        .map_err(|error| server::encode_response(Some(&request), &error.to_response()))
+}
+
+/// The application: an echo. Pings are answered and closes are echoed by the connection itself.
+fn handle(connection: &mut Connection, event: Event<'_>) {
+    let sent = match event {
+        Event::Text(text) => connection.send(&*text),
+        Event::Binary(bytes) => connection.send(&*bytes),
+        Event::Error(error) => return eprintln!("{error}"),
+        Event::Closed(closed) => return println!("closed: {} {:?}", closed.code, closed.reason),
+        Event::Ping(_) | Event::Pong(_) => return,
+    };
+    if let Err(error) = sent {
+        eprintln!("{error}");
+    }
+}
+
+/// Closes gently: the peer gets all that was written, and is read for a moment, so that no reset destroys it.
+fn linger(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(std::net::Shutdown::Write)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let _ = io::copy(&mut stream.take(64 * 1024), &mut io::sink());
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Ring's WebSocket API for any Rust runtime.
+//!
+//! ```no_run
+//! # #[cfg(feature = "blocking")] {
+//! use bellwire::{Request, Response, is_upgrade_request, listener};
+//!
+//! fn greeter(request: &Request) -> Response {
+//!     assert!(is_upgrade_request(request));
+//!     Response::websocket(
+//!         listener()
+//!             .on_open(|socket| socket.send("I will echo your messages"))
+//!             .on_message(|socket, message| {
+//!                 if message == "exit" { socket.close() } else { socket.send(message) }
+//!             }),
+//!     )
+//! }
+//!
+//! bellwire::blocking::serve("127.0.0.1:9001", greeter).unwrap();
+//! # }
+//! ```
+//!
+//! A request handler is a function from request to response; a response that carries a listener is the
+//! upgrade. The same handler runs on every backend, each behind a cargo feature of its name:
+//!
+//! | feature | module | |
+//! |---|---|---|
+//! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
+//! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
+//!
+//! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio`, which would hide the runtime's
+//! own crate.
+//!
+//! The protocol itself is in `bellwire-core`, re-exported here: a state machine without I/O that can be
+//! driven by hand. The whole of a program that does so:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/by_hand.rs")]
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub use bellwire_core::*;
+
+/// Servers and clients on the threads of the standard library.
+#[cfg(feature = "blocking")]
+pub mod blocking {
+    pub use bellwire_blocking::*;
+}
+
+/// Servers and clients on the tokio runtime.
+#[cfg(feature = "tokio")]
+pub mod tokio {
+    pub use bellwire_tokio::*;
+}

@@ -425,10 +425,7 @@ impl fmt::Display for HandshakeError {
             }
             Self::RepeatedProtocol => f.write_str("the server's 101 has more than one Sec-WebSocket-Protocol"),
             Self::UnexpectedProtocol(protocol) => {
-                write!(
-                    f,
-                    "the server chose the subprotocol {protocol:?}, which was not offered: offer it, or correct the server"
-                )
+                write!(f, "the server chose the subprotocol {protocol:?}, which was not offered: offer it, or none")
             }
         }
     }

@@ -39,9 +39,9 @@ impl fmt::Display for ConnectError {
             Self::Url(error) => error.fmt(f),
             Self::Header(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
-            Self::Tls => f.write_str(
-                "wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over",
-            ),
+            Self::Tls => {
+                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over")
+            }
             Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Timeout => f.write_str("connecting took longer than the open timeout"),

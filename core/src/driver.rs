@@ -203,7 +203,13 @@ impl Driver {
     pub fn take_output(&mut self) -> Option<Output> {
         match &mut self.phase {
             Phase::Handshake(..) => None,
-            Phase::Answer(output, _) => if output.is_empty() { None } else { Some(mem::take(output)) },
+            Phase::Answer(output, _) => {
+                if output.is_empty() {
+                    None
+                } else {
+                    Some(mem::take(output))
+                }
+            }
             Phase::Open(open) => open.shared.take_output(),
         }
     }
@@ -226,7 +232,13 @@ impl Driver {
             Some(Ending::Flush(_)) if self.is_lost() => self.done(),
             Some(Ending::Flush(_)) if self.is_flushed() => self.linger(now),
             Some(Ending::Linger(_)) if self.eof => self.done(),
-            Some(Ending::Flush(_) | Ending::Linger(_)) => if self.eof { Step::Wait } else { Step::Read },
+            Some(Ending::Flush(_) | Ending::Linger(_)) => {
+                if self.eof {
+                    Step::Wait
+                } else {
+                    Step::Read
+                }
+            }
         }
     }
 
@@ -364,7 +376,12 @@ fn respond(service: &Service, request: &Request, now: Time) -> Result<(Connectio
     }
 }
 
-fn refuse(service: &Service, peer: Option<SocketAddr>, refusal: Refusal, request: Option<&Request>) -> alloc::vec::Vec<u8> {
+fn refuse(
+    service: &Service,
+    peer: Option<SocketAddr>,
+    refusal: Refusal,
+    request: Option<&Request>,
+) -> alloc::vec::Vec<u8> {
     let response = refusal.to_response();
     service.report(&ServerError::Refused { peer, refusal });
     server::encode_response(request, &response)

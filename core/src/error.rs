@@ -184,7 +184,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the connection is closed"),
-            Self::Full => f.write_str("the peer reads too slowly and the output queue is full: send less, or raise Config::max_queued"),
+            Self::Full => f.write_str(
+                "the peer reads too slowly and the output queue is full: send less, or raise Config::max_queued",
+            ),
             Self::CloseCode(code) => write!(
                 f,
                 "close code {code} must not be sent: use 1000, 1001–1003, 1007–1014, or one of your own from 3000 to 4999"

@@ -162,7 +162,9 @@ impl Outgoing<'_> {
         };
         if self.text {
             // Text is only ever made from `str`, so nothing is replaced here.
-            OwnedMessage::Text(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+            OwnedMessage::Text(
+                String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            )
         } else {
             OwnedMessage::Binary(bytes.into())
         }
@@ -233,5 +235,29 @@ impl<'m> From<&'m OwnedMessage> for Outgoing<'m> {
 impl From<Message<'_>> for OwnedMessage {
     fn from(message: Message<'_>) -> Self {
         message.into_owned()
+    }
+}
+
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for OwnedMessage {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+impl From<Bytes> for OwnedMessage {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
     }
 }

@@ -249,9 +249,9 @@ pub(crate) fn encode_key(nonce: [u8; 16]) -> String {
 /// Whether this is a key: RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when
 /// decoded, is 16 bytes in length".
 pub(crate) fn is_key(key: &[u8]) -> bool {
-    // The decoder wants the padding, and the unused bits of the last character to be zero. It wants room
-    // for three bytes for each four characters, too.
-    key.len() == 24 && STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
+    // The decoder wants the padding, and the unused bits of the last character to be zero: there is one way
+    // to write a key, in 24 characters. It wants room for three bytes for each four of them.
+    STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// The `Sec-WebSocket-Accept` that answers a key.

@@ -149,10 +149,10 @@ pub mod testing;
 #[cfg(feature = "std")]
 pub mod fuzzing;
 
-#[cfg(feature = "std")]
-pub use connect::ConnectError;
 pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
+#[cfg(feature = "std")]
+pub use connect::ConnectError;
 pub use connection::Connection;
 pub use deadlines::Time;
 #[cfg(feature = "std")]

@@ -150,21 +150,30 @@ impl Closures {
 
     /// Called for each ping, and now owes the pong.
     #[must_use]
-    pub fn on_ping<R: IntoOutcome>(mut self, mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static) -> Self {
+    pub fn on_ping<R: IntoOutcome>(
+        mut self,
+        mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static,
+    ) -> Self {
         self.0.ping = Some(Box::new(move |socket, data| callback(socket, data).into_outcome()));
         self
     }
 
     /// Called for each pong.
     #[must_use]
-    pub fn on_pong<R: IntoOutcome>(mut self, mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static) -> Self {
+    pub fn on_pong<R: IntoOutcome>(
+        mut self,
+        mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static,
+    ) -> Self {
         self.0.pong = Some(Box::new(move |socket, data| callback(socket, data).into_outcome()));
         self
     }
 
     /// Called when the connection failed; its result does not matter any more.
     #[must_use]
-    pub fn on_error<R: IntoOutcome>(mut self, mut callback: impl FnMut(&WebSocket, &Error) -> R + Send + 'static) -> Self {
+    pub fn on_error<R: IntoOutcome>(
+        mut self,
+        mut callback: impl FnMut(&WebSocket, &Error) -> R + Send + 'static,
+    ) -> Self {
         self.0.error = Some(Box::new(move |socket, error| drop(callback(socket, error).into_outcome())));
         self
     }

@@ -40,18 +40,15 @@ enum Content {
     Upgrade(Box<Upgrade>),
 }
 
-struct Upgrade {
-    listener: Box<dyn Listener>,
-    protocol: Option<String>,
-    config: Option<Config>,
-}
-
-/// An upgrade taken apart, for whoever drives it.
-pub(crate) struct UpgradeParts {
-    pub(crate) listener: Box<dyn Listener>,
-    pub(crate) accept: Accept,
-    /// In place of the server's.
-    pub(crate) config: Option<Config>,
+/// An upgrade taken apart ([`Response::into_upgrade`]), for whoever drives the connection.
+#[non_exhaustive]
+pub struct Upgrade {
+    /// What receives the connection's events.
+    pub listener: Box<dyn Listener>,
+    /// What goes into the 101: for [`Request::accept`].
+    pub accept: Accept,
+    /// Limits and deadlines in place of the server's.
+    pub config: Option<Config>,
 }
 
 impl Response {
@@ -91,7 +88,7 @@ impl Response {
     /// If the request turns out not to be a valid upgrade the listener is dropped, none of its callbacks
     /// runs, and the client gets an answer that says what is wrong.
     pub fn websocket(listener: impl IntoListener) -> Self {
-        let upgrade = Upgrade { listener: listener.into_listener(), protocol: None, config: None };
+        let upgrade = Upgrade { listener: listener.into_listener(), accept: Accept::new(), config: None };
         Self { status: 101, headers: Headers::new(), content: Content::Upgrade(Box::new(upgrade)) }
     }
 
@@ -136,7 +133,7 @@ impl Response {
     #[must_use]
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
         if let Content::Upgrade(upgrade) = &mut self.content {
-            upgrade.protocol = Some(protocol.into());
+            upgrade.accept.protocol = Some(protocol.into());
         }
         self
     }
@@ -175,12 +172,15 @@ impl Response {
         &self.headers
     }
 
-    /// The upgrade, or the plain response back.
-    pub(crate) fn into_upgrade(self) -> Result<UpgradeParts, Self> {
+    /// Takes an upgrade apart.
+    ///
+    /// # Errors
+    /// A plain response comes back as it is, for [`encode_response`].
+    pub fn into_upgrade(self) -> Result<Upgrade, Self> {
         match self.content {
-            Content::Upgrade(upgrade) => {
-                let Upgrade { listener, protocol, config } = *upgrade;
-                Ok(UpgradeParts { listener, accept: Accept::from_parts(protocol, self.headers), config })
+            Content::Upgrade(mut upgrade) => {
+                upgrade.accept.headers = self.headers;
+                Ok(*upgrade)
             }
             content @ Content::Body(_) => Err(Self { content, ..self }),
         }
@@ -207,7 +207,7 @@ impl fmt::Debug for Response {
         debug.field("status", &self.status).field("headers", &self.headers);
         match &self.content {
             Content::Body(body) => debug.field("body", &String::from_utf8_lossy(body)).finish(),
-            Content::Upgrade(upgrade) => debug.field("protocol", &upgrade.protocol).finish_non_exhaustive(),
+            Content::Upgrade(upgrade) => debug.field("protocol", &upgrade.accept.protocol).finish_non_exhaustive(),
         }
     }
 }
@@ -238,7 +238,6 @@ impl<R: IntoResponse, E: Into<BoxError>> IntoResponse for Result<R, E> {
 }
 
 /// For handlers that never return, such as `|_| panic!()`.
-#[allow(private_interfaces, reason = "the trait `Returns` only spells the type `!`")]
 impl IntoResponse for <fn() -> ! as Returns>::Output {
     fn into_response(self) -> Result<Response, BoxError> {
         self
@@ -389,8 +388,8 @@ mod tests {
         let upgrade =
             Response::websocket(listener()).with_status(404).body("x").protocol("p").config(Config::default());
         assert_eq!((upgrade.status(), upgrade.is_websocket()), (101, true));
-        let Ok(parts) = upgrade.into_upgrade() else { panic!("an upgrade") };
-        assert_eq!(parts.config, Some(Config::default()));
+        let Ok(upgrade) = upgrade.into_upgrade() else { panic!("an upgrade") };
+        assert_eq!(upgrade.config, Some(Config::default()));
         let plain = Response::text("x").protocol("p").config(Config::default()).map_listener(|_| unreachable!());
         let Err(plain) = plain.into_upgrade() else { panic!("a plain response") };
         assert!(encoded(&plain).ends_with("\r\n\r\nx"));
@@ -413,8 +412,8 @@ mod tests {
             }
         }
         let response = Response::websocket(listener()).map_listener(|inner| Box::new(Refusing(inner)));
-        let Ok(parts) = response.into_upgrade() else { panic!("an upgrade") };
-        let mut listener = parts.listener;
+        let Ok(upgrade) = response.into_upgrade() else { panic!("an upgrade") };
+        let mut listener = upgrade.listener;
         struct Dead;
         impl crate::socket::Socket for Dead {}
         assert!(listener.on_message(&WebSocket::new(Dead), Message::Text("x")).is_err());

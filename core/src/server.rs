@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use crate::response::encode_response;
+pub use crate::response::{Upgrade, encode_response};
 
 use crate::config::{Config, Origins};
 use crate::handshake::{HeadError, HeadReader, VERSION, accept_value, is_key, is_reserved};
@@ -212,8 +212,8 @@ impl From<HeadError> for Refusal {
 /// What goes into the 101 beside what the handshake itself needs.
 #[derive(Debug, Clone, Default)]
 pub struct Accept {
-    protocol: Option<String>,
-    headers: Headers,
+    pub(crate) protocol: Option<String>,
+    pub(crate) headers: Headers,
 }
 
 impl Accept {
@@ -239,10 +239,6 @@ impl Accept {
         }
         self.headers.append(name, value)?;
         Ok(self)
-    }
-
-    pub(crate) fn from_parts(protocol: Option<String>, headers: Headers) -> Self {
-        Self { protocol, headers }
     }
 }
 
@@ -274,7 +270,7 @@ impl fmt::Display for AcceptError {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::ProtocolNotOffered(protocol) => write!(
                 f,
-                "the chosen subprotocol {protocol:?} was not offered by the client: choose with Request::select_protocol"
+                "the client does not offer the chosen subprotocol {protocol:?}: choose with Request::select_protocol"
             ),
         }
     }

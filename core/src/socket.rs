@@ -152,7 +152,11 @@ impl WebSocket {
 
     /// Sends a message and calls `done` once (Ring's `send` with callbacks): with `Ok` when its bytes were
     /// handed to the transport, with `Err` if it was refused or the connection ended before.
-    pub fn send_with<'m>(&self, message: impl Into<Outgoing<'m>>, done: impl FnOnce(Result<(), SendError>) + Send + 'static) {
+    pub fn send_with<'m>(
+        &self,
+        message: impl Into<Outgoing<'m>>,
+        done: impl FnOnce(Result<(), SendError>) + Send + 'static,
+    ) {
         match self.0.send(message.into()) {
             Ok(position) => self.0.when_written(position, Box::new(done)),
             Err(error) => done(Err(error)),

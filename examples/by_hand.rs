@@ -97,7 +97,7 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
 }
 
 /// Closes gently: the peer gets all that was written, and is read for a moment, so that no reset destroys it.
-fn linger(mut stream: &TcpStream) -> io::Result<()> {
+fn linger(stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(std::net::Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let _ = io::copy(&mut stream.take(64 * 1024), &mut io::sink());

@@ -1,0 +1,76 @@
+//! Runs all cases of an Autobahn fuzzing server against bellwire's client.
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::mpsc;
+
+use bellwire::{Config, IntoListener, listener};
+use common::{Backend, BoxError, Target};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+Runs all cases of an Autobahn fuzzing server.
+
+Usage: autobahn_client --connect ws://HOST:PORT [OPTIONS]
+
+  --connect URL  the fuzzing server
+  --backend B    blocking or tokio [the first that is compiled in]
+  --agent NAME   what the report calls this client [bellwire-BACKEND]
+  --help         this text";
+
+/// The largest message of the cases is 16 MiB.
+const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+fn run() -> Result<(), BoxError> {
+    let Some((server, backend, agent)) = parse()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    let cases = case_count(backend, &server)?;
+    for case in 1..=cases {
+        let echo = listener().on_message(|socket, message| socket.send(message));
+        // Most cases end in a way that is no clean close: the fuzzing server judges.
+        let _ = visit(backend, format!("{server}/runCase?case={case}&agent={agent}"), echo)?;
+    }
+    visit(backend, format!("{server}/updateReports?agent={agent}"), listener())?;
+    println!("{agent}: {cases} cases run");
+    Ok(())
+}
+
+fn case_count(backend: Backend, server: &str) -> Result<u32, BoxError> {
+    let (sender, count) = mpsc::channel();
+    let receiver = listener().on_message(move |_, message| {
+        let _ = sender.send(message.as_text().and_then(|text| text.trim().parse().ok()));
+    });
+    visit(backend, format!("{server}/getCaseCount"), receiver)?;
+    count.try_recv().ok().flatten().ok_or_else(|| "the fuzzing server did not say how many cases there are".into())
+}
+
+/// Connects and waits for the end.
+fn visit(backend: Backend, url: String, listener: impl IntoListener) -> Result<bellwire::Closed, BoxError> {
+    // Pings of our own would not be expected by the cases.
+    let config = Config::default().max_message(MAX_MESSAGE).keepalive_interval(None);
+    let target = Target { url, config, ..Target::default() };
+    Ok(common::connect(backend, target, listener)?.closed())
+}
+
+fn parse() -> Result<Option<(String, Backend, String)>, BoxError> {
+    let (mut connect, mut backend, mut agent) = (None, Backend::default()?, None);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("connect") => connect = Some(parser.value()?.string()?),
+            Long("backend") => backend = parser.value()?.parse()?,
+            Long("agent") => agent = Some(parser.value()?.string()?),
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(format!("{}; see --help", other.unexpected()).into()),
+        }
+    }
+    let connect = connect.ok_or("--connect is missing: ws://127.0.0.1:9002; see --help")?;
+    Ok(Some((connect.trim_end_matches('/').into(), backend, agent.unwrap_or_else(|| format!("bellwire-{backend}")))))
+}

@@ -1,0 +1,133 @@
+//! What the examples share: the choice of a backend at run time.
+#![allow(dead_code, reason = "each example uses a part of it")]
+
+use std::fmt;
+use std::str::FromStr;
+
+use bellwire::{Closed, Config, ConnectError, IntoListener, WebSocket};
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// All there are, compiled in or not.
+const BACKENDS: [&str; 2] = ["blocking", "tokio"];
+
+/// A backend that is compiled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    #[cfg(feature = "blocking")]
+    Blocking,
+    #[cfg(feature = "tokio")]
+    Tokio,
+}
+
+impl Backend {
+    /// The first that is compiled in.
+    #[allow(unreachable_code, reason = "several may be compiled in")]
+    pub(crate) fn default() -> Result<Self, BoxError> {
+        #[cfg(feature = "blocking")]
+        return Ok(Self::Blocking);
+        #[cfg(feature = "tokio")]
+        return Ok(Self::Tokio);
+        Err("no backend is compiled in: build with --features blocking or --features tokio".into())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            #[cfg(feature = "blocking")]
+            "blocking" => Ok(Self::Blocking),
+            #[cfg(feature = "tokio")]
+            "tokio" => Ok(Self::Tokio),
+            name if BACKENDS.contains(&name) => {
+                Err(format!("the backend {name} is not compiled in: build with `--features {name}`"))
+            }
+            _ => Err(format!("there is no backend {name:?}: choose one of {}", BACKENDS.join(", "))),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            #[cfg(feature = "blocking")]
+            Self::Blocking => "blocking",
+            #[cfg(feature = "tokio")]
+            Self::Tokio => "tokio",
+        })
+    }
+}
+
+/// Where a client connects, and with what.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    pub(crate) url: String,
+    pub(crate) protocols: Vec<String>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) config: Config,
+}
+
+/// An open connection of either backend.
+pub(crate) struct Connected {
+    pub(crate) socket: WebSocket,
+    pub(crate) protocol: Option<String>,
+    closed: Box<dyn FnOnce() -> Closed>,
+}
+
+impl Connected {
+    /// Waits for the connection to end.
+    pub(crate) fn closed(self) -> Closed {
+        (self.closed)()
+    }
+}
+
+/// Connects with a backend, and drives the connection in the background.
+pub(crate) fn connect(
+    backend: Backend,
+    target: Target,
+    listener: impl IntoListener,
+) -> Result<Connected, ConnectError> {
+    match backend {
+        #[cfg(feature = "blocking")]
+        Backend::Blocking => {
+            let mut connector = bellwire::blocking::Connector::new(&target.url)?.config(target.config);
+            for (name, value) in &target.headers {
+                connector = connector.header(name, value)?;
+            }
+            for protocol in target.protocols {
+                connector = connector.protocol(protocol)?;
+            }
+            let client = connector.connect(listener)?;
+            let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
+            Ok(Connected { socket, protocol, closed: Box::new(move || client.closed()) })
+        }
+        #[cfg(feature = "tokio")]
+        Backend::Tokio => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.map_err(ConnectError::Thread)?;
+            let mut connector = bellwire::tokio::Connector::new(&target.url)?.config(target.config);
+            for (name, value) in &target.headers {
+                connector = connector.header(name, value)?;
+            }
+            for protocol in target.protocols {
+                connector = connector.protocol(protocol)?;
+            }
+            let client = runtime.block_on(connector.connect(listener))?;
+            let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
+            Ok(Connected { socket, protocol, closed: Box::new(move || runtime.block_on(client.closed())) })
+        }
+    }
+}
+
+/// Ends the program: with the message on stderr, if there is one.
+pub(crate) fn exit(result: Result<(), BoxError>) -> std::process::ExitCode {
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", env!("CARGO_CRATE_NAME"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

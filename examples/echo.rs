@@ -1,0 +1,137 @@
+//! An echo server, for WebSocket clients and for browsers.
+
+mod common;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use bellwire::{Config, Listener, Message, Outcome, Request, Response, WebSocket, is_upgrade_request, listener};
+use common::{Backend, BoxError};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+An echo server: open its address in a browser, or connect a WebSocket client.
+
+  /         echoes text and binary messages; a browser gets a page to try it
+  /greeter  greets, echoes, and closes on \"exit\"
+
+Usage: echo [OPTIONS]
+
+  --listen ADDR        where to listen [127.0.0.1:9001]
+  --backend B          blocking or tokio [the first that is compiled in]
+  --threads N          threads of an async runtime; 1 is single-threaded [one per processor]
+  --max-message BYTES  the longest message taken [1048576]
+  --no-keepalive       do not ping quiet clients
+  --help               this text";
+
+struct Options {
+    listen: String,
+    backend: Backend,
+    threads: Option<usize>,
+    config: Config,
+}
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+fn run() -> Result<(), BoxError> {
+    let Some(options) = parse()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    match options.backend {
+        #[cfg(feature = "blocking")]
+        Backend::Blocking => {
+            let server = bellwire::blocking::Server::bind(&options.listen).map_err(|error| busy(&options, &error))?;
+            announce(&options, server.local_addr()?)?;
+            server.config(options.config).run(app)?;
+        }
+        #[cfg(feature = "tokio")]
+        Backend::Tokio => runtime(options.threads)?.block_on(async {
+            let server =
+                bellwire::tokio::Server::bind(&options.listen).await.map_err(|error| busy(&options, &error))?;
+            announce(&options, server.local_addr()?)?;
+            server.config(options.config).run(app).await?;
+            Ok::<_, BoxError>(())
+        })?,
+    }
+    Ok(())
+}
+
+/// From request to response.
+fn app(request: &Request) -> Response {
+    match (request.path(), is_upgrade_request(request)) {
+        ("/", true) => Response::websocket(Echo),
+        ("/", false) => Response::html(include_str!("echo.html")),
+        ("/greeter", true) => greeter(request),
+        ("/greeter", false) => Response::upgrade_required(),
+        _ => Response::not_found(),
+    }
+}
+
+/// A listener as a type.
+struct Echo;
+
+impl Listener for Echo {
+    fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
+        Ok(socket.send(message)?)
+    }
+}
+
+/// A listener made of closures.
+fn greeter(request: &Request) -> Response {
+    assert!(is_upgrade_request(request));
+    Response::websocket(
+        listener()
+            .on_open(|socket| socket.send("I will echo your messages"))
+            .on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) }),
+    )
+}
+
+#[cfg(feature = "tokio")]
+fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = if threads == Some(1) { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build()
+}
+
+fn announce(options: &Options, addr: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "listening on ws://{addr}/ with the {} backend; for a browser: http://{addr}/", options.backend)?;
+    out.flush()
+}
+
+fn busy(options: &Options, error: &io::Error) -> BoxError {
+    format!("cannot listen on {}: {error}; choose another address with --listen", options.listen).into()
+}
+
+fn parse() -> Result<Option<Options>, BoxError> {
+    let mut options = Options {
+        listen: "127.0.0.1:9001".into(),
+        backend: Backend::default()?,
+        threads: None,
+        config: Config::default(),
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("listen") => options.listen = parser.value()?.string()?,
+            Long("backend") => options.backend = parser.value()?.parse()?,
+            Long("threads") => options.threads = Some(parser.value()?.parse_with(positive)?),
+            Long("max-message") => options.config = options.config.max_message(parser.value()?.parse()?),
+            Long("no-keepalive") => options.config = options.config.keepalive_interval(None),
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(format!("{}; see --help", other.unexpected()).into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&threads| threads > 0).ok_or_else(|| "a number of threads, at least 1".into())
+}

@@ -1,0 +1,7 @@
+//! A whole connection: the first byte chooses role (bit 0) and cuts, the rest is wire bytes.
+#![no_main]
+#![forbid(unsafe_code)]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| bellwire_core::fuzzing::connection(data));

@@ -1,0 +1,84 @@
+//! Proves that `bellwire-core` needs no `std`: `cargo check` here fails as soon as the core, or anything
+//! below it, pulls `std` in, because `std` has a panic handler too.
+//!
+//! It was seen to fail, and `.ci/run` sees it each time, with `cargo check --features std-probe`:
+//!
+//! ```text
+//! error[E0152]: found duplicate lang item `panic_impl`
+//! ```
+//!
+//! What is written here is also the least that somebody without an operating system has to write.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::sync::Arc;
+use core::panic::PanicInfo;
+
+use bellwire_core::server::{Accept, Handshake};
+use bellwire_core::{Config, Connection, Event, Time};
+
+/// What is there in place of a socket and a clock.
+pub trait Transport {
+    /// Reads some bytes into the buffer and says how many; none at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> usize;
+    /// Writes some of the bytes and says how many.
+    fn write(&mut self, bytes: &[u8]) -> usize;
+    /// How long ago something was that does not change.
+    fn now(&self) -> Time;
+}
+
+/// Serves one connection that sends every message back. `None`: the peer did not ask for that.
+pub fn echo(transport: &mut impl Transport) -> Option<()> {
+    let config = Arc::new(Config::default());
+    let mut handshake = Handshake::new(Arc::clone(&config), transport.now());
+    let mut buffer = [0; 1024];
+    // Bytes that come behind the handshake belong to the connection: they stay in `input`.
+    let (request, mut input) = loop {
+        let length = transport.read(&mut buffer);
+        let mut input = buffer.get_mut(..length)?;
+        match handshake.receive(&mut input) {
+            None if length == 0 => return None,
+            None => {}
+            Some(request) => break (request.ok()?, length - input.len()..length),
+        }
+    };
+    let mut connection = request.accept(&Accept::new(), config, transport.now()).ok()?;
+    while !connection.is_finished() {
+        answer(&mut connection, transport.now(), buffer.get_mut(input)?);
+        write(&mut connection, transport);
+        let length = transport.read(&mut buffer);
+        if length == 0 {
+            connection.receive_eof();
+        }
+        input = 0..length;
+    }
+    Some(())
+}
+
+/// Handles what was read.
+fn answer(connection: &mut Connection, now: Time, mut input: &mut [u8]) {
+    while let Some(event) = connection.next_event(now, &mut input) {
+        // A refused message is the loss of a peer that does not read.
+        let _ = match event {
+            Event::Text(text) => connection.send(&*text).map(drop),
+            Event::Binary(bytes) => connection.send(&*bytes).map(drop),
+            Event::Ping(_) | Event::Pong(_) | Event::Error(_) | Event::Closed(_) => Ok(()),
+        };
+    }
+}
+
+/// Writes what is queued, piece by piece.
+fn write(connection: &mut Connection, transport: &mut impl Transport) {
+    while !connection.output().is_empty() {
+        let count = transport.write(connection.output().first());
+        connection.wrote(transport.now(), count);
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -160,10 +160,7 @@ impl Client {
 }
 
 /// Tries the addresses in turn.
-fn connect_any(
-    addrs: impl Iterator<Item = SocketAddr>,
-    deadline: Option<Instant>,
-) -> Result<TcpStream, ConnectError> {
+fn connect_any(addrs: impl Iterator<Item = SocketAddr>, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
     let mut last = ErrorKind::AddrNotAvailable.into();
     for addr in addrs {
         let result = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {

@@ -70,7 +70,8 @@ impl<S: Stream> Drive<S> {
     /// request was answered.
     pub(crate) fn run(mut self, leftover: &mut [u8], answered: &AtomicBool) {
         let mut buffer = vec![0; READ_BUFFER];
-        let prepared = self.stream.set_read_timeout(None).and_then(|()| self.stream.set_write_timeout(Some(WRITE_PATIENCE)));
+        let prepared =
+            self.stream.set_read_timeout(None).and_then(|()| self.stream.set_write_timeout(Some(WRITE_PATIENCE)));
         if let Err(error) = prepared {
             self.driver.start(self.now());
             return self.driver.transport_failed(self.now(), error);
@@ -139,7 +140,7 @@ impl<S: Stream> Drive<S> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
-        let Ok(deadline) = self.driver.park(&self.waker) else { return };
+        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
         if let Err(error) = self.arm(deadline) {
             return self.driver.transport_failed(self.now(), error);
         }
@@ -148,6 +149,8 @@ impl<S: Stream> Drive<S> {
             Ok(count) => {
                 self.driver.lend_output(&mut self.spare);
                 self.driver.receive(self.now(), &mut buffer[..count]);
+                // Nothing was sent: the memory comes back at once.
+                self.driver.lend_output(&mut self.spare);
                 self.share();
             }
             Err(error) if is_timeout(&error) => self.driver.handle_timeout(self.now()),
@@ -166,7 +169,7 @@ impl<S: Stream> Drive<S> {
 
     /// So much output waits for the peer that it is not read.
     fn wait(&mut self) {
-        let Ok(deadline) = self.driver.park(&self.waker) else { return };
+        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
         self.writer.wait(&mut self.progress, deadline);
         match self.writer.take_failure() {
             Some(error) => self.failure = Some(error),

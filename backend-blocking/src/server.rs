@@ -81,12 +81,7 @@ impl Server {
     /// Serves a listener that the caller has made.
     pub fn from_listener(listener: TcpListener) -> Self {
         let addr = listener.local_addr().ok();
-        let state = State {
-            max_connections: MAX_CONNECTIONS,
-            closing: false,
-            service: None,
-            connections: Vec::new(),
-        };
+        let state = State { max_connections: MAX_CONNECTIONS, closing: false, service: None, connections: Vec::new() };
         let running = Arc::new(Running { addr, state: Mutex::new(state), changed: Condvar::new() });
         Self { listener, config: Config::default(), on_error: Box::new(|_| ()), running }
     }
@@ -134,10 +129,7 @@ impl Server {
     ///
     /// # Errors
     /// None so far: the signature leaves room for those of other systems.
-    pub fn run<R: IntoResponse>(
-        self,
-        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
-    ) -> io::Result<()> {
+    pub fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
         let service = Arc::new(Service::new(self.config, handler, self.on_error));
         self.running.lock().service = Some(service.clone());
         while self.running.wait_for_room() {

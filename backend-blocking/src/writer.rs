@@ -100,7 +100,6 @@ impl<S: Stream> Writer<S> {
         *seen = state.progress;
     }
 
-
     /// Whether there is a second thread.
     fn wake_thread(self: &Arc<Self>) -> bool {
         let mut state = self.lock();

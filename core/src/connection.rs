@@ -291,8 +291,9 @@ impl Connection {
         if self.has_output() { Some(self.outbound.take()) } else { None }
     }
 
-    /// Lends memory for the output of this turn: one buffer can serve all the connections of a thread.
-    /// Ignored if there is output already.
+    /// Lends memory for the output of this turn: one buffer can serve all the connections of a thread. It comes
+    /// back with [`take_output`](Self::take_output), or with a second call if nothing was sent. Does nothing
+    /// while there is output.
     pub fn lend_output(&mut self, spare: &mut Output) {
         self.outbound.lend(spare);
     }

@@ -192,7 +192,7 @@ impl Driver {
         }
     }
 
-    /// Lends memory for the output of this turn: one buffer can serve all the connections of a thread.
+    /// [`Connection::lend_output`].
     pub fn lend_output(&mut self, spare: &mut Output) {
         if let Phase::Open(open) = &mut self.phase {
             open.shared.lend_output(spare);
@@ -245,13 +245,15 @@ impl Driver {
     /// The driver is about to sleep, until the deadline that this returns or until `waker` is called.
     ///
     /// # Errors
-    /// [`Busy`] if there is something to do already.
-    pub fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
-        match (&self.ending, &self.phase) {
-            (None, Phase::Open(open)) => open.shared.park(waker),
-            (Some(_), Phase::Open(open)) => open.shared.park(waker).map(|_| self.poll_timeout()),
-            _ => Ok(self.poll_timeout()),
+    /// [`Busy`] if there is something to do already: callbacks have run, or output is there to be written.
+    pub fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
+        if let Phase::Open(open) = &self.phase {
+            if let Err(busy) = open.shared.park(waker) {
+                self.pump(now, &mut []);
+                return Err(busy);
+            }
         }
+        Ok(self.poll_timeout())
     }
 
     fn open(&self) -> Option<&Open> {

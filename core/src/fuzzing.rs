@@ -1,1 +1,229 @@
+//! What the fuzz targets do, here so that the core's own tests run it, too, over the corpus and random bytes.
+//!
+//! The first byte of the data chooses the role (bit 0, where there is a choice) and how the rest, bytes as
+//! they come from a peer, is cut. Whatever breaks its promise panics.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::event::Event;
+use crate::frame::{Header, MAX_HEADER, Role};
+use crate::server::{Accept, AcceptError};
+use crate::{client, server};
+
+/// Up to this many bytes are fed one by one as well.
+const SHORT: usize = 4096;
+
+/// More output than that is not queued for a peer who reads nothing: the high watermark, and the last frames.
+const MAX_OUTPUT: usize = 64 * 1024 + 1024;
+
+/// A header: what is decoded is what is encoded, and every cut asks for more or finds what is wrong at once.
+pub fn frame(data: &[u8]) {
+    let Some((&first, bytes)) = data.split_first() else { return };
+    let receiver = role(first);
+    let whole = Header::decode(bytes, receiver);
+    if let Ok(Some((header, length))) = whole {
+        assert_eq!(Some(header.encode(&mut [0; MAX_HEADER])), bytes.get(..length));
+        assert_eq!(header.mask.is_some(), receiver == Role::Server);
+        assert!(header.length < 1 << 63);
+        assert!(!header.opcode.is_control() || header.fin && header.length <= 125);
+    } else {
+        assert!(whole.is_err() || bytes.len() < MAX_HEADER);
+    }
+    // The verdict falls at some byte; before it there is none, and behind it nothing changes.
+    let mut verdict = Ok(None);
+    for end in 0..=bytes.len().min(MAX_HEADER) {
+        let now = Header::decode(bytes.get(..end).unwrap_or_default(), receiver);
+        if verdict != Ok(None) {
+            assert_eq!(now, verdict);
+        }
+        verdict = now;
+    }
+    assert_eq!(verdict, whole);
+}
+
+/// A connection: the same events and the same output however the bytes are cut, bounded output, and one end.
+pub fn connection(data: &[u8]) {
+    let Some((&first, bytes)) = data.split_first() else { return };
+    let whole = converse(role(first), [bytes.to_vec()]);
+    assert_eq!(converse(role(first), pieces(bytes, first >> 1)), whole);
+    if bytes.len() <= SHORT {
+        assert_eq!(converse(role(first), bytes.chunks(1).map(<[u8]>::to_vec)), whole);
+    }
+}
+
+/// A server reads a request, and accepts it if it can: the same verdict however the bytes are cut, and
+/// nothing is taken of what follows.
+pub fn server_handshake(data: &[u8]) {
+    in_every_way(data, |pieces| {
+        let config = Arc::new(Config::default());
+        let mut handshake = server::Handshake::new(config.clone(), Time::ZERO);
+        let (result, left) = receive(pieces, |input| handshake.receive(input));
+        match result {
+            None => (String::from("more"), Vec::new()),
+            Some(Err(refusal)) => {
+                check_refusal(&server::encode_response(None, &refusal.to_response()));
+                (format!("{refusal:?}"), Vec::new())
+            }
+            Some(Ok(request)) => {
+                let accepted = accept(&request, config);
+                (format!("{request:?} {accepted}"), left)
+            }
+        }
+    });
+}
+
+/// A client reads a response, to the key of RFC 6455 §1.3 and its offer of "chat" and "superchat": the same
+/// verdict however the bytes are cut, and nothing is taken of what follows a 101.
+pub fn client_handshake(data: &[u8]) {
+    in_every_way(data, |pieces| {
+        let Some(mut handshake) = ask() else { return (String::new(), Vec::new()) };
+        let length = handshake.output().len();
+        handshake.wrote(length);
+        let (result, left) = receive(pieces, |input| handshake.receive(input, Time::ZERO));
+        match result.unwrap_or_else(|| Err(handshake.receive_eof())) {
+            Ok((connection, response)) => {
+                assert!(connection.is_open() && response.status() == 101);
+                assert!(matches!(response.protocol(), None | Some("chat" | "superchat")));
+                (format!("{response:?}"), left)
+            }
+            Err(error) => (format!("{error:?}"), Vec::new()),
+        }
+    });
+}
+
+fn role(first: u8) -> Role {
+    if first & 1 == 0 { Role::Server } else { Role::Client }
+}
+
+/// Cuts the bytes as the seed says: into pieces of which most are short, and some empty.
+fn pieces(mut bytes: &[u8], seed: u8) -> Vec<Vec<u8>> {
+    let mut state = u32::from(seed).wrapping_mul(2_654_435_761) | 1;
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        // Numerical Recipes' generator: its upper bits will do.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let longest = if state >> 28 == 0 { 5000 } else { 24 };
+        let length = usize::try_from((state >> 8) % longest).unwrap_or_default().min(bytes.len());
+        let (piece, rest) = bytes.split_at(length);
+        pieces.push(piece.to_vec());
+        bytes = rest;
+    }
+    pieces
+}
+
+/// What came of a connection. Payloads are kept as bytes: printing them would take most of the time.
+#[derive(Debug, PartialEq)]
+struct Conversation {
+    events: Vec<(char, Vec<u8>)>,
+    output: Vec<u8>,
+}
+
+fn converse(role: Role, pieces: impl IntoIterator<Item = Vec<u8>>) -> Conversation {
+    let config = Arc::new(Config::default());
+    let mut connection = match role {
+        Role::Server => Connection::server(config, Time::ZERO),
+        Role::Client => Connection::client(config, Box::new(sample_nonce), Time::ZERO),
+    };
+    let mut events = Vec::new();
+    for mut piece in pieces {
+        let mut input = &mut *piece;
+        while let Some(event) = connection.next_event(Time::ZERO, &mut input) {
+            events.push(record(&event));
+        }
+        assert!(input.is_empty(), "all input is taken");
+        assert!(connection.buffered() <= MAX_OUTPUT, "{}", connection.buffered());
+    }
+    let output = connection.output().pieces().flatten().copied().collect();
+    connection.receive_eof();
+    while let Some(event) = connection.next_event(Time::ZERO, &mut Default::default()) {
+        events.push(record(&event));
+    }
+    assert!(connection.is_finished());
+    let ends = |kind| events.iter().filter(|event| event.0 == kind).count();
+    assert_eq!(ends('c'), 1, "it ends once");
+    assert_eq!(events.last().map(|event| event.0), Some('c'), "and nothing follows");
+    assert!(ends('e') <= 1);
+    Conversation { events, output }
+}
+
+fn record(event: &Event<'_>) -> (char, Vec<u8>) {
+    match event {
+        Event::Text(text) => ('t', text.as_bytes().to_vec()),
+        Event::Binary(bytes) => ('b', bytes.to_vec()),
+        Event::Ping(data) => ('p', data.to_vec()),
+        Event::Pong(data) => ('q', data.to_vec()),
+        Event::Error(error) => ('e', format!("{error:?}").into_bytes()),
+        Event::Closed(closed) => ('c', format!("{closed:?}").into_bytes()),
+    }
+}
+
+/// Runs a handshake whole, cut and byte by byte: the verdict and what is left must be the same, and what is
+/// left must be the end of what was given.
+fn in_every_way(data: &[u8], run: impl Fn(Vec<Vec<u8>>) -> (String, Vec<u8>)) {
+    let Some((&seed, bytes)) = data.split_first() else { return };
+    let whole = run([bytes.to_vec()].into());
+    assert!(bytes.ends_with(&whole.1), "what is left was changed");
+    assert_eq!(run(pieces(bytes, seed)), whole);
+    if bytes.len() <= SHORT {
+        assert_eq!(run(bytes.chunks(1).map(<[u8]>::to_vec).collect()), whole);
+    }
+}
+
+/// Feeds the pieces until there is a result, and returns with it all bytes that were not taken.
+fn receive<T>(pieces: Vec<Vec<u8>>, mut receive: impl FnMut(&mut &mut [u8]) -> Option<T>) -> (Option<T>, Vec<u8>) {
+    let (mut result, mut left) = (None, Vec::new());
+    for mut piece in pieces {
+        let mut input = &mut *piece;
+        if result.is_none() {
+            result = receive(&mut input);
+            assert!(result.is_some() || input.is_empty(), "all input is taken");
+        }
+        left.extend_from_slice(input);
+    }
+    (result, left)
+}
+
+fn accept(request: &crate::Request, config: Arc<Config>) -> String {
+    let mut accept = Accept::new();
+    if let Some(protocol) = request.protocols().first() {
+        accept = accept.protocol(*protocol);
+    }
+    match request.accept(&accept, config, Time::ZERO) {
+        Ok(connection) => {
+            let head = connection.output().first();
+            assert!(head.starts_with(b"HTTP/1.1 101 ") && head.ends_with(b"\r\n\r\n"));
+            assert!(connection.is_open());
+            String::from_utf8_lossy(head).into_owned()
+        }
+        Err(error) => {
+            assert!(matches!(error, AcceptError::Refused(_)), "what is chosen was offered: {error:?}");
+            check_refusal(&server::encode_response(Some(request), &error.to_response()));
+            format!("{error:?}")
+        }
+    }
+}
+
+fn check_refusal(response: &[u8]) {
+    assert!(response.starts_with(b"HTTP/1.1 4") || response.starts_with(b"HTTP/1.1 5"));
+    assert!(response.windows(4).any(|end| end == b"\r\n\r\n"));
+}
+
+fn ask() -> Option<client::Handshake> {
+    let request = client::Request::new("ws://server.example.com/chat").ok()?.protocol("chat").ok()?;
+    let request = request.protocol("superchat").ok()?;
+    Some(client::Handshake::new(&request, Arc::new(Config::default()), Box::new(sample_nonce), Time::ZERO))
+}
+
+/// RFC 6455 §1.3's example of a key, always.
+fn sample_nonce(bytes: &mut [u8]) {
+    for (byte, sample) in bytes.iter_mut().zip(b"the sample nonce".iter().cycle()) {
+        *byte = *sample;
+    }
+}

@@ -121,10 +121,10 @@ impl Outbound {
         &self.output
     }
 
-    /// Swaps an empty output in, whose buffer is written to until it is taken: one buffer can serve all the
-    /// connections of a thread.
+    /// Exchanges the memory of an empty output: once to lend some for a turn, and once more to take back what
+    /// was not needed.
     pub(crate) fn lend(&mut self, spare: &mut Output) {
-        if self.output.is_empty() && self.output.capacity() == 0 {
+        if self.output.is_empty() {
             mem::swap(&mut self.output, spare);
         }
     }

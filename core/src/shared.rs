@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::task::Waker;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::close::{CloseCode, Closed};
@@ -73,12 +74,12 @@ impl Shared {
         event
     }
 
-    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called: when
+    /// The driver is about to sleep, until [`poll_timeout`](Self::poll_timeout) or until `waker` is called: when
     /// there is output to write, an event to handle, or another deadline.
     ///
     /// # Errors
     /// [`Busy`] if that is the case already.
-    pub fn park(&self, waker: &Waker) -> Result<Option<Time>, Busy> {
+    pub fn park(&self, waker: &Waker) -> Result<(), Busy> {
         let mut state = self.lock();
         if state.connection.has_event() || state.connection.has_output() {
             return Err(Busy);
@@ -87,7 +88,7 @@ impl Shared {
             state.waker = Some(waker.clone());
         }
         (state.parked, state.woken) = (true, false);
-        Ok(state.connection.poll_timeout())
+        Ok(())
     }
 
     /// Takes what is to be written; `None` also while somebody else is writing.
@@ -95,7 +96,7 @@ impl Shared {
         self.lock().connection.take_output()
     }
 
-    /// Lends memory for the output of this turn.
+    /// [`Connection::lend_output`].
     pub fn lend_output(&self, spare: &mut Output) {
         self.lock().connection.lend_output(spare);
     }
@@ -107,7 +108,7 @@ impl Shared {
         let done = state.completed();
         drop(state);
         for done in done {
-            done(Ok(()));
+            complete(done, Ok(()));
         }
     }
 
@@ -173,7 +174,7 @@ impl Shared {
         drop(state);
         drop(waker);
         for (_, done) in waiting {
-            done(Err(SendError::Closed));
+            complete(done, Err(SendError::Closed));
         }
     }
 
@@ -263,10 +264,15 @@ impl Socket for Shared {
             }
             Some(outcome) => {
                 drop(state);
-                done(outcome);
+                complete(done, outcome);
             }
         }
     }
+}
+
+/// Calls a completion. As in Ring, what it panics with concerns nobody else: not whoever happened to write.
+fn complete(done: Done, outcome: Result<(), SendError>) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| done(outcome)));
 }
 
 impl fmt::Debug for Shared {

@@ -1,0 +1,252 @@
+//! What connections cost in memory. A binary of its own: its allocator counts.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use allocation_counter::{AllocationInfo, measure};
+use bellwire_core::{Config, Connection, Event, Output, Role, Time};
+
+const ROLES: [Role; 2] = [Role::Server, Role::Client];
+const START: Time = Time::ZERO;
+
+fn open(role: Role, config: Config) -> Connection {
+    match role {
+        Role::Server => Connection::server(config.into(), START),
+        Role::Client => Connection::client(config.into(), Box::new(|bytes: &mut [u8]| bytes.fill(0)), START),
+    }
+}
+
+/// A header as `role` receives it; its mask key, if any, is zero, and changes nothing.
+fn header(role: Role, first: u8, length: u64) -> Vec<u8> {
+    let mask = if role == Role::Server { 0x80 } else { 0 };
+    let mut header = match length {
+        0..126 => vec![first, mask | length as u8],
+        126..0x1_0000 => [&[first, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask | 127][..], &length.to_be_bytes()].concat(),
+    };
+    if role == Role::Server {
+        header.extend([0; 4]);
+    }
+    header
+}
+
+fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+    [&header(role, first, payload.len() as u64), payload].concat()
+}
+
+/// How many events come of these bytes, which are changed but not copied.
+fn feed(connection: &mut Connection, mut bytes: &mut [u8]) -> usize {
+    std::iter::from_fn(|| connection.next_event(START, &mut bytes).map(drop)).count()
+}
+
+fn for_both(test: impl Fn(Role)) {
+    ROLES.into_iter().for_each(test);
+}
+
+#[test]
+fn the_allocator_counts() {
+    let info = measure(|| drop(Vec::<u8>::with_capacity(12_345)));
+    assert_eq!((info.count_total, info.bytes_max, info.bytes_current), (1, 12_345, 0));
+}
+
+#[test]
+fn a_connection_is_made_with_a_few_hundred_bytes() {
+    for_both(|role| {
+        assert!(size_of::<Connection>() <= 512, "{}", size_of::<Connection>());
+        let config = std::sync::Arc::new(Config::default());
+        let AllocationInfo { bytes_current, .. } = measure(|| match role {
+            Role::Server => std::mem::forget(Connection::server(config.clone(), START)),
+            Role::Client => {
+                let entropy = Box::new(bellwire_core::entropy::SystemEntropy);
+                std::mem::forget(Connection::client(config.clone(), entropy, START));
+            }
+        });
+        assert_eq!(bytes_current, 0);
+    });
+}
+
+#[test]
+fn a_length_that_is_only_claimed_reserves_nothing() {
+    for_both(|role| {
+        for first in [0x01, 0x02, 0x81, 0x82] {
+            let mut connection = open(role, Config::default().max_message(usize::MAX));
+            let mut head = header(role, first, 1 << 62);
+            let info = measure(|| assert_eq!(feed(&mut connection, &mut head), 0));
+            assert!(info.bytes_total < 1024, "{role:?} {first:x}: {info:?}");
+            // Nor do the first bytes that come.
+            let mut some = [b'x'; 100];
+            let info = measure(|| assert_eq!(feed(&mut connection, &mut some), 0));
+            assert!(info.bytes_total < 1024, "{role:?} {first:x}: {info:?}");
+            assert!(connection.is_open());
+        }
+    });
+}
+
+#[test]
+fn a_claim_above_the_limit_costs_its_error_only() {
+    for_both(|role| {
+        let mut connection = open(role, Config::default());
+        let mut head = header(role, 0x82, 8 << 20);
+        let info = measure(|| assert_eq!(feed(&mut connection, &mut head), 2));
+        assert!(info.bytes_total < 1024, "{info:?}");
+    });
+}
+
+#[test]
+fn memory_grows_with_what_has_come() {
+    for_both(|role| {
+        for first in [0x81, 0x82] {
+            let mut connection = open(role, Config::default().max_message(usize::MAX));
+            feed(&mut connection, &mut header(role, first, 1 << 40));
+            let mut piece = [b'x'; 4096];
+            let info = measure(|| {
+                for _ in 0..64 {
+                    feed(&mut connection, &mut piece);
+                }
+            });
+            let came = 64 * 4096;
+            assert!(info.bytes_current >= came && info.bytes_current <= 2 * came, "{info:?}");
+        }
+    });
+}
+
+#[test]
+fn a_message_that_is_cut_takes_its_own_length_and_no_more() {
+    for_both(|role| {
+        for first in [0x81, 0x82] {
+            let mut connection = open(role, Config::default());
+            let mut bytes = frame(role, first, &[b'x'; 1_000_000]);
+            let mut kept = None;
+            let info = measure(|| {
+                for mut piece in bytes.chunks_mut(4096) {
+                    kept = match connection.next_event(START, &mut piece) {
+                        Some(Event::Text(text)) => Some(text.into_owned().into_bytes()),
+                        Some(Event::Binary(bytes)) => Some(bytes.into_owned()),
+                        _ => None,
+                    };
+                }
+            });
+            assert_eq!(kept.unwrap().len(), 1_000_000);
+            assert!(info.bytes_current <= 1_001_000, "{first:x}: {info:?}");
+            // While the buffer grows there are two.
+            assert!(info.bytes_max <= 2_001_000, "{first:x}: {info:?}");
+            // It grows in steps, not with each piece.
+            assert!(info.count_total < 30, "{first:x}: {info:?}");
+        }
+    });
+}
+
+#[test]
+fn a_million_empty_fragments_cost_nothing() {
+    for_both(|role| {
+        for first in [0x01, 0x02] {
+            let mut connection = open(role, Config::default());
+            feed(&mut connection, &mut frame(role, first, b""));
+            let empty = frame(role, 0x00, b"").repeat(1000);
+            let mut bytes = empty.clone();
+            let info = measure(|| {
+                for _ in 0..1000 {
+                    bytes.copy_from_slice(&empty);
+                    assert_eq!(feed(&mut connection, &mut bytes), 0);
+                }
+            });
+            assert!(info.bytes_max < 1024, "{info:?}");
+            assert_eq!(feed(&mut connection, &mut frame(role, 0x80, b"")), 1);
+        }
+    });
+}
+
+#[test]
+fn fragments_of_one_byte_cost_their_bytes() {
+    for_both(|role| {
+        for first in [0x01, 0x02] {
+            let mut connection = open(role, Config::default());
+            feed(&mut connection, &mut frame(role, first, b""));
+            let one = frame(role, 0x00, b"x").repeat(100_000);
+            let mut bytes = one.clone();
+            let info = measure(|| assert_eq!(feed(&mut connection, &mut bytes), 0));
+            assert!(info.bytes_current <= 2 * 100_000, "{info:?}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_idle_again_holds_no_buffer() {
+    for_both(|role| {
+        let payload = vec![b'x'; 10_000];
+        let mut bytes = frame(role, 0x01, &payload);
+        for _ in 0..8 {
+            bytes.extend(frame(role, 0x00, &payload));
+        }
+        bytes.extend(frame(role, 0x89, &[b'p'; 125]));
+        bytes.extend(frame(role, 0x80, &payload));
+        let mut connection = open(role, Config::default());
+        let info = measure(|| {
+            // In pieces, so that the ping is cut, too.
+            let events: usize = bytes.chunks_mut(100).map(|piece| feed(&mut connection, piece)).sum();
+            assert_eq!(events, 2);
+            connection.send("an answer").unwrap();
+            let count = connection.output().len();
+            connection.wrote(START, count);
+        });
+        assert!(info.bytes_max > 100_000, "it was joined: {info:?}");
+        assert_eq!(info.bytes_current, 0, "{info:?}");
+    });
+}
+
+#[test]
+fn a_flood_of_pings_that_reads_nothing_keeps_memory_bounded() {
+    for_both(|role| {
+        let mut connection = open(role, Config::default());
+        let pings = frame(role, 0x89, &[b'p'; 125]).repeat(1000);
+        let mut bytes = pings.clone();
+        let info = measure(|| {
+            for _ in 0..100 {
+                bytes.copy_from_slice(&pings);
+                assert_eq!(feed(&mut connection, &mut bytes), 1000);
+            }
+        });
+        assert!(info.bytes_max < 256 * 1024, "{info:?}");
+    });
+}
+
+#[test]
+fn whole_messages_are_received_without_allocating() {
+    for_both(|role| {
+        let mut connection = open(role, Config::default());
+        connection.set_auto_pong(false);
+        let mut bytes = [
+            frame(role, 0x81, &[b'x'; 1000]),
+            frame(role, 0x82, &[0; 100_000]),
+            frame(role, 0x89, b"ping"),
+            frame(role, 0x8a, b""),
+        ]
+        .concat();
+        let info = measure(|| assert_eq!(feed(&mut connection, &mut bytes), 4));
+        assert_eq!(info.count_total, 0);
+    });
+}
+
+#[test]
+fn an_echo_into_lent_memory_does_not_allocate() {
+    for_both(|role| {
+        let mut connection = open(role, Config::default());
+        let bytes = frame(role, 0x82, &[7; 1000]).repeat(10);
+        let mut spare = Output::new();
+        let mut echo = || {
+            let mut bytes = bytes.clone();
+            let mut input = &mut bytes[..];
+            measure(|| {
+                connection.lend_output(&mut spare);
+                while let Some(Event::Binary(payload)) = connection.next_event(START, &mut input) {
+                    connection.send(&*payload).unwrap();
+                }
+                let mut output = connection.take_output().unwrap();
+                connection.wrote(START, output.len());
+                output.clear();
+                spare = output;
+            })
+            .count_total
+        };
+        echo();
+        assert_eq!(echo(), 0);
+    });
+}

@@ -1,0 +1,255 @@
+//! That the parts of this backend hold together. What the protocol demands is tested in the core, and what
+//! users see of all backends in the workspace's `tests`.
+
+use std::time::Duration;
+
+use bellwire_core::{Closures, IntoListener, Message, Outcome, client::HandshakeError};
+use bellwire_core::{Config, ConnectError, Listener, Request, Response, Role, Side, WebSocket, listener};
+use bellwire_tokio::{Acceptor, Client, Connector, Server, ServerHandle, connect, upgraded};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+/// Reports its events as lines of text.
+struct Log(UnboundedSender<String>);
+
+fn log() -> (Log, UnboundedReceiver<String>) {
+    let (sender, receiver) = unbounded_channel();
+    (Log(sender), receiver)
+}
+
+impl Log {
+    fn line(&self, line: String) -> Outcome {
+        // Nobody listens any more: fine.
+        let _ = self.0.send(line);
+        Ok(())
+    }
+}
+
+impl Listener for Log {
+    fn on_open(&mut self, _: &WebSocket) -> Outcome {
+        self.line("open".into())
+    }
+
+    fn on_message(&mut self, _: &WebSocket, message: Message<'_>) -> Outcome {
+        self.line(match message {
+            Message::Text(text) => format!("text {text}"),
+            Message::Binary(bytes) => format!("binary {}", bytes.len()),
+        })
+    }
+
+    fn on_error(&mut self, _: &WebSocket, error: &bellwire_core::Error) {
+        let _ = self.line(format!("error {error}"));
+    }
+
+    fn on_close(&mut self, _: &WebSocket, code: bellwire_core::CloseCode, reason: &str) {
+        let _ = self.line(format!("close {code} {reason}"));
+    }
+}
+
+fn echo() -> Closures {
+    listener().on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) })
+}
+
+fn answer(request: &Request) -> Response {
+    if request.path() == "/" { Response::websocket(echo()) } else { Response::not_found() }
+}
+
+struct Running {
+    url: String,
+    addr: std::net::SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+async fn start(build: impl FnOnce(Server) -> Server) -> Running {
+    let server = build(Server::bind("127.0.0.1:0").await.unwrap());
+    let (addr, handle) = (server.local_addr().unwrap(), server.handle());
+    Running { url: format!("ws://{addr}/"), addr, handle, task: tokio::spawn(server.run(answer)) }
+}
+
+async fn next(log: &mut UnboundedReceiver<String>) -> String {
+    log.recv().await.expect("one more event")
+}
+
+#[tokio::test]
+async fn messages_come_back_and_both_sides_close_cleanly() {
+    let server = start(|server| server).await;
+    let (listener, mut events) = log();
+    let mut client = connect(&server.url, listener).await.unwrap();
+    assert_eq!(next(&mut events).await, "open");
+    client.socket().send("hello").unwrap();
+    client.socket().send(vec![7; 300_000]).unwrap();
+    assert_eq!(next(&mut events).await, "text hello");
+    assert_eq!(next(&mut events).await, "binary 300000");
+    client.socket().send("exit").unwrap();
+    assert_eq!(next(&mut events).await, "close 1000 Normal Closure");
+    let closed = client.closed().await;
+    assert!(closed.clean && closed.by == Side::Peer && closed.code == 1000, "{closed:?}");
+    assert_eq!(client.closed().await, closed);
+    assert_eq!(server.handle.shutdown(Duration::from_secs(5)).await, 0);
+    server.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_the_server_said() {
+    let server = start(|server| server).await;
+    let error = connect(&format!("{}nowhere", server.url), echo()).await.unwrap_err();
+    let ConnectError::Handshake(HandshakeError::Refused(response)) = error else { panic!("{error:?}") };
+    assert_eq!((response.status(), response.body()), (404, &b"Not found\n"[..]));
+}
+
+#[tokio::test]
+async fn a_busy_port_is_named() {
+    let server = start(|server| server).await;
+    let Err(error) = Server::bind(server.addr).await else { panic!("the port is busy") };
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&server.addr.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn connecting_to_tls_says_what_to_do() {
+    let error = connect("wss://localhost/", echo()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Tls) && error.to_string().contains("connect_over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let error = connect(&url, echo()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout), "{error:?}");
+}
+
+async fn over_memory(size: usize, config: Config, listener: impl IntoListener) -> (Client, JoinHandle<()>) {
+    let (near, far) = duplex(size);
+    let acceptor = Acceptor::with(config.clone(), answer, |_| ());
+    let server = tokio::spawn(acceptor.accept(far, None));
+    let connector = Connector::new("wss://example.com/").unwrap().config(config);
+    let client = connector.connect_over(near, listener).await.unwrap();
+    (client, server)
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_few_bytes_at_a_time_takes_all() {
+    let (listener, mut events) = log();
+    let (mut client, server) = over_memory(100, Config::default(), listener).await;
+    client.socket().send(vec![1; 50_000]).unwrap();
+    client.socket().send("exit").unwrap();
+    for expected in ["open", "binary 50000", "close 1000 Normal Closure"] {
+        assert_eq!(next(&mut events).await, expected);
+    }
+    assert!(client.closed().await.clean);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_timeout_comes_in_time_and_not_earlier() {
+    let config = Config::default().idle_timeout(Duration::from_secs(60)).keepalive_interval(None);
+    let (listener, mut events) = log();
+    let (client, server) = over_memory(1024, config, listener).await;
+    assert_eq!(next(&mut events).await, "open");
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    client.socket().send("still here").unwrap();
+    assert_eq!(next(&mut events).await, "text still here");
+    let before = tokio::time::Instant::now();
+    assert!(next(&mut events).await.ends_with("Connection Idle Timeout"));
+    let elapsed = before.elapsed();
+    assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&elapsed), "{elapsed:?}");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_future_closes_with_1006() {
+    let (near, far) = duplex(1024);
+    let (listener, mut events) = log();
+    let task = tokio::spawn(upgraded(far, Vec::new(), Role::Server, Config::default(), listener));
+    assert_eq!(next(&mut events).await, "open");
+    task.abort();
+    assert_eq!(next(&mut events).await, "error The connection's driver was dropped");
+    assert_eq!(next(&mut events).await, "close 1006 ");
+    assert_eq!(events.recv().await, None);
+    drop(near);
+}
+
+#[tokio::test]
+async fn an_abort_from_elsewhere_ends_the_task() {
+    let (_near, far) = duplex(1024);
+    let (sender, mut sockets) = unbounded_channel();
+    let listener = listener().on_open(move |socket| sender.send(socket.clone()));
+    let task = tokio::spawn(upgraded(far, Vec::new(), Role::Server, Config::default(), listener));
+    sockets.recv().await.unwrap().abort();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn bytes_behind_the_handshake_are_messages() {
+    let (mut near, far) = duplex(1024);
+    let task = tokio::spawn(upgraded(far, *b"\x81\x02hi\x88\x00", Role::Client, Config::default(), echo()));
+    // A masked text of two bytes and a masked empty close frame.
+    let mut answer = [0; 8 + 6];
+    near.read_exact(&mut answer).await.unwrap();
+    assert_eq!((answer[0], answer[8]), (0x81, 0x88));
+    drop(near);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_closes_the_open_and_cuts_the_silent() {
+    let server = start(|server| server).await;
+    let (listener, mut events) = log();
+    let _client = connect(&server.url, listener).await.unwrap();
+    let mut silent = TcpStream::connect(server.addr).await.unwrap();
+    assert_eq!(next(&mut events).await, "open");
+    assert_eq!(server.handle.shutdown(Duration::from_secs(5)).await, 0);
+    assert_eq!(next(&mut events).await, "close 1001 Server Shutdown");
+    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
+    server.task.await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn shutdown_drops_those_who_do_not_answer() {
+    let server = start(|server| server).await;
+    let mut deaf = TcpStream::connect(server.addr).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    deaf.write_all(request.as_bytes()).await.unwrap();
+    deaf.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(server.handle.shutdown(Duration::ZERO).await, 1);
+    server.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn at_the_cap_accepting_pauses() {
+    let server = start(|server| server.max_connections(1)).await;
+    let (listener, mut events) = log();
+    let mut first = connect(&server.url, listener).await.unwrap();
+    let second = tokio::spawn({
+        let url = server.url.clone();
+        async move { connect(&url, echo()).await }
+    });
+    first.socket().send("still alone").unwrap();
+    assert_eq!(next(&mut events).await, "open");
+    assert_eq!(next(&mut events).await, "text still alone");
+    assert!(!second.is_finished());
+    first.socket().close().unwrap();
+    first.closed().await;
+    assert!(second.await.unwrap().unwrap().socket().is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_pinged_and_then_given_up() {
+    let (near, far) = duplex(1024);
+    let (listener, mut events) = log();
+    let before = tokio::time::Instant::now();
+    let task = tokio::spawn(upgraded(far, Vec::new(), Role::Server, Config::default(), listener));
+    for expected in ["open", "error Keepalive Ping Timeout", "close 1011 Keepalive Ping Timeout"] {
+        assert_eq!(next(&mut events).await, expected);
+    }
+    let elapsed = before.elapsed();
+    assert!((Duration::from_secs(40)..Duration::from_secs(41)).contains(&elapsed), "{elapsed:?}");
+    task.await.unwrap();
+    drop(near);
+}

@@ -52,3 +52,8 @@ pub mod blocking {
 pub mod tokio {
     pub use bellwire_tokio::*;
 }
+
+/// The README's examples are tests.
+#[cfg(all(doctest, feature = "blocking", feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

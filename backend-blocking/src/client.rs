@@ -1,14 +1,15 @@
 //! Connects.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bellwire_core::client::{Handshake, HandshakeError, Request, Response};
 use bellwire_core::entropy::SystemEntropy;
+use bellwire_core::uri::Uri;
 use bellwire_core::{Closed, Config, ConnectError, Connection, Driver, IntoListener, Side, Time, WebSocket};
 
 use crate::drive::Drive;
@@ -41,7 +42,8 @@ pub struct Connector {
 pub struct Client {
     socket: WebSocket,
     response: Response,
-    thread: JoinHandle<()>,
+    /// `None` once it has ended.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Connector {
@@ -90,8 +92,7 @@ impl Connector {
         }
         let start = Instant::now();
         let deadline = self.config.open_timeout.map(|timeout| start + timeout);
-        let addrs = (uri.host(), uri.port()).to_socket_addrs().map_err(ConnectError::Resolve)?;
-        let stream = connect_any(addrs, deadline)?;
+        let stream = connect_any(uri, deadline)?;
         let _ = stream.set_nodelay(true);
         self.handshake(stream, listener, start)
     }
@@ -132,7 +133,7 @@ impl Client {
             .name("bellwire-client".into())
             .spawn(move || drive.run(&mut leftover, &AtomicBool::new(true)))
             .map_err(ConnectError::Thread)?;
-        Ok(Self { socket, response, thread })
+        Ok(Self { socket, response, thread: Some(thread) })
     }
 
     /// The connection's handle.
@@ -152,29 +153,36 @@ impl Client {
 
     /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
     /// called from its own callbacks, which run on the thread that is waited for.
-    pub fn closed(self) -> Closed {
-        // The thread cannot panic: callbacks are caught.
-        let _ = self.thread.join();
+    pub fn closed(&mut self) -> Closed {
+        if let Some(thread) = self.thread.take() {
+            // However it ended: the driver has seen to `on_close`.
+            let _ = thread.join();
+        }
         self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
     }
 }
 
-/// Tries the addresses in turn.
-fn connect_any(addrs: impl Iterator<Item = SocketAddr>, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
-    let mut last = ErrorKind::AddrNotAvailable.into();
-    for addr in addrs {
-        let result = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            None => TcpStream::connect(addr),
-            Some(Duration::ZERO) => return Err(ConnectError::Timeout),
-            Some(left) => TcpStream::connect_timeout(&addr, left),
-        };
-        match result {
+/// Tries the host's addresses in turn. Each has an equal share of the time that is left, so that one which
+/// swallows everything does not hide the next.
+fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
+    let addrs = (uri.host(), uri.port()).to_socket_addrs().map_err(ConnectError::Resolve)?;
+    let Some(deadline) = deadline else {
+        return TcpStream::connect(&*addrs.collect::<Vec<_>>()).map_err(ConnectError::Connect);
+    };
+    let mut last = ConnectError::Connect(io::Error::new(ErrorKind::NotFound, "the host has no address"));
+    for (addr, count) in addrs.as_slice().iter().zip((1..=addrs.len()).rev()) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(count).unwrap_or(u32::MAX);
+        if share.is_zero() {
+            return Err(ConnectError::Timeout);
+        }
+        match TcpStream::connect_timeout(addr, share) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+            Err(error) if is_timeout(&error) => last = ConnectError::Timeout,
+            Err(error) => last = ConnectError::Connect(error),
         }
     }
-    let timed_out = deadline.is_some_and(|deadline| deadline <= Instant::now());
-    Err(if timed_out { ConnectError::Timeout } else { ConnectError::Connect(last) })
+    Err(last)
 }
 
 /// Writes the request, reads the answer, and returns what was read behind it.
@@ -186,7 +194,7 @@ fn shake_hands(
     let mut buffer = [0; READ_BUFFER];
     loop {
         let timeout = match handshake.poll_timeout().map(|deadline| deadline.saturating_sub(start.elapsed())) {
-            Some(Duration::ZERO) => return Err(timed_out(handshake, start)),
+            Some(Time::ZERO) => return Err(timed_out(handshake, start)),
             timeout => timeout,
         };
         let result = if handshake.output().is_empty() {

@@ -99,7 +99,7 @@ pub(crate) fn connect(
             for protocol in target.protocols {
                 connector = connector.protocol(protocol)?;
             }
-            let client = connector.connect(listener)?;
+            let mut client = connector.connect(listener)?;
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || client.closed()) })
         }
@@ -114,7 +114,7 @@ pub(crate) fn connect(
             for protocol in target.protocols {
                 connector = connector.protocol(protocol)?;
             }
-            let client = runtime.block_on(connector.connect(listener))?;
+            let mut client = runtime.block_on(connector.connect(listener))?;
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || runtime.block_on(client.closed())) })
         }

@@ -44,14 +44,13 @@ fn run() -> Result<(), BoxError> {
     match options.backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let server = bellwire::blocking::Server::bind(&options.listen).map_err(|error| busy(&options, &error))?;
+            let server = bellwire::blocking::Server::bind(&options.listen).map_err(busy)?;
             announce(&options, server.local_addr()?)?;
             server.config(options.config).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
-            let server =
-                bellwire::tokio::Server::bind(&options.listen).await.map_err(|error| busy(&options, &error))?;
+            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(busy)?;
             announce(&options, server.local_addr()?)?;
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
@@ -106,8 +105,8 @@ fn announce(options: &Options, addr: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-fn busy(options: &Options, error: &io::Error) -> BoxError {
-    format!("cannot listen on {}: {error}; choose another address with --listen", options.listen).into()
+fn busy(error: io::Error) -> BoxError {
+    format!("{error}; choose another address with --listen").into()
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {

@@ -91,7 +91,7 @@ impl Connector {
             return Err(ConnectError::Tls);
         }
         let start = Instant::now();
-        let deadline = self.config.open_timeout.map(|timeout| start + timeout);
+        let deadline = self.config.open_timeout.and_then(|timeout| start.checked_add(timeout));
         let stream = connect_any(uri, deadline)?;
         let _ = stream.set_nodelay(true);
         self.handshake(stream, listener, start)

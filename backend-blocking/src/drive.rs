@@ -12,7 +12,7 @@ use bellwire_core::{Config, Connection, Driver, IntoListener, Output, Role, Step
 use crate::stream::Stream;
 use crate::writer::{WRITE_PATIENCE, Writer, is_timeout, write_some};
 
-/// The read buffer of a connection's thread. Pages that are not used cost nothing.
+/// The read buffer of a connection's thread.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// The most memory that is kept for output between two turns.
@@ -102,8 +102,10 @@ impl<S: Stream> Drive<S> {
         }
     }
 
-    /// Writes what there is to write, unless the second thread is about it.
+    /// Writes what there is to write, unless the second thread is about it. A slow peer, or completions that
+    /// send without end, must not keep this thread from reading: after a while the second thread goes on.
     fn flush(&mut self) {
+        let mut began = self.now();
         while let Some(mut output) = self.driver.take_output() {
             while !output.is_empty() && self.failure.is_none() {
                 match write_some(&*self.stream, &output) {
@@ -111,26 +113,34 @@ impl<S: Stream> Drive<S> {
                         output.advance(count);
                         self.driver.wrote(self.now(), count);
                     }
-                    Err(error) if is_timeout(&error) => match self.leave(output) {
-                        Some(back) => output = back,
-                        None => return,
-                    },
+                    Err(error) if is_timeout(&error) => {}
                     Err(error) => self.write_failed(error),
                 }
+                if self.now().saturating_sub(began) >= WRITE_PATIENCE {
+                    match self.hand_over(output) {
+                        Some(back) => (output, began) = (back, self.now()),
+                        None => return,
+                    }
+                }
             }
-            if output.capacity() <= SPARE_OUTPUT {
-                output.clear();
-                self.spare = output;
-            }
+            self.keep(output);
         }
     }
 
-    /// A slow peer: the second thread goes on with this, and this one reads. Gives it back if this one has
-    /// to go on by itself: a plain HTTP response, or no more threads.
-    fn leave(&mut self, output: Output) -> Option<Output> {
+    /// Leaves the rest to the second thread. Gives it back if this one has to go on by itself: a plain HTTP
+    /// response, or no more threads.
+    fn hand_over(&mut self, output: Output) -> Option<Output> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
         self.driver.handle_timeout(self.now());
         if self.driver.step(self.now()) == Step::Done { None } else { Some(output) }
+    }
+
+    /// Keeps the memory of what was written for the next turn.
+    fn keep(&mut self, mut output: Output) {
+        if output.capacity() <= SPARE_OUTPUT {
+            output.clear();
+            self.spare = output;
+        }
     }
 
     /// Nothing is lost: the peer's last words may have arrived before its end was noticed.
@@ -141,7 +151,10 @@ impl<S: Stream> Drive<S> {
 
     fn read(&mut self, buffer: &mut [u8]) {
         let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
-        if let Err(error) = self.arm(deadline) {
+        // The second thread writes the last bytes, and nobody will say when it has.
+        let patience = self.is_flushing().then(|| self.now() + WRITE_PATIENCE);
+        let until = deadline.into_iter().chain(patience).min();
+        if let Err(error) = self.arm(until) {
             return self.driver.transport_failed(self.now(), error);
         }
         match self.stream.read(buffer) {
@@ -152,11 +165,20 @@ impl<S: Stream> Drive<S> {
                 // Nothing was sent: the memory comes back at once.
                 self.driver.lend_output(&mut self.spare);
                 self.share();
+                // A peer that never pauses keeps no deadline from passing.
+                let now = self.now();
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    self.driver.handle_timeout(now);
+                }
             }
             Err(error) if is_timeout(&error) => self.driver.handle_timeout(self.now()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => self.end_of_input(Some(error)),
         }
+    }
+
+    fn is_flushing(&self) -> bool {
+        self.driver.shared().is_some_and(|shared| shared.is_finished() && shared.with(|c| c.buffered() > 0))
     }
 
     /// The peer has ended, reading has failed, or the second thread has woken this one.
@@ -187,7 +209,7 @@ impl<S: Stream> Drive<S> {
         let fits = match (self.read_timeout, wanted) {
             (set, None) => set.is_none(),
             (None, Some(_)) => false,
-            (Some(set), Some(wanted)) => set <= wanted + wanted / 8 && wanted <= set.saturating_mul(2),
+            (Some(set), Some(wanted)) => set <= wanted.saturating_add(wanted / 8) && wanted <= set.saturating_mul(2),
         };
         if !fits {
             self.stream.set_read_timeout(wanted)?;

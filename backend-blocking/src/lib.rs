@@ -1,8 +1,8 @@
 //! bellwire on the threads of the standard library.
 //!
-//! Each connection has a thread, which reads, runs the listener's callbacks, and writes what they sent.
-//! Sends from other threads return at once: a second thread, which is started for a connection when such
-//! a send first happens or when its peer first reads too slowly, writes them. So nobody's `send` waits
+//! Each connection has a thread, which reads, runs the listener's callbacks, and writes what they sent when
+//! they have returned. Sends from other threads return at once: a second thread, which is started for a
+//! connection when such a send first happens or when its peer first reads too slowly, writes them. So nobody's `send` waits
 //! for somebody else's peer, and a peer that does not read does not keep its connection from reading.
 //!
 //! ```no_run

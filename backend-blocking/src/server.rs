@@ -73,9 +73,16 @@ impl Server {
     /// Listens on an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
-    /// If the address cannot be listened on: it is in use, say.
+    /// If the address cannot be listened on: it is in use, say. The message names it.
     pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self::from_listener(TcpListener::bind(addr)?))
+        let mut error = io::Error::new(ErrorKind::InvalidInput, "there is no such address to listen on");
+        for addr in addr.to_socket_addrs()? {
+            match TcpListener::bind(addr) {
+                Ok(listener) => return Ok(Self::from_listener(listener)),
+                Err(cause) => error = io::Error::new(cause.kind(), format!("cannot listen on {addr}: {cause}")),
+            }
+        }
+        Err(error)
     }
 
     /// Serves a listener that the caller has made.
@@ -141,12 +148,15 @@ impl Server {
         }
         drop(self.listener);
         self.running.wait_until_empty();
+        // A handler may hold a handle of its own server.
+        let service = self.running.lock().service.take();
+        drop(service);
         Ok(())
     }
 }
 
 impl ServerHandle {
-    /// Shuts the server down: stops accepting, drops connections that have not sent a request, closes the
+    /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
     /// still runs. Returns how many had to be dropped.
     pub fn shutdown(&self, grace: Duration) -> usize {

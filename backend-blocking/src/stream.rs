@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A byte stream that two threads can share: one reads while the other writes.
 ///
-/// Implemented for TCP and Unix sockets. For TLS, implement it over a TCP stream and the TLS state in a
+/// Implemented for TCP and Unix sockets, which must be in blocking mode. For TLS, implement it over a TCP stream and the TLS state in a
 /// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read.
 pub trait Stream: Send + Sync + 'static {
     /// Reads some bytes; 0 at the end.

@@ -119,11 +119,11 @@ impl<S: Stream> Writer<S> {
         while let Some(work) = self.next_work(shared) {
             match work {
                 Work::Write(output) => self.write(shared, output),
-                Work::Look => {
-                    while let Some(output) = shared.take_output() {
-                        self.write(shared, output);
-                    }
-                }
+                Work::Look => self.look_at_deadlines(shared),
+            }
+            // A ping that was due is among it.
+            while let Some(output) = shared.take_output() {
+                self.write(shared, output);
             }
             self.look_at_deadlines(shared);
         }
@@ -142,7 +142,7 @@ impl<S: Stream> Writer<S> {
             if std::mem::take(&mut state.woken) {
                 return Some(Work::Look);
             }
-            state = match shared.poll_timeout().map(|deadline| deadline.saturating_sub(self.now())) {
+            state = match shared.parked_timeout().map(|deadline| deadline.saturating_sub(self.now())) {
                 Some(Duration::ZERO) => return Some(Work::Look),
                 Some(timeout) => self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -171,7 +171,7 @@ impl<S: Stream> Writer<S> {
     }
 
     fn look_at_deadlines(&self, shared: &Shared) {
-        shared.handle_timeout(self.now());
+        shared.handle_parked_timeout(self.now());
         if shared.is_awaited() {
             // With nothing left to say to the peer, a write that is stuck is ended as well.
             let silent = shared.with(|connection| connection.output().is_empty());

@@ -21,6 +21,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// The most memory that a thread keeps for output between two turns.
 const SPARE_OUTPUT: usize = 64 * 1024;
 
+/// After so many turns others may run. Tokio's own transports ask for that sooner.
+const MAX_TURNS: usize = 256;
+
 /// The most slices that one write takes.
 const MAX_SLICES: usize = 16;
 
@@ -108,8 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
-        let mut now = self.clock.now();
-        loop {
+        for _ in 0..MAX_TURNS {
+            // Anew for each turn: a callback may have taken its time.
+            let now = self.clock.now();
             match self.turn(cx, now, memory) {
                 Turn::Again => continue,
                 Turn::Done => return Poll::Ready(()),
@@ -120,14 +124,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             if self.poll_deadline(cx, deadline, now).is_pending() {
                 return Poll::Pending;
             }
-            now = self.clock.now();
             if self.transport == Transport::Closing {
                 // That has taken too long: the driver is about to say so.
                 self.transport = Transport::Clean;
             }
             // What had arrived was read before: it counts as life.
-            self.driver.handle_timeout(now);
+            self.driver.handle_timeout(self.clock.now());
         }
+        // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
+        self.driver.handle_timeout(self.clock.now());
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes what there is to write, and then does what the driver says.

@@ -41,8 +41,8 @@ impl CloseCode {
 
     /// Whether the code may stand in a close frame.
     ///
-    /// RFC 6455 §7.4.1 reserves 1004, 1005, 1006 and 1015: they "MUST NOT be set as a status code in a
-    /// Close control frame by an endpoint". §7.4.2: 0–999 are not used, 1000–2999 belong to the
+    /// RFC 6455 §7.4.1: 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame by an
+    /// endpoint", and 1004 is "Reserved". §7.4.2: 0–999 are not used, 1000–2999 belong to the
     /// protocol (1012–1014 are registered with IANA), 3000–4999 to libraries and applications.
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)

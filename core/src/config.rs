@@ -32,7 +32,8 @@ pub struct Config {
     /// Reading goes on below this many unsent bytes. Default 16 KiB.
     pub low_watermark: usize,
     /// The most unsent bytes: a `send` that would go above them is refused with
-    /// [`SendError::Full`](crate::SendError::Full), unless nothing is queued. Default 1 MiB.
+    /// [`SendError::Full`](crate::SendError::Full). A queue without messages takes one of any size, which does not
+    /// count: so the most that is held is this and one message. Default 1 MiB.
     pub max_queued: usize,
     /// What happens to a reader that is too slow. Default: its messages are refused.
     pub slow_reader: SlowReader,

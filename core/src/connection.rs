@@ -108,15 +108,18 @@ impl Connection {
                 Err(violation) => self.fail(violation.into()),
             }
         }
-        // RFC 6455 §7.1.7: once failed, an endpoint "MUST NOT continue to attempt to process data"; and
-        // §5.5.1: after a close frame "any further data received" is ignored.
+        // RFC 6455 §7.1.7: once failed, an endpoint "MUST NOT continue to attempt to process data". §1.4: after a
+        // close frame "any further data received" is discarded.
         *input = &mut [];
         self.next_ending()
     }
 
     /// The peer will send no more bytes. What that means comes out of [`next_event`](Self::next_event).
     pub fn receive_eof(&mut self) {
-        self.lose(Error::Vanished, Side::Peer);
+        // Behind the closing handshake the peer may still read.
+        if self.is_receiving() {
+            self.lose(Error::Vanished, Side::Peer);
+        }
     }
 
     /// Reading from or writing to the transport failed. What that means comes out of
@@ -216,9 +219,8 @@ impl Connection {
     /// Fails the connection for an error on this side: tells the peer if there is a code for it, then
     /// [`Event::Error`] and [`Event::Closed`] come out of [`next_event`](Self::next_event).
     pub fn fail(&mut self, error: Error) {
-        let by = self.closing_side().unwrap_or(Side::Local);
         match error.close_code() {
-            None => self.lose(error, by),
+            None => self.lose(error, Side::Local),
             Some((code, reason)) if self.is_receiving() => {
                 // RFC 6455 §7.1.7: an endpoint that fails the connection "SHOULD send a Close frame with an
                 // appropriate status code".
@@ -342,8 +344,10 @@ impl Connection {
     }
 
     fn pause_if_full(&mut self) {
-        // D16: above the high watermark the connection is not read.
-        if self.outbound.buffered() > self.config.high_watermark {
+        // D16: above the high watermark a server does not read: what it reads is what makes it send. A client
+        // sends by itself; if it stopped reading for that, two ends could wait for each other for ever. Its memory
+        // is bounded by `max_queued` all the same.
+        if self.role() == Role::Server && self.outbound.buffered() > self.config.high_watermark {
             self.paused = true;
         }
     }
@@ -379,7 +383,7 @@ impl Connection {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),
         };
-        let by = self.closing_side().unwrap_or(Side::Peer);
+        let by = if self.is_open() { Side::Peer } else { Side::Local };
         if self.is_open() {
             self.outbound.close(code, reason);
         }
@@ -395,15 +399,10 @@ impl Connection {
         self.paused = false;
     }
 
-    /// Who has begun to close, if anybody has.
-    fn closing_side(&self) -> Option<Side> {
-        matches!(self.state, State::Closing).then_some(Side::Local)
-    }
-
-    /// The connection ends without a word to the peer.
+    /// The connection ends without a word to the peer. `by`: on whose account, unless this side was closing.
     fn lose(&mut self, error: Error, by: Side) {
         if self.is_receiving() {
-            let by = self.closing_side().unwrap_or(by);
+            let by = if self.is_open() { by } else { Side::Local };
             self.outbound.discard();
             self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };
         } else if self.is_finished() {

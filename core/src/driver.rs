@@ -71,8 +71,8 @@ struct Open {
 /// How far the transport's end is.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
-    /// What is queued is being written, at the latest until then.
-    Flush(Option<Time>),
+    /// So much is left to be written. If it is no less by then, the peer does not read, and the rest is dropped.
+    Flush(usize, Option<Time>),
     /// All is written: the peer is read until it closes, at the latest until then.
     Linger(Time),
     Done,
@@ -164,10 +164,10 @@ impl Driver {
 
     /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Time) {
-        match (&mut self.ending, &mut self.phase) {
+        match (self.ending, &mut self.phase) {
             (Some(ending), _) => {
                 if ending.deadline().is_some_and(|deadline| deadline <= now) {
-                    *ending = Ending::Done;
+                    self.end_late(now);
                 }
             }
             (None, Phase::Handshake(handshake, _)) => {
@@ -229,10 +229,10 @@ impl Driver {
             None if self.wants_read() => Step::Read,
             None => Step::Wait,
             Some(Ending::Done) => Step::Done,
-            Some(Ending::Flush(_)) if self.is_lost() => self.done(),
-            Some(Ending::Flush(_)) if self.is_flushed() => self.linger(now),
+            Some(Ending::Flush(..)) if self.is_lost() => self.done(),
+            Some(Ending::Flush(..)) if self.unwritten() == 0 => self.linger(now),
             Some(Ending::Linger(_)) if self.eof => self.done(),
-            Some(Ending::Flush(_) | Ending::Linger(_)) => {
+            Some(Ending::Flush(..) | Ending::Linger(_)) => {
                 if self.eof {
                     Step::Wait
                 } else {
@@ -268,11 +268,12 @@ impl Driver {
         self.open().is_some_and(|open| open.shared.is_lost())
     }
 
-    fn is_flushed(&self) -> bool {
+    /// How many bytes are left to be written.
+    fn unwritten(&self) -> usize {
         match &self.phase {
-            Phase::Handshake(..) => true,
-            Phase::Answer(_, left) => *left == 0,
-            Phase::Open(open) => open.socket.buffered() == 0,
+            Phase::Handshake(..) => 0,
+            Phase::Answer(_, left) => *left,
+            Phase::Open(open) => open.socket.buffered(),
         }
     }
 
@@ -311,7 +312,19 @@ impl Driver {
         if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
             service.ended(socket);
         }
-        self.ending = Some(Ending::Flush(self.close_timeout.map(|timeout| now.saturating_add(timeout))));
+        self.ending = Some(self.flush(now));
+    }
+
+    fn flush(&self, now: Time) -> Ending {
+        Ending::Flush(self.unwritten(), self.close_timeout.map(|timeout| now.saturating_add(timeout)))
+    }
+
+    /// The end has taken too long: it goes on only while the peer takes what is left.
+    fn end_late(&mut self, now: Time) {
+        self.ending = Some(match self.ending {
+            Some(Ending::Flush(left, _)) if self.unwritten() < left => self.flush(now),
+            _ => Ending::Done,
+        });
     }
 
     /// Answers a request, with an open connection or with plain HTTP.
@@ -420,7 +433,8 @@ impl Open {
     }
 
     fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
-        match panic::catch_unwind(AssertUnwindSafe(|| callback(&mut *self.listener, &self.socket))) {
+        let Self { shared, socket, listener, .. } = self;
+        match panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| callback(&mut **listener, socket)))) {
             Ok(Ok(())) => {}
             // Too late is not wrong: the callback sent something after a close that it may not know of.
             Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
@@ -431,7 +445,8 @@ impl Open {
 
     /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
     fn call_last(&mut self, service: Option<&Service>, callback: impl FnOnce(&mut dyn Listener, &WebSocket)) {
-        let result = panic::catch_unwind(AssertUnwindSafe(|| callback(&mut *self.listener, &self.socket)));
+        let Self { shared, socket, listener, .. } = self;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| callback(&mut **listener, socket))));
         if let (Err(payload), Some(service)) = (result, service) {
             service.report(&ServerError::ListenerPanicked(panic_message(&*payload)));
         }
@@ -441,7 +456,7 @@ impl Open {
 impl Ending {
     fn deadline(self) -> Option<Time> {
         match self {
-            Self::Flush(until) => until,
+            Self::Flush(_, until) => until,
             Self::Linger(until) => Some(until),
             Self::Done => Some(Time::ZERO),
         }

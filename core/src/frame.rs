@@ -108,7 +108,7 @@ impl Header {
         }
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         check_masking(second & MASK != 0, receiver)?;
-        if opcode.is_control() && second & LENGTH > 125 {
+        if opcode.is_control() && usize::from(second & LENGTH) > MAX_CONTROL_PAYLOAD {
             return Err(Violation::ControlTooLong);
         }
         let Some((length, rest)) = decode_length(second & LENGTH, rest)? else { return Ok(None) };

@@ -49,6 +49,8 @@ struct Frame {
     /// How many bytes of the payload have not come yet, and how many have, as far as the mask minds.
     remaining: u64,
     phase: u8,
+    /// How many bytes later fragments may bring.
+    room: u64,
 }
 
 enum Partial {
@@ -70,9 +72,10 @@ impl Inbound {
         loop {
             let Some(frame) = self.frame.take() else {
                 let Some(header) = self.read_header(input)? else { return Ok(None) };
-                self.check_header(&header, limits)?;
+                let room = self.check_header(&header, limits)?;
                 let Header { fin, opcode, mask: key, length: remaining } = header;
-                self.frame = Some(Frame { opcode, fin, key, remaining, phase: 0 });
+                let room = if fin { 0 } else { room };
+                self.frame = Some(Frame { opcode, fin, key, remaining, phase: 0, room });
                 continue;
             };
             if frame.remaining > 0 && input.is_empty() {
@@ -110,11 +113,12 @@ impl Inbound {
         }
     }
 
-    /// What a header can break in view of what came before it.
-    fn check_header(&self, header: &Header, limits: &Config) -> Result<(), Violation> {
+    /// What a header can break in view of what came before it. Returns how many bytes the message may still
+    /// have behind this frame.
+    fn check_header(&self, header: &Header, limits: &Config) -> Result<u64, Violation> {
         let text = match (header.opcode, &self.message) {
             // RFC 6455 §5.4: "Control frames [...] MAY be injected in the middle of a fragmented message."
-            (opcode, _) if opcode.is_control() => return Ok(()),
+            (opcode, _) if opcode.is_control() => return Ok(0),
             (Opcode::Continuation, None) => return Err(Violation::NothingToContinue),
             (Opcode::Continuation, Some(message)) => matches!(message, Partial::Text(_)),
             // §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message".
@@ -126,7 +130,7 @@ impl Inbound {
         let length = header.length.saturating_add(before as u64);
         let max = if text { limits.max_text } else { limits.max_binary };
         match (length > max as u64, text) {
-            (false, _) => Ok(()),
+            (false, _) => Ok(max as u64 - length),
             (true, true) => Err(Violation::TextTooLarge { length, max }),
             (true, false) => Err(Violation::BinaryTooLarge { length, max }),
         }
@@ -173,7 +177,7 @@ impl Inbound {
     }
 
     fn append(&mut self, frame: &Frame, piece: &[u8]) -> Result<(), Violation> {
-        let expected = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
+        let expected = usize::try_from(frame.remaining.saturating_add(frame.room)).unwrap_or(usize::MAX);
         let message = self.message.get_or_insert_with(|| Partial::new(frame.opcode));
         match message {
             // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
@@ -245,9 +249,9 @@ fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
     piece
 }
 
-/// Makes room for `more` bytes: doubles as a `Vec` does, but not beyond `expected` bytes after them.
+/// Makes room for `more` bytes.
 fn grow(bytes: &mut Vec<u8>, more: usize, expected: usize) {
     if bytes.capacity() - bytes.len() < more {
-        bytes.reserve_exact(more.max(bytes.len().min(more.saturating_add(expected))));
+        bytes.reserve_exact(utf8::growth(bytes.len(), more, expected));
     }
 }

@@ -65,6 +65,10 @@ pub trait Listener: Send {
 }
 
 impl<L: Listener + ?Sized> Listener for Box<L> {
+    fn inner(&mut self) -> Option<&mut dyn Listener> {
+        (**self).inner()
+    }
+
     fn on_open(&mut self, socket: &WebSocket) -> Outcome {
         (**self).on_open(socket)
     }

@@ -31,17 +31,23 @@ pub(crate) struct Outbound {
     queued: u64,
     /// How many of them were handed to the transport.
     written: u64,
+    /// Where the last message ends, and where the one ends that was the only one when it was queued.
+    last: u64,
+    alone: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
     late_pong: Option<Vec<u8>>,
 }
 
 impl Outbound {
     pub(crate) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
-        Self { keys, output: Output::new(), taken: 0, queued: 0, written: 0, late_pong: None }
+        Self { keys, output: Output::new(), taken: 0, queued: 0, written: 0, last: 0, alone: 0, late_pong: None }
     }
 
     pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<Position, SendError> {
-        self.check_room(message.as_bytes().len(), config)?;
+        let alone = self.last <= self.written;
+        if !alone {
+            self.check_room(message.as_bytes().len(), config)?;
+        }
         let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
         match message.payload {
             Payload::Vec(payload) if payload.len() >= LARGE => self.large_vec(opcode, payload),
@@ -53,6 +59,10 @@ impl Outbound {
             Payload::Borrowed(payload) => self.frame(opcode, payload),
             Payload::Vec(payload) => self.frame(opcode, &payload),
             Payload::Bytes(payload) => self.frame(opcode, &payload),
+        }
+        self.last = self.queued;
+        if alone {
+            self.alone = self.queued;
         }
         Ok(self.position())
     }
@@ -99,6 +109,8 @@ impl Outbound {
     /// Drops what was not taken yet.
     pub(crate) fn discard(&mut self) {
         self.queued -= self.output.len() as u64;
+        self.last = self.last.min(self.queued);
+        self.alone = self.alone.min(self.queued);
         self.output = Output::new();
         self.late_pong = None;
     }
@@ -158,11 +170,13 @@ impl Outbound {
         }
     }
 
-    /// An empty queue takes one message of any size.
+    /// A queue without messages takes one of any size, and that one does not count: what follows has all of
+    /// `max_queued`. Otherwise the echo of a large message would leave no room for that of a small one which
+    /// came in the same read, however fast the peer reads.
     fn check_room(&self, length: usize, config: &Config) -> Result<(), SendError> {
-        let buffered = self.buffered();
-        let fits = buffered == 0 || buffered.saturating_add(length).saturating_add(MAX_HEADER) <= config.max_queued;
-        if fits { Ok(()) } else { Err(SendError::Full) }
+        let counted = self.queued - self.written.max(self.alone);
+        let needed = counted.saturating_add(length as u64).saturating_add(MAX_HEADER as u64);
+        if needed <= config.max_queued as u64 { Ok(()) } else { Err(SendError::Full) }
     }
 
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::close::CloseCode;
@@ -78,9 +79,9 @@ impl Service {
         &self.config
     }
 
-    /// Tells the owner what went wrong.
+    /// Tells the owner what went wrong. A hook that panics harms no connection.
     pub fn report(&self, error: &ServerError) {
-        (self.on_error)(error);
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| (self.on_error)(error)));
     }
 
     /// Whether [`close_all`](Self::close_all) was called: no request is answered any more.

@@ -5,12 +5,14 @@
 //! its waker when it [parks](Shared::park).
 //!
 //! **No lock is held while user code runs**: callbacks, completions and wakers are called after unlocking.
-//! A send from inside a callback wakes nobody, because the driver is not parked then: it writes all that
-//! was queued during one read in one go.
+//! A send from inside one of the connection's own callbacks wakes nobody: the driver writes all that was queued
+//! during one read in one go. Any other wakes whoever left a waker, once until somebody takes the output: the
+//! driver may be asleep, or busy with a callback that takes long.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::mem;
 use core::task::Waker;
@@ -32,15 +34,22 @@ pub struct Shared {
 
 struct State {
     connection: Connection,
-    /// How to wake the driver, whether it sleeps, and whether it was woken since it went to sleep.
+    /// How to wake whoever writes.
     waker: Option<Waker>,
-    parked: bool,
+    /// Whether that was called and nobody has taken output since.
     woken: bool,
+    /// Whether the driver sleeps.
+    parked: bool,
     /// Who waits for bytes to be written, in the order of their positions.
     waiting: VecDeque<(Position, Done)>,
     closed: Option<Box<Closed>>,
     /// Nothing will be written any more.
     gone: bool,
+}
+
+std::thread_local! {
+    /// The connection whose callback this thread is in: its address, or zero.
+    static CALLING: Cell<usize> = const { Cell::new(0) };
 }
 
 /// There is something to do: the driver must not sleep yet.
@@ -91,9 +100,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes what is to be written; `None` also while somebody else is writing.
+    /// Takes what is to be written; `None` also while somebody else is writing. Whoever calls this has heard the
+    /// waker.
     pub fn take_output(&self) -> Option<Output> {
-        self.lock().connection.take_output()
+        let mut state = self.lock();
+        state.woken = false;
+        state.connection.take_output()
     }
 
     /// [`Connection::lend_output`].
@@ -125,6 +137,20 @@ impl Shared {
     /// [`Connection::handle_timeout`].
     pub fn handle_timeout(&self, now: Time) {
         self.lock().connection.handle_timeout(now);
+    }
+
+    /// As [`poll_timeout`](Self::poll_timeout), while the driver sleeps.
+    pub fn parked_timeout(&self) -> Option<Time> {
+        let state = self.lock();
+        if state.parked { state.connection.poll_timeout() } else { None }
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), while the driver sleeps.
+    pub fn handle_parked_timeout(&self, now: Time) {
+        let mut state = self.lock();
+        if state.parked {
+            state.connection.handle_timeout(now);
+        }
     }
 
     /// [`Connection::receive_eof`].
@@ -183,12 +209,30 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the connection from a handle, and wakes the driver if it sleeps.
+    /// Runs a callback of this connection: what it sends is written after it has returned.
+    pub(crate) fn during<T>(&self, callback: impl FnOnce() -> T) -> T {
+        /// A callback may drive another connection; then this one's goes on.
+        struct Before(usize);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                CALLING.set(self.0);
+            }
+        }
+        let _before = Before(CALLING.replace(self.address()));
+        callback()
+    }
+
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Changes the connection from a handle, and wakes whoever writes unless that is where this comes from.
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+        let outside = CALLING.get() != self.address();
         let mut state = self.lock();
         let result = change(&mut state.connection);
-        let asleep = state.parked && !mem::replace(&mut state.woken, true);
-        let waker = if asleep { state.waker.clone() } else { None };
+        let wakes = outside && !mem::replace(&mut state.woken, true);
+        let waker = if wakes { state.waker.clone() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();

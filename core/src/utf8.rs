@@ -95,11 +95,17 @@ impl Assembler {
     }
 }
 
-/// Makes room for `more` bytes: doubles as a `String` does, but not beyond `expected` bytes after them.
+/// Makes room for `more` bytes.
 fn grow(text: &mut String, more: usize, expected: usize) {
     if text.capacity() - text.len() < more {
-        text.reserve_exact(more.max(text.len().min(more.saturating_add(expected))));
+        text.reserve_exact(growth(text.len(), more, expected));
     }
+}
+
+/// By how much to grow a buffer that holds `length` bytes and has no room for `more`: it doubles, as a `Vec`
+/// does, but not beyond the `expected` bytes that may come after them.
+pub(crate) fn growth(length: usize, more: usize, expected: usize) -> usize {
+    more.max(length.min(more.saturating_add(expected)))
 }
 
 /// How much of `piece` is there before a character that is cut off at its end. What is wrong in another

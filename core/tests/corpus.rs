@@ -1,5 +1,4 @@
 //! What `cargo fuzz` runs, on stable: over the seed corpus, and over random bytes.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 
@@ -7,7 +6,6 @@ use bellwire_core::fuzzing;
 use proptest::prelude::*;
 
 /// Runs a target over its corpus, and returns the names of the seeds.
-#[expect(clippy::panic, reason = "tests")]
 fn run_corpus(target: &str, body: fn(&[u8])) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -142,7 +142,8 @@ fn an_abort_after_the_end_drops_the_rest_and_ends_nothing_twice() {
 
 #[test]
 fn d2_it_is_open_until_a_close_is_sent_or_received_or_something_fails() {
-    let ends: [(&str, fn(&mut Connection)); 7] = [
+    type End = fn(&mut Connection);
+    let ends: [(&str, End); 7] = [
         ("local close", |connection| connection.close(1000, "").unwrap()),
         ("abort", Connection::abort),
         ("eof", Connection::receive_eof),
@@ -263,7 +264,7 @@ fn d7_messages_after_a_local_close_are_still_validated() {
     ] {
         each_role(|role, mut connection| {
             connection.close(1000, "").unwrap();
-            let seen = peer(&mut connection, &[frame.clone()]);
+            let seen = peer(&mut connection, std::slice::from_ref(&frame));
             assert_eq!(seen, [Seen::error(violation), Seen::failed(code, &violation.to_string())]);
             // A close frame is the last frame: there is no second one.
             assert_eq!(output(&connection), Frame::close(1000, "").sent_by(role));
@@ -382,7 +383,8 @@ fn d21_failing_ends_at_once_and_leaves_the_close_frame_behind_what_was_queued() 
 
 #[test]
 fn each_error_of_this_side_has_its_code_and_tells_the_peer_nothing_of_the_inside() {
-    let table: [(fn() -> Error, u16, &str); 5] = [
+    type Make = fn() -> Error;
+    let table: [(Make, u16, &str); 5] = [
         (|| Error::Callback("secret".into()), 1011, "Unexpected Error"),
         (|| Error::Panicked("secret".into()), 1011, "Unexpected Error"),
         (|| Error::SlowReader, 1013, "Too much unread output"),

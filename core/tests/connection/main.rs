@@ -1,11 +1,15 @@
 //! The connection as its peer and its owner see it, without any I/O: bytes and virtual time in, events and
 //! bytes out. Names like `D7` are explained in `docs/contract.md`.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod closing;
 mod common;
 mod driver;
+mod ending;
+mod listeners;
+mod logging;
 mod output;
 mod pair;
+mod server;
+mod shared;
 mod time;
 mod wire;

@@ -170,16 +170,16 @@ fn a_close_is_echoed_with_its_code_and_reason() {
     let longest = "r".repeat(123);
     for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
         for reason in ["", "Normal close", "à bientôt", &longest] {
-            let close = Frame::close(code, reason);
-            both_roles(&timeless(), &[close.clone()], &[Seen::clean(code, reason, Side::Peer)], &[close]);
+            let close = [Frame::close(code, reason)];
+            both_roles(&timeless(), &close, &[Seen::clean(code, reason, Side::Peer)], &close);
         }
     }
 }
 
 #[test]
 fn d3_an_empty_close_is_echoed_empty_and_reported_as_1005() {
-    let empty = Frame::close_with("");
-    both_roles(&timeless(), &[empty.clone()], &[Seen::clean(1005, "", Side::Peer)], &[empty]);
+    let empty = [Frame::close_with("")];
+    both_roles(&timeless(), &empty, &[Seen::clean(1005, "", Side::Peer)], &empty);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn long_control_frames_are_answered_with_1002() {
 fn a_continuation_of_nothing_is_answered_with_1002() {
     let text = "Continuation without a message to continue";
     for frame in [Frame::continuation("x"), Frame::continuation("").not_final()] {
-        fails(&[frame.clone()], Violation::NothingToContinue, 1002, text);
+        fails(std::slice::from_ref(&frame), Violation::NothingToContinue, 1002, text);
         // A whole message is not continued either.
         let after = [Frame::text("whole"), frame];
         fails_with(&timeless(), &after, &[Seen::text("whole")], Violation::NothingToContinue, 1002, text);

@@ -1,0 +1,168 @@
+//! What a driver tells its backend to do, to the last byte of a transport.
+
+use bellwire_core::{Config, Connection, Driver, Role, Step};
+
+use crate::common::*;
+use crate::logging::*;
+
+fn ended_by_peer(role: Role) -> Driver {
+    let (mut driver, _) = logged(role);
+    assert_eq!(driver.step(START), Step::Read);
+    receive(&mut driver, role, &[Frame::close(1000, "")]);
+    driver
+}
+
+#[test]
+fn a_server_flushes_shuts_down_lingers_and_is_done() {
+    let mut driver = ended_by_peer(Role::Server);
+    assert_eq!(driver.step(START), Step::Read, "the close frame is not written");
+    assert_eq!(written(&mut driver), Frame::close(1000, "").sent_by(Role::Server));
+    assert_eq!(driver.step(secs(1)), Step::Shutdown);
+    assert_eq!(driver.step(secs(1)), Step::Read, "lingering");
+    assert_eq!(driver.poll_timeout(), Some(secs(3)));
+    driver.receive(secs(2), b"rubbish".to_vec().as_mut_slice());
+    assert_eq!(driver.step(secs(2)), Step::Read);
+    driver.receive_eof(secs(2));
+    assert_eq!(driver.step(secs(2)), Step::Done);
+    assert_eq!(driver.step(secs(2)), Step::Done);
+}
+
+#[test]
+fn a_client_that_said_goodbye_waits_for_the_server_to_close_first() {
+    let mut driver = ended_by_peer(Role::Client);
+    written(&mut driver);
+    assert_eq!(driver.step(secs(1)), Step::Read);
+    assert_eq!(driver.step(secs(1)), Step::Read);
+    assert_eq!(driver.poll_timeout(), Some(secs(3)));
+    driver.receive_eof(secs(2));
+    assert_eq!(driver.step(secs(2)), Step::Done);
+}
+
+#[test]
+fn a_client_that_fails_the_connection_closes_first() {
+    let (mut driver, _) = logged(Role::Client);
+    receive(&mut driver, Role::Client, &[Frame::new(3, "")]);
+    assert_eq!(driver.step(START), Step::Read);
+    written(&mut driver);
+    assert_eq!(driver.step(START), Step::Shutdown);
+    assert_eq!(driver.step(START), Step::Read);
+    driver.receive_eof(START);
+    assert_eq!(driver.step(START), Step::Done);
+}
+
+#[test]
+fn lingering_ends_after_its_timeout() {
+    for role in ROLES {
+        let mut driver = ended_by_peer(role);
+        written(&mut driver);
+        while driver.step(secs(1)) == Step::Shutdown {}
+        driver.handle_timeout(secs(3) - ms(1));
+        assert_eq!(driver.step(secs(3) - ms(1)), Step::Read);
+        driver.handle_timeout(secs(3));
+        assert_eq!(driver.step(secs(3)), Step::Done);
+    }
+}
+
+#[test]
+fn flushing_ends_after_the_close_timeout() {
+    for role in ROLES {
+        let log = Log::default();
+        let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
+        driver.receive(secs(5), &mut Frame::close(1000, "").sent_by(peer_of(role)));
+        assert_eq!(driver.poll_timeout(), Some(secs(15)));
+        driver.handle_timeout(secs(15) - ms(1));
+        assert_eq!(driver.step(secs(15) - ms(1)), Step::Read);
+        driver.handle_timeout(secs(15));
+        assert_eq!(driver.step(secs(15)), Step::Done);
+        assert_eq!(log.take(), ["open", "close 1000 "]);
+    }
+}
+
+#[test]
+fn a_peer_that_ended_its_side_still_gets_what_is_queued() {
+    for role in ROLES {
+        let (mut driver, log) = logged(role);
+        driver.socket().unwrap().send(vec![7; 100_000]).unwrap();
+        receive(&mut driver, role, &[Frame::close(1000, "")]);
+        driver.receive_eof(START);
+        assert_eq!(driver.step(START), Step::Wait, "{role:?}: there is output, and nothing to read");
+        assert_eq!(written(&mut driver), wire(&[Frame::binary([7; 100_000]), Frame::close(1000, "")], role));
+        if role == Role::Server {
+            assert_eq!(driver.step(START), Step::Shutdown);
+        }
+        assert_eq!(driver.step(START), Step::Done, "{role:?}");
+        assert_eq!(log.take(), ["open", "close 1000 "]);
+    }
+}
+
+#[test]
+fn a_local_close_waits_for_the_peer_and_its_deadline() {
+    for role in ROLES {
+        let log = Log::default();
+        let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
+        driver.socket().unwrap().close().unwrap();
+        written(&mut driver);
+        assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(secs(10))));
+        driver.handle_timeout(secs(10));
+        assert_eq!(log.take(), ["open", "error Close Timeout", "close 1006 "]);
+        assert_eq!(driver.step(secs(10)), Step::Done);
+    }
+}
+
+#[test]
+fn a_server_s_connection_that_is_not_read_waits() {
+    let (mut driver, _) = logged(Role::Server);
+    driver.socket().unwrap().send(vec![0; 100_000]).unwrap();
+    assert_eq!(driver.step(START), Step::Wait);
+    written(&mut driver);
+    assert_eq!(driver.step(START), Step::Read);
+}
+
+#[test]
+fn flushing_goes_on_as_long_as_the_peer_takes_something() {
+    for role in ROLES {
+        let log = Log::default();
+        let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
+        driver.socket().unwrap().send(vec![0; 10_000]).unwrap();
+        driver.receive(secs(5), &mut Frame::close(1000, "").sent_by(peer_of(role)));
+        let output = driver.take_output().unwrap();
+        for second in (6..60).step_by(4) {
+            driver.wrote(secs(second), 100);
+            driver.handle_timeout(secs(second));
+            assert_eq!(driver.step(secs(second)), Step::Read, "{second}");
+        }
+        // It takes no more: one timeout, or two if the first has seen progress.
+        while driver.step(START) != Step::Done {
+            let deadline = driver.poll_timeout().unwrap();
+            assert!(deadline <= secs(58 + 20), "{deadline:?}");
+            driver.handle_timeout(deadline);
+        }
+        drop(output);
+    }
+}
+
+#[test]
+fn the_deadlines_of_the_connection_are_the_driver_s() {
+    for role in ROLES {
+        let log = Log::default();
+        let config = Config::default().idle_timeout(ms(100));
+        let mut driver = started(role, &config, logging(&log, |_, _| Ok(())));
+        assert_eq!(driver.poll_timeout(), Some(ms(100)));
+        driver.handle_timeout(ms(99));
+        assert_eq!(log.take(), ["open"]);
+        driver.handle_timeout(ms(100));
+        assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
+    }
+}
+
+#[test]
+fn a_driver_for_a_connection_that_somebody_else_upgraded_takes_the_bytes_already_read() {
+    for role in ROLES {
+        let log = Log::default();
+        let connection: Connection = open(role, &timeless());
+        let mut driver = Driver::connected(connection, logging(&log, |_, _| Ok(())));
+        driver.start(START);
+        driver.receive(START, &mut Frame::text("left over").sent_by(peer_of(role)));
+        assert_eq!(log.take(), ["open", "text left over"]);
+    }
+}

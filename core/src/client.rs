@@ -11,15 +11,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use crate::handshake::MAX_BODY;
+
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::handshake::{Framing, HeadError, HeadReader, MAX_HEADERS, VERSION, accept_value, encode_key, is_reserved};
 use crate::http::{Headers, InvalidHeader, is_token, reserved, token_list, write_field};
 use crate::uri::{Uri, UriError};
 use crate::{Connection, Time};
-
-/// The most of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
-pub const MAX_BODY: usize = 64 * 1024;
 
 /// What a client asks for: a URI, subprotocols, headers.
 ///

@@ -50,7 +50,8 @@ pub struct Config {
     /// How long the peer may be silent after a keepalive ping reached the transport. Default 20 s.
     pub pong_timeout: Option<Duration>,
     /// After this much silence in both directions the connection is closed with 1001. Off by default:
-    /// keepalive finds dead peers without cutting off quiet ones.
+    /// keepalive finds dead peers without cutting off quiet ones. Pings and pongs end the silence as messages
+    /// do (as in Ring), so this must be shorter than [`keepalive_interval`](Self::keepalive_interval) to fire.
     pub idle_timeout: Option<Duration>,
     /// Whether data frames that arrive after a local close are delivered. Default no: as browsers.
     pub deliver_after_close: bool,

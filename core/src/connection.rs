@@ -39,8 +39,6 @@ pub struct Connection {
     auto_pong: AutoPong,
     /// Whether reading pauses until output is below the low watermark.
     paused: bool,
-    /// Where the close frame ends in the output.
-    close_position: Position,
 }
 
 /// RFC 6455 §7.1, seen from here.
@@ -85,7 +83,6 @@ impl Connection {
             state: State::Open,
             auto_pong: AutoPong::On,
             paused: false,
-            close_position: Position(0),
         }
     }
 
@@ -274,9 +271,8 @@ impl Connection {
         if count == 0 {
             return;
         }
-        let before_close = self.outbound.written() < self.close_position;
         self.outbound.wrote(count, &self.config);
-        self.deadlines.wrote(now, before_close);
+        self.deadlines.wrote(now);
         // D16: read again below the low watermark.
         if self.outbound.buffered() <= self.config.low_watermark {
             self.paused = false;
@@ -316,6 +312,7 @@ impl Connection {
     }
 
     /// Whether [`next_event`](Self::next_event) has something to say without any input.
+    #[cfg(feature = "std")]
     pub(crate) fn has_event(&self) -> bool {
         matches!(self.state, State::Ending { .. })
     }
@@ -392,7 +389,6 @@ impl Connection {
 
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
-        self.close_position = self.outbound.position();
         self.deadlines.close_requested();
         self.state = State::Closing;
         // Reading goes on: the peer's close frame must be seen.

@@ -53,10 +53,10 @@ impl Deadlines {
         self.pinged = None;
     }
 
-    /// `before_close`: whether the close frame had not left yet.
-    pub(crate) fn wrote(&mut self, now: Time, before_close: bool) {
+    pub(crate) fn wrote(&mut self, now: Time) {
         self.life = self.life.max(now);
-        if before_close && !matches!(self.close, Close::Open) {
+        // The close frame is the last: until it has left the deadline starts anew, and then nothing is written.
+        if !matches!(self.close, Close::Open) {
             self.close = Close::Since(now);
         }
     }

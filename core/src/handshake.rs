@@ -7,8 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::client::MAX_BODY;
 use crate::http::{Headers, elements, is_token_byte};
+
+/// The most of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
+pub const MAX_BODY: usize = 64 * 1024;
 
 /// The only version there is: RFC 6455 §4.1: "The value of this header field MUST be 13."
 pub(crate) const VERSION: &str = "13";

@@ -120,6 +120,7 @@ pub mod client;
 #[cfg(feature = "std")]
 mod connect;
 pub mod server;
+mod refusal;
 mod request;
 mod response;
 pub mod frame;

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use crate::handshake::{MAX_HEADERS, VERSION};
 use crate::http::{Authority, Headers, InvalidHeader, as_token, elements};
-use crate::server::Refusal;
+use crate::refusal::Refusal;
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///

@@ -12,7 +12,6 @@ use crate::handshake::is_reserved;
 use crate::http::{Headers, InvalidHeader, reason_phrase, reserved, write_field};
 use crate::listener::{IntoListener, Listener, Returns};
 use crate::request::Request;
-use crate::server::Accept;
 
 /// What a handler answers: [`websocket`](Self::websocket) to accept an upgrade, anything else to send plain
 /// HTTP, which refuses it.
@@ -49,6 +48,39 @@ pub struct Upgrade {
     pub accept: Accept,
     /// Limits and deadlines in place of the server's.
     pub config: Option<Config>,
+}
+
+/// What goes into the 101 beside what the handshake itself needs.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    pub(crate) protocol: Option<String>,
+    pub(crate) headers: Headers,
+}
+
+impl Accept {
+    /// No subprotocol, no headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses this subprotocol, one of those that the client offers.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = Some(protocol.into());
+        self
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// As [`Response::header`].
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_reserved(name) {
+            return Err(reserved(name));
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
 }
 
 impl Response {

@@ -1,0 +1,113 @@
+//! Why a server refuses a request: each rule that a client can break, its status and what it is told.
+
+use core::fmt;
+
+use crate::handshake::HeadError;
+
+/// Why a server refuses a request: a rule that the client broke.
+///
+/// The text ([`Display`](fmt::Display)) says what to do, and is the body of the
+/// [response](Self::to_response).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 400: this is not HTTP/1.1 (RFC 9112).
+    Malformed,
+    /// 400: the request target is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
+    Target,
+    /// 400: there is not exactly one valid `Host` (RFC 9112 §3.2).
+    Host,
+    /// 400: a body was announced.
+    Body,
+    /// 403: the origin is not allowed ([`Config::origins`](crate::Config::origins), RFC 6455 §10.2).
+    Origin,
+    /// 405: neither GET nor HEAD.
+    Method,
+    /// 405: an upgrade with another method than GET (RFC 6455 §4.2.1).
+    UpgradeMethod,
+    /// 408: the request was not complete within [`Config::open_timeout`](crate::Config::open_timeout).
+    Timeout,
+    /// 414: the request line is longer than [`Config::max_head`](crate::Config::max_head).
+    TargetTooLong,
+    /// 431: the head is longer than [`Config::max_head`](crate::Config::max_head), or has more than 100 fields.
+    HeadTooLarge,
+    /// 505: not HTTP/1.1.
+    HttpVersion,
+    /// 426: an upgrade to a WebSocket was not asked for.
+    NotAnUpgrade,
+    /// 400: there is `Upgrade` but no `upgrade` in `Connection` (RFC 6455 §4.2.1).
+    Connection,
+    /// 426: the version of the protocol is missing or not 13 (RFC 6455 §4.4).
+    Version,
+    /// 400: there is more than one `Sec-WebSocket-Version`.
+    RepeatedVersion,
+    /// 400: there is not exactly one `Sec-WebSocket-Key` of 16 bytes in Base64 (RFC 6455 §4.2.1).
+    Key,
+    /// 400: `Sec-WebSocket-Protocol` is not a list of different tokens (RFC 6455 §4.1).
+    Protocols,
+    /// 400: `Sec-WebSocket-Extensions` does not follow the grammar (RFC 6455 §9.1).
+    Extensions,
+}
+
+impl Refusal {
+    /// The status code of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Origin => 403,
+            Self::Method | Self::UpgradeMethod => 405,
+            Self::Timeout => 408,
+            Self::TargetTooLong => 414,
+            Self::NotAnUpgrade | Self::Version => 426,
+            Self::HeadTooLarge => 431,
+            Self::HttpVersion => 505,
+            Self::Malformed
+            | Self::Target
+            | Self::Host
+            | Self::Body
+            | Self::Connection
+            | Self::RepeatedVersion
+            | Self::Key
+            | Self::Protocols
+            | Self::Extensions => 400,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "Malformed request: send HTTP/1.1, with CRLF behind each line",
+            Self::Target => "Invalid request target: send a path, such as /chat?room=1, without a fragment",
+            Self::Host => "Invalid Host: send exactly one, with a host and maybe a port",
+            Self::Body => "Requests must not have a body: send neither Content-Length nor Transfer-Encoding",
+            Self::Origin => "Origin not allowed: connect from a page of this server, or have the server allow yours",
+            Self::Method => "Method not allowed: use GET or HEAD",
+            Self::UpgradeMethod => "Method not allowed: a WebSocket is opened with GET",
+            Self::Timeout => "The request did not arrive in time: send all of it at once",
+            Self::TargetTooLong => "The request target is too long: shorten it",
+            Self::HeadTooLarge => "The request's head is too large: send fewer or shorter headers",
+            Self::HttpVersion => "HTTP version not supported: use HTTP/1.1",
+            Self::NotAnUpgrade => {
+                "This is a WebSocket endpoint: connect with a WebSocket client, which sends Upgrade: websocket"
+            }
+            Self::Connection => "Connection lacks the token Upgrade: send Connection: Upgrade; a proxy may remove it",
+            Self::Version => "WebSocket version missing or not supported: send Sec-WebSocket-Version: 13",
+            Self::RepeatedVersion => "Sec-WebSocket-Version is there more than once: send it once",
+            Self::Key => "Invalid Sec-WebSocket-Key: send exactly one, 16 random bytes in Base64",
+            Self::Protocols => "Invalid Sec-WebSocket-Protocol: send a list of different tokens, or leave it out",
+            Self::Extensions => "Malformed Sec-WebSocket-Extensions: follow RFC 6455 section 9.1, or leave it out",
+        })
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::LineTooLong => Self::TargetTooLong,
+            HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}

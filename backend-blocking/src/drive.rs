@@ -80,8 +80,9 @@ impl<S: Stream> Drive<S> {
         self.driver.start(self.now());
         self.driver.receive(self.now(), leftover);
         loop {
-            self.flush();
+            // Before anybody can see the answer.
             answered.store(!self.driver.is_handshaking(), Ordering::Release);
+            self.flush();
             match self.driver.step(self.now()) {
                 Step::Read => self.read(&mut buffer),
                 Step::Wait => self.wait(),

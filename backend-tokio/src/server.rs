@@ -177,6 +177,9 @@ impl ServerHandle {
         let empty = |tasks: &Tasks| tasks.count() == 0;
         let in_time = timeout(grace, tasks.wait_until(empty)).await;
         let left = if in_time.is_ok() { 0 } else { tasks.count() };
+        if let Some(service) = service.get() {
+            service.abort_all();
+        }
         tasks.enter(Stage::Dropping);
         // They have nobody to wait for any more but their own callbacks.
         let _ = timeout(LAST_CALLBACKS, tasks.wait_until(empty)).await;

@@ -1,0 +1,278 @@
+//! What a backend must offer so that one test can run on all of them.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use bellwire::{
+    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Role, ServerError, WebSocket, client,
+};
+
+use crate::{Log, Logs, logged_handler, next, quiet, within};
+
+/// A backend, with its runtime if it needs one.
+pub trait Backend: Sized + Send + Sync + 'static {
+    /// A transport in memory.
+    type Memory: Send + 'static;
+    /// Its other end.
+    type MemoryPeer: Read + Write + Send + 'static;
+
+    /// Starts what it needs.
+    fn start() -> Self;
+
+    /// Listens on an address, and says on which.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn bind(&self, addr: SocketAddr) -> io::Result<SocketAddr>;
+
+    /// Serves on a loopback port.
+    fn serve<R: IntoResponse + 'static>(
+        &self,
+        setup: Setup,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    ) -> Server;
+
+    /// Connects over the network.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError>;
+
+    /// Shakes hands over a stream.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn connect_over(
+        &self,
+        connect: Connect,
+        over: Over<Self::Memory>,
+        listener: impl IntoListener,
+    ) -> Result<Client, ConnectError>;
+
+    /// Answers requests on streams.
+    fn acceptor<R: IntoResponse + 'static>(
+        &self,
+        setup: Setup,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    ) -> Acceptor<Self::Memory>;
+
+    /// Drives a stream that somebody else has upgraded.
+    fn upgraded(
+        &self,
+        over: Over<Self::Memory>,
+        leftover: Vec<u8>,
+        role: Role,
+        config: Config,
+        listener: impl IntoListener,
+    ) -> Driven;
+
+    /// A transport in memory that holds this many bytes in each direction, and how many writes were made there.
+    fn memory(&self, capacity: usize) -> (Self::Memory, Self::MemoryPeer, Arc<AtomicUsize>);
+
+    /// Serves upgrades to what `make` makes, and keeps the logs.
+    fn serve_logged<L: IntoListener>(&self, config: Config, make: impl Fn() -> L + Send + Sync + 'static) -> Server {
+        let (handler, logs) = logged_handler(move |_| make());
+        Server { logs: Some(logs), ..self.serve(Setup::new(config), handler) }
+    }
+}
+
+/// How to set a server up.
+#[derive(Debug)]
+pub struct Setup {
+    /// Limits and deadlines.
+    pub config: Config,
+    /// The cap on connections, if it is not the default.
+    pub max_connections: Option<usize>,
+    /// The caller's own listener.
+    pub listener: Option<TcpListener>,
+}
+
+impl Setup {
+    /// With the defaults of everything else.
+    pub fn new(config: Config) -> Self {
+        Self { config, max_connections: None, listener: None }
+    }
+
+    /// The listener, on a port that the system chooses if the caller has none.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn listen(&mut self) -> TcpListener {
+        self.listener.take().unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new(quiet())
+    }
+}
+
+/// A server that runs.
+pub struct Server {
+    /// Where.
+    pub addr: SocketAddr,
+    /// What its owner was told.
+    pub reports: Receiver<Reported>,
+    pub(crate) logs: Option<Logs>,
+    pub(crate) shutdown: Arc<dyn Fn(Duration) -> usize + Send + Sync>,
+    pub(crate) ended: Receiver<()>,
+}
+
+impl Server {
+    /// Its URL with this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.addr)
+    }
+
+    /// The log of the next connection.
+    ///
+    /// # Panics
+    /// If there is none, or if it was not [served so](Backend::serve_logged).
+    #[track_caller]
+    pub fn log(&self) -> Log {
+        self.logs.as_ref().expect("use serve_logged").next()
+    }
+
+    /// Shuts it down, and says how many connections had to be dropped.
+    ///
+    /// # Panics
+    /// If that takes much longer than it may.
+    #[track_caller]
+    pub fn shutdown(&self, grace: Duration) -> usize {
+        let shutdown = self.shutdown.clone();
+        within("shutdown", move || shutdown(grace))
+    }
+
+    /// Waits until `run` has returned.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn wait(&self) {
+        next(&self.ended);
+    }
+}
+
+/// What the hook of a server's owner was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The status of a refusal.
+    pub refused: Option<u16>,
+    /// From whom it came.
+    pub peer: Option<SocketAddr>,
+    /// In words.
+    pub text: String,
+}
+
+impl From<&ServerError> for Reported {
+    fn from(error: &ServerError) -> Self {
+        let (refused, peer) = match error {
+            ServerError::Refused { refusal, peer } => (Some(refusal.status()), *peer),
+            _ => (None, None),
+        };
+        Self { refused, peer, text: error.to_string() }
+    }
+}
+
+/// Where to connect, and how.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The URL.
+    pub url: String,
+    /// Headers of the request.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// Subprotocols that are offered.
+    pub protocols: Vec<&'static str>,
+    /// Limits and deadlines.
+    pub config: Config,
+}
+
+impl Connect {
+    /// With the defaults of everything else.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self { url: url.into(), headers: Vec::new(), protocols: Vec::new(), config: quiet() }
+    }
+
+    /// With other limits and deadlines.
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { config, ..self }
+    }
+}
+
+/// An open connection, seen from the client.
+pub struct Client {
+    /// Its handle.
+    pub socket: WebSocket,
+    /// What the server answered.
+    pub response: client::Response,
+    pub(crate) closed: Box<dyn FnOnce() -> Closed + Send>,
+}
+
+impl Client {
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[track_caller]
+    pub fn closed(self) -> Closed {
+        within("the end of a client", self.closed)
+    }
+}
+
+/// A stream that the caller has.
+#[derive(Debug)]
+pub enum Over<M> {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+    /// Memory.
+    Memory(M),
+}
+
+/// Something that drives a connection to its end.
+#[derive(Debug)]
+pub struct Driven(pub(crate) Receiver<()>);
+
+impl Driven {
+    /// Waits until it has returned.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn wait(&self) {
+        next(&self.0);
+    }
+}
+
+/// Answers requests on streams.
+pub struct Acceptor<M> {
+    /// What its owner was told.
+    pub reports: Receiver<Reported>,
+    pub(crate) accept: Box<dyn Fn(Over<M>, Option<SocketAddr>) -> Driven>,
+    pub(crate) close_all: Box<dyn Fn()>,
+}
+
+impl<M> Acceptor<M> {
+    /// Answers a request on this stream.
+    pub fn accept(&self, over: Over<M>, peer: Option<SocketAddr>) -> Driven {
+        (self.accept)(over, peer)
+    }
+
+    /// Closes its connections.
+    pub fn close_all(&self) {
+        (self.close_all)();
+    }
+}
+
+/// The listener as a backend takes it, from a caller on another thread.
+pub(crate) fn boxed(listener: impl IntoListener) -> Box<dyn Listener> {
+    listener.into_listener()
+}

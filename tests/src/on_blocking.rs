@@ -1,0 +1,140 @@
+//! The threads of the standard library.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::thread;
+
+use bellwire::blocking::{Connector, upgraded};
+use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Role, blocking};
+
+use crate::backend::{Acceptor, boxed};
+use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup};
+
+/// The blocking backend.
+#[derive(Debug)]
+pub struct Blocking;
+
+impl Backend for Blocking {
+    type Memory = MemoryEnd;
+    type MemoryPeer = MemoryEnd;
+
+    fn start() -> Self {
+        Self
+    }
+
+    fn bind(&self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        blocking::Server::bind(addr)?.local_addr()
+    }
+
+    fn serve<R: IntoResponse + 'static>(
+        &self,
+        mut setup: Setup,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    ) -> Server {
+        let (reporter, reports) = mpsc::channel();
+        let mut server = blocking::Server::from_listener(setup.listen())
+            .config(setup.config)
+            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+        if let Some(count) = setup.max_connections {
+            server = server.max_connections(count);
+        }
+        let (addr, handle) = (server.local_addr().unwrap(), server.handle());
+        let ended = run(move || server.run(handler).unwrap()).0;
+        Server { addr, reports, logs: None, shutdown: Arc::new(move |grace| handle.shutdown(grace)), ended }
+    }
+
+    fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
+        connector(connect)?.connect(listener).map(client)
+    }
+
+    fn connect_over(
+        &self,
+        connect: Connect,
+        over: Over<MemoryEnd>,
+        listener: impl IntoListener,
+    ) -> Result<Client, ConnectError> {
+        let connector = connector(connect)?;
+        match over {
+            Over::Tcp(stream) => connector.connect_over(stream, listener),
+            #[cfg(unix)]
+            Over::Unix(stream) => connector.connect_over(stream, listener),
+            Over::Memory(stream) => connector.connect_over(stream, listener),
+        }
+        .map(client)
+    }
+
+    fn acceptor<R: IntoResponse + 'static>(
+        &self,
+        setup: Setup,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    ) -> Acceptor<MemoryEnd> {
+        let (reporter, reports) = mpsc::channel();
+        let acceptor =
+            blocking::Acceptor::with(setup.config, handler, move |error| drop(reporter.send(Reported::from(error))));
+        let other = acceptor.clone();
+        let accept = move |over, peer: Option<SocketAddr>| {
+            let acceptor = acceptor.clone();
+            run(move || match over {
+                Over::Tcp(stream) => acceptor.accept(stream, peer),
+                #[cfg(unix)]
+                Over::Unix(stream) => acceptor.accept(stream, peer),
+                Over::Memory(stream) => acceptor.accept(stream, peer),
+            })
+        };
+        Acceptor { reports, accept: Box::new(accept), close_all: Box::new(move || other.close_all()) }
+    }
+
+    fn upgraded(
+        &self,
+        over: Over<MemoryEnd>,
+        leftover: Vec<u8>,
+        role: Role,
+        config: Config,
+        listener: impl IntoListener,
+    ) -> Driven {
+        let listener = boxed(listener);
+        run(move || match over {
+            Over::Tcp(stream) => upgraded(stream, leftover, role, config, listener),
+            #[cfg(unix)]
+            Over::Unix(stream) => upgraded(stream, leftover, role, config, listener),
+            Over::Memory(stream) => upgraded(stream, leftover, role, config, listener),
+        })
+    }
+
+    fn memory(&self, capacity: usize) -> (MemoryEnd, MemoryEnd, Arc<AtomicUsize>) {
+        let (end, peer) = MemoryEnd::pair(capacity);
+        let writes = end.writes();
+        (end, peer, writes)
+    }
+}
+
+fn run(action: impl FnOnce() + Send + 'static) -> Driven {
+    let (ended, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        action();
+        // Nobody may care.
+        let _ = ended.send(());
+    });
+    Driven(receiver)
+}
+
+fn connector(connect: Connect) -> Result<Connector, ConnectError> {
+    let mut connector = Connector::new(&connect.url)?.config(connect.config);
+    for (name, value) in connect.headers {
+        connector = connector.header(name, value)?;
+    }
+    for protocol in connect.protocols {
+        connector = connector.protocol(protocol)?;
+    }
+    Ok(connector)
+}
+
+#[allow(unused_mut)]
+fn client(mut client: blocking::Client) -> Client {
+    assert_eq!(client.protocol(), client.response().protocol());
+    let (socket, response) = (client.socket().clone(), client.response().clone());
+    Client { socket, response, closed: Box::new(move || client.closed()) }
+}

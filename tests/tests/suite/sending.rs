@@ -1,0 +1,473 @@
+//! What `send` promises: from any thread, at once, in order, bounded.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use bellwire::config::SlowReader;
+use bellwire::{Closures, Config, Response, SendError, WebSocket, listener};
+use bellwire_tests::{
+    BINARY, Backend, Connect, Event, Frame, Over, PING, PONG, Raw, Server, Setup, Theirs, backends, echo, logged,
+    logged_handler, next, quiet, upgrade_request, within,
+};
+use tungstenite::Message as Their;
+
+backends! {
+    a_send_from_another_thread_leaves_at_once,
+    a_send_from_another_thread_leaves_while_a_callback_takes_long,
+    a_clients_send_from_another_thread_leaves_at_once,
+    a_send_from_another_connections_callback_leaves_at_once,
+    several_senders_are_not_interleaved,
+    send_with_tells_when_the_bytes_were_written,
+    send_with_tells_once_when_the_peer_leaves_in_the_middle,
+    d16_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again,
+    d16_a_slow_reader_is_closed_with_1013_if_so_configured,
+    d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down,
+    d16_each_ping_has_its_own_pong,
+    d17_a_peer_that_takes_no_byte_is_dropped_by_keepalive,
+    a_broadcast_reaches_everybody_the_sender_included,
+    many_small_messages_come_back_in_few_writes,
+    d16_a_large_echo_leaves_room_for_a_small_one,
+    a_large_message_arrives_through_a_small_pipe,
+}
+
+fn with_sockets<B: Backend>(backend: &B, config: Config, make: fn() -> Closures) -> (Server, Receiver<WebSocket>) {
+    let (sockets, receiver) = mpsc::channel();
+    let server = backend.serve_logged(config, move || {
+        let sockets = sockets.clone();
+        make().on_open(move |socket| sockets.send(socket.clone()).unwrap())
+    });
+    (server, receiver)
+}
+
+fn a_send_from_another_thread_leaves_at_once<B: Backend>() {
+    let backend = B::start();
+    // Without keepalive nothing else ever wakes the connection.
+    let (server, sockets) = with_sockets(&backend, quiet(), echo);
+    let mut client = Raw::open(server.addr);
+    let socket = next(&sockets);
+    for index in 0..200 {
+        socket.send(format!("{index}")).unwrap();
+        // Now and then two at once, and now and then behind something that was read.
+        if index % 3 == 0 {
+            socket.ping("").unwrap();
+        }
+        client.expect([Frame::text(index.to_string())]);
+        if index % 3 == 0 {
+            client.expect([Frame::new(PING, "")]);
+        }
+        if index % 5 == 0 {
+            client.send([Frame::text("x")]);
+            client.expect([Frame::text("x")]);
+        }
+    }
+}
+
+fn a_send_from_another_thread_leaves_while_a_callback_takes_long<B: Backend>() {
+    let backend = B::start();
+    let (sockets, socket) = mpsc::channel::<WebSocket>();
+    let server = backend.serve(Setup::default(), move |_| {
+        let sockets = sockets.clone();
+        Response::websocket(listener().on_message(move |socket, _| {
+            let (written, outcome) = mpsc::channel();
+            let handle = socket.clone();
+            // Another thread sends while this callback waits for nothing but the queueing.
+            let sender = thread::spawn(move || {
+                handle.send_with("from outside", move |result| written.send(result).unwrap());
+            });
+            sender.join().unwrap();
+            drop(outcome);
+            sockets.send(socket.clone()).unwrap();
+            socket.send("from inside")
+        }))
+    });
+    let mut client = Raw::open(server.addr);
+    client.send([Frame::text("x")]);
+    client.expect([Frame::text("from outside"), Frame::text("from inside")]);
+    assert!(next(&socket).is_open(), "a completion that panics harms nobody");
+    client.send([Frame::text("x")]);
+    client.expect([Frame::text("from outside"), Frame::text("from inside")]);
+}
+
+fn a_clients_send_from_another_thread_leaves_at_once<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let (listener, log) = logged(listener());
+    let client = backend.connect(Connect::to(server.url("/")), listener).unwrap();
+    log.expect([Event::Open]);
+    for index in 0..200 {
+        client.socket.send(format!("{index}")).unwrap();
+        log.expect([Event::text(index.to_string())]);
+    }
+}
+
+fn a_send_from_another_connections_callback_leaves_at_once<B: Backend>() {
+    let backend = B::start();
+    let (server, sockets) = with_sockets(&backend, quiet(), listener);
+    let mut quiet_client = Raw::open(server.addr);
+    let other = next(&sockets);
+    let relay = backend.serve(Setup::default(), move |_| {
+        let other = other.clone();
+        Response::websocket(listener().on_message(move |_, message| other.send(message)))
+    });
+    let mut talker = Raw::open(relay.addr);
+    for index in 0..50 {
+        talker.send([Frame::text(index.to_string())]);
+        quiet_client.expect([Frame::text(index.to_string())]);
+    }
+}
+
+fn several_senders_are_not_interleaved<B: Backend>() {
+    const SENDERS: usize = 8;
+    const MESSAGES: usize = 200;
+    let backend = B::start();
+    let (server, sockets) = with_sockets(&backend, quiet(), listener);
+    let mut client = Theirs::connect(server.addr);
+    let socket = next(&sockets);
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let socket = socket.clone();
+            thread::spawn(move || {
+                for index in 0..MESSAGES {
+                    // Of all kinds of lengths, together below the cap.
+                    let filler = "x".repeat((index * 37 + sender * 101) % 500);
+                    socket.send(format!("{sender}:{index}:{filler}")).unwrap();
+                    if index % 50 == 0 {
+                        socket.ping(format!("{sender}")).unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let (mut counts, mut pings) = ([0; SENDERS], 0);
+    while counts.iter().sum::<usize>() < SENDERS * MESSAGES {
+        match client.read() {
+            Their::Text(text) => {
+                let mut parts = text.split(':');
+                let sender: usize = parts.next().unwrap().parse().unwrap();
+                let index = counts[sender];
+                counts[sender] += 1;
+                assert_eq!(parts.next(), Some(index.to_string().as_str()), "the order of sender {sender}");
+                let filler = parts.next().unwrap();
+                assert_eq!(filler.len(), (index * 37 + sender * 101) % 500);
+                assert!(filler.bytes().all(|byte| byte == b'x'));
+            }
+            Their::Ping(_) => pings += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pings, SENDERS * MESSAGES / 50);
+    for sender in senders {
+        sender.join().unwrap();
+    }
+}
+
+fn send_with_tells_when_the_bytes_were_written<B: Backend>() {
+    let backend = B::start();
+    let (server, sockets) = with_sockets(&backend, quiet(), listener);
+    let mut client = Raw::open(server.addr);
+    let socket = next(&sockets);
+    let (outcomes, outcome) = mpsc::channel();
+    for index in 0..100 {
+        let outcomes = outcomes.clone();
+        socket.send_with(format!("{index}"), move |result| outcomes.send((index, result)).unwrap());
+    }
+    drop(outcomes);
+    // Each once, in order, although nobody has read a byte.
+    let told: Vec<_> = (0..100).map(|_| next(&outcome)).collect();
+    assert_eq!(told, (0..100).map(|index| (index, Ok(()))).collect::<Vec<_>>());
+    assert!(outcome.recv().is_err(), "no more than once");
+    client.expect((0..100).map(|index: u32| Frame::text(index.to_string())));
+}
+
+fn send_with_tells_once_when_the_peer_leaves_in_the_middle<B: Backend>() {
+    const LARGE: usize = 128 * 1024 * 1024;
+    let backend = B::start();
+    let (server, sockets) = with_sockets(&backend, quiet().max_queued(LARGE), listener);
+    let client = Raw::open(server.addr);
+    let socket = next(&sockets);
+    let (outcomes, outcome) = mpsc::channel();
+    for size in [LARGE / 2, 1, 1] {
+        let outcomes = outcomes.clone();
+        socket.send_with(vec![0; size], move |result| outcomes.send((size, result)).unwrap());
+    }
+    drop(outcomes);
+    client.wait_unread();
+    assert!(outcome.try_recv().is_err(), "nobody has read anything yet");
+    drop(client);
+    let closed = Err(SendError::Closed);
+    assert_eq!([next(&outcome), next(&outcome), next(&outcome)], [(LARGE / 2, closed), (1, closed), (1, closed)]);
+    assert!(outcome.recv().is_err(), "no more than once");
+    let events = server.log().rest();
+    let [Event::Open, Event::Error(error), Event::Close(1006, _)] = events.as_slice() else { panic!("{events:?}") };
+    assert!(error.starts_with("The transport failed: "), "{error}");
+}
+
+/// Sends until the queue is full. Says how many messages were accepted; the last one's completion goes to the channel.
+fn fill(socket: &WebSocket, size: usize) -> (usize, Receiver<Result<(), SendError>>) {
+    let socket = socket.clone();
+    // Sending never waits.
+    within("sending to a stalled peer", move || {
+        let mut last = None;
+        for count in 0.. {
+            let (outcomes, outcome) = mpsc::channel();
+            socket.send_with(vec![count as u8; size], move |result| {
+                // Who has given up does not listen.
+                let _ = outcomes.send(result);
+            });
+            if outcome.try_recv() == Ok(Err(SendError::Full)) {
+                return (count, last.expect("nothing was accepted"));
+            }
+            last = Some(outcome);
+        }
+        unreachable!()
+    })
+}
+
+fn d16_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again<B: Backend>() {
+    const SIZE: usize = 16 * 1024;
+    let backend = B::start();
+    let config = quiet().watermarks(SIZE, 4 * SIZE).max_queued(16 * SIZE);
+    let (server, sockets) = with_sockets(&backend, config, echo);
+    let mut stalled = Raw::open(server.addr);
+    let socket = next(&sockets);
+    let (mut count, mut last) = fill(&socket, SIZE);
+    // The transport may have taken some since: until it takes nothing any more.
+    loop {
+        match fill_more(&socket, SIZE, count) {
+            (0, _) => break,
+            (more, outcome) => (count, last) = (count + more, outcome.unwrap()),
+        }
+    }
+    assert!(socket.is_open());
+    // Beside what the cap allows there is at most the one message that had found the queue empty.
+    assert!(socket.buffered() <= 17 * SIZE + 64, "{}", socket.buffered());
+    assert!(socket.buffered() > 14 * SIZE, "{}", socket.buffered());
+
+    // Nobody else is any slower.
+    let mut other = Theirs::connect(server.addr);
+    for _ in 0..10 {
+        other.send_text("x");
+        assert_eq!(other.read(), Their::text("x"));
+    }
+
+    // It reads again, and the queue is free again.
+    for index in 0..count {
+        assert_eq!(stalled.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index} of {count}");
+    }
+    assert_eq!(next(&last), Ok(()));
+    socket.send("end").unwrap();
+    stalled.expect([Frame::text("end")]);
+    stalled.send([Frame::text("x"), Frame::close(1000, "")]);
+    stalled.expect([Frame::text("x"), Frame::close(1000, "")]);
+    stalled.expect_end();
+    server.log().ends_with([Event::Open, Event::text("x"), Event::close(1000, "")]);
+}
+
+/// As [`fill`], from this index on, and maybe without anything accepted.
+fn fill_more(socket: &WebSocket, size: usize, from: usize) -> (usize, Option<Receiver<Result<(), SendError>>>) {
+    let mut last = None;
+    for count in 0.. {
+        let (outcomes, outcome) = mpsc::channel();
+        socket.send_with(vec![(from + count) as u8; size], move |result| {
+            // Who has given up does not listen.
+            let _ = outcomes.send(result);
+        });
+        if outcome.try_recv() == Ok(Err(SendError::Full)) {
+            return (count, last);
+        }
+        last = Some(outcome);
+    }
+    unreachable!()
+}
+
+fn d16_a_slow_reader_is_closed_with_1013_if_so_configured<B: Backend>() {
+    const SIZE: usize = 16 * 1024;
+    let backend = B::start();
+    let config = quiet().max_queued(16 * SIZE).slow_reader(SlowReader::Close);
+    let (server, sockets) = with_sockets(&backend, config, listener);
+    let mut client = Raw::open(server.addr);
+    let socket = next(&sockets);
+    let (count, _) = fill(&socket, SIZE);
+    assert!(!socket.is_open());
+    assert_eq!(socket.send("late"), Err(SendError::Closed));
+    let text = "Too much unread output";
+    // D21: at once, although nothing was read.
+    let log = server.log();
+    log.expect([Event::Open, Event::error(text), Event::close(1013, text)]);
+    // And what was accepted comes before the close frame.
+    for index in 0..count {
+        assert_eq!(client.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index} of {count}");
+    }
+    client.expect([Frame::close(1013, text)]);
+    client.expect_end();
+    log.ends_with([]);
+}
+
+fn d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down<B: Backend>() {
+    const SIZE: usize = 16 * 1024;
+    const COUNT: usize = 1024;
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
+    let mut reader = Raw::open(server.addr);
+    let mut writer = reader.twin();
+    // 16 MiB, of which nothing is read: what comes back has to wait, and so has the peer.
+    let written = thread::spawn(move || {
+        for index in 0..COUNT {
+            writer.send([Frame::new(BINARY, vec![index as u8; SIZE])]);
+        }
+    });
+    reader.wait_unread();
+    let mut other = Theirs::connect(server.addr);
+    for _ in 0..10 {
+        other.send_text("x");
+        assert_eq!(other.read(), Their::text("x"));
+    }
+    for index in 0..COUNT {
+        assert_eq!(reader.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index}");
+    }
+    written.join().unwrap();
+}
+
+fn d16_each_ping_has_its_own_pong<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |_| Response::websocket(listener()));
+    let mut client = Raw::open(server.addr);
+    client.send((0..10).map(|index: u32| Frame::new(PING, index.to_string())));
+    client.expect((0..10).map(|index: u32| Frame::new(PONG, index.to_string())));
+}
+
+fn d17_a_peer_that_takes_no_byte_is_dropped_by_keepalive<B: Backend>() {
+    const LARGE: usize = 128 * 1024 * 1024;
+    let backend = B::start();
+    let timeout = Duration::from_millis(100);
+    let config =
+        Config::default().keepalive_interval(timeout).pong_timeout(timeout).close_timeout(timeout).max_queued(LARGE);
+    let (server, sockets) = with_sockets(&backend, config, listener);
+    let client = Raw::open(server.addr);
+    let socket = next(&sockets);
+    let (outcomes, outcome) = mpsc::channel();
+    socket.send_with(vec![0; LARGE / 2], move |result| outcomes.send(result).unwrap());
+    client.wait_unread();
+    let text = "Keepalive Ping Timeout";
+    server.log().ends_with([Event::Open, Event::error(text), Event::close(1011, text)]);
+    assert_eq!(next(&outcome), Err(SendError::Closed));
+    drop(client);
+}
+
+fn a_broadcast_reaches_everybody_the_sender_included<B: Backend>() {
+    const MEMBERS: usize = 4;
+    const MESSAGES: usize = 50;
+    let backend = B::start();
+    let room: Arc<Mutex<HashMap<bellwire::SocketId, WebSocket>>> = Arc::default();
+    let (handler, logs) = logged_handler({
+        let room = room.clone();
+        move |_| {
+            let (join, talk, leave) = (room.clone(), room.clone(), room.clone());
+            listener()
+                .on_open(move |socket| drop(join.lock().unwrap().insert(socket.id(), socket.clone())))
+                // With the lock held, as everybody does it first.
+                .on_message(move |_, message| talk.lock().unwrap().values().try_for_each(|member| member.send(message)))
+                .on_close(move |socket, _, _| drop(leave.lock().unwrap().remove(&socket.id())))
+        }
+    });
+    let server = backend.serve(Setup::default(), handler);
+    let mut members: Vec<_> = (0..MEMBERS).map(|_| Raw::open(server.addr)).collect();
+    let logs: Vec<_> = members.iter().map(|_| logs.next()).collect();
+    for log in &logs {
+        log.expect([Event::Open]);
+    }
+    // Each has entered the room before the first one talks.
+    assert_eq!(
+        within("everybody is there", {
+            let room = room.clone();
+            move || {
+                while room.lock().unwrap().len() < MEMBERS {
+                    thread::yield_now();
+                }
+                MEMBERS
+            }
+        }),
+        MEMBERS
+    );
+    let talkers: Vec<_> = members
+        .iter()
+        .map(|member| {
+            let mut talker = member.twin();
+            thread::spawn(move || {
+                for index in 0..MESSAGES {
+                    talker.send([Frame::text(index.to_string())]);
+                }
+            })
+        })
+        .collect();
+    for member in &mut members {
+        let mut counts = HashMap::new();
+        for _ in 0..MEMBERS * MESSAGES {
+            *counts.entry(member.read().payload).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), MESSAGES);
+        assert!(counts.values().all(|count| *count == MEMBERS));
+    }
+    for talker in talkers {
+        talker.join().unwrap();
+    }
+    for (mut member, log) in members.into_iter().zip(logs) {
+        member.send([Frame::close(1000, "")]);
+        member.expect([Frame::close(1000, "")]);
+        member.expect_end();
+        assert_eq!(log.rest().last(), Some(&Event::close(1000, "")));
+    }
+    assert!(room.lock().unwrap().is_empty());
+}
+
+fn many_small_messages_come_back_in_few_writes<B: Backend>() {
+    let backend = B::start();
+    let acceptor = backend.acceptor(Setup::default(), |_| Response::websocket(echo()));
+    let (stream, peer, writes) = backend.memory(64 * 1024);
+    let driven = acceptor.accept(Over::Memory(stream), None);
+    let mut client = Raw::open_over(peer, &upgrade_request("/", &[]));
+    for _ in 0..3 {
+        let before = writes.load(Ordering::Relaxed);
+        let messages = || (0..64).map(|index: u32| Frame::text(index.to_string()));
+        client.send(messages());
+        client.expect(messages());
+        // One for each read; all of them were there to be read at once.
+        let count = writes.load(Ordering::Relaxed) - before;
+        assert!(count <= 2, "{count} writes");
+    }
+    drop(client);
+    driven.wait();
+}
+
+fn d16_a_large_echo_leaves_room_for_a_small_one<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let mut client = Raw::open(server.addr);
+    let mut writer = client.twin();
+    // The largest message that is taken by default, as large as the queue.
+    let large = Frame::new(BINARY, vec![7; 1024 * 1024]);
+    let messages = [large.clone(), Frame::text("small"), large, Frame::text("small"), Frame::close(1000, "")];
+    let written = thread::spawn({
+        let messages = messages.clone();
+        move || writer.send(messages)
+    });
+    client.expect(messages);
+    client.expect_end();
+    written.join().unwrap();
+    assert_eq!(server.log().rest().last(), Some(&Event::close(1000, "")));
+}
+
+fn a_large_message_arrives_through_a_small_pipe<B: Backend>() {
+    let backend = B::start();
+    let acceptor = backend.acceptor(Setup::default(), |_| Response::websocket(echo()));
+    let (stream, peer, _) = backend.memory(1000);
+    acceptor.accept(Over::Memory(stream), None);
+    let mut client = Raw::open_over(peer, &upgrade_request("/", &[]));
+    let large = Frame::new(BINARY, vec![7; 200_000]);
+    client.send([large.clone()]);
+    client.expect([large]);
+}

@@ -3,15 +3,19 @@
 //! `cargo run --example by_hand` echoes on 127.0.0.1:9001, one connection at a time.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bellwire::{Config, Connection, Event, Request, server};
 
 fn main() -> io::Result<()> {
+    if std::env::args().len() > 1 {
+        println!("Echoes on ws://127.0.0.1:9001/, one connection at a time. Usage: by_hand [--help]");
+        return Ok(());
+    }
     let listener = TcpListener::bind("127.0.0.1:9001")?;
-    println!("listening on ws://{}", listener.local_addr()?);
+    println!("listening on ws://{}/", listener.local_addr()?);
     for stream in listener.incoming() {
         if let Err(error) = stream.and_then(serve) {
             eprintln!("{error}");
@@ -25,23 +29,28 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let start = Instant::now();
     let config = Arc::new(Config::default());
     let mut buffer = vec![0; 16 * 1024];
+    stream.set_write_timeout(config.close_timeout)?;
 
     // 1. The opening handshake: bytes in, until there is a request or a refusal.
     let mut handshake = server::Handshake::new(config.clone(), start.elapsed());
-    stream.set_read_timeout(config.open_timeout)?;
     let (request, mut input) = loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(());
+        match read_until(&mut stream, &mut buffer, handshake.poll_timeout(), start)? {
+            Some(0) => return Ok(()),
+            Some(count) => {
+                let mut input = &mut buffer[..count];
+                if let Some(request) = handshake.receive(&mut input) {
+                    break (request, input);
+                }
+            }
+            None => {}
         }
-        let mut input = &mut buffer[..count];
-        if let Some(request) = handshake.receive(&mut input) {
-            break (request, input);
+        if let Some(refusal) = handshake.handle_timeout(start.elapsed()) {
+            break (Err(refusal), &mut [][..]);
         }
     };
     let mut connection = match accept(request, config, start.elapsed()) {
         Ok(connection) => connection,
-        Err(response) => return stream.write_all(&response),
+        Err(response) => return stream.write_all(&response).and_then(|()| linger(&mut stream)),
     };
 
     // 2. The connection: events until there are none, then write, then read or sleep.
@@ -50,23 +59,40 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             handle(&mut connection, event);
         }
         while !connection.output().is_empty() {
-            let count = stream.write(connection.output().first())?;
-            connection.wrote(start.elapsed(), count);
+            match stream.write(connection.output().first())? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                count => connection.wrote(start.elapsed(), count),
+            }
         }
         if connection.is_finished() {
-            return linger(&stream);
+            return linger(&mut stream);
         }
-        let timeout = connection.poll_timeout().map(|at| at.saturating_sub(start.elapsed()));
-        stream.set_read_timeout(timeout.map(|timeout| timeout.max(Duration::from_millis(1))))?;
         input = &mut [];
-        match stream.read(&mut buffer) {
-            Ok(0) => connection.receive_eof(),
-            Ok(count) => input = &mut buffer[..count],
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                connection.handle_timeout(start.elapsed());
-            }
+        match read_until(&mut stream, &mut buffer, connection.poll_timeout(), start) {
+            Ok(Some(0)) => connection.receive_eof(),
+            Ok(Some(count)) => input = &mut buffer[..count],
+            Ok(None) => connection.handle_timeout(start.elapsed()),
             Err(error) => connection.transport_failed(error),
         }
+    }
+}
+
+/// Reads once, at the latest until `deadline`: `None` if that has passed.
+fn read_until(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    deadline: Option<Duration>,
+    start: Instant,
+) -> io::Result<Option<usize>> {
+    let left = deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Ok(None);
+    }
+    stream.set_read_timeout(left)?;
+    match stream.read(buffer) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -97,9 +123,9 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
 }
 
 /// Closes gently: the peer gets all that was written, and is read for a moment, so that no reset destroys it.
-fn linger(stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(std::net::Shutdown::Write)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let _ = io::copy(&mut stream.take(64 * 1024), &mut io::sink());
+fn linger(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let (start, mut buffer) = (Instant::now(), [0; 4096]);
+    while let Some(1..) = read_until(stream, &mut buffer, Some(Duration::from_secs(1)), start)? {}
     Ok(())
 }

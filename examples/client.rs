@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,8 +60,10 @@ fn run() -> Result<(), BoxError> {
         eprintln!("subprotocol: {protocol}");
     }
     let ended = if options.send.is_empty() && !options.echo {
-        thread::spawn(move || read_lines(&sender));
-        talk(&connected.socket, &happenings)
+        // One line at a time, at the pace at which they are sent.
+        let (ask, asked) = mpsc::sync_channel(1);
+        thread::spawn(move || read_lines(&sender, &asked));
+        talk(&connected.socket, &happenings, &ask)
     } else if options.echo {
         echo(&connected.socket, &options.send, &happenings)
     } else {
@@ -84,11 +86,15 @@ fn announcing(sender: Sender<Happening>) -> impl IntoListener {
 }
 
 /// Sends lines until there are none; prints what arrives.
-fn talk(socket: &WebSocket, happenings: &Receiver<Happening>) -> Result<(), BoxError> {
+fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<()>) -> Result<(), BoxError> {
+    let _ = ask.send(());
     for happening in happenings {
         match happening {
             Happening::Message(message) => print(&message)?,
-            Happening::Line(line) => send(socket, line)?,
+            Happening::Line(line) => {
+                send(socket, line)?;
+                let _ = ask.send(());
+            }
             Happening::EndOfInput => return Ok(socket.close()?),
             Happening::Closed => return Ok(()),
         }
@@ -167,7 +173,10 @@ fn finish(connected: Connected, happenings: &Receiver<Happening>, ended: Result<
 fn judge(closed: &Closed) -> Result<(), BoxError> {
     match (closed.clean, closed.code) {
         (true, CloseCode::NORMAL | CloseCode::NO_STATUS) => Ok(()),
-        (true, code) => Ok(eprintln!("closed with {code} {}", closed.reason)),
+        (true, code) => {
+            eprintln!("closed with {code} {}", closed.reason);
+            Ok(())
+        }
         (false, code) => Err(format!("the connection broke: {code} {}", closed.reason).trim_end().into()),
     }
 }
@@ -181,9 +190,11 @@ fn print(message: &OwnedMessage) -> io::Result<()> {
     out.flush()
 }
 
-fn read_lines(sender: &Sender<Happening>) {
-    for line in io::stdin().lock().lines() {
-        let Ok(line) = line else { break };
+/// Reads a line each time that one is asked for.
+fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
+    let mut lines = io::stdin().lock().lines();
+    while asked.recv().is_ok() {
+        let Some(Ok(line)) = lines.next() else { break };
         if sender.send(Happening::Line(line)).is_err() {
             return;
         }

@@ -200,9 +200,9 @@ fn shake_hands(
         let result = if handshake.output().is_empty() {
             stream.set_read_timeout(timeout).and_then(|()| stream.read(&mut buffer))
         } else {
-            stream.set_write_timeout(timeout).and_then(|()| stream.write(handshake.output())).map(|count| {
+            stream.set_write_timeout(timeout).and_then(|()| stream.write(handshake.output())).and_then(|count| {
                 handshake.wrote(count);
-                usize::MAX
+                if count == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(usize::MAX) }
             })
         };
         match result {
@@ -216,8 +216,16 @@ fn shake_hands(
                 }
             }
             Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(ConnectError::Io(error)),
+            Err(error) => return Err(transport_failed(handshake, error)),
         }
+    }
+}
+
+/// A refusal whose body broke off tells more than the reset that broke it.
+fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
+    match handshake.receive_eof() {
+        refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+        _ => ConnectError::Io(error),
     }
 }
 

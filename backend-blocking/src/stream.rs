@@ -7,7 +7,10 @@ use std::time::Duration;
 /// A byte stream that two threads can share: one reads while the other writes.
 ///
 /// Implemented for TCP and Unix sockets, which must be in blocking mode. For TLS, implement it over a TCP stream and the TLS state in a
-/// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read.
+/// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read. Take out what
+/// is decrypted before decrypting more. There is no flush: a write that times out with a record half sent reports
+/// that nothing was written, and the same bytes come again. The tests of this repository do it with rustls
+/// (`tests/tests/suite/tls.rs`).
 pub trait Stream: Send + Sync + 'static {
     /// Reads some bytes; 0 at the end.
     ///

@@ -17,7 +17,7 @@ fn a_client_and_a_server_talk_and_part() {
     });
 
     let (sender, received) = mpsc::channel();
-    let client = connect(
+    let mut client = connect(
         &url,
         listener()
             .on_open(|socket| socket.send("hello"))

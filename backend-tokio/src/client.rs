@@ -214,9 +214,17 @@ impl Opening {
                         return Ok((connection, response, input.to_vec()));
                     }
                 }
-                Some(Err(error)) => return Err(ConnectError::Io(error)),
+                Some(Err(error)) => return Err(self.transport_failed(error)),
                 None => self.check_deadline()?,
             }
+        }
+    }
+
+    /// A refusal whose body broke off tells more than the reset that broke it.
+    fn transport_failed(&mut self, error: io::Error) -> ConnectError {
+        match self.handshake.receive_eof() {
+            refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+            _ => ConnectError::Io(error),
         }
     }
 

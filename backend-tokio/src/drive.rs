@@ -141,7 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
     fn turn(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Turn {
         if let Err(error) = self.write(cx, now, memory) {
             // Nothing is lost: the peer's last words may have arrived before its end was noticed.
-            while let Poll::Ready(Ok(1..)) = self.read(cx, now, memory) {}
+            for _ in 0..MAX_TURNS {
+                let Poll::Ready(Ok(1..)) = self.read(cx, now, memory) else { break };
+            }
             self.stalled = None;
             self.driver.transport_failed(now, error);
         }
@@ -149,6 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             // Whether that fails or not: there is nothing more to say.
             let Poll::Ready(_) = Pin::new(&mut self.stream).poll_shutdown(cx) else { return Turn::Idle };
             self.transport = Transport::Clean;
+        }
+        if self.transport == Transport::Written && self.driver.is_flushing() {
+            // What the stream itself holds back has as long to leave as the rest of the output.
+            return Turn::Idle;
         }
         match self.driver.step(now) {
             Step::Read => match self.read(cx, now, memory) {

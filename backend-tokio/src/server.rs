@@ -35,6 +35,9 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 ///
 /// # Cancel safety
 /// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+///
+/// # Panics
+/// As [`Server::run`].
 pub async fn serve<R: IntoResponse>(
     addr: impl ToSocketAddrs,
     handler: impl Fn(&Request) -> R + Send + Sync + 'static,
@@ -141,6 +144,9 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future ends the listening. Connections that were accepted live on, and
     /// [`shutdown`](ServerHandle::shutdown) still ends them.
+    ///
+    /// # Panics
+    /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
     pub async fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
         let service = Arc::new(Service::new(self.config, handler, self.on_error));
         let service = self.running.service.get_or_init(|| service);
@@ -161,9 +167,9 @@ impl Server {
 }
 
 impl ServerHandle {
-    /// Shuts the server down: stops accepting, drops connections that have not sent a request, closes the
+    /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
-    /// still runs. Returns how many had to be dropped.
+    /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have

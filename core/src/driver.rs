@@ -124,6 +124,12 @@ impl Driver {
         matches!(self.phase, Phase::Handshake(..))
     }
 
+    /// Whether the connection has ended and its last output is being written: for transports that hold back what
+    /// they have taken until they are flushed.
+    pub fn is_flushing(&self) -> bool {
+        matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
+    }
+
     /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
     pub fn start(&mut self, now: Time) {
         if let Phase::Open(open) = &mut self.phase {

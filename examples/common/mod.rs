@@ -114,7 +114,14 @@ pub(crate) fn connect(
             for protocol in target.protocols {
                 connector = connector.protocol(protocol)?;
             }
-            let mut client = runtime.block_on(connector.connect(listener))?;
+            let mut client = match runtime.block_on(connector.connect(listener)) {
+                Ok(client) => client,
+                Err(error) => {
+                    // Without waiting for a resolver that may still be busy.
+                    runtime.shutdown_background();
+                    return Err(error);
+                }
+            };
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || runtime.block_on(client.closed())) })
         }

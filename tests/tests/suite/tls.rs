@@ -1,0 +1,318 @@
+//! TLS as the caller's own stream: rustls, over the blocking backend's `Stream` as its documentation says,
+//! and tokio-rustls. Each backend serves the other, so that neither is tested against itself only.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bellwire::blocking::Stream;
+use bellwire::{Closed, Listener, SendError, Side, WebSocket, blocking, listener};
+use bellwire_tests::{Backend, Event, Logs, Multi, OnTokio, echo, logged, logged_handler, next, quiet, within};
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// The configurations of both ends. This is about streams, not about trust: there is no certificate.
+fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let random = ring::rand::SystemRandom::new();
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key.as_ref().to_vec().into())).unwrap();
+    let certified = CertifiedKey::new(vec![b"no certificate".to_vec().into()], key);
+    let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let server = server.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    let client = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let client = client.dangerous().with_custom_certificate_verifier(Arc::new(TrustsAnybody(provider)));
+    (Arc::new(server), Arc::new(client.with_no_client_auth()))
+}
+
+/// Never do this outside of a test.
+#[derive(Debug)]
+struct TrustsAnybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustsAnybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// TLS over TCP, for two threads.
+struct TlsStream {
+    tcp: TcpStream,
+    /// Held while bytes are encrypted or decrypted, and never while the transport is waited for.
+    tls: Mutex<Connection>,
+    /// What has arrived and is not yet decrypted, and whether more will come.
+    arrived: Mutex<Vec<u8>>,
+    ended: AtomicBool,
+    /// What is encrypted and not yet written.
+    unsent: Mutex<Unsent>,
+}
+
+#[derive(Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    /// How many bytes of the last write are in there, of which the caller was told that nothing was written: it
+    /// comes again with the same bytes.
+    untold: usize,
+}
+
+impl TlsStream {
+    fn new(tcp: TcpStream, tls: impl Into<Connection>) -> Self {
+        Self {
+            tcp,
+            tls: Mutex::new(tls.into()),
+            arrived: Mutex::default(),
+            ended: AtomicBool::new(false),
+            unsent: Mutex::default(),
+        }
+    }
+
+    fn tls(&self) -> MutexGuard<'_, Connection> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is encrypted.
+    fn flush(&self, unsent: &mut Unsent) -> io::Result<()> {
+        loop {
+            {
+                let mut tls = self.tls();
+                while tls.wants_write() {
+                    tls.write_tls(&mut unsent.bytes)?;
+                }
+            }
+            if unsent.bytes.is_empty() {
+                return Ok(());
+            }
+            let count = self.tcp.write(&unsent.bytes)?;
+            unsent.bytes.drain(..count);
+        }
+    }
+}
+
+impl Stream for TlsStream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Only one thread reads.
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let answers = {
+                let mut tls = self.tls();
+                match tls.reader().read(buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    // Without a `close_notify`. The WebSocket's own close frame says whether anything is missing.
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                    result => return result,
+                }
+                if !arrived.is_empty() || self.ended.load(Ordering::Relaxed) {
+                    // Little by little: what is decrypted has to be taken before there is room for more.
+                    let count = tls.read_tls(&mut arrived.as_slice())?;
+                    arrived.drain(..count);
+                    tls.process_new_packets().map_err(io::Error::other)?;
+                }
+                tls.wants_write()
+            };
+            if answers {
+                match self.flush(&mut self.unsent()) {
+                    // It leaves with the next write.
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    result => result?,
+                }
+            }
+            if arrived.is_empty() && self.tls().wants_read() {
+                arrived.resize(16 * 1024, 0);
+                let result = self.tcp.read(&mut arrived);
+                arrived.truncate(*result.as_ref().unwrap_or(&0));
+                self.ended.store(result? == 0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut unsent = self.unsent();
+        if unsent.untold == 0 {
+            self.flush(&mut unsent)?;
+            unsent.untold = self.tls().writer().write(bytes)?;
+        }
+        self.flush(&mut unsent)?;
+        Ok(std::mem::take(&mut unsent.untold))
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp.set_write_timeout(timeout)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how == Shutdown::Write {
+            self.tls().send_close_notify();
+            // Best effort: what follows says the same.
+            let _ = self.flush(&mut self.unsent());
+        }
+        self.tcp.shutdown(how)
+    }
+}
+
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, there)
+}
+
+fn name() -> ServerName<'static> {
+    "localhost".try_into().unwrap()
+}
+
+/// A server's end, which echoes, on either backend.
+fn serve(on_tokio: Option<&OnTokio<Multi>>, config: Arc<ServerConfig>, tcp: TcpStream) -> Logs {
+    let (handler, logs) = logged_handler(|_| echo());
+    match on_tokio {
+        None => {
+            let acceptor = blocking::Acceptor::with(quiet(), handler, |error| panic!("{error}"));
+            let stream = TlsStream::new(tcp, ServerConnection::new(config).unwrap());
+            thread::spawn(move || acceptor.accept(stream, None));
+        }
+        Some(backend) => {
+            let acceptor = bellwire::tokio::Acceptor::with(quiet(), handler, |error| panic!("{error}"));
+            backend.handle().spawn(async move {
+                tcp.set_nonblocking(true).unwrap();
+                let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+                let stream = TlsAcceptor::from(config).accept(tcp).await.unwrap();
+                acceptor.accept(stream, None).await;
+            });
+        }
+    }
+    logs
+}
+
+/// A client's end, on either backend: its handle, and how to wait for its end.
+fn connect<L: Listener + 'static>(
+    on_tokio: Option<&OnTokio<Multi>>,
+    config: Arc<ClientConfig>,
+    tcp: TcpStream,
+    listener: L,
+) -> (WebSocket, Box<dyn FnOnce() -> Closed + Send>) {
+    let url = "wss://localhost/";
+    match on_tokio {
+        None => {
+            let stream = TlsStream::new(tcp, ClientConnection::new(config, name()).unwrap());
+            let connector = blocking::Connector::new(url).unwrap().config(quiet());
+            let mut client = connector.connect_over(stream, listener).unwrap();
+            (client.socket().clone(), Box::new(move || client.closed()))
+        }
+        Some(backend) => backend.handle().block_on(async {
+            tcp.set_nonblocking(true).unwrap();
+            let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+            let stream = TlsConnector::from(config).connect(name(), tcp).await.unwrap();
+            let connector = bellwire::tokio::Connector::new(url).unwrap().config(quiet());
+            let mut client = connector.connect_over(stream, listener).await.unwrap();
+            let handle = backend.handle().clone();
+            (client.socket().clone(), Box::new(move || handle.block_on(client.closed())) as Box<_>)
+        }),
+    }
+}
+
+/// Everything that differs over TLS: records that are not frames, sends from outside, output that stalls, the end.
+fn converse(server: Option<&OnTokio<Multi>>, client: Option<&OnTokio<Multi>>) {
+    let (server_config, client_config) = configs();
+    let (here, there) = tcp_pair();
+    let logs = serve(server, server_config, here);
+    let (ours, log) = logged(listener().on_open(|socket| socket.send("hello")));
+    let (socket, closed) = connect(client, client_config, there, ours);
+    let server_log = logs.next();
+    log.expect([Event::Open, Event::text("hello")]);
+    for index in 0..50 {
+        socket.send(format!("{index}")).unwrap();
+        log.expect([Event::text(index.to_string())]);
+    }
+    // Several megabytes in each direction at once: both sides stall now and then.
+    const COUNT: usize = 64;
+    const SIZE: usize = 100_000;
+    let sender = thread::spawn({
+        let socket = socket.clone();
+        move || {
+            for index in 0..COUNT {
+                let (written, outcome) = mpsc::channel();
+                socket.send_with(vec![index as u8; SIZE], move |result| written.send(result).unwrap());
+                assert_eq!(next(&outcome), Ok(()));
+            }
+        }
+    });
+    for index in 0..COUNT {
+        match log.next() {
+            Event::Binary(bytes) => assert!(bytes == vec![index as u8; SIZE], "message {index}"),
+            other => panic!("{other:?} instead of message {index}"),
+        }
+    }
+    sender.join().unwrap();
+    socket.close_with(3000, "bye").unwrap();
+    let end = within("the end", closed);
+    assert_eq!(end, Closed { code: 3000.into(), reason: "bye".into(), clean: true, by: Side::Local });
+    log.ends_with([Event::close(3000, "bye")]);
+    assert_eq!(server_log.rest().last(), Some(&Event::close(3000, "bye")));
+    assert_eq!(socket.send("late"), Err(SendError::Closed));
+}
+
+#[test]
+fn a_blocking_server_and_a_blocking_client_talk_over_tls() {
+    converse(None, None);
+}
+
+#[test]
+fn a_blocking_server_and_a_tokio_client_talk_over_tls() {
+    converse(None, Some(&OnTokio::start()));
+}
+
+#[test]
+fn a_tokio_server_and_a_blocking_client_talk_over_tls() {
+    converse(Some(&OnTokio::start()), None);
+}
+
+#[test]
+fn a_tokio_server_and_a_tokio_client_talk_over_tls() {
+    converse(Some(&OnTokio::start()), Some(&OnTokio::start()));
+}

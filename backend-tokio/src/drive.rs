@@ -24,6 +24,9 @@ const SPARE_OUTPUT: usize = 64 * 1024;
 /// After so many turns others may run. Tokio's own transports ask for that sooner.
 const MAX_TURNS: usize = 256;
 
+/// So often completions may send more before the peer is read.
+const MAX_WRITES: usize = 8;
+
 /// The most slices that one write takes.
 const MAX_SLICES: usize = 16;
 
@@ -179,7 +182,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             }
             memory.keep(*output);
         }
-        while let Some(mut output) = self.driver.take_output() {
+        // Completions may send without end: after a few rounds it is the peer's turn to be read.
+        for _ in 0..MAX_WRITES {
+            let Some(mut output) = self.driver.take_output() else { break };
             if self.poll_write_all(cx, now, &mut output)?.is_pending() {
                 self.stalled = Some(Box::new(output));
                 return Ok(());

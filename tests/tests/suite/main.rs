@@ -9,6 +9,7 @@
 //! | `peer` | tungstenite in both roles |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
+//! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
 //! | `tls` | rustls as such a transport |
 //! | `runtime` | what only happens on a runtime: dropped futures, aborted tasks |
@@ -17,6 +18,7 @@ mod client;
 mod ending;
 mod handshake;
 mod peer;
+mod pressure;
 mod ring;
 mod runtime;
 mod sending;

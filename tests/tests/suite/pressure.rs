@@ -1,0 +1,210 @@
+//! Peers that never pause, output that never ends, callbacks that take long: deadlines and reading go on.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bellwire::client::HandshakeError;
+use bellwire::{ConnectError, SendError, WebSocket, listener};
+use bellwire_tests::{
+    BINARY, Backend, Connect, Event, Frame, PATIENCE, Raw, TEXT, backends, echo, next, quiet, within,
+};
+
+backends! {
+    d6_the_close_timeout_holds_against_a_flood,
+    the_linger_timeout_holds_against_a_flood,
+    completions_that_send_without_end_let_messages_through,
+    two_of_us_move_much_without_waiting_for_each_other,
+    d17_keepalive_spares_a_peer_while_a_callback_takes_long,
+    d17_a_deadline_of_any_length_is_taken,
+    a_half_close_behind_a_close_frame_loses_nothing,
+    a_refusal_that_breaks_off_is_still_told,
+}
+
+/// Sends the same bytes until the other side has had enough.
+fn flood(stream: TcpStream, bytes: Vec<u8>) -> JoinHandle<()> {
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    thread::spawn(move || while (&stream).write_all(&bytes).is_ok() {})
+}
+
+fn d6_the_close_timeout_holds_against_a_flood<B: Backend>() {
+    let backend = B::start();
+    let config = quiet().close_timeout(Duration::from_millis(200));
+    let server = backend.serve_logged(config, || listener().on_message(|socket, _| socket.close()));
+    let client = Raw::open(server.addr);
+    let log = server.log();
+    let flood = flood(client.into_inner(), Frame::new(BINARY, vec![0; 1000]).encode(true).repeat(50));
+    let events = log.rest();
+    assert!(events.ends_with(&[Event::error("Close Timeout"), Event::close(1006, "")]), "{events:?}");
+    within("the end of the flood", || flood.join().unwrap());
+}
+
+fn the_linger_timeout_holds_against_a_flood<B: Backend>() {
+    let backend = B::start();
+    let config = quiet().linger_timeout(Duration::from_millis(200));
+    let server = backend.serve_logged(config, listener);
+    let mut client = Raw::open(server.addr);
+    // A reserved bit.
+    client.write(b"\xc1\x80\0\0\0\0");
+    let flood = flood(client.into_inner(), vec![0; 50_000]);
+    within("the end of the flood", || flood.join().unwrap());
+}
+
+fn completions_that_send_without_end_let_messages_through<B: Backend>() {
+    fn go_on(socket: &WebSocket) {
+        let next = socket.clone();
+        socket.send_with(vec![b'x'; 1000], move |result| {
+            if result.is_ok() {
+                go_on(&next);
+            }
+        });
+    }
+    let backend = B::start();
+    let (messages, message) = mpsc::channel();
+    let server = backend.serve_logged(quiet(), move || {
+        let messages = messages.clone();
+        listener().on_open(go_on).on_message(move |socket, _| {
+            socket.abort();
+            messages.send(()).unwrap();
+        })
+    });
+    let client = Raw::open(server.addr);
+    let mut reader = client.twin().into_inner();
+    let reading = thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        while matches!(reader.read(&mut buffer), Ok(1..)) {}
+    });
+    client.into_inner().write_all(&Frame::new(TEXT, "stop").encode(true)).unwrap();
+    next(&message);
+    within("the end of the output", || reading.join().unwrap());
+}
+
+fn two_of_us_move_much_without_waiting_for_each_other<B: Backend>() {
+    const COUNT: usize = 1000;
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let received = Arc::new(AtomicUsize::new(0));
+    let (all, done) = mpsc::channel();
+    let counter = received.clone();
+    let client = backend.connect(
+        Connect::to(server.url("/")),
+        listener().on_message(move |_, _| {
+            if counter.fetch_add(1, Ordering::SeqCst) + 1 == COUNT {
+                all.send(()).unwrap();
+            }
+        }),
+    );
+    let socket = client.unwrap().socket;
+    for _ in 0..COUNT {
+        // As much as there is room for, whatever comes back meanwhile.
+        while let Err(error) = socket.send(vec![7; 50_000]) {
+            assert_eq!(error, SendError::Full, "{} came back", received.load(Ordering::SeqCst));
+            thread::yield_now();
+        }
+    }
+    next(&done);
+}
+
+fn d17_keepalive_spares_a_peer_while_a_callback_takes_long<B: Backend>() {
+    let backend = B::start();
+    let short = Duration::from_millis(100);
+    let (sockets, socket) = mpsc::channel::<WebSocket>();
+    let config = quiet().keepalive_interval(short).pong_timeout(short);
+    let server = backend.serve_logged(config, move || {
+        let sockets = sockets.clone();
+        listener().on_open(move |socket| sockets.send(socket.clone()).unwrap()).on_message(|socket, message| {
+            // What is tested is that this takes longer than all deadlines.
+            thread::sleep(Duration::from_millis(600));
+            socket.send(message)
+        })
+    });
+    let mut client = Raw::open(server.addr);
+    // With this the blocking backend has its second thread.
+    next(&socket).send("from elsewhere").unwrap();
+    client.expect([Frame::text("from elsewhere")]);
+    client.send([Frame::text("work")]);
+    loop {
+        match client.read() {
+            frame if frame == Frame::text("work") => break,
+            frame if frame.opcode == bellwire_tests::PING => {
+                client.send([Frame::new(bellwire_tests::PONG, frame.payload)]);
+            }
+            frame => panic!("{frame:?}"),
+        }
+    }
+    client.send([Frame::close(1000, "")]);
+    let events = server.log().rest();
+    assert!(events.ends_with(&[Event::close(1000, "")]), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::Error(_))), "{events:?}");
+}
+
+fn d17_a_deadline_of_any_length_is_taken<B: Backend>() {
+    let backend = B::start();
+    let config = || {
+        quiet()
+            .open_timeout(Duration::MAX)
+            .close_timeout(Duration::MAX)
+            .keepalive_interval(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .linger_timeout(Duration::MAX)
+    };
+    let server = backend.serve_logged(config(), echo);
+    let (messages, message) = mpsc::channel();
+    let client = backend.connect(
+        Connect::to(server.url("/")).config(config()),
+        listener().on_message(move |_, message| messages.send(message.into_owned()).unwrap()),
+    );
+    let client = client.unwrap();
+    for text in ["a", "b", "c"] {
+        client.socket.send(text).unwrap();
+        assert_eq!(next(&message), text);
+    }
+    client.socket.close().unwrap();
+    assert!(client.closed().clean);
+}
+
+fn a_half_close_behind_a_close_frame_loses_nothing<B: Backend>() {
+    const LARGE: usize = 16 * 1024 * 1024;
+    let backend = B::start();
+    // So that the close frame is read while the answer is on its way.
+    let config = quiet().max_queued(2 * LARGE).watermarks(LARGE, 2 * LARGE);
+    let server = backend.serve_logged(config, || listener().on_message(|socket, _| socket.send(vec![1; LARGE])));
+    let mut client = Raw::open(server.addr);
+    client.send([Frame::text("much"), Frame::close(1000, "")]);
+    client.shutdown_write();
+    let log = server.log();
+    log.expect([Event::Open, Event::text("much"), Event::close(1000, "")]);
+    assert!(client.read() == Frame::new(BINARY, vec![1; LARGE]), "all of it");
+    client.expect([Frame::close(1000, "")]);
+    client.expect_end();
+    assert_eq!(log.rest(), []);
+}
+
+fn a_refusal_that_breaks_off_is_still_told<B: Backend>() {
+    let backend = B::start();
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listening.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listening.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nno").unwrap();
+        // What it does not read makes its end a reset, once the client has sent it.
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        let _ = stream.shutdown(Shutdown::Write);
+    });
+    let result = backend.connect(Connect::to(format!("ws://{addr}/")), listener());
+    server.join().unwrap();
+    match result.map(|client| client.socket) {
+        Err(ConnectError::Handshake(HandshakeError::Refused(response))) => {
+            assert_eq!((response.status(), response.body()), (403, &b"no"[..]));
+        }
+        Err(ConnectError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => {
+            // The kernel may throw away what it had received.
+        }
+        other => panic!("{other:?}"),
+    }
+}

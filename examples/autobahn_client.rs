@@ -5,8 +5,8 @@ mod common;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use bellwire::{Config, IntoListener, listener};
-use common::{Backend, BoxError, Target};
+use bellwire::{Config, IntoListener, Target, listener};
+use common::{Backend, BoxError};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -55,8 +55,7 @@ fn case_count(backend: Backend, server: &str) -> Result<u32, BoxError> {
 fn visit(backend: Backend, url: String, listener: impl IntoListener) -> Result<bellwire::Closed, BoxError> {
     // Pings of our own would not be expected by the cases.
     let config = Config::default().max_message(MAX_MESSAGE).keepalive_interval(None);
-    let target = Target { url, config, ..Target::default() };
-    Ok(common::connect(backend, target, listener)?.closed())
+    Ok(common::connect(backend, Target::new(&url)?.config(config), listener)?.closed())
 }
 
 fn parse() -> Result<Option<(String, Backend, String)>, BoxError> {

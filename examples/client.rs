@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::{CloseCode, Closed, Config, IntoListener, OwnedMessage, SendError, WebSocket, listener};
-use common::{Backend, BoxError, Connected, Target};
+use bellwire::{CloseCode, Closed, Config, IntoListener, OwnedMessage, SendError, Target, WebSocket, listener};
+use common::{Backend, BoxError, Connected};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -55,7 +55,7 @@ fn run() -> Result<(), BoxError> {
         return Ok(());
     };
     let (sender, happenings) = mpsc::channel();
-    let connected = common::connect(options.backend, options.target.clone(), announcing(sender.clone()))?;
+    let connected = common::connect(options.backend, options.target, announcing(sender.clone()))?;
     if let Some(protocol) = &connected.protocol {
         eprintln!("subprotocol: {protocol}");
     }
@@ -203,26 +203,31 @@ fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {
-    // What arrives between our close and the server's is worth printing.
-    let config = Config::default().deliver_after_close(true);
-    let target = Target { config, ..Target::default() };
-    let mut options = Options { target, backend: Backend::default()?, send: Vec::new(), echo: false };
-    let mut url = None;
+    let (mut backend, mut send, mut echo) = (Backend::default()?, Vec::new(), false);
+    let (mut url, mut protocols, mut headers) = (None, Vec::new(), Vec::new());
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("backend") => options.backend = parser.value()?.parse()?,
-            Long("send") => options.send.push(parser.value()?.string()?),
-            Long("echo") => options.echo = true,
-            Long("protocol") => options.target.protocols.push(parser.value()?.string()?),
-            Long("header") => options.target.headers.push(header(&parser.value()?.string()?)?),
+            Long("backend") => backend = parser.value()?.parse()?,
+            Long("send") => send.push(parser.value()?.string()?),
+            Long("echo") => echo = true,
+            Long("protocol") => protocols.push(parser.value()?.string()?),
+            Long("header") => headers.push(header(&parser.value()?.string()?)?),
             Short('h') | Long("help") => return Ok(None),
             Value(value) if url.is_none() => url = Some(value.string()?),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
-    options.target.url = url.ok_or("a URL is missing: client ws://127.0.0.1:9001/; see --help")?;
-    Ok(Some(options))
+    let url = url.ok_or("a URL is missing: client ws://127.0.0.1:9001/; see --help")?;
+    // What arrives between our close and the server's is worth printing.
+    let mut target = Target::new(&url)?.config(Config::default().deliver_after_close(true));
+    for protocol in protocols {
+        target = target.protocol(protocol)?;
+    }
+    for (name, value) in headers {
+        target = target.header(&name, value)?;
+    }
+    Ok(Some(Options { target, backend, send, echo }))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

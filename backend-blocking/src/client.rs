@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use bellwire_core::client::{Handshake, HandshakeError, Request, Response};
-use bellwire_core::entropy::SystemEntropy;
+use bellwire_core::client::{Handshake, HandshakeError, Response};
 use bellwire_core::uri::Uri;
-use bellwire_core::{Closed, Config, ConnectError, Connection, Driver, IntoListener, Side, Time, WebSocket};
+use bellwire_core::{
+    Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Side, Target, Time, WebSocket,
+};
 
 use crate::drive::Drive;
 use crate::stream::Stream;
@@ -19,19 +20,34 @@ use crate::writer::is_timeout;
 /// How much is read at once during the handshake.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// Connects to a `ws://` URL. [`Connector`] has options.
+/// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
+/// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
+/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options.
 ///
 /// # Errors
-/// As [`Connector::connect`].
-pub fn connect(url: &str, listener: impl IntoListener) -> Result<Client, ConnectError> {
-    Connector::new(url)?.connect(listener)
+/// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
+pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
+    let target = target.into_target()?;
+    if target.uri().secure() {
+        return Err(ConnectError::Tls);
+    }
+    let mut opening = Opening::new(&target);
+    let stream = connect_any(target.uri(), opening.deadline())?;
+    // A peer that is gone already is found out soon enough.
+    let _ = stream.set_nodelay(true);
+    opening.finish(stream, listener)
 }
 
-/// A connection to be made: where to, with which headers and subprotocols.
-#[derive(Debug, Clone)]
-pub struct Connector {
-    request: Request,
-    config: Config,
+/// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.
+///
+/// # Errors
+/// Those [`ConnectError`]s that come after connecting.
+pub fn connect_over(
+    target: impl IntoTarget,
+    stream: impl Stream,
+    listener: impl IntoListener,
+) -> Result<Client, ConnectError> {
+    Opening::new(&target.into_target()?).finish(stream, listener)
 }
 
 /// An open connection, seen from the client.
@@ -46,96 +62,7 @@ pub struct Client {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Connector {
-    /// A connection to this URL, with the default configuration.
-    ///
-    /// # Errors
-    /// [`ConnectError::Url`], which says what is wrong with it.
-    pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Config::default() })
-    }
-
-    /// Adds a header to the request.
-    ///
-    /// # Errors
-    /// [`ConnectError::Header`] for a malformed one, and for those of the handshake itself.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.request = self.request.header(name, value).map_err(ConnectError::Header)?;
-        Ok(self)
-    }
-
-    /// Offers a subprotocol; the first offered is the most wanted.
-    ///
-    /// # Errors
-    /// [`ConnectError::Protocol`] for one that is no token or was offered before.
-    pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
-        self.request = self.request.protocol(protocol).map_err(ConnectError::Protocol)?;
-        Ok(self)
-    }
-
-    /// Sets limits and deadlines.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Resolves the host, tries its addresses in turn, and makes the opening handshake, all within
-    /// [`Config::open_timeout`] (except that the system's resolver cannot be interrupted).
-    ///
-    /// # Errors
-    /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
-    pub fn connect(self, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let uri = self.request.uri();
-        if uri.secure() {
-            return Err(ConnectError::Tls);
-        }
-        let start = Instant::now();
-        let deadline = self.config.open_timeout.and_then(|timeout| start.checked_add(timeout));
-        let stream = connect_any(uri, deadline)?;
-        let _ = stream.set_nodelay(true);
-        self.handshake(stream, listener, start)
-    }
-
-    /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix
-    /// socket, memory.
-    ///
-    /// # Errors
-    /// Those [`ConnectError`]s that come after connecting.
-    pub fn connect_over(self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        self.handshake(stream, listener, Instant::now())
-    }
-
-    fn handshake(
-        self,
-        stream: impl Stream,
-        listener: impl IntoListener,
-        start: Instant,
-    ) -> Result<Client, ConnectError> {
-        let mut handshake = Handshake::new(&self.request, Arc::new(self.config), Box::new(SystemEntropy), Time::ZERO);
-        let (connection, response, leftover) = shake_hands(&mut handshake, &stream, start)?;
-        let driver = Driver::connected(connection, listener.into_listener());
-        Client::start(driver, response, stream, start, leftover)
-    }
-}
-
 impl Client {
-    fn start(
-        driver: Driver,
-        response: Response,
-        stream: impl Stream,
-        start: Instant,
-        mut leftover: Vec<u8>,
-    ) -> Result<Self, ConnectError> {
-        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
-        let drive = Drive::new(Arc::new(stream), driver, start);
-        let thread = thread::Builder::new()
-            .name("bellwire-client".into())
-            .spawn(move || drive.run(&mut leftover, &AtomicBool::new(true)))
-            .map_err(ConnectError::Thread)?;
-        Ok(Self { socket, response, thread: Some(thread) })
-    }
-
     /// The connection's handle.
     pub fn socket(&self) -> &WebSocket {
         &self.socket
@@ -162,6 +89,86 @@ impl Client {
     }
 }
 
+/// A handshake and the instant that its deadline counts from, before the host was resolved.
+struct Opening {
+    handshake: Handshake,
+    start: Instant,
+}
+
+impl Opening {
+    fn new(target: &Target) -> Self {
+        Self { handshake: target.handshake(Time::ZERO), start: Instant::now() }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.handshake.poll_timeout().and_then(|deadline| self.start.checked_add(deadline))
+    }
+
+    /// Shakes hands, and lets a thread of its own drive the connection.
+    fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
+        let (connection, response, mut leftover) = self.shake_hands(&stream)?;
+        let driver = Driver::connected(connection, listener.into_listener());
+        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+        let drive = Drive::new(Arc::new(stream), driver, self.start);
+        let thread = thread::Builder::new()
+            .name("bellwire-client".into())
+            .spawn(move || drive.run(&mut leftover, &AtomicBool::new(true)))
+            .map_err(ConnectError::Thread)?;
+        Ok(Client { socket, response, thread: Some(thread) })
+    }
+
+    /// Writes the request, reads the answer, and returns what was read behind it.
+    fn shake_hands(&mut self, stream: &impl Stream) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+        while !self.handshake.output().is_empty() {
+            stream.set_write_timeout(self.time_left()?).map_err(ConnectError::Io)?;
+            match stream.write(self.handshake.output()) {
+                Ok(0) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
+                Ok(count) => self.handshake.wrote(count),
+                Err(error) => self.check(error)?,
+            }
+        }
+        let mut buffer = [0; READ_BUFFER];
+        loop {
+            stream.set_read_timeout(self.time_left()?).map_err(ConnectError::Io)?;
+            match stream.read(&mut buffer) {
+                Ok(0) => return Err(ConnectError::Handshake(self.handshake.receive_eof())),
+                Ok(count) => {
+                    let mut input = &mut buffer[..count];
+                    if let Some(result) = self.handshake.receive(&mut input, self.start.elapsed()) {
+                        let (connection, response) = result.map_err(ConnectError::Handshake)?;
+                        return Ok((connection, response, input.to_vec()));
+                    }
+                }
+                Err(error) => self.check(error)?,
+            }
+        }
+    }
+
+    /// How long the handshake may still take; never zero.
+    fn time_left(&mut self) -> Result<Option<Time>, ConnectError> {
+        let Some(deadline) = self.handshake.poll_timeout() else { return Ok(None) };
+        match deadline.saturating_sub(self.start.elapsed()) {
+            Time::ZERO => Err(match self.handshake.handle_timeout(self.start.elapsed()) {
+                None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
+                Some(error) => ConnectError::Handshake(error),
+            }),
+            left => Ok(Some(left)),
+        }
+    }
+
+    /// Whether to go on after an error of the transport.
+    fn check(&mut self, error: io::Error) -> Result<(), ConnectError> {
+        if is_timeout(&error) || error.kind() == ErrorKind::Interrupted {
+            return Ok(());
+        }
+        // A refusal whose body broke off tells more than the reset that broke it.
+        Err(match self.handshake.receive_eof() {
+            refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+            _ => ConnectError::Io(error),
+        })
+    }
+}
+
 /// Tries the host's addresses in turn. Each has an equal share of the time that is left, so that one which
 /// swallows everything does not hide the next.
 fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
@@ -183,55 +190,4 @@ fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, Connec
         }
     }
     Err(last)
-}
-
-/// Writes the request, reads the answer, and returns what was read behind it.
-fn shake_hands(
-    handshake: &mut Handshake,
-    stream: &impl Stream,
-    start: Instant,
-) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
-    let mut buffer = [0; READ_BUFFER];
-    loop {
-        let timeout = match handshake.poll_timeout().map(|deadline| deadline.saturating_sub(start.elapsed())) {
-            Some(Time::ZERO) => return Err(timed_out(handshake, start)),
-            timeout => timeout,
-        };
-        let result = if handshake.output().is_empty() {
-            stream.set_read_timeout(timeout).and_then(|()| stream.read(&mut buffer))
-        } else {
-            stream.set_write_timeout(timeout).and_then(|()| stream.write(handshake.output())).and_then(|count| {
-                handshake.wrote(count);
-                if count == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(usize::MAX) }
-            })
-        };
-        match result {
-            Ok(usize::MAX) => {}
-            Ok(0) => return Err(ConnectError::Handshake(handshake.receive_eof())),
-            Ok(count) => {
-                let mut input = &mut buffer[..count];
-                if let Some(result) = handshake.receive(&mut input, start.elapsed()) {
-                    let (connection, response) = result.map_err(ConnectError::Handshake)?;
-                    return Ok((connection, response, input.to_vec()));
-                }
-            }
-            Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(transport_failed(handshake, error)),
-        }
-    }
-}
-
-/// A refusal whose body broke off tells more than the reset that broke it.
-fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
-    match handshake.receive_eof() {
-        refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
-        _ => ConnectError::Io(error),
-    }
-}
-
-fn timed_out(handshake: &mut Handshake, start: Instant) -> ConnectError {
-    match handshake.handle_timeout(start.elapsed()) {
-        None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
-        Some(error) => ConnectError::Handshake(error),
-    }
 }

@@ -30,7 +30,7 @@ mod server;
 mod stream;
 mod writer;
 
-pub use client::{Client, Connector, connect};
+pub use client::{Client, connect, connect_over};
 pub use drive::upgraded;
 pub use server::{Acceptor, Server, ServerHandle, serve};
 pub use stream::Stream;

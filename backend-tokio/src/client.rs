@@ -2,12 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::Arc;
 
-use bellwire_core::client::{Handshake, HandshakeError, Request, Response};
-use bellwire_core::entropy::SystemEntropy;
+use bellwire_core::client::{Handshake, HandshakeError, Response};
 use bellwire_core::uri::Uri;
-use bellwire_core::{Closed, Config, ConnectError, Connection, Driver, IntoListener, Listener, Side, WebSocket};
+use bellwire_core::{
+    Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Listener, Side, Target, WebSocket,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
@@ -19,22 +19,47 @@ use crate::drive::Drive;
 /// How much is read at once during the handshake.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// Connects to a `ws://` URL. [`Connector`] has options.
+/// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
+/// [`Config::open_timeout`](bellwire_core::Config::open_timeout). `target` is a `ws://` URL, or a
+/// [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run.
 ///
 /// # Errors
-/// As [`Connector::connect`].
+/// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
 ///
 /// # Cancel safety
-/// As [`Connector::connect`].
-pub async fn connect(url: &str, listener: impl IntoListener) -> Result<Client, ConnectError> {
-    Connector::new(url)?.connect(listener).await
+/// Dropping the future drops the transport; no callback has run then, and none will.
+///
+/// # Panics
+/// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
+pub async fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
+    let target = target.into_target()?;
+    if target.uri().secure() {
+        return Err(ConnectError::Tls);
+    }
+    let opening = Opening::new(&target);
+    let stream = connect_any(target.uri(), opening.deadline()).await?;
+    // A peer that is gone already is found out soon enough.
+    let _ = stream.set_nodelay(true);
+    opening.finish(stream, listener.into_listener()).await
 }
 
-/// A connection to be made: where to, with which headers and subprotocols.
-#[derive(Debug, Clone)]
-pub struct Connector {
-    request: Request,
-    config: Config,
+/// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.
+/// When this returns, `on_open` has run.
+///
+/// # Errors
+/// Those [`ConnectError`]s that come after connecting.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream; no callback has run then, and none will.
+///
+/// # Panics
+/// When polled outside of a tokio runtime, or in one without its timer.
+pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    target: impl IntoTarget,
+    stream: S,
+    listener: impl IntoListener,
+) -> Result<Client, ConnectError> {
+    Opening::new(&target.into_target()?).finish(stream, listener.into_listener()).await
 }
 
 /// An open connection, seen from the client.
@@ -49,82 +74,6 @@ pub struct Client {
     response: Response,
     /// `None` once it has ended.
     task: Option<JoinHandle<()>>,
-}
-
-impl Connector {
-    /// A connection to this URL, with the default configuration.
-    ///
-    /// # Errors
-    /// [`ConnectError::Url`], which says what is wrong with it.
-    pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Config::default() })
-    }
-
-    /// Adds a header to the request.
-    ///
-    /// # Errors
-    /// [`ConnectError::Header`] for a malformed one, and for those of the handshake itself.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.request = self.request.header(name, value).map_err(ConnectError::Header)?;
-        Ok(self)
-    }
-
-    /// Offers a subprotocol; the first offered is the most wanted.
-    ///
-    /// # Errors
-    /// [`ConnectError::Protocol`] for one that is no token or was offered before.
-    pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
-        self.request = self.request.protocol(protocol).map_err(ConnectError::Protocol)?;
-        Ok(self)
-    }
-
-    /// Sets limits and deadlines.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Resolves the host, tries its addresses in turn, and makes the opening handshake, all within
-    /// [`Config::open_timeout`]. When this returns, `on_open` has run.
-    ///
-    /// # Errors
-    /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the transport; no callback has run then, and none will.
-    ///
-    /// # Panics
-    /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
-    pub async fn connect(self, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        if self.request.uri().secure() {
-            return Err(ConnectError::Tls);
-        }
-        let opening = Opening::new(&self.request, self.config);
-        let stream = connect_any(self.request.uri(), opening.deadline()).await?;
-        // A peer that is gone already is found out soon enough.
-        let _ = stream.set_nodelay(true);
-        opening.finish(stream, listener.into_listener()).await
-    }
-
-    /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix
-    /// socket, memory. When this returns, `on_open` has run.
-    ///
-    /// # Errors
-    /// Those [`ConnectError`]s that come after connecting.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the stream; no callback has run then, and none will.
-    ///
-    /// # Panics
-    /// When polled outside of a tokio runtime, or in one without its timer.
-    pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self,
-        stream: S,
-        listener: impl IntoListener,
-    ) -> Result<Client, ConnectError> {
-        Opening::new(&self.request, self.config).finish(stream, listener.into_listener()).await
-    }
 }
 
 impl Client {
@@ -165,10 +114,9 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(request: &Request, config: Config) -> Self {
+    fn new(target: &Target) -> Self {
         let clock = Clock::start();
-        let handshake = Handshake::new(request, Arc::new(config), Box::new(SystemEntropy), clock.now());
-        Self { handshake, clock }
+        Self { handshake: target.handshake(clock.now()), clock }
     }
 
     fn deadline(&self) -> Option<Instant> {

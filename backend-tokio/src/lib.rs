@@ -34,6 +34,6 @@ mod drive;
 mod server;
 mod tasks;
 
-pub use client::{Client, Connector, connect};
+pub use client::{Client, connect, connect_over};
 pub use drive::upgraded;
 pub use server::{Acceptor, Server, ServerHandle, serve};

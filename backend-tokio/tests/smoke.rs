@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use bellwire_core::{Closures, IntoListener, Message, Outcome, client::HandshakeError};
+use bellwire_core::{Closures, IntoListener, Message, Outcome, Target, client::HandshakeError};
 use bellwire_core::{Config, ConnectError, Listener, Request, Response, Role, Side, WebSocket, listener};
-use bellwire_tokio::{Acceptor, Client, Connector, Server, ServerHandle, connect, upgraded};
+use bellwire_tokio::{Acceptor, Client, Server, ServerHandle, connect, connect_over, upgraded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -126,8 +126,8 @@ async fn over_memory(size: usize, config: Config, listener: impl IntoListener) -
     let (near, far) = duplex(size);
     let acceptor = Acceptor::with(config.clone(), answer, |_| ());
     let server = tokio::spawn(acceptor.accept(far, None));
-    let connector = Connector::new("wss://example.com/").unwrap().config(config);
-    let client = connector.connect_over(near, listener).await.unwrap();
+    let target = Target::new("wss://example.com/").unwrap().config(config);
+    let client = connect_over(target, near, listener).await.unwrap();
     (client, server)
 }
 

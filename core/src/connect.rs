@@ -1,11 +1,113 @@
-//! Why there is no connection: what every backend's `connect` can fail with.
+//! What every backend's `connect` takes, and what it can fail with.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 use std::io;
 
-use crate::client::{HandshakeError, InvalidProtocol};
+use crate::client::{Handshake, HandshakeError, InvalidProtocol, Request};
+use crate::config::Config;
+use crate::deadlines::Time;
+use crate::entropy::SystemEntropy;
 use crate::http::InvalidHeader;
-use crate::uri::UriError;
+use crate::uri::{Uri, UriError};
+
+/// Where a client connects, and how: a URL, headers, subprotocols, limits and deadlines.
+///
+/// ```
+/// use bellwire_core::{Config, Target};
+///
+/// let target = Target::new("ws://example.com/chat")?
+///     .header("Authorization", "Bearer 42")?
+///     .protocol("mqtt")?
+///     .config(Config::default().max_message(64 * 1024));
+/// # Ok::<(), bellwire_core::ConnectError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Target {
+    request: Request,
+    config: Arc<Config>,
+}
+
+/// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
+#[diagnostic::on_unimplemented(message = "`{Self}` is neither a URL nor a `Target`")]
+pub trait IntoTarget {
+    /// The target.
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`], which says what is wrong with the URL.
+    fn into_target(self) -> Result<Target, ConnectError>;
+}
+
+impl Target {
+    /// A connection to this `ws://` or `wss://` URL, with the default configuration.
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`], which says what is wrong with it.
+    pub fn new(url: &str) -> Result<Self, ConnectError> {
+        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Arc::default() })
+    }
+
+    /// Adds a header to the request.
+    ///
+    /// # Errors
+    /// [`ConnectError::Header`] for a malformed one, and for those of the handshake itself.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
+        self.request = self.request.header(name, value).map_err(ConnectError::Header)?;
+        Ok(self)
+    }
+
+    /// Offers a subprotocol; the first offered is the most wanted.
+    ///
+    /// # Errors
+    /// [`ConnectError::Protocol`] for one that is no token or was offered before.
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
+        self.request = self.request.protocol(protocol).map_err(ConnectError::Protocol)?;
+        Ok(self)
+    }
+
+    /// Sets limits and deadlines.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// Where to connect.
+    pub fn uri(&self) -> &Uri {
+        self.request.uri()
+    }
+
+    /// Begins the opening handshake, with keys from the operating system.
+    pub fn handshake(&self, now: Time) -> Handshake {
+        Handshake::new(&self.request, self.config.clone(), Box::new(SystemEntropy), now)
+    }
+}
+
+impl IntoTarget for Target {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        Ok(self)
+    }
+}
+
+impl IntoTarget for &str {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        Target::new(self)
+    }
+}
+
+impl IntoTarget for &String {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        Target::new(self)
+    }
+}
+
+impl IntoTarget for String {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        Target::new(&self)
+    }
+}
 
 /// Why there is no connection. No callback has run.
 #[derive(Debug)]

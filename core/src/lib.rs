@@ -153,7 +153,7 @@ pub mod fuzzing;
 pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
 #[cfg(feature = "std")]
-pub use connect::ConnectError;
+pub use connect::{ConnectError, IntoTarget, Target};
 pub use connection::Connection;
 pub use deadlines::Time;
 #[cfg(feature = "std")]

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bellwire::{Closed, Config, ConnectError, IntoListener, WebSocket};
+use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,15 +60,6 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Where a client connects, and with what.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Target {
-    pub(crate) url: String,
-    pub(crate) protocols: Vec<String>,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) config: Config,
-}
-
 /// An open connection of either backend.
 pub(crate) struct Connected {
     pub(crate) socket: WebSocket,
@@ -86,20 +77,13 @@ impl Connected {
 /// Connects with a backend, and drives the connection in the background.
 pub(crate) fn connect(
     backend: Backend,
-    target: Target,
+    target: impl IntoTarget,
     listener: impl IntoListener,
 ) -> Result<Connected, ConnectError> {
     match backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let mut connector = bellwire::blocking::Connector::new(&target.url)?.config(target.config);
-            for (name, value) in &target.headers {
-                connector = connector.header(name, value)?;
-            }
-            for protocol in target.protocols {
-                connector = connector.protocol(protocol)?;
-            }
-            let mut client = connector.connect(listener)?;
+            let mut client = bellwire::blocking::connect(target, listener)?;
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || client.closed()) })
         }
@@ -107,14 +91,7 @@ pub(crate) fn connect(
         Backend::Tokio => {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.map_err(ConnectError::Thread)?;
-            let mut connector = bellwire::tokio::Connector::new(&target.url)?.config(target.config);
-            for (name, value) in &target.headers {
-                connector = connector.header(name, value)?;
-            }
-            for protocol in target.protocols {
-                connector = connector.protocol(protocol)?;
-            }
-            let mut client = match runtime.block_on(connector.connect(listener)) {
+            let mut client = match runtime.block_on(bellwire::tokio::connect(target, listener)) {
                 Ok(client) => client,
                 Err(error) => {
                     // Without waiting for a resolver that may still be busy.

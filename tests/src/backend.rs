@@ -8,7 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use bellwire::{
-    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Role, ServerError, WebSocket, client,
+    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Role, ServerError, Target, WebSocket,
+    client,
 };
 
 use crate::{Log, Logs, logged_handler, next, quiet, within};
@@ -202,6 +203,21 @@ impl Connect {
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         Self { config, ..self }
+    }
+
+    /// As bellwire takes it.
+    ///
+    /// # Errors
+    /// Those of [`Target`].
+    pub fn target(self) -> Result<Target, ConnectError> {
+        let mut target = Target::new(&self.url)?.config(self.config);
+        for (name, value) in self.headers {
+            target = target.header(name, value)?;
+        }
+        for protocol in self.protocols {
+            target = target.protocol(protocol)?;
+        }
+        Ok(target)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
 
-use bellwire::blocking::{Connector, upgraded};
+use bellwire::blocking::{connect_over, upgraded};
 use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Role, blocking};
 
 use crate::backend::{Acceptor, boxed};
@@ -47,7 +47,7 @@ impl Backend for Blocking {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        connector(connect)?.connect(listener).map(client)
+        blocking::connect(connect.target()?, listener).map(client)
     }
 
     fn connect_over(
@@ -56,12 +56,12 @@ impl Backend for Blocking {
         over: Over<MemoryEnd>,
         listener: impl IntoListener,
     ) -> Result<Client, ConnectError> {
-        let connector = connector(connect)?;
+        let target = connect.target()?;
         match over {
-            Over::Tcp(stream) => connector.connect_over(stream, listener),
+            Over::Tcp(stream) => connect_over(target, stream, listener),
             #[cfg(unix)]
-            Over::Unix(stream) => connector.connect_over(stream, listener),
-            Over::Memory(stream) => connector.connect_over(stream, listener),
+            Over::Unix(stream) => connect_over(target, stream, listener),
+            Over::Memory(stream) => connect_over(target, stream, listener),
         }
         .map(client)
     }
@@ -119,17 +119,6 @@ fn run(action: impl FnOnce() + Send + 'static) -> Driven {
         let _ = ended.send(());
     });
     Driven(receiver)
-}
-
-fn connector(connect: Connect) -> Result<Connector, ConnectError> {
-    let mut connector = Connector::new(&connect.url)?.config(connect.config);
-    for (name, value) in connect.headers {
-        connector = connector.header(name, value)?;
-    }
-    for protocol in connect.protocols {
-        connector = connector.protocol(protocol)?;
-    }
-    Ok(connector)
 }
 
 #[allow(unused_mut)]

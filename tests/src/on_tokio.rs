@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, ready};
 use std::thread;
 
-use bellwire::tokio::{Connector, upgraded};
+use bellwire::tokio::{connect_over, upgraded};
 use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::runtime::{Builder, Handle};
@@ -136,8 +136,8 @@ impl<F: Flavor> Backend for OnTokio<F> {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (connector, listener) = (connector(connect)?, boxed(listener));
-        self.handle.block_on(connector.connect(listener)).map(|client| self.client(client))
+        let (target, listener) = (connect.target()?, boxed(listener));
+        self.handle.block_on(bellwire::tokio::connect(target, listener)).map(|client| self.client(client))
     }
 
     fn connect_over(
@@ -146,14 +146,14 @@ impl<F: Flavor> Backend for OnTokio<F> {
         over: Over<CountingDuplex>,
         listener: impl IntoListener,
     ) -> Result<Client, ConnectError> {
-        let (connector, listener) = (connector(connect)?, boxed(listener));
+        let (target, listener) = (connect.target()?, boxed(listener));
         self.handle
             .block_on(async {
                 match over.into_tokio() {
-                    Converted::Tcp(stream) => connector.connect_over(stream, listener).await,
+                    Converted::Tcp(stream) => connect_over(target, stream, listener).await,
                     #[cfg(unix)]
-                    Converted::Unix(stream) => connector.connect_over(stream, listener).await,
-                    Converted::Memory(stream) => connector.connect_over(stream, listener).await,
+                    Converted::Unix(stream) => connect_over(target, stream, listener).await,
+                    Converted::Memory(stream) => connect_over(target, stream, listener).await,
                 }
             })
             .map(|client| self.client(client))
@@ -221,17 +221,6 @@ impl<F> OnTokio<F> {
         let handle = self.handle.clone();
         Client { socket, response, closed: Box::new(move || handle.block_on(client.closed())) }
     }
-}
-
-fn connector(connect: Connect) -> Result<Connector, ConnectError> {
-    let mut connector = Connector::new(&connect.url)?.config(connect.config);
-    for (name, value) in connect.headers {
-        connector = connector.header(name, value)?;
-    }
-    for protocol in connect.protocols {
-        connector = connector.protocol(protocol)?;
-    }
-    Ok(connector)
 }
 
 enum Converted {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bellwire::tokio::{Acceptor, Connector, Server, upgraded};
+use bellwire::tokio::{Acceptor, Server, connect_over, upgraded};
 use bellwire::{Response, Role, listener};
 use bellwire_tests::{
     Backend, Connect, Event, Flavor, Frame, OnTokio, PATIENCE, Raw, Setup, echo, logged, logged_handler, quiet,
@@ -71,8 +71,7 @@ fn a_connect_that_is_dropped_calls_nothing<F: Flavor>() {
     let backend = OnTokio::<F>::start();
     let (stream, peer, _) = backend.memory(4096);
     let (listener, log) = logged(listener());
-    let connector = Connector::new("ws://localhost/").unwrap();
-    let task = backend.handle().spawn(async move { drop(connector.connect_over(stream, listener).await) });
+    let task = backend.handle().spawn(async move { drop(connect_over("ws://localhost/", stream, listener).await) });
     // It waits for the answer.
     let mut server = Raw::server_over(peer);
     task.abort();

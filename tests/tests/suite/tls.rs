@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::blocking::Stream;
-use bellwire::{Closed, Listener, SendError, Side, WebSocket, blocking, listener};
+use bellwire::{Closed, Listener, SendError, Side, Target, WebSocket, blocking, listener};
 use bellwire_tests::{Backend, Event, Logs, Multi, OnTokio, echo, logged, logged_handler, next, quiet, within};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -236,20 +236,18 @@ fn connect<L: Listener + 'static>(
     tcp: TcpStream,
     listener: L,
 ) -> (WebSocket, Box<dyn FnOnce() -> Closed + Send>) {
-    let url = "wss://localhost/";
+    let target = Target::new("wss://localhost/").unwrap().config(quiet());
     match on_tokio {
         None => {
             let stream = TlsStream::new(tcp, ClientConnection::new(config, name()).unwrap());
-            let connector = blocking::Connector::new(url).unwrap().config(quiet());
-            let mut client = connector.connect_over(stream, listener).unwrap();
+            let mut client = blocking::connect_over(target, stream, listener).unwrap();
             (client.socket().clone(), Box::new(move || client.closed()))
         }
         Some(backend) => backend.handle().block_on(async {
             tcp.set_nonblocking(true).unwrap();
             let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
             let stream = TlsConnector::from(config).connect(name(), tcp).await.unwrap();
-            let connector = bellwire::tokio::Connector::new(url).unwrap().config(quiet());
-            let mut client = connector.connect_over(stream, listener).await.unwrap();
+            let mut client = bellwire::tokio::connect_over(target, stream, listener).await.unwrap();
             let handle = backend.handle().clone();
             (client.socket().clone(), Box::new(move || handle.block_on(client.closed())) as Box<_>)
         }),

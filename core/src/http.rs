@@ -136,9 +136,17 @@ impl Headers {
     }
 }
 
+/// What a log must not show.
+const SECRETS: [&str; 4] = ["Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"];
+
+/// Values that carry secrets are left out: what is printed ends in logs.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)))).finish()
+        let shown = self.iter().map(|(name, value)| {
+            let secret = SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+            (name, if secret { "(hidden)".into() } else { String::from_utf8_lossy(value) })
+        });
+        f.debug_map().entries(shown).finish()
     }
 }
 
@@ -436,6 +444,16 @@ mod tests {
             headers.append(name, value).unwrap();
         }
         headers
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut headers = Headers::new();
+        headers.append("authorization", "Bearer 42").unwrap();
+        headers.append("COOKIE", "session=42").unwrap();
+        headers.append("Accept", "text/html").unwrap();
+        let printed = std::format!("{headers:?}");
+        assert!(!printed.contains("42") && printed.contains("text/html"), "{printed}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Config {
     pub max_text: usize,
     /// The longest binary message taken, in bytes. Default 1 MiB.
     pub max_binary: usize,
-    /// Above this many unsent bytes the connection is not read until it is below
+    /// A callback that sends above this many unsent bytes stops the reading until they are below
     /// [`low_watermark`](Self::low_watermark). Default 64 KiB: as uWebSockets' `maxBackpressure`.
     pub high_watermark: usize,
     /// Reading goes on below this many unsent bytes. Default 16 KiB.

@@ -251,6 +251,13 @@ impl Connection {
         !self.paused
     }
 
+    /// Reads on, however much output is queued: to be called behind a [`send`](Self::send) that nothing which was
+    /// read has caused. If such sends stopped the reading, two ends that both send much could wait for each
+    /// other for ever; what is queued is bounded by [`Config::max_queued`] all the same.
+    pub fn read_on(&mut self) {
+        self.paused = false;
+    }
+
     /// How many bytes are queued and not yet handed to the transport.
     pub fn buffered(&self) -> usize {
         self.outbound.buffered()
@@ -341,10 +348,8 @@ impl Connection {
     }
 
     fn pause_if_full(&mut self) {
-        // D16: above the high watermark a server does not read: what it reads is what makes it send. A client
-        // sends by itself; if it stopped reading for that, two ends could wait for each other for ever. Its memory
-        // is bounded by `max_queued` all the same.
-        if self.role() == Role::Server && self.outbound.buffered() > self.config.high_watermark {
+        // D16: above the high watermark the connection is not read.
+        if self.outbound.buffered() > self.config.high_watermark {
             self.paused = true;
         }
     }

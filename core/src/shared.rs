@@ -230,7 +230,12 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let outside = CALLING.get() != self.address();
         let mut state = self.lock();
+        let reads = state.connection.wants_read();
         let result = change(&mut state.connection);
+        // D16: what comes from outside is not caused by what is read, and does not stop the reading.
+        if outside && reads {
+            state.connection.read_on();
+        }
         let wakes = outside && !mem::replace(&mut state.woken, true);
         let waker = if wakes { state.waker.clone() } else { None };
         drop(state);

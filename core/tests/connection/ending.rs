@@ -110,12 +110,34 @@ fn a_local_close_waits_for_the_peer_and_its_deadline() {
 }
 
 #[test]
-fn a_server_s_connection_that_is_not_read_waits() {
-    let (mut driver, _) = logged(Role::Server);
-    driver.socket().unwrap().send(vec![0; 100_000]).unwrap();
-    assert_eq!(driver.step(START), Step::Wait);
-    written(&mut driver);
-    assert_eq!(driver.step(START), Step::Read);
+fn d16_a_callback_that_sends_much_stops_the_reading() {
+    for role in ROLES {
+        let log = Log::default();
+        let listener =
+            logging(
+                &log,
+                |socket, event| {
+                    if event.starts_with("text") { Ok(socket.send(vec![0; 100_000])?) } else { Ok(()) }
+                },
+            );
+        let mut driver = started(role, &Config::default(), listener);
+        receive(&mut driver, role, &[Frame::text("more")]);
+        assert!(driver.socket().unwrap().buffered() > 100_000);
+        assert_eq!(driver.step(START), Step::Wait);
+        driver.socket().unwrap().send("from elsewhere").unwrap();
+        assert_eq!(driver.step(START), Step::Wait, "that does not let it go on, either");
+        written(&mut driver);
+        assert_eq!(driver.step(START), Step::Read);
+    }
+}
+
+#[test]
+fn d16_sends_from_elsewhere_do_not_stop_the_reading() {
+    for role in ROLES {
+        let (mut driver, _) = logged(role);
+        driver.socket().unwrap().send(vec![0; 500_000]).unwrap();
+        assert_eq!(driver.step(START), Step::Read, "two ends that wait for each other would wait for ever");
+    }
 }
 
 #[test]

@@ -149,9 +149,9 @@ fn written_bytes_put_the_pong_deadline_off_and_do_not_end_it() {
 
 #[test]
 fn a_peer_that_takes_no_byte_is_dropped_after_interval_and_timeout() {
-    each_role(&keepalive(), |role, mut connection| {
+    each_role(&keepalive(), |_, mut connection| {
         connection.send(vec![0; 500_000]).unwrap();
-        assert_eq!(connection.wants_read(), role == Role::Client, "a server does not read it, either");
+        assert!(!connection.wants_read(), "it is not read, either");
         nothing_before(&mut connection, secs(20));
         connection.handle_timeout(secs(20));
         fails_at(&mut connection, secs(30), Timeout::Keepalive, keepalive_failed());

@@ -19,6 +19,7 @@ backends! {
     the_linger_timeout_holds_against_a_flood,
     completions_that_send_without_end_let_messages_through,
     two_of_us_move_much_without_waiting_for_each_other,
+    d16_a_client_that_echoes_is_held_back_by_a_server_that_does_not_read,
     d17_keepalive_spares_a_peer_while_a_callback_takes_long,
     d17_a_deadline_of_any_length_is_taken,
     a_half_close_behind_a_close_frame_loses_nothing,
@@ -107,6 +108,45 @@ fn two_of_us_move_much_without_waiting_for_each_other<B: Backend>() {
         }
     }
     next(&done);
+}
+
+fn d16_a_client_that_echoes_is_held_back_by_a_server_that_does_not_read<B: Backend>() {
+    const SIZE: usize = 16 * 1024;
+    const MOST: usize = 64 * 1024 * 1024 / SIZE;
+    let backend = B::start();
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listening.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut raw = Raw::accept(&listening);
+        raw.write(&raw.switching(&[]));
+        raw
+    });
+    let client = backend.connect(Connect::to(url), echo()).unwrap();
+    let mut reader = server.join().unwrap();
+    let mut writer = reader.twin().into_inner();
+    let message = Frame::new(BINARY, vec![7; SIZE]);
+    let bytes = message.encode(false);
+
+    // It writes, and reads nothing, until the client does not read any more either.
+    writer.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let (mut count, mut left) = (0, &bytes[..]);
+    while let Ok(written) = writer.write(left) {
+        left = &left[written..];
+        if left.is_empty() {
+            (count, left) = (count + 1, &bytes[..]);
+        }
+        assert!(count < MOST, "the client still reads");
+    }
+    assert!(client.socket.is_open());
+
+    // It reads, and everything comes back.
+    let left = left.to_vec();
+    writer.set_write_timeout(Some(PATIENCE)).unwrap();
+    let rest = thread::spawn(move || writer.write_all(&left).unwrap());
+    for index in 0..=count {
+        assert!(reader.read() == message, "message {index} of {count}");
+    }
+    rest.join().unwrap();
 }
 
 fn d17_keepalive_spares_a_peer_while_a_callback_takes_long<B: Backend>() {

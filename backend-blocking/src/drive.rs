@@ -117,6 +117,10 @@ impl<S: Stream> Drive<S> {
                     Err(error) if is_timeout(&error) => {}
                     Err(error) => self.write_failed(error),
                 }
+                // A connection that was aborted says no more.
+                if !output.is_empty() && self.driver.is_silent() {
+                    return;
+                }
                 if self.now().saturating_sub(began) >= WRITE_PATIENCE {
                     match self.hand_over(output) {
                         Some(back) => (output, began) = (back, self.now()),
@@ -133,7 +137,8 @@ impl<S: Stream> Drive<S> {
     fn hand_over(&mut self, output: Output) -> Option<Output> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
         self.driver.handle_timeout(self.now());
-        if self.driver.step(self.now()) == Step::Done { None } else { Some(output) }
+        // With all written, what comes next is for the loop to ask: asked twice, its answer would be lost.
+        if !output.is_empty() && self.driver.step(self.now()) == Step::Done { None } else { Some(output) }
     }
 
     /// Keeps the memory of what was written for the next turn.

@@ -20,8 +20,10 @@ use crate::stream::Stream;
 /// the rest to the second and reads on, the second looks at the deadlines.
 pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// How many pieces leave in one write.
+/// How many pieces leave in one write, and how many bytes: a write that ends now and then lets a connection be
+/// aborted while a large message is on its way.
 const MAX_PIECES: usize = 16;
+const MAX_WRITE: usize = 1024 * 1024;
 
 pub(crate) struct Writer<S> {
     stream: Arc<S>,
@@ -159,13 +161,13 @@ impl<S: Stream> Writer<S> {
                     self.lock().progress += 1;
                     self.changed.notify_all();
                 }
-                Err(error) if is_timeout(&error) => {
-                    self.look_at_deadlines(shared);
-                    if self.lock().ended {
-                        return;
-                    }
-                }
+                Err(error) if is_timeout(&error) => {}
                 Err(error) => return self.fail(error),
+            }
+            // Also while the peer takes some: a connection that was aborted says no more.
+            self.look_at_deadlines(shared);
+            if self.lock().ended {
+                return;
             }
         }
     }
@@ -174,8 +176,7 @@ impl<S: Stream> Writer<S> {
         shared.handle_parked_timeout(self.now());
         if shared.is_awaited() {
             // With nothing left to say to the peer, a write that is stuck is ended as well.
-            let silent = shared.with(|connection| connection.output().is_empty());
-            let how = if silent { Shutdown::Both } else { Shutdown::Read };
+            let how = if shared.is_silent() { Shutdown::Both } else { Shutdown::Read };
             let _ = self.stream.shutdown(how);
             self.changed.notify_all();
         }
@@ -198,7 +199,7 @@ impl<S: Stream> Wake for Writer<S> {
 pub(crate) fn write_some(stream: &impl Stream, output: &Output) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); MAX_PIECES];
     let mut count = 0;
-    for (slice, piece) in slices.iter_mut().zip(output.pieces()) {
+    for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {
         *slice = IoSlice::new(piece);
         count += 1;
     }

@@ -27,8 +27,10 @@ const MAX_TURNS: usize = 256;
 /// So often completions may send more before the peer is read.
 const MAX_WRITES: usize = 8;
 
-/// The most slices that one write takes.
+/// How many slices leave in one write, and how many bytes: a write that ends now and then lets a connection be
+/// aborted while a large message is on its way.
 const MAX_SLICES: usize = 16;
+const MAX_WRITE: usize = 1024 * 1024;
 
 /// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
 /// handshake.
@@ -207,6 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     output.advance(count);
                     self.transport = Transport::Written;
                     self.driver.wrote(now, count);
+                    if !output.is_empty() && self.driver.is_silent() {
+                        // A connection that was aborted says no more.
+                        output.clear();
+                    }
                 }
             }
         }
@@ -253,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Drive<S> {
 
 /// Writes several pieces at once where the transport can.
 fn poll_write<S: AsyncWrite>(stream: Pin<&mut S>, cx: &mut Context<'_>, output: &Output) -> Poll<io::Result<usize>> {
-    let mut pieces = output.pieces();
+    let mut pieces = output.pieces_up_to(MAX_WRITE);
     let (first, second) = (pieces.next().unwrap_or_default(), pieces.next());
     let Some(second) = second.filter(|_| stream.is_write_vectored()) else { return stream.poll_write(cx, first) };
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -63,7 +63,19 @@ pub struct ServerHandle(Arc<Running>);
 struct Running {
     tasks: Arc<Tasks>,
     /// What is shared by all connections, once the server runs.
-    service: OnceLock<Arc<Service>>,
+    service: Mutex<Option<Arc<Service>>>,
+}
+
+impl Running {
+    fn service(&self) -> MutexGuard<'_, Option<Arc<Service>>> {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A handler may hold a handle of its own server.
+    fn forget_service(&self) {
+        let service = self.service().take();
+        drop(service);
+    }
 }
 
 impl Server {
@@ -149,11 +161,11 @@ impl Server {
     /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
     pub async fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
         let service = Arc::new(Service::new(self.config, handler, self.on_error));
-        let service = self.running.service.get_or_init(|| service);
+        *self.running.service() = Some(service.clone());
         let tasks = &self.running.tasks;
         {
             let mut closing = pin!(tasks.wait_until(|tasks| tasks.stage() > Stage::Running));
-            let mut accepting = pin!(accept_all(&self.listener, service, tasks, self.max_connections));
+            let mut accepting = pin!(accept_all(&self.listener, &service, tasks, self.max_connections));
             std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
                 Poll::Pending => accepting.as_mut().poll(cx),
@@ -162,6 +174,7 @@ impl Server {
         }
         drop(self.listener);
         tasks.wait_until(|tasks| tasks.count() == 0 || tasks.stage() == Stage::Over).await;
+        self.running.forget_service();
         Ok(())
     }
 }
@@ -175,21 +188,24 @@ impl ServerHandle {
     /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have
     /// as long as their deadlines say instead of `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
-        let Running { tasks, service } = &*self.0;
+        let tasks = &self.0.tasks;
         tasks.enter(Stage::Closing);
-        if let Some(service) = service.get() {
+        let service = self.0.service().clone();
+        if let Some(service) = &service {
             service.close_all();
         }
         let empty = |tasks: &Tasks| tasks.count() == 0;
         let in_time = timeout(grace, tasks.wait_until(empty)).await;
         let left = if in_time.is_ok() { 0 } else { tasks.count() };
-        if let Some(service) = service.get() {
+        if let Some(service) = &service {
             service.abort_all();
         }
         tasks.enter(Stage::Dropping);
         // They have nobody to wait for any more but their own callbacks.
         let _ = timeout(LAST_CALLBACKS, tasks.wait_until(empty)).await;
         tasks.enter(Stage::Over);
+        // Also if `run` was dropped.
+        self.0.forget_service();
         left
     }
 }

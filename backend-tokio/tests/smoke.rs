@@ -253,3 +253,18 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
     task.await.unwrap();
     drop(near);
 }
+
+#[tokio::test]
+async fn a_handler_that_holds_its_servers_handle_is_dropped_with_it() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let (handle, held) = (server.handle(), server.handle());
+    let token = std::sync::Arc::new(());
+    let weak = std::sync::Arc::downgrade(&token);
+    let running = tokio::spawn(server.run(move |_: &Request| {
+        let _ = (&held, &token);
+        Response::text("")
+    }));
+    handle.shutdown(Duration::from_secs(10)).await;
+    running.await.unwrap().unwrap();
+    assert!(weak.upgrade().is_none(), "it lives on");
+}

@@ -324,6 +324,16 @@ impl Connection {
         matches!(self.state, State::Ending { .. })
     }
 
+    /// Whether it ends without another word to the peer, what was taken included.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_silent(&self) -> bool {
+        match &self.state {
+            State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
+            State::Lost => true,
+            State::Open | State::Closing | State::Ended => false,
+        }
+    }
+
     fn is_receiving(&self) -> bool {
         matches!(self.state, State::Open | State::Closing)
     }

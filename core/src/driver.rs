@@ -130,6 +130,12 @@ impl Driver {
         matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
     }
 
+    /// Whether the connection ends without another word to the peer: what was taken and is not written yet is to
+    /// be dropped.
+    pub fn is_silent(&self) -> bool {
+        self.open().is_some_and(|open| open.shared.is_silent())
+    }
+
     /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
     pub fn start(&mut self, now: Time) {
         if let Phase::Open(open) = &mut self.phase {

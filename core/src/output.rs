@@ -56,6 +56,16 @@ impl Output {
         between.chain([self.buffer.get(last..).unwrap_or_default()]).filter(|piece| !piece.is_empty())
     }
 
+    /// The same, at most `most` bytes in all: for a write that shall not take long.
+    pub fn pieces_up_to(&self, most: usize) -> impl Iterator<Item = &[u8]> {
+        let mut room = most;
+        self.pieces().map_while(move |piece| {
+            let part = piece.get(..piece.len().min(room))?;
+            room -= part.len();
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
     /// Drops the first `count` bytes, which were written; at most all of them.
     pub fn advance(&mut self, count: usize) {
         let mut count = count.min(self.length);
@@ -174,6 +184,10 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(flat(&output), &*model);
+                for most in [0, 1, 7, model.len(), model.len() + 1] {
+                    let part: Vec<u8> = output.pieces_up_to(most).flatten().copied().collect();
+                    prop_assert_eq!(part, &model[..model.len().min(most)]);
+                }
                 prop_assert_eq!(output.len(), model.len());
                 prop_assert_eq!(output.first().is_empty(), model.is_empty());
             }

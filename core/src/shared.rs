@@ -174,6 +174,11 @@ impl Shared {
         state.parked && state.connection.has_event()
     }
 
+    /// Whether it ends without another word to the peer: what was taken need not be written any more.
+    pub fn is_silent(&self) -> bool {
+        self.lock().connection.is_silent()
+    }
+
     /// [`Connection::is_finished`].
     pub fn is_finished(&self) -> bool {
         self.lock().connection.is_finished()

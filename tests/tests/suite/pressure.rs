@@ -9,9 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bellwire::client::HandshakeError;
-use bellwire::{ConnectError, SendError, WebSocket, listener};
+use bellwire::{ConnectError, Response, SendError, WebSocket, listener};
 use bellwire_tests::{
-    BINARY, Backend, Connect, Event, Frame, PATIENCE, Raw, TEXT, backends, echo, next, quiet, within,
+    BINARY, Backend, Connect, Event, Frame, PATIENCE, Raw, Setup, TEXT, backends, echo, next, quiet, within,
 };
 
 backends! {
@@ -23,6 +23,7 @@ backends! {
     d17_keepalive_spares_a_peer_while_a_callback_takes_long,
     d17_a_deadline_of_any_length_is_taken,
     a_half_close_behind_a_close_frame_loses_nothing,
+    d5_an_abort_stops_what_is_being_written,
     a_refusal_that_breaks_off_is_still_told,
 }
 
@@ -222,6 +223,31 @@ fn a_half_close_behind_a_close_frame_loses_nothing<B: Backend>() {
     client.expect([Frame::close(1000, "")]);
     client.expect_end();
     assert_eq!(log.rest(), []);
+}
+
+fn d5_an_abort_stops_what_is_being_written<B: Backend>() {
+    const LARGE: usize = 256 * 1024 * 1024;
+    let backend = B::start();
+    let (sockets, socket) = mpsc::channel::<WebSocket>();
+    let server = backend.serve(Setup::default(), move |_| {
+        let sockets = sockets.clone();
+        Response::websocket(
+            listener()
+                .on_open(move |socket| sockets.send(socket.clone()).unwrap())
+                .on_message(|socket, _| socket.send(vec![1; LARGE])),
+        )
+    });
+    let mut client = Raw::open(server.addr);
+    client.send([Frame::text("much")]);
+    let mut stream = client.into_inner();
+    let mut buffer = vec![0; 64 * 1024];
+    stream.read_exact(&mut buffer).unwrap();
+    next(&socket).abort();
+    let mut rest = 0;
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        rest += count;
+    }
+    assert!(rest < LARGE / 2, "{rest} bytes came behind the abort");
 }
 
 fn a_refusal_that_breaks_off_is_still_told<B: Backend>() {

@@ -121,7 +121,6 @@ fn run(action: impl FnOnce() + Send + 'static) -> Driven {
     Driven(receiver)
 }
 
-#[allow(unused_mut)]
 fn client(mut client: blocking::Client) -> Client {
     assert_eq!(client.protocol(), client.response().protocol());
     let (socket, response) = (client.socket().clone(), client.response().clone());

@@ -214,7 +214,6 @@ impl<F: Flavor> Backend for OnTokio<F> {
 }
 
 impl<F> OnTokio<F> {
-    #[allow(unused_mut)]
     fn client(&self, mut client: bellwire::tokio::Client) -> Client {
         assert_eq!(client.protocol(), client.response().protocol());
         let (socket, response) = (client.socket().clone(), client.response().clone());

@@ -3,6 +3,8 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use tungstenite::handshake::derive_accept_key;
 
@@ -150,6 +152,39 @@ impl Raw<TcpStream> {
     pub fn twin(&self) -> Self {
         let stream = self.stream.get_ref().try_clone().unwrap();
         Self { head: self.head.clone(), ..Self::upgraded(stream, self.client) }
+    }
+
+    /// Sends a message over and over and reads nothing, until the other side, which echoes, does not read any
+    /// more, either. Then does something else, and then reads: everything must come back.
+    ///
+    /// # Panics
+    /// If the other side reads on, or something does not come back.
+    #[track_caller]
+    pub fn stall(&mut self, message: &Frame, meanwhile: impl FnOnce()) {
+        /// More than all the buffers in between hold.
+        const MOST: usize = 64 * 1024 * 1024;
+        let mut writer = self.twin().into_inner();
+        let bytes = message.encode(self.client);
+        writer.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let (mut count, mut left) = (0, &bytes[..]);
+        while let Ok(written) = writer.write(left) {
+            left = &left[written..];
+            if left.is_empty() {
+                (count, left) = (count + 1, &bytes[..]);
+            }
+            assert!(count * bytes.len() < MOST, "the other side still reads");
+        }
+        assert!(count > 0);
+
+        meanwhile();
+
+        let left = left.to_vec();
+        writer.set_write_timeout(Some(PATIENCE)).unwrap();
+        let rest = thread::spawn(move || writer.write_all(&left).unwrap());
+        for index in 0..=count {
+            assert!(self.read() == *message, "message {index} of {count}");
+        }
+        rest.join().unwrap();
     }
 }
 

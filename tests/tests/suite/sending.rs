@@ -1,7 +1,6 @@
 //! What `send` promises: from any thread, at once, in order, bounded.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -11,8 +10,8 @@ use std::time::Duration;
 use bellwire::config::SlowReader;
 use bellwire::{Closures, Config, Response, SendError, WebSocket, listener};
 use bellwire_tests::{
-    BINARY, Backend, Connect, Event, Frame, Over, PATIENCE, PING, PONG, Raw, Server, Setup, Theirs, backends, echo,
-    logged, logged_handler, next, quiet, upgrade_request, within,
+    BINARY, Backend, Connect, Event, Frame, Over, PING, PONG, Raw, Server, Setup, Theirs, backends, echo, logged,
+    logged_handler, next, quiet, upgrade_request, within,
 };
 use tungstenite::Message as Their;
 
@@ -309,41 +308,15 @@ fn d16_a_slow_reader_is_closed_with_1013_if_so_configured<B: Backend>() {
 }
 
 fn d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down<B: Backend>() {
-    const SIZE: usize = 16 * 1024;
-    const MOST: usize = 64 * 1024 * 1024 / SIZE;
     let backend = B::start();
     let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
-    let mut reader = Raw::open(server.addr);
-    let mut writer = reader.twin().into_inner();
-    let message = Frame::new(BINARY, vec![7; SIZE]);
-    let bytes = message.encode(true);
-
-    // It writes, and reads nothing, until the server does not read any more either.
-    writer.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    let (mut count, mut left) = (0, &bytes[..]);
-    while let Ok(written) = writer.write(left) {
-        left = &left[written..];
-        if left.is_empty() {
-            (count, left) = (count + 1, &bytes[..]);
+    Raw::open(server.addr).stall(&Frame::new(BINARY, vec![7; 16 * 1024]), || {
+        let mut other = Theirs::connect(server.addr);
+        for _ in 0..10 {
+            other.send_text("x");
+            assert_eq!(other.read(), Their::text("x"));
         }
-        assert!(count < MOST, "the server still reads");
-    }
-    assert!(count > 0);
-
-    let mut other = Theirs::connect(server.addr);
-    for _ in 0..10 {
-        other.send_text("x");
-        assert_eq!(other.read(), Their::text("x"));
-    }
-
-    // It reads, and everything comes back.
-    let left = left.to_vec();
-    writer.set_write_timeout(Some(PATIENCE)).unwrap();
-    let rest = thread::spawn(move || writer.write_all(&left).unwrap());
-    for index in 0..=count {
-        assert!(reader.read() == message, "message {index} of {count}");
-    }
-    rest.join().unwrap();
+    });
 }
 
 fn d16_each_ping_has_its_own_pong<B: Backend>() {

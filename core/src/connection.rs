@@ -358,7 +358,8 @@ impl Connection {
     }
 
     fn pause_if_full(&mut self) {
-        // D16: above the high watermark the connection is not read.
+        // D16: above the high watermark the connection is not read, unless `read_on` says that nothing which was
+        // read has caused this.
         if self.outbound.buffered() > self.config.high_watermark {
             self.paused = true;
         }

@@ -268,3 +268,19 @@ async fn a_handler_that_holds_its_servers_handle_is_dropped_with_it() {
     running.await.unwrap().unwrap();
     assert!(weak.upgrade().is_none(), "it lives on");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_itself_holds_back_has_as_long_as_the_rest() {
+    let (mut near, far) = duplex(1024);
+    let acceptor = Acceptor::new(|_: &Request| Response::text("x".repeat(30_000)));
+    let buffered = tokio::io::BufWriter::with_capacity(64 * 1024, far);
+    let answering = tokio::spawn(acceptor.accept(buffered, None));
+    near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    // Longer than the linger timeout, shorter than the close timeout.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut page = String::new();
+    near.read_to_string(&mut page).await.unwrap();
+    assert!(page.ends_with(&"x".repeat(30_000)), "{} bytes", page.len());
+    drop(near);
+    answering.await.unwrap();
+}

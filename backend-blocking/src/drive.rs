@@ -158,7 +158,7 @@ impl<S: Stream> Drive<S> {
     fn read(&mut self, buffer: &mut [u8]) {
         let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
         // The second thread writes the last bytes, and nobody will say when it has.
-        let patience = self.is_flushing().then(|| self.now() + WRITE_PATIENCE);
+        let patience = self.driver.is_flushing().then(|| self.now() + WRITE_PATIENCE);
         let until = deadline.into_iter().chain(patience).min();
         if let Err(error) = self.arm(until) {
             return self.driver.transport_failed(self.now(), error);
@@ -181,10 +181,6 @@ impl<S: Stream> Drive<S> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => self.end_of_input(Some(error)),
         }
-    }
-
-    fn is_flushing(&self) -> bool {
-        self.driver.shared().is_some_and(|shared| shared.is_finished() && shared.with(|c| c.buffered() > 0))
     }
 
     /// The peer has ended, reading has failed, or the second thread has woken this one.

@@ -55,7 +55,7 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// Whether data frames that arrive after a local close are delivered. Default no: as browsers.
     pub deliver_after_close: bool,
-    /// The longest head of an HTTP message taken, in bytes. Default 16 KiB: as nginx and Node.
+    /// The longest head of an HTTP message taken, in bytes. Default 16 KiB: as Node.
     pub max_head: usize,
     /// Which origins a server's upgrades accept. Default: the server's own.
     pub origins: Origins,

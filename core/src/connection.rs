@@ -24,7 +24,8 @@ use crate::socket::Position;
 /// 1. read bytes, and call [`next_event`](Self::next_event) with them until it says `None`;
 /// 2. write [`output`](Self::output), and say how much was taken with [`wrote`](Self::wrote);
 /// 3. sleep until there are bytes to read, or until [`poll_timeout`](Self::poll_timeout): then call
-///    [`handle_timeout`](Self::handle_timeout) and go on at 1 with no bytes;
+///    [`handle_timeout`](Self::handle_timeout) and go on at 1 with no bytes. A peer that never stops sending must
+///    not put that off: early calls do nothing, so it may be called after every read;
 /// 4. at the end of the input call [`receive_eof`](Self::receive_eof), if reading or writing fails
 ///    [`transport_failed`](Self::transport_failed), and go on at 1 with no bytes;
 /// 5. when it [is finished](Self::is_finished), write the rest of the output and close the transport.
@@ -205,8 +206,7 @@ impl Connection {
         self.outbound.discard();
         match self.state {
             State::Open | State::Closing => {
-                let by = Side::Local;
-                self.state = State::Ending { error: None, closed: Closed::abnormal(by) };
+                self.state = State::Ending { error: None, closed: Closed::abnormal(Side::Local) };
             }
             State::Ended => self.state = State::Lost,
             State::Ending { .. } | State::Lost => {}

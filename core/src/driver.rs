@@ -125,7 +125,7 @@ impl Driver {
     }
 
     /// Whether the connection has ended and its last output is being written: for transports that hold back what
-    /// they have taken until they are flushed.
+    /// they have taken until they are flushed, and for a backend whose other thread writes it.
     pub fn is_flushing(&self) -> bool {
         matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
     }
@@ -215,13 +215,7 @@ impl Driver {
     pub fn take_output(&mut self) -> Option<Output> {
         match &mut self.phase {
             Phase::Handshake(..) => None,
-            Phase::Answer(output, _) => {
-                if output.is_empty() {
-                    None
-                } else {
-                    Some(mem::take(output))
-                }
-            }
+            Phase::Answer(output, _) => (!output.is_empty()).then(|| mem::take(output)),
             Phase::Open(open) => open.shared.take_output(),
         }
     }
@@ -235,7 +229,8 @@ impl Driver {
         }
     }
 
-    /// What to do with the transport now; to be asked after output was written.
+    /// What to do with the transport now; to be asked after output was written, and by one place only: asking
+    /// goes on to the next step, and [`Step::Shutdown`] is said once.
     pub fn step(&mut self, now: Time) -> Step {
         match self.ending {
             None if self.wants_read() => Step::Read,

@@ -1,7 +1,6 @@
 //! Masking (RFC 6455 §5.3): XOR with a key of four bytes.
 //!
-//! A plain loop over blocks of 64 bytes, which the compiler turns into vector instructions; nothing
-//! unsafe is needed to be as fast as memory.
+//! A plain loop over blocks of 64 bytes, which the compiler turns into vector instructions.
 
 /// Masks or unmasks `data` in place. `offset` is how many bytes of the payload came before.
 ///
@@ -9,8 +8,8 @@
 /// operation masks and unmasks.
 #[inline]
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
-    let [a, b, c, d] = rotated(key, offset);
-    let key = [a, b, c, d];
+    let key = rotated(key, offset);
+    let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut blocks = data.chunks_exact_mut(64);
     for block in &mut blocks {

@@ -163,3 +163,26 @@ impl Socket for Recording {
 fn check_control(data: &[u8]) -> Result<(), SendError> {
     if data.len() > MAX_CONTROL_PAYLOAD { Err(SendError::ControlTooLong(data.len())) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_refuses_as_a_connection_does() {
+        let recorder = Recorder::new();
+        let socket = recorder.socket();
+        recorder.set_full(true);
+        assert_eq!(socket.send("a"), Err(SendError::Full));
+        recorder.set_full(false);
+        socket.send("b").unwrap();
+        assert_eq!(socket.ping([0; 126]), Err(SendError::ControlTooLong(126)));
+        assert_eq!(socket.close_with(1006, ""), Err(SendError::CloseCode(CloseCode::ABNORMAL)));
+        assert!(socket.is_open());
+        recorder.end();
+        assert_eq!(socket.send("c"), Err(SendError::Closed));
+        assert!(!socket.is_open());
+        assert_eq!(recorder.take_sent(), [Sent::text("b")]);
+        assert_eq!(recorder.sent(), []);
+    }
+}

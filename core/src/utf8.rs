@@ -69,8 +69,7 @@ impl Assembler {
 
     fn continue_character(&mut self, byte: u8) -> Result<(), Invalid> {
         let [a, b, c] = self.carry;
-        let bytes = [a, b, c, 0];
-        let mut character = bytes;
+        let mut character = [a, b, c, 0];
         let length = usize::from(self.carried) + 1;
         if let Some(place) = character.get_mut(length - 1) {
             *place = byte;

@@ -9,7 +9,8 @@ use crate::close::CloseCode;
 /// Any error, as callbacks return it.
 pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
-/// Why a connection was failed: what `on_error` reports, always followed by `on_close`.
+/// What `on_error` reports: why a connection was failed, followed by `on_close`; or a [`Decode`](Self::Decode), which
+/// leaves it open.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,6 +28,9 @@ pub enum Error {
     Callback(BoxError),
     /// A callback of the listener panicked with this message.
     Panicked(String),
+    /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects. The
+    /// connection stays open.
+    Decode(BoxError),
     /// Whoever drove the connection stopped doing so: its future was dropped, its runtime shut down.
     Abandoned,
 }
@@ -106,7 +110,7 @@ pub enum SendError {
 }
 
 impl Error {
-    /// The close code and reason that tell the peer, or `None` if there is nobody to tell.
+    /// The close code and reason that tell the peer, or `None` if there is nobody to tell or the connection stays open.
     pub fn close_code(&self) -> Option<(CloseCode, String)> {
         Some(match self {
             Self::Violation(violation) => (violation.close_code(), violation.to_string()),
@@ -116,7 +120,9 @@ impl Error {
             Self::SlowReader => (CloseCode::TRY_AGAIN_LATER, self.to_string()),
             // A fixed reason: the error's own text may tell a stranger about the inside of the program.
             Self::Callback(_) | Self::Panicked(_) => (CloseCode::INTERNAL_ERROR, "Unexpected Error".to_string()),
-            Self::Timeout(Timeout::Close) | Self::Vanished | Self::Transport(_) | Self::Abandoned => return None,
+            Self::Timeout(Timeout::Close) | Self::Vanished | Self::Transport(_) | Self::Decode(_) | Self::Abandoned => {
+                return None;
+            }
         })
     }
 }
@@ -142,6 +148,7 @@ impl fmt::Display for Error {
             Self::Transport(error) => write!(f, "The transport failed: {error}"),
             Self::Callback(error) => write!(f, "A callback failed: {error}"),
             Self::Panicked(message) => write!(f, "A callback panicked: {message}"),
+            Self::Decode(error) => write!(f, "A message could not be decoded: {error}"),
             Self::Abandoned => f.write_str("The connection's driver was dropped"),
         }
     }
@@ -201,7 +208,7 @@ impl fmt::Display for SendError {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Transport(error) | Self::Callback(error) => Some(&**error),
+            Self::Transport(error) | Self::Callback(error) | Self::Decode(error) => Some(&**error),
             Self::Violation(violation) => Some(violation),
             Self::Timeout(timeout) => Some(timeout),
             _ => None,

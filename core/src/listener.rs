@@ -15,7 +15,8 @@ pub type Outcome = Result<(), BoxError>;
 ///
 /// Every method has a default. Events come serially, in wire order: `on_open` first, `on_close` exactly
 /// once and last, and if `on_open` ran then `on_close` will, whatever died. `on_error` is followed by
-/// `on_close`. An error or a panic in a callback closes the connection with 1011 and comes back in `on_error`.
+/// `on_close`, unless a wrapper called it. An error or a panic in a callback closes the connection with 1011 and
+/// comes back in `on_error`.
 pub trait Listener: Send {
     /// What a wrapper wraps: the events that it does not override go there, the choice about pings included.
     fn inner(&mut self) -> Option<&mut dyn Listener> {
@@ -49,7 +50,7 @@ pub trait Listener: Send {
         self.inner().map_or(Ok(()), |inner| inner.on_pong(socket, data))
     }
 
-    /// The connection failed; `on_close` is next.
+    /// The connection failed; `on_close` is next. Only an [`Error::Decode`] leaves it open.
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
         if let Some(inner) = self.inner() {
             inner.on_error(socket, error);
@@ -113,32 +114,127 @@ pub fn listener() -> Closures {
     Closures::default()
 }
 
-type OnSocket = Box<dyn FnMut(&WebSocket) -> Outcome + Send>;
-type OnMessage = Box<dyn FnMut(&WebSocket, Message<'_>) -> Outcome + Send>;
-type OnData = Box<dyn FnMut(&WebSocket, &[u8]) -> Outcome + Send>;
-type OnError = Box<dyn FnMut(&WebSocket, &Error) + Send>;
-type OnClose = Box<dyn FnMut(&WebSocket, CloseCode, &str) + Send>;
+type OnOpen<T> = Box<dyn FnMut(&mut T, &WebSocket) -> Outcome + Send>;
+type OnMessage<T> = Box<dyn FnMut(&mut T, &WebSocket, Message<'_>) -> Outcome + Send>;
+type OnData<T> = Box<dyn FnMut(&mut T, &WebSocket, &[u8]) -> Outcome + Send>;
+type OnError<T> = Box<dyn FnMut(&mut T, &WebSocket, &Error) + Send>;
+type OnClose<T> = Box<dyn FnMut(&mut T, &WebSocket, CloseCode, &str) + Send>;
 
 /// The builder behind [`listener`]. [`into_listener`](IntoListener::into_listener) makes a [`Listener`] of
 /// it, for tests that call its events by hand.
-#[derive(Default)]
-pub struct Closures(Slots);
-
-#[derive(Default)]
-struct Slots {
-    open: Option<OnSocket>,
-    message: Option<OnMessage>,
-    ping: Option<OnData>,
-    pong: Option<OnData>,
-    error: Option<OnError>,
-    close: Option<OnClose>,
-}
+pub struct Closures(Stateful<()>);
 
 impl Closures {
+    /// Gives the callbacks that are set from here on a state, as their first argument. Those that were set
+    /// before stay as they are.
+    ///
+    /// The state is of one connection, and is dropped with its listener: what connections share is shared by a
+    /// clone of its [`Arc`](alloc::sync::Arc).
+    ///
+    /// ```
+    /// use bellwire_core::{Request, Response, WebSocket, listener};
+    /// use std::{collections::HashSet, sync::{Arc, Mutex}};
+    ///
+    /// type Room = Arc<Mutex<HashSet<WebSocket>>>;
+    ///
+    /// fn join(room: &Room) -> Response {
+    ///     Response::websocket(
+    ///         listener()
+    ///             .with_state(room.clone())
+    ///             .on_open(|room, socket| {
+    ///                 room.lock().unwrap().insert(socket.clone());
+    ///             })
+    ///             .on_message(|room, _, message| {
+    ///                 // Sends under no lock, and a member that has left is not the sender's failure.
+    ///                 let members = room.lock().unwrap().clone();
+    ///                 members.iter().for_each(|member| drop(member.send(message)));
+    ///             })
+    ///             .on_close(|room, socket, _, _| {
+    ///                 room.lock().unwrap().remove(socket);
+    ///             }),
+    ///     )
+    /// }
+    ///
+    /// let room = Room::default();
+    /// let handler = move |_: &Request| join(&room);
+    /// # drop(handler);
+    /// ```
+    #[must_use]
+    pub fn with_state<T: Send + 'static>(self, state: T) -> Stateful<T> {
+        Stateful::new(state, self.into_listener())
+    }
+
     /// Called when the connection is open. A callback returns `()` or a `Result`.
     #[must_use]
-    pub fn on_open<R: IntoOutcome>(mut self, mut callback: impl FnMut(&WebSocket) -> R + Send + 'static) -> Self {
-        self.0.open = Some(Box::new(move |socket| callback(socket).into_outcome()));
+    pub fn on_open<R: IntoOutcome>(self, mut callback: impl FnMut(&WebSocket) -> R + Send + 'static) -> Self {
+        Self(self.0.on_open(move |_, socket| callback(socket)))
+    }
+
+    /// Called for each whole message.
+    #[must_use]
+    pub fn on_message<R: IntoOutcome>(
+        self,
+        mut callback: impl FnMut(&WebSocket, Message<'_>) -> R + Send + 'static,
+    ) -> Self {
+        Self(self.0.on_message(move |_, socket, message| callback(socket, message)))
+    }
+
+    /// Called for each ping, and now owes the pong.
+    #[must_use]
+    pub fn on_ping<R: IntoOutcome>(self, mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static) -> Self {
+        Self(self.0.on_ping(move |_, socket, data| callback(socket, data)))
+    }
+
+    /// Called for each pong.
+    #[must_use]
+    pub fn on_pong<R: IntoOutcome>(self, mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static) -> Self {
+        Self(self.0.on_pong(move |_, socket, data| callback(socket, data)))
+    }
+
+    /// Called when the connection failed, or could not make sense of a message ([`Error::Decode`]); its result does not
+    /// matter any more.
+    #[must_use]
+    pub fn on_error<R: IntoOutcome>(self, mut callback: impl FnMut(&WebSocket, &Error) -> R + Send + 'static) -> Self {
+        Self(self.0.on_error(move |_, socket, error| callback(socket, error)))
+    }
+
+    /// Called once, when the connection ended; its result does not matter any more.
+    #[must_use]
+    pub fn on_close<R: IntoOutcome>(
+        self,
+        mut callback: impl FnMut(&WebSocket, CloseCode, &str) -> R + Send + 'static,
+    ) -> Self {
+        Self(self.0.on_close(move |_, socket, code, reason| callback(socket, code, reason)))
+    }
+}
+
+/// [`Closures`] with a state, which each callback gets first: what [`Closures::with_state`] makes.
+pub struct Stateful<T>(Slots<T>);
+
+struct Slots<T> {
+    state: T,
+    /// Gets the events that have no callback here.
+    before: Box<dyn Listener>,
+    open: Option<OnOpen<T>>,
+    message: Option<OnMessage<T>>,
+    ping: Option<OnData<T>>,
+    pong: Option<OnData<T>>,
+    error: Option<OnError<T>>,
+    close: Option<OnClose<T>>,
+}
+
+impl<T> Stateful<T> {
+    fn new(state: T, before: Box<dyn Listener>) -> Self {
+        Self(Slots { state, before, open: None, message: None, ping: None, pong: None, error: None, close: None })
+    }
+
+    /// Called when the connection is open. A callback returns `()` or a `Result`.
+    #[must_use]
+    pub fn on_open<R: IntoOutcome>(
+        mut self,
+        mut callback: impl FnMut(&mut T, &WebSocket) -> R + Send + 'static,
+    ) -> Self {
+        self.0.open = Some(Box::new(move |state, socket| callback(state, socket).into_outcome()));
         self
     }
 
@@ -146,9 +242,9 @@ impl Closures {
     #[must_use]
     pub fn on_message<R: IntoOutcome>(
         mut self,
-        mut callback: impl FnMut(&WebSocket, Message<'_>) -> R + Send + 'static,
+        mut callback: impl FnMut(&mut T, &WebSocket, Message<'_>) -> R + Send + 'static,
     ) -> Self {
-        self.0.message = Some(Box::new(move |socket, message| callback(socket, message).into_outcome()));
+        self.0.message = Some(Box::new(move |state, socket, message| callback(state, socket, message).into_outcome()));
         self
     }
 
@@ -156,9 +252,9 @@ impl Closures {
     #[must_use]
     pub fn on_ping<R: IntoOutcome>(
         mut self,
-        mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static,
+        mut callback: impl FnMut(&mut T, &WebSocket, &[u8]) -> R + Send + 'static,
     ) -> Self {
-        self.0.ping = Some(Box::new(move |socket, data| callback(socket, data).into_outcome()));
+        self.0.ping = Some(Box::new(move |state, socket, data| callback(state, socket, data).into_outcome()));
         self
     }
 
@@ -166,19 +262,20 @@ impl Closures {
     #[must_use]
     pub fn on_pong<R: IntoOutcome>(
         mut self,
-        mut callback: impl FnMut(&WebSocket, &[u8]) -> R + Send + 'static,
+        mut callback: impl FnMut(&mut T, &WebSocket, &[u8]) -> R + Send + 'static,
     ) -> Self {
-        self.0.pong = Some(Box::new(move |socket, data| callback(socket, data).into_outcome()));
+        self.0.pong = Some(Box::new(move |state, socket, data| callback(state, socket, data).into_outcome()));
         self
     }
 
-    /// Called when the connection failed; its result does not matter any more.
+    /// Called when the connection failed, or could not make sense of a message ([`Error::Decode`]); its result does not
+    /// matter any more.
     #[must_use]
     pub fn on_error<R: IntoOutcome>(
         mut self,
-        mut callback: impl FnMut(&WebSocket, &Error) -> R + Send + 'static,
+        mut callback: impl FnMut(&mut T, &WebSocket, &Error) -> R + Send + 'static,
     ) -> Self {
-        self.0.error = Some(Box::new(move |socket, error| drop(callback(socket, error).into_outcome())));
+        self.0.error = Some(Box::new(move |state, socket, error| drop(callback(state, socket, error).into_outcome())));
         self
     }
 
@@ -186,10 +283,21 @@ impl Closures {
     #[must_use]
     pub fn on_close<R: IntoOutcome>(
         mut self,
-        mut callback: impl FnMut(&WebSocket, CloseCode, &str) -> R + Send + 'static,
+        mut callback: impl FnMut(&mut T, &WebSocket, CloseCode, &str) -> R + Send + 'static,
     ) -> Self {
-        self.0.close = Some(Box::new(move |socket, code, reason| drop(callback(socket, code, reason).into_outcome())));
+        self.0.close = Some(Box::new(move |state, socket, code, reason| {
+            drop(callback(state, socket, code, reason).into_outcome())
+        }));
         self
+    }
+}
+
+/// Without callbacks, there are the defaults.
+impl Default for Closures {
+    fn default() -> Self {
+        struct Defaults;
+        impl Listener for Defaults {}
+        Self(Stateful::new((), Box::new(Defaults)))
     }
 }
 
@@ -199,44 +307,60 @@ impl fmt::Debug for Closures {
     }
 }
 
+impl<T> fmt::Debug for Stateful<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stateful").finish_non_exhaustive()
+    }
+}
+
 /// Not public: on the builder, `on_open` sets a callback; on this, it is the event.
-impl Listener for Slots {
+impl<T: Send> Listener for Slots<T> {
     fn on_open(&mut self, socket: &WebSocket) -> Outcome {
-        self.open.as_mut().map_or(Ok(()), |callback| callback(socket))
+        match &mut self.open {
+            Some(callback) => callback(&mut self.state, socket),
+            None => self.before.on_open(socket),
+        }
     }
 
     fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
-        self.message.as_mut().map_or(Ok(()), |callback| callback(socket, message))
+        match &mut self.message {
+            Some(callback) => callback(&mut self.state, socket, message),
+            None => self.before.on_message(socket, message),
+        }
     }
 
     fn on_ping(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         match &mut self.ping {
-            Some(callback) => callback(socket, data),
-            None => {
-                socket.as_socket().answer_ping(data);
-                Ok(())
-            }
+            Some(callback) => callback(&mut self.state, socket, data),
+            None => self.before.on_ping(socket, data),
         }
     }
 
     fn on_pong(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
-        self.pong.as_mut().map_or(Ok(()), |callback| callback(socket, data))
+        match &mut self.pong {
+            Some(callback) => callback(&mut self.state, socket, data),
+            None => self.before.on_pong(socket, data),
+        }
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
-        if let Some(callback) = &mut self.error {
-            callback(socket, error);
+        match &mut self.error {
+            Some(callback) => callback(&mut self.state, socket, error),
+            None => self.before.on_error(socket, error),
         }
     }
 
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
-        if let Some(callback) = &mut self.close {
-            callback(socket, code, reason);
+        match &mut self.close {
+            Some(callback) => callback(&mut self.state, socket, code, reason),
+            None => self.before.on_close(socket, code, reason),
         }
     }
 }
 
-/// What a response can carry: every [`Listener`], and the builder of [`listener`].
+/// What a response can carry: every [`Listener`], and the builders of [`listener`] and [`typed_listener`].
+///
+/// [`typed_listener`]: crate::typed_listener
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",
     note = "implement `Listener` for it, or build one with `listener().on_message(|socket, message| ..)`"
@@ -253,6 +377,12 @@ impl<L: Listener + 'static> IntoListener for L {
 }
 
 impl IntoListener for Closures {
+    fn into_listener(self) -> Box<dyn Listener> {
+        self.0.into_listener()
+    }
+}
+
+impl<T: Send + 'static> IntoListener for Stateful<T> {
     fn into_listener(self) -> Box<dyn Listener> {
         Box::new(self.0)
     }

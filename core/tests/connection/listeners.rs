@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_core::{
-    CloseCode, Closures, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Role, SendError, Socket,
-    SocketId, WebSocket, listener,
+    CloseCode, Closures, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Response, Role, SendError,
+    Socket, SocketId, WebSocket, listener,
 };
 
 use crate::common::*;
@@ -68,6 +68,116 @@ fn c7_the_value_of_a_closure_is_passed_back() {
     assert_eq!(fails.on_message(&socket, Message::Text("")).unwrap_err().to_string(), "message");
     assert_eq!(fails.on_ping(&socket, b"").unwrap_err().to_string(), "ping");
     assert_eq!(fails.on_pong(&socket, b"").unwrap_err().to_string(), "pong");
+}
+
+#[test]
+fn with_a_state_each_event_reaches_its_closure_with_it_and_exactly_its_arguments() {
+    let recorder = Recorder::new();
+    let log = Log::default();
+    let note = |name: &'static str| {
+        let (log, expected) = (log.clone(), recorder.socket());
+        move |count: &mut u32, socket: &WebSocket, arguments: String| {
+            assert_eq!(socket, &expected);
+            *count += 1;
+            log.add(format!("{count} {name} {arguments}"));
+        }
+    };
+    let (open, message, ping, pong, error, close) =
+        (note("open"), note("message"), note("ping"), note("pong"), note("error"), note("close"));
+    let mut listener = listener()
+        .with_state(0)
+        .on_open(move |count, socket| open(count, socket, String::new()))
+        .on_message(move |count, socket, text| message(count, socket, format!("{text:?}")))
+        .on_ping(move |count, socket, bytes| ping(count, socket, data(bytes)))
+        .on_pong(move |count, socket, bytes| pong(count, socket, data(bytes)))
+        .on_error(move |count, socket, why| error(count, socket, why.to_string()))
+        .on_close(move |count, socket, code, reason| close(count, socket, format!("{code} {reason}")))
+        .into_listener();
+    all_events(&mut *listener, &recorder.socket());
+    let error = "5 error The peer ended the transport without a close frame";
+    let message = "2 message Text(\"quiet\")";
+    assert_eq!(log.take(), ["1 open ", message, "3 ping p", "4 pong q", error, "6 close 1001 bye"]);
+    assert_eq!(recorder.sent(), []);
+}
+
+#[test]
+fn with_a_state_the_value_of_a_closure_is_passed_back() {
+    let socket = Recorder::new().socket();
+    let mut fails = listener()
+        .with_state("state")
+        .on_open(|state, _| Err(format!("{state} open")))
+        .on_message(|state, _, _| Err(format!("{state} message")))
+        .on_ping(|state, _, _| Err(format!("{state} ping")))
+        .on_pong(|state, _, _| Err(format!("{state} pong")))
+        .into_listener();
+    assert_eq!(fails.on_open(&socket).unwrap_err().to_string(), "state open");
+    assert_eq!(fails.on_message(&socket, Message::Text("")).unwrap_err().to_string(), "state message");
+    assert_eq!(fails.on_ping(&socket, b"").unwrap_err().to_string(), "state ping");
+    assert_eq!(fails.on_pong(&socket, b"").unwrap_err().to_string(), "state pong");
+}
+
+#[test]
+fn with_a_state_but_no_closures_pings_are_answered_and_the_rest_is_ignored() {
+    let recorder = Recorder::new();
+    all_events(&mut *listener().with_state(()).into_listener(), &recorder.socket());
+    assert_eq!(recorder.sent(), [Sent::Pong(b"p".to_vec())]);
+}
+
+#[test]
+fn closures_that_were_set_before_the_state_stay_until_they_are_set_again() {
+    let log = Log::default();
+    let before = || {
+        let note = |name: &'static str| {
+            let log = log.clone();
+            move || log.add(name)
+        };
+        let (open, message, ping, pong, error, close) =
+            (note("open"), note("message"), note("ping"), note("pong"), note("error"), note("close"));
+        listener()
+            .on_open(move |_| open())
+            .on_message(move |_, _| message())
+            .on_ping(move |_, _| ping())
+            .on_pong(move |_, _| pong())
+            .on_error(move |_, _| error())
+            .on_close(move |_, _, _| close())
+            .with_state(log.clone())
+    };
+    let recorder = Recorder::new();
+    all_events(&mut *before().into_listener(), &recorder.socket());
+    assert_eq!(log.take(), ["open", "message", "ping", "pong", "error", "close"]);
+    assert_eq!(recorder.sent(), [], "the choice about pings is kept, too");
+    let again = before().on_message(|log, _, _| log.add("message again"));
+    all_events(&mut *again.into_listener(), &recorder.socket());
+    assert_eq!(log.take(), ["open", "message again", "ping", "pong", "error", "close"]);
+}
+
+#[test]
+fn a_room_is_shared_by_its_clones_and_each_is_dropped_with_its_listener() {
+    let room = Arc::new(Mutex::new(HashSet::new()));
+    let member = || {
+        listener()
+            .with_state(room.clone())
+            .on_open(|room, socket| {
+                room.lock().unwrap().insert(socket.clone());
+            })
+            .on_message(|room, _, message| -> Outcome {
+                let members = room.lock().unwrap().clone();
+                Ok(members.iter().try_for_each(|member| member.send(message))?)
+            })
+            .on_close(|room, socket, _, _| {
+                room.lock().unwrap().remove(socket);
+            })
+    };
+    let mut drivers = [(); 2].map(|()| started(Role::Server, &timeless(), member().into_listener()));
+    assert_eq!((room.lock().unwrap().len(), Arc::strong_count(&room)), (2, 3));
+    receive(&mut drivers[0], Role::Server, &[Frame::text("all")]);
+    for driver in &mut drivers {
+        assert_eq!(written(driver), Frame::text("all").sent_by(Role::Server));
+    }
+    receive(&mut drivers[0], Role::Server, &[Frame::close(1000, "")]);
+    assert_eq!(*room.lock().unwrap(), HashSet::from([drivers[1].socket().unwrap().clone()]));
+    drop(drivers);
+    assert_eq!((room.lock().unwrap().len(), Arc::strong_count(&room)), (0, 1));
 }
 
 #[test]
@@ -259,6 +369,99 @@ fn a_wrapped_socket_is_the_same_in_a_set_of_sockets() {
     assert!(!sockets.insert(wrapped.clone()));
     assert!(sockets.remove(&wrapped) && !sockets.contains(&one) && sockets.contains(&two));
     assert_eq!(one, one.clone());
+}
+
+/// Shows its inner listener a socket that encodes: made once, and put in place of the plain one in every event.
+struct EncodingListener<L> {
+    socket: Option<WebSocket>,
+    inner: L,
+}
+
+impl<L: Listener> EncodingListener<L> {
+    fn parts(&mut self, socket: &WebSocket) -> (&mut L, &WebSocket) {
+        let socket = self.socket.get_or_insert_with(|| WebSocket::new(Encoding(socket.clone())));
+        (&mut self.inner, socket)
+    }
+}
+
+impl<L: Listener> Listener for EncodingListener<L> {
+    fn on_open(&mut self, socket: &WebSocket) -> Outcome {
+        let (inner, socket) = self.parts(socket);
+        inner.on_open(socket)
+    }
+
+    fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
+        let (inner, socket) = self.parts(socket);
+        inner.on_message(socket, message)
+    }
+
+    fn on_ping(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
+        let (inner, socket) = self.parts(socket);
+        inner.on_ping(socket, data)
+    }
+
+    fn on_pong(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
+        let (inner, socket) = self.parts(socket);
+        inner.on_pong(socket, data)
+    }
+
+    fn on_error(&mut self, socket: &WebSocket, error: &Error) {
+        let (inner, socket) = self.parts(socket);
+        inner.on_error(socket, error);
+    }
+
+    fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
+        let (inner, socket) = self.parts(socket);
+        inner.on_close(socket, code, reason);
+    }
+}
+
+/// Two layers of each kind around the listener of a response.
+fn wrapped(response: Response) -> Box<dyn Listener> {
+    let encoding =
+        |inner: Box<dyn Listener>| -> Box<dyn Listener> { Box::new(EncodingListener { socket: None, inner }) };
+    let shouting = |inner: Box<dyn Listener>| -> Box<dyn Listener> { Box::new(Shouting(inner)) };
+    let response = response.map_listener(encoding).map_listener(shouting).map_listener(encoding).map_listener(shouting);
+    response.into_upgrade().unwrap().listener
+}
+
+#[test]
+fn the_ping_choice_is_kept_through_wrapped_listeners_and_sockets_of_a_response() {
+    let answers = listener().on_message(|socket, message| socket.send(message));
+    let own = listener().on_ping(|socket, data| socket.pong([b"own ", data].concat()));
+    let quiet = listener().on_ping(|_, _| ());
+    let cases = [(answers, vec![Frame::pong("x")]), (own, vec![Frame::pong("own x")]), (quiet, vec![])];
+    for (listener, pongs) in cases {
+        let mut driver = started(Role::Server, &timeless(), wrapped(Response::websocket(listener)));
+        receive(&mut driver, Role::Server, &[Frame::ping("x")]);
+        assert_eq!(written(&mut driver), wire(&pongs, Role::Server));
+    }
+}
+
+#[test]
+fn the_identity_is_kept_through_wrapped_listeners_and_sockets_of_a_response() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, own) = (Log::default(), seen.clone());
+    let keeps = move |socket: &WebSocket, _: &str| {
+        own.lock().unwrap().push(socket.clone());
+        Ok(())
+    };
+    let mut driver = started(Role::Server, &timeless(), wrapped(Response::websocket(logging(&log, keeps))));
+    receive(&mut driver, Role::Server, &[Frame::text("x"), Frame::ping(""), Frame::pong(""), Frame::new(3, "")]);
+    assert_eq!(log.take()[1], "text X");
+    let plain = driver.socket().unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 6);
+    assert!(seen.iter().all(|socket| socket == plain && socket.id() == plain.id()));
+    assert_eq!(HashSet::<&WebSocket>::from_iter(&*seen), HashSet::from([plain]));
+}
+
+#[test]
+fn a_message_sent_through_wrapped_listeners_and_sockets_of_a_response_is_encoded_by_each() {
+    let echo = listener().on_message(|socket, message| socket.send(message));
+    let mut driver = started(Role::Server, &timeless(), wrapped(Response::websocket(echo)));
+    receive(&mut driver, Role::Server, &[Frame::text("x")]);
+    assert_eq!(written(&mut driver), Frame::text("<<X>>").sent_by(Role::Server));
 }
 
 #[test]

@@ -1,0 +1,387 @@
+//! Typed messages: a codec between a listener and its connection. Names like `X1` are explained in
+//! `docs/contract.md`.
+
+// Not all of what the connection's tests share is needed here.
+#[allow(dead_code)]
+#[path = "connection/common.rs"]
+mod common;
+#[allow(dead_code)]
+#[path = "connection/logging.rs"]
+mod logging;
+
+use std::collections::HashSet;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex};
+
+use bellwire_core::testing::{Recorder, Sent};
+use bellwire_core::{
+    BoxError, CloseCode, Codec, Driver, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Role, SendError,
+    TypedListener, TypedSendError, TypedSocket, WebSocket, typed, typed_listener,
+};
+
+use common::*;
+use logging::*;
+
+/// Numbers as text. A negative one has no text.
+struct Numbers;
+
+impl Codec for Numbers {
+    type In = i64;
+    type Out = i64;
+
+    fn decode(&self, message: Message<'_>) -> Result<i64, BoxError> {
+        let text = message.as_text().ok_or("a number is text")?;
+        Ok(text.parse()?)
+    }
+
+    fn encode(&self, number: &i64) -> Result<OwnedMessage, BoxError> {
+        if *number < 0 {
+            return Err("negative".into());
+        }
+        Ok(number.to_string().into())
+    }
+}
+
+/// What happened, and with which sockets.
+#[derive(Clone)]
+struct Events {
+    log: Log,
+    sockets: Arc<Mutex<Vec<TypedSocket<Numbers>>>>,
+}
+
+impl Events {
+    fn new() -> Self {
+        Self { log: Log::default(), sockets: Arc::default() }
+    }
+
+    fn add(&self, socket: &TypedSocket<Numbers>, line: String) {
+        self.sockets.lock().unwrap().push(socket.clone());
+        self.log.add(line);
+    }
+}
+
+/// Logs all, and decides about pings itself.
+impl TypedListener<Numbers> for Events {
+    fn on_open(&mut self, socket: &TypedSocket<Numbers>) -> Outcome {
+        self.add(socket, "open".into());
+        Ok(())
+    }
+
+    fn on_message(&mut self, socket: &TypedSocket<Numbers>, number: i64) -> Outcome {
+        self.add(socket, format!("message {number}"));
+        Ok(())
+    }
+
+    fn on_ping(&mut self, socket: &TypedSocket<Numbers>, bytes: &[u8]) -> Outcome {
+        self.add(socket, format!("ping {}", data(bytes)));
+        Ok(())
+    }
+
+    fn on_pong(&mut self, socket: &TypedSocket<Numbers>, bytes: &[u8]) -> Outcome {
+        self.add(socket, format!("pong {}", data(bytes)));
+        Ok(())
+    }
+
+    fn on_error(&mut self, socket: &TypedSocket<Numbers>, error: &Error) {
+        self.add(socket, format!("error {error}"));
+    }
+
+    fn on_close(&mut self, socket: &TypedSocket<Numbers>, code: CloseCode, reason: &str) {
+        self.add(socket, format!("close {code} {reason}"));
+    }
+}
+
+/// The same as closures.
+fn as_closures(events: &Events) -> Box<dyn Listener> {
+    let [open, message, ping, pong, error, close] = std::array::from_fn(|_| events.clone());
+    typed_listener(Numbers)
+        .on_open(move |socket| open.add(socket, "open".into()))
+        .on_message(move |socket, number| message.add(socket, format!("message {number}")))
+        .on_ping(move |socket, bytes| ping.add(socket, format!("ping {}", data(bytes))))
+        .on_pong(move |socket, bytes| pong.add(socket, format!("pong {}", data(bytes))))
+        .on_error(move |socket, why| error.add(socket, format!("error {why}")))
+        .on_close(move |socket, code, reason| close.add(socket, format!("close {code} {reason}")))
+        .into_listener()
+}
+
+/// Both forms of a listener that logs all.
+fn both_forms() -> [(Events, Box<dyn Listener>); 2] {
+    let (one, two) = (Events::new(), Events::new());
+    let (listener, closures) = (typed(Numbers, one.clone()), as_closures(&two));
+    [(one, Box::new(listener)), (two, closures)]
+}
+
+fn served(listener: impl IntoListener) -> Driver {
+    started(Role::Server, &timeless(), listener.into_listener())
+}
+
+fn get(driver: &mut Driver, frames: &[Frame]) {
+    receive(driver, Role::Server, frames);
+}
+
+#[test]
+fn x1_values_are_sent_encoded_with_and_without_a_callback() {
+    let done = Log::default();
+    let own = done.clone();
+    let mut driver = served(typed_listener(Numbers).on_open(move |socket| {
+        let own = own.clone();
+        socket.send_with(&2, move |result| own.add(format!("{result:?}")));
+        socket.send(&1)
+    }));
+    assert_eq!(done.take(), [""; 0]);
+    assert_eq!(written(&mut driver), wire(&[Frame::text("2"), Frame::text("1")], Role::Server));
+    assert_eq!(done.take(), ["Ok(())"]);
+}
+
+#[test]
+fn x1_messages_are_received_decoded_and_the_close_is_passed_on() {
+    for (events, listener) in both_forms() {
+        let mut driver = served(listener);
+        get(&mut driver, &[Frame::text("40"), Frame::text("2").not_final(), Frame::continuation("0")]);
+        get(&mut driver, &[Frame::close(3000, "bye")]);
+        assert_eq!(events.log.take(), ["open", "message 40", "message 20", "close 3000 bye"]);
+    }
+}
+
+#[test]
+fn what_is_sent_may_be_unsized_and_another_type_than_what_is_received() {
+    /// Words, joined and split.
+    struct Words;
+    impl Codec for Words {
+        type In = Vec<String>;
+        type Out = [&'static str];
+        fn decode(&self, message: Message<'_>) -> Result<Vec<String>, BoxError> {
+            Ok(message.as_text().ok_or("words are text")?.split(' ').map(Into::into).collect())
+        }
+        fn encode(&self, words: &[&'static str]) -> Result<OwnedMessage, BoxError> {
+            Ok(words.join(" ").into_bytes().into())
+        }
+    }
+    let recorder = Recorder::new();
+    let mut listener = typed_listener(Words)
+        .on_message(|socket, words| if words.len() == 2 { socket.send(&["two", "words"]) } else { Ok(()) })
+        .into_listener();
+    listener.on_message(&recorder.socket(), Message::Text("a b c")).unwrap();
+    listener.on_message(&recorder.socket(), Message::Text("a b")).unwrap();
+    assert_eq!(recorder.sent(), [Sent::binary("two words")]);
+}
+
+#[test]
+fn what_cannot_be_encoded_is_told_and_not_sent() {
+    let (recorder, done) = (Recorder::new(), Log::default());
+    let socket = TypedSocket::new(recorder.socket(), Numbers);
+    let own = done.clone();
+    socket.send_with(&-1, move |result| own.add(result.unwrap_err().to_string()));
+    assert_eq!(done.take(), ["the message could not be encoded: negative"]);
+    let error = socket.send(&-1).unwrap_err();
+    assert!(matches!(&error, TypedSendError::Encode(inner) if inner.to_string() == "negative"));
+    assert_eq!(error.source().unwrap().to_string(), "negative");
+    assert_eq!(recorder.sent(), []);
+
+    let events = Events::new();
+    let own = events.clone();
+    let mut driver = served(
+        typed_listener(Numbers)
+            .on_message(|socket, number| -> Outcome {
+                socket.send(&-number)?;
+                unreachable!("it cannot be encoded")
+            })
+            .on_error(move |socket, error| own.add(socket, error.to_string())),
+    );
+    get(&mut driver, &[Frame::text("1")]);
+    assert_eq!(events.log.take(), ["A callback failed: the message could not be encoded: negative"]);
+    assert_eq!(written(&mut driver), Frame::close(1011, "Unexpected Error").sent_by(Role::Server));
+}
+
+#[test]
+fn what_the_socket_refuses_is_told() {
+    let (recorder, done) = (Recorder::new(), Log::default());
+    let socket = TypedSocket::new(recorder.socket(), Numbers);
+    recorder.set_full(true);
+    let error = socket.send(&1).unwrap_err();
+    assert!(matches!(error, TypedSendError::Send(SendError::Full)));
+    assert_eq!(error.to_string(), SendError::Full.to_string());
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&SendError::Full));
+    recorder.end();
+    let own = done.clone();
+    socket.send_with(&1, move |result| own.add(format!("{result:?}")));
+    assert_eq!(done.take(), ["Err(Send(Closed))"]);
+}
+
+/// Closes, and then sends.
+fn late(socket: &TypedSocket<Numbers>) -> Outcome {
+    let _ = socket.close();
+    Ok(socket.send(&1)?)
+}
+
+#[test]
+fn d10_a_typed_send_that_comes_too_late_is_no_failure_of_the_callback() {
+    let cases = [
+        (typed_listener(Numbers).on_open(late), None),
+        (typed_listener(Numbers).on_message(|socket, _| late(socket)), Some(Frame::text("1"))),
+        (typed_listener(Numbers).on_ping(|socket, _| late(socket)), Some(Frame::ping(""))),
+        (typed_listener(Numbers).on_pong(|socket, _| late(socket)), Some(Frame::pong(""))),
+    ];
+    for (listener, event) in cases {
+        let log = Log::default();
+        let (own, closed) = (log.clone(), log.clone());
+        let mut driver = served(
+            listener
+                .on_error(move |_, error| own.add(error.to_string()))
+                .on_close(move |_, code, _| closed.add(code.to_string())),
+        );
+        get(&mut driver, event.as_slice());
+        get(&mut driver, &[Frame::close(1000, "")]);
+        assert_eq!(log.take(), ["1000"], "{event:?}");
+        assert_eq!(written(&mut driver), Frame::close(1000, "Normal Closure").sent_by(Role::Server), "{event:?}");
+    }
+}
+
+#[test]
+fn other_errors_of_a_callback_are_passed_on_as_they_are() {
+    let recorder = Recorder::new();
+    let mut listener = typed_listener(Numbers)
+        .on_open(|socket| socket.send(&1))
+        .on_message(|_, _| Err("own"))
+        .on_pong(|socket, _| socket.send(&-1))
+        .into_listener();
+    recorder.set_full(true);
+    let full = listener.on_open(&recorder.socket()).unwrap_err();
+    assert_eq!(full.downcast_ref(), Some(&SendError::Full));
+    let own = listener.on_message(&recorder.socket(), Message::Text("1")).unwrap_err();
+    assert_eq!(own.to_string(), "own");
+    let encode = listener.on_pong(&recorder.socket(), b"").unwrap_err();
+    assert!(matches!(encode.downcast_ref(), Some(TypedSendError::Encode(_))));
+}
+
+#[test]
+fn x2_the_methods_of_the_socket_are_passed_on() {
+    let mut driver = served(typed_listener(Numbers));
+    let plain = driver.socket().unwrap().clone();
+    let socket = TypedSocket::new(plain.clone(), Numbers);
+    assert!(socket.is_open());
+    socket.ping("ping").unwrap();
+    socket.pong("pong").unwrap();
+    assert!(socket.buffered() > 0 && socket.buffered() == plain.buffered());
+    assert_eq!(socket.ping([0; 126]), Err(SendError::ControlTooLong(126)));
+    assert_eq!(socket.close_with(1006, ""), Err(SendError::CloseCode(CloseCode::ABNORMAL)));
+    socket.close_with(3000, "bye").unwrap();
+    assert!(!socket.is_open() && socket.closed().is_none());
+    assert_eq!(socket.close(), Err(SendError::Closed));
+    let frames = [Frame::ping("ping"), Frame::pong("pong"), Frame::close(3000, "bye")];
+    assert_eq!(written(&mut driver), wire(&frames, Role::Server));
+    get(&mut driver, &[Frame::close(3000, "bye")]);
+    assert_eq!(socket.closed(), plain.closed());
+    assert_eq!(socket.closed().unwrap().reason, "bye");
+
+    let recorder = Recorder::new();
+    TypedSocket::new(recorder.socket(), Numbers).close().unwrap();
+    assert_eq!(recorder.sent(), [Sent::close(1000, "Normal Closure")]);
+    let recorder = Recorder::new();
+    TypedSocket::new(recorder.socket(), Numbers).abort();
+    assert_eq!(recorder.sent(), [Sent::Abort]);
+}
+
+#[test]
+fn x3_pings_pongs_and_errors_are_passed_on() {
+    for (events, listener) in both_forms() {
+        let mut driver = served(listener);
+        get(&mut driver, &[Frame::ping("p"), Frame::pong("q"), Frame::new(3, "")]);
+        assert_eq!(
+            events.log.take(),
+            ["open", "ping p", "pong q", "error Reserved opcode: 0x3", "close 1002 Reserved opcode: 0x3"]
+        );
+        let close = Frame::close(1002, "Reserved opcode: 0x3").sent_by(Role::Server);
+        assert_eq!(written(&mut driver), close, "the listener chose not to answer pings");
+    }
+}
+
+#[test]
+fn x3_a_typed_listener_without_a_choice_answers_pings() {
+    struct Plain;
+    impl TypedListener<Numbers> for Plain {}
+    let listeners: [Box<dyn Listener>; 2] = [Box::new(typed(Numbers, Plain)), typed_listener(Numbers).into_listener()];
+    for mut listener in listeners {
+        let recorder = Recorder::new();
+        all_events(&mut *listener, &recorder.socket());
+        assert_eq!(recorder.sent(), [Sent::Pong(b"p".to_vec())]);
+        recorder.end();
+        listener.on_ping(&recorder.socket(), b"late").unwrap();
+    }
+}
+
+/// Those that ask for nothing.
+fn all_events(listener: &mut dyn Listener, socket: &WebSocket) {
+    listener.on_open(socket).unwrap();
+    listener.on_message(socket, Message::Text("1")).unwrap();
+    listener.on_ping(socket, b"p").unwrap();
+    listener.on_pong(socket, b"q").unwrap();
+    listener.on_error(socket, &Error::Vanished);
+    listener.on_close(socket, CloseCode(1001), "bye");
+}
+
+#[test]
+fn x4_what_cannot_be_decoded_goes_to_on_error_alone() {
+    let recorder = Recorder::new();
+    for (events, mut listener) in both_forms() {
+        listener.on_message(&recorder.socket(), Message::Text("four")).unwrap();
+        listener.on_message(&recorder.socket(), Message::Binary(b"4")).unwrap();
+        assert_eq!(
+            events.log.take(),
+            [
+                "error A message could not be decoded: invalid digit found in string",
+                "error A message could not be decoded: a number is text"
+            ]
+        );
+    }
+    assert_eq!(recorder.sent(), []);
+    assert!(recorder.socket().is_open());
+}
+
+#[test]
+fn x4_the_connection_stays_open_after_what_cannot_be_decoded() {
+    for (events, listener) in both_forms() {
+        let mut driver = served(listener);
+        get(&mut driver, &[Frame::text("four"), Frame::text("4")]);
+        assert!(driver.socket().unwrap().is_open());
+        assert_eq!(written(&mut driver), b"");
+        get(&mut driver, &[Frame::text("5"), Frame::close(1000, "")]);
+        let error = "error A message could not be decoded: invalid digit found in string";
+        assert_eq!(events.log.take(), ["open", error, "message 4", "message 5", "close 1000 "]);
+        assert_eq!(written(&mut driver), Frame::close(1000, "").sent_by(Role::Server));
+    }
+}
+
+#[test]
+fn x4_a_listener_may_close_on_what_cannot_be_decoded() {
+    let mut driver = served(typed_listener(Numbers).on_error(|socket, error| {
+        assert!(matches!(error, Error::Decode(_)) && error.close_code().is_none() && error.source().is_some());
+        socket.close_with(1007, "Not a number")
+    }));
+    get(&mut driver, &[Frame::text("four")]);
+    assert_eq!(written(&mut driver), Frame::close(1007, "Not a number").sent_by(Role::Server));
+}
+
+#[test]
+fn the_socket_of_every_event_is_one_and_has_the_plain_one_s_identity() {
+    for (events, mut listener) in both_forms() {
+        let recorder = Recorder::new();
+        all_events(&mut *listener, &recorder.socket());
+        let sockets = events.sockets.lock().unwrap();
+        assert_eq!(sockets.len(), 6);
+        assert!(sockets.iter().all(|socket| *socket == sockets[0]));
+        assert!(sockets[0].id() == recorder.socket().id() && *sockets[0].socket() == recorder.socket());
+    }
+}
+
+#[test]
+fn typed_sockets_can_be_kept_in_a_set_whatever_the_codec() {
+    let (one, two) = (Recorder::new(), Recorder::new());
+    let socket = TypedSocket::new(one.socket(), Numbers);
+    let mut sockets = HashSet::from([socket.clone(), TypedSocket::new(two.socket(), Numbers)]);
+    assert!(!sockets.insert(TypedSocket::new(one.socket(), Numbers)) && sockets.len() == 2);
+    assert!(sockets.remove(&socket) && !sockets.contains(&socket));
+    assert_eq!(format!("{socket:?}"), format!("TypedSocket({:?})", socket.id()));
+    fn sendable(_: impl Send + Sync + 'static) {}
+    sendable(socket);
+}

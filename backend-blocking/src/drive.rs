@@ -191,9 +191,13 @@ impl<S: Stream> Drive<S> {
         }
     }
 
-    /// So much output waits for the peer that it is not read.
+    /// So much output waits for the peer that it is not read, or the handler has not answered yet.
     fn wait(&mut self) {
-        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
+        // An answer may have made a connection.
+        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return self.share() };
+        if self.driver.is_handshaking() {
+            return self.writer.wait_woken();
+        }
         self.writer.wait(&mut self.progress, deadline);
         match self.writer.take_failure() {
             Some(error) => self.failure = Some(error),

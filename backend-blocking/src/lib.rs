@@ -33,5 +33,5 @@ mod writer;
 
 pub use client::{Client, connect, connect_over};
 pub use drive::upgraded;
-pub use server::{Acceptor, Server, ServerHandle, serve};
+pub use server::{Acceptor, Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;

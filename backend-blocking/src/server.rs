@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire_core::{Config, Driver, IntoResponse, Request, ServerError, Service, Time};
+use bellwire_core::{Config, Driver, IntoResponse, Request, Responder, ServerError, Service, Time};
 
 use crate::drive::Drive;
 use crate::stream::Stream;
@@ -33,6 +33,34 @@ pub fn serve<R: IntoResponse>(
     handler: impl Fn(&Request) -> R + Send + Sync + 'static,
 ) -> io::Result<()> {
     Server::bind(addr)?.run(handler)
+}
+
+/// As [`serve`], with a handler that answers through its [`Responder`], at once or later: Ring's asynchronous
+/// handler. [`Server::run_with`] has options.
+///
+/// ```no_run
+/// use bellwire_blocking::serve_with;
+/// use bellwire_core::{Response, listener};
+/// use std::thread;
+///
+/// serve_with("127.0.0.1:9001", |request, responder| {
+///     thread::spawn(move || match request.path() {
+///         "/echo" => responder.respond(Response::websocket(
+///             listener().on_message(|socket, message| socket.send(message)),
+///         )),
+///         _ => responder.respond(Response::not_found()),
+///     });
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub fn serve_with(
+    addr: impl ToSocketAddrs,
+    handler: impl Fn(Request, Responder) + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind(addr)?.run_with(handler)
 }
 
 /// A listening server.
@@ -137,7 +165,22 @@ impl Server {
     /// # Errors
     /// None so far: the signature leaves room for those of other systems.
     pub fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
-        let service = Arc::new(Service::new(self.config, handler, self.on_error));
+        self.run_service(|config, on_error| Service::new(config, handler, on_error))
+    }
+
+    /// As [`run`](Self::run), with a handler that answers through its [`Responder`], at once or later.
+    ///
+    /// The handler runs on the connection's thread, which then waits for the answer, without a deadline. A
+    /// [`shutdown`](ServerHandle::shutdown) drops connections that wait for one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(self, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::with_responder(config, handler, on_error))
+    }
+
+    fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+        let service = Arc::new(service(self.config, self.on_error));
         self.running.lock().service = Some(service.clone());
         while self.running.wait_for_room() {
             match self.listener.accept() {
@@ -287,7 +330,12 @@ impl Acceptor {
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
         on_error: impl Fn(&ServerError) + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Service::new(config, handler, on_error)))
+        Self::from_service(Arc::new(Service::new(config, handler, on_error)))
+    }
+
+    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
+    pub fn from_service(service: Arc<Service>) -> Self {
+        Self(service)
     }
 
     /// Drives a stream on this thread, from the request to the end of the connection. `peer` is what

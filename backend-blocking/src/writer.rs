@@ -102,11 +102,19 @@ impl<S: Stream> Writer<S> {
         *seen = state.progress;
     }
 
-    /// Whether there is a second thread.
+    /// Waits until somebody wakes whoever writes, before there is a second thread.
+    pub(crate) fn wait_woken(&self) {
+        let mut state =
+            self.changed.wait_while(self.lock(), |state| !state.woken).unwrap_or_else(PoisonError::into_inner);
+        state.woken = false;
+    }
+
+    /// Whether there is a second thread. Before there is a connection it would have nothing to do: then the first
+    /// is woken.
     fn wake_thread(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         state.woken = true;
-        if !state.started {
+        if !state.started && self.shared.get().is_some() {
             let writer = self.clone();
             let thread = thread::Builder::new().name("bellwire-writer".into()).spawn(move || writer.run());
             // Out of threads: what was queued leaves when the first thread wakes for the next time.
@@ -214,4 +222,28 @@ pub(crate) fn write_some(stream: &impl Stream, output: &Output) -> io::Result<us
 
 pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_wake_before_there_is_a_connection_is_not_lost_and_starts_no_thread() {
+        let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        let writer = Writer::new(Arc::new(stream), Instant::now());
+        Waker::from(writer.clone()).wake();
+        assert!(!writer.lock().started);
+        let (waits, waited) = mpsc::channel();
+        thread::spawn(move || {
+            writer.wait_woken();
+            waits.send(()).unwrap();
+        });
+        waited.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
 }

@@ -1,9 +1,9 @@
 //! Turns events into callbacks, from the first byte of a transport to its last: what every backend drives.
 //!
 //! ```text
-//! Handshake ──► Open ──────────► Ending: Flush ──► Linger ──► Done
-//!     │                              ▲
-//!     └── plain HTTP, a refusal ─────┘
+//! Handshake ──► Asked ──► Open ──────────► Ending: Flush ──► Linger ──► Done
+//!     │           │                          ▲
+//!     └───────────┴── plain HTTP, a refusal ─┘
 //! ```
 //!
 //! A backend reads, writes, sleeps, and does what [`Driver::step`] says. Everything else is decided here,
@@ -16,13 +16,12 @@
 //!   the sending side is closed, then the peer is read for a moment, and only then the transport dropped.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::any::Any;
+use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::net::SocketAddr;
-use core::task::Waker;
+use core::task::{Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -36,7 +35,7 @@ use crate::output::Output;
 use crate::request::Request;
 use crate::response::Response;
 use crate::server::{self, AcceptError, Refusal};
-use crate::service::{ServerError, Service};
+use crate::service::{Asked, ServerError, Service, Waiting, panic_message};
 use crate::shared::{Busy, Shared};
 use crate::socket::WebSocket;
 
@@ -54,9 +53,19 @@ pub struct Driver {
 
 enum Phase {
     Handshake(Box<server::Handshake>, Option<SocketAddr>),
+    /// The handler has not answered yet.
+    Asked(Box<Question>),
     /// A plain HTTP response is on its way: how much of it is left.
     Answer(Output, usize),
     Open(Open),
+}
+
+/// A request that waits for its answer.
+struct Question {
+    request: Request,
+    answer: Waiting,
+    /// What came behind the request: it belongs to the connection.
+    input: Vec<u8>,
 }
 
 /// A connection and its listener.
@@ -83,7 +92,7 @@ enum Ending {
 pub enum Step {
     /// Read, then wait.
     Read,
-    /// Wait without reading: for the output to be written, or for the timeout.
+    /// Wait without reading: for the output to be written, for the handler's answer, or for the timeout.
     Wait,
     /// Close the sending side, then ask again.
     Shutdown,
@@ -121,7 +130,7 @@ impl Driver {
 
     /// Whether no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(..))
+        matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
     }
 
     /// Whether the connection has ended and its last output is being written: for transports that hold back what
@@ -144,21 +153,24 @@ impl Driver {
         self.pump(now, &mut []);
     }
 
-    /// Takes all of `input`, which was read, and runs the callbacks that come of it.
+    /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
+    /// answered it is kept for later; [`step`](Self::step) says not to read then.
     pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
         if let Phase::Handshake(handshake, _) = &mut self.phase {
             let Some(request) = handshake.receive(&mut input) else { return };
-            self.answer(request, now);
+            self.ask(request, now);
         }
-        self.pump(now, input);
+        match &mut self.phase {
+            Phase::Asked(question) => question.input.extend_from_slice(input),
+            _ => self.pump(now, input),
+        }
     }
 
     /// The peer has sent its last byte.
     pub fn receive_eof(&mut self, now: Time) {
         self.eof = true;
         match &mut self.phase {
-            // There is nobody to answer.
-            Phase::Handshake(..) => self.ending = Some(Ending::Done),
+            Phase::Handshake(..) | Phase::Asked(_) => self.vanish(),
             Phase::Answer(..) => {}
             Phase::Open(open) => open.shared.receive_eof(),
         }
@@ -171,7 +183,7 @@ impl Driver {
             open.shared.transport_failed(error);
             self.pump(now, &mut []);
         }
-        self.ending = Some(Ending::Done);
+        self.vanish();
     }
 
     /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
@@ -184,22 +196,22 @@ impl Driver {
             }
             (None, Phase::Handshake(handshake, _)) => {
                 if let Some(refusal) = handshake.handle_timeout(now) {
-                    self.answer(Err(refusal), now);
+                    self.ask(Err(refusal), now);
                 }
             }
-            (None, Phase::Answer(..)) => {}
+            (None, Phase::Asked(_) | Phase::Answer(..)) => {}
             (None, Phase::Open(open)) => open.shared.handle_timeout(now),
         }
         self.pump(now, &mut []);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
-    /// means at once.
+    /// means at once. A handler has no deadline.
     pub fn poll_timeout(&self) -> Option<Time> {
         match (&self.ending, &self.phase) {
             (Some(ending), _) => ending.deadline(),
             (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
-            (None, Phase::Answer(..)) => None,
+            (None, Phase::Asked(_) | Phase::Answer(..)) => None,
             (None, Phase::Open(open)) => open.shared.poll_timeout(),
         }
     }
@@ -214,7 +226,7 @@ impl Driver {
     /// Takes what is to be written; `None` while what was taken before is not written to its end.
     pub fn take_output(&mut self) -> Option<Output> {
         match &mut self.phase {
-            Phase::Handshake(..) => None,
+            Phase::Handshake(..) | Phase::Asked(_) => None,
             Phase::Answer(output, _) => (!output.is_empty()).then(|| mem::take(output)),
             Phase::Open(open) => open.shared.take_output(),
         }
@@ -223,7 +235,7 @@ impl Driver {
     /// The transport has taken the first `count` bytes of what was taken.
     pub fn wrote(&mut self, now: Time, count: usize) {
         match &mut self.phase {
-            Phase::Handshake(..) => {}
+            Phase::Handshake(..) | Phase::Asked(_) => {}
             Phase::Answer(_, left) => *left -= count.min(*left),
             Phase::Open(open) => open.shared.wrote(now, count),
         }
@@ -254,11 +266,20 @@ impl Driver {
     /// # Errors
     /// [`Busy`] if there is something to do already: callbacks have run, or output is there to be written.
     pub fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
-        if let Phase::Open(open) = &self.phase {
-            if let Err(busy) = open.shared.park(waker) {
-                self.pump(now, &mut []);
-                return Err(busy);
+        match &self.phase {
+            Phase::Asked(question) => {
+                if let Poll::Ready(answer) = question.answer.poll(waker) {
+                    self.answered(answer, now);
+                    return Err(Busy);
+                }
             }
+            Phase::Open(open) => {
+                if let Err(busy) = open.shared.park(waker) {
+                    self.pump(now, &mut []);
+                    return Err(busy);
+                }
+            }
+            Phase::Handshake(..) | Phase::Answer(..) => {}
         }
         Ok(self.poll_timeout())
     }
@@ -268,7 +289,11 @@ impl Driver {
     }
 
     fn wants_read(&self) -> bool {
-        self.open().is_none_or(|open| open.shared.wants_read())
+        match &self.phase {
+            Phase::Handshake(..) | Phase::Answer(..) => true,
+            Phase::Asked(_) => false,
+            Phase::Open(open) => open.shared.wants_read(),
+        }
     }
 
     fn is_lost(&self) -> bool {
@@ -278,7 +303,7 @@ impl Driver {
     /// How many bytes are left to be written.
     fn unwritten(&self) -> usize {
         match &self.phase {
-            Phase::Handshake(..) => 0,
+            Phase::Handshake(..) | Phase::Asked(_) => 0,
             Phase::Answer(_, left) => *left,
             Phase::Open(open) => open.socket.buffered(),
         }
@@ -334,21 +359,52 @@ impl Driver {
         });
     }
 
-    /// Answers a request, with an open connection or with plain HTTP.
-    fn answer(&mut self, request: Result<Request, Refusal>, now: Time) {
+    /// The transport is gone: there is nobody to answer.
+    fn vanish(&mut self) {
+        if let Phase::Asked(_) = self.phase {
+            self.phase = Phase::Answer(Output::new(), 0);
+        }
+        self.ending = Some(Ending::Done);
+    }
+
+    /// Asks the handler, unless what has come is refused.
+    fn ask(&mut self, request: Result<Request, Refusal>, now: Time) {
         let Phase::Handshake(_, peer) = self.phase else { return };
         let Some(service) = self.service.clone() else { return };
-        let bytes = match request {
-            Err(refusal) => refuse(&service, peer, refusal, None),
-            Ok(mut request) => {
-                request.set_peer_addr(peer);
-                match respond(&service, &request, now) {
-                    Ok((connection, listener)) => return self.upgrade(&service, connection, listener),
-                    Err(Reply::Plain(response)) => server::encode_response(Some(&request), &response),
-                    Err(Reply::Refusal(refusal)) => refuse(&service, peer, refusal, Some(&request)),
-                }
-            }
+        let mut request = match request {
+            Ok(request) => request,
+            Err(refusal) => return self.reply(refuse(&service, peer, refusal, None), now),
         };
+        request.set_peer_addr(peer);
+        match service.ask(&request) {
+            Asked::Answered(answer) => self.answer(&service, &request, answer, now),
+            Asked::Waiting(answer) => {
+                self.phase = Phase::Asked(Box::new(Question { request, answer, input: Vec::new() }));
+            }
+        }
+    }
+
+    /// The handler has answered: what came behind the request goes on from here, as if it came now.
+    fn answered(&mut self, answer: Result<Response, ServerError>, now: Time) {
+        let Some(service) = self.service.clone() else { return };
+        let nothing = Phase::Answer(Output::new(), 0);
+        let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
+        let Question { request, answer: waiting, mut input } = *question;
+        drop(waiting);
+        self.answer(&service, &request, answer, now);
+        self.pump(now, &mut input);
+    }
+
+    /// Answers a request, with an open connection or with plain HTTP.
+    fn answer(&mut self, service: &Arc<Service>, request: &Request, answer: Result<Response, ServerError>, now: Time) {
+        match accept(service, request, answer, now) {
+            Ok((connection, listener)) => self.upgrade(service, connection, listener),
+            Err(bytes) => self.reply(bytes, now),
+        }
+    }
+
+    /// Answers with plain HTTP.
+    fn reply(&mut self, bytes: Vec<u8>, now: Time) {
         let mut output = Output::new();
         output.push_large(bytes.into());
         let length = output.len();
@@ -366,44 +422,29 @@ impl Driver {
     }
 }
 
-/// An answer that is not an upgrade.
-enum Reply {
-    Plain(Response),
-    Refusal(Refusal),
-}
-
-/// Asks the handler, and makes a connection of what it says.
-fn respond(service: &Service, request: &Request, now: Time) -> Result<(Connection, Box<dyn Listener>), Reply> {
+/// Makes a connection of a handler's answer, or the bytes of a plain one.
+fn accept(
+    service: &Service,
+    request: &Request,
+    answer: Result<Response, ServerError>,
+    now: Time,
+) -> Result<(Connection, Box<dyn Listener>), Vec<u8>> {
+    let plain = |response: &Response| server::encode_response(Some(request), response);
     let failed = |error: &ServerError| {
         service.report(error);
-        Err(Reply::Plain(Response::text("Internal Server Error").with_status(500)))
+        plain(&Response::text("Internal Server Error").with_status(500))
     };
-    if service.is_closing() {
-        return Err(Reply::Plain(Response::text("The server is shutting down: try again later").with_status(503)));
-    }
-    let response = match panic::catch_unwind(AssertUnwindSafe(|| service.handle(request))) {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => return failed(&ServerError::Handler(error)),
-        Err(payload) => return failed(&ServerError::HandlerPanicked(panic_message(&*payload))),
-    };
-    let upgrade = match response.into_upgrade() {
-        Ok(upgrade) => upgrade,
-        Err(plain) => return Err(Reply::Plain(plain)),
-    };
+    let response = answer.map_err(|error| failed(&error))?;
+    let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {
         Ok(connection) => Ok((connection, upgrade.listener)),
-        Err(AcceptError::Refused(refusal)) => Err(Reply::Refusal(refusal)),
-        Err(AcceptError::ProtocolNotOffered(protocol)) => failed(&ServerError::ProtocolNotOffered(protocol)),
+        Err(AcceptError::Refused(refusal)) => Err(refuse(service, request.peer_addr(), refusal, Some(request))),
+        Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
     }
 }
 
-fn refuse(
-    service: &Service,
-    peer: Option<SocketAddr>,
-    refusal: Refusal,
-    request: Option<&Request>,
-) -> alloc::vec::Vec<u8> {
+fn refuse(service: &Service, peer: Option<SocketAddr>, refusal: Refusal, request: Option<&Request>) -> Vec<u8> {
     let response = refusal.to_response();
     service.report(&ServerError::Refused { peer, refusal });
     server::encode_response(request, &response)
@@ -494,12 +535,4 @@ impl fmt::Debug for Driver {
 
 fn is_closed(error: &BoxError) -> bool {
     error.downcast_ref() == Some(&SendError::Closed)
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_string())
 }

@@ -3,11 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 use core::net::SocketAddr;
+use core::task::{Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +17,7 @@ use crate::close::CloseCode;
 use crate::config::Config;
 use crate::error::BoxError;
 use crate::request::Request;
+use crate::responder::{Answer, Responder, Slot};
 use crate::response::{IntoResponse, Response};
 use crate::server::Refusal;
 use crate::socket::{SocketId, WebSocket};
@@ -27,13 +30,33 @@ pub struct Service {
     connections: Mutex<Connections>,
 }
 
-type Handler = Box<dyn Fn(&Request) -> Result<Response, BoxError> + Send + Sync>;
+enum Handler {
+    Returns(Returns),
+    Responds(Responds),
+}
+
+type Returns = Box<dyn Fn(&Request) -> Result<Response, BoxError> + Send + Sync>;
+type Responds = Box<dyn Fn(Request, Responder) + Send + Sync>;
 type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
 #[derive(Default)]
 struct Connections {
     closing: bool,
     sockets: BTreeMap<SocketId, WebSocket>,
+    /// Whose handlers have not answered yet, by their addresses.
+    asked: BTreeMap<usize, Arc<Slot>>,
+}
+
+/// What asking a handler comes to.
+pub(crate) enum Asked {
+    Answered(Result<Response, ServerError>),
+    Waiting(Waiting),
+}
+
+/// A request that its handler has not answered yet.
+pub(crate) struct Waiting {
+    service: Arc<Service>,
+    answer: Answer,
 }
 
 /// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
@@ -51,8 +74,10 @@ pub enum ServerError {
     },
     /// The handler returned an error; the peer got 500.
     Handler(BoxError),
-    /// The handler panicked with this message; the peer got 500.
+    /// The handler panicked with this message; the peer got 500, unless its responder answers.
     HandlerPanicked(String),
+    /// The handler's [`Responder`] was dropped without an answer; the peer got 500.
+    NoAnswer,
     /// The handler chose a subprotocol that the client had not offered; the peer got 500.
     ProtocolNotOffered(String),
     /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
@@ -66,12 +91,25 @@ impl Service {
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
         on_error: impl Fn(&ServerError) + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            handler: Box::new(move |request| handler(request).into_response()),
-            on_error: Box::new(on_error),
-            config: Arc::new(config),
-            connections: Mutex::default(),
-        }
+        Self::of(config, Handler::Returns(Box::new(move |request| handler(request).into_response())), on_error)
+    }
+
+    /// A service whose handler answers through a [`Responder`], at once or later: Ring's asynchronous handler
+    /// `(request, respond, raise)`.
+    ///
+    /// Nothing is read from a connection while its handler thinks. A panic of the handler is reported; it is a 500
+    /// if it has dropped the responder, and otherwise the responder's answer stands.
+    pub fn with_responder(
+        config: Config,
+        handler: impl Fn(Request, Responder) + Send + Sync + 'static,
+        on_error: impl Fn(&ServerError) + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(config, Handler::Responds(Box::new(handler)), on_error)
+    }
+
+    fn of(config: Config, handler: Handler, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
+        let (config, connections) = (Arc::new(config), Mutex::default());
+        Self { handler, on_error: Box::new(on_error), config, connections }
     }
 
     /// The configuration of connections that do not bring their own.
@@ -89,15 +127,19 @@ impl Service {
         self.lock().closing
     }
 
-    /// Closes every open connection with 1001, and refuses new ones with 503.
+    /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
+    /// answered yet.
     pub fn close_all(&self) {
-        let sockets: Vec<_> = {
+        let (sockets, asked): (Vec<_>, Vec<_>) = {
             let mut connections = self.lock();
             connections.closing = true;
-            connections.sockets.values().cloned().collect()
+            (connections.sockets.values().cloned().collect(), connections.asked.values().cloned().collect())
         };
         for socket in sockets {
             close(&socket);
+        }
+        for slot in asked {
+            slot.give_up();
         }
     }
 
@@ -109,8 +151,38 @@ impl Service {
         }
     }
 
-    pub(crate) fn handle(&self, request: &Request) -> Result<Response, BoxError> {
-        (self.handler)(request)
+    /// Asks the handler, once.
+    pub(crate) fn ask(self: &Arc<Self>, request: &Request) -> Asked {
+        if self.is_closing() {
+            return Asked::Answered(Ok(unavailable()));
+        }
+        match &self.handler {
+            Handler::Returns(handler) => {
+                let ask = || handler(request).map_err(ServerError::Handler);
+                let result = panic::catch_unwind(AssertUnwindSafe(ask));
+                Asked::Answered(result.unwrap_or_else(|payload| Err(panicked(&*payload))))
+            }
+            Handler::Responds(handler) => {
+                let (responder, answer) = Responder::pair();
+                let ask = || handler(request.clone(), responder);
+                let result = panic::catch_unwind(AssertUnwindSafe(ask));
+                self.asked(answer, result.err().map(|payload| panicked(&*payload)))
+            }
+        }
+    }
+
+    /// The handler has returned, or has panicked.
+    fn asked(self: &Arc<Self>, answer: Answer, panicked: Option<ServerError>) -> Asked {
+        match (answer.take(), panicked) {
+            // The panic has dropped the responder.
+            (Some(Err(ServerError::NoAnswer)), Some(panicked)) => Asked::Answered(Err(panicked)),
+            (taken, panicked) => {
+                if let Some(panicked) = panicked {
+                    self.report(&panicked);
+                }
+                taken.map_or_else(|| Asked::Waiting(Waiting::new(self.clone(), answer)), Asked::Answered)
+            }
+        }
     }
 
     pub(crate) fn opened(&self, socket: &WebSocket) {
@@ -133,6 +205,48 @@ impl Service {
     }
 }
 
+impl Waiting {
+    fn new(service: Arc<Service>, answer: Answer) -> Self {
+        service.lock().asked.insert(address(&answer), answer.slot().clone());
+        Self { service, answer }
+    }
+
+    /// [`Answer::poll`]; 503 when the server is shut down.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Response, ServerError>> {
+        let answer = self.answer.poll(waker);
+        // Asked last: who shuts down after that finds the waker.
+        if self.service.is_closing() { Poll::Ready(Ok(unavailable())) } else { answer }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let removed = self.service.lock().asked.remove(&address(&self.answer));
+        drop(removed);
+    }
+}
+
+/// Unique as long as the answer lives.
+fn address(answer: &Answer) -> usize {
+    Arc::as_ptr(answer.slot()).addr()
+}
+
+fn unavailable() -> Response {
+    Response::text("The server is shutting down: try again later").with_status(503)
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> ServerError {
+    ServerError::HandlerPanicked(panic_message(payload))
+}
+
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_string())
+}
+
 /// RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
 fn close(socket: &WebSocket) {
     // Closed already: that is what is wanted.
@@ -147,6 +261,7 @@ impl fmt::Display for ServerError {
             Self::Refused { peer: None, refusal } => write!(f, "request refused: {refusal}"),
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
+            Self::NoAnswer => f.write_str("the handler dropped its responder without an answer: call respond or raise"),
             Self::ProtocolNotOffered(protocol) => {
                 write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")
             }
@@ -168,5 +283,25 @@ impl core::error::Error for ServerError {
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_remembered_as_long_as_somebody_waits_for_its_answer() {
+        let (responders, kept) = std::sync::mpsc::channel();
+        let handler = move |_, responder| responders.send(responder).unwrap();
+        let service = Arc::new(Service::with_responder(Config::default(), handler, |_: &ServerError| ()));
+        let waiting = [(); 2].map(|()| match service.ask(&Request::get("/")) {
+            Asked::Waiting(waiting) => waiting,
+            Asked::Answered(_) => panic!("nobody has answered"),
+        });
+        assert_eq!(service.lock().asked.len(), 2);
+        drop(waiting);
+        assert_eq!(service.lock().asked.len(), 0);
+        drop(kept);
     }
 }

@@ -2,6 +2,8 @@
 //! same bytes in every way in which they can be cut.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use bellwire_core::{CloseCode, Closed, Config, Connection, Error, Event, Role, Side, Time};
@@ -45,6 +47,35 @@ pub(crate) fn fixed_key(bytes: &mut [u8]) {
     for (byte, key) in bytes.iter_mut().zip(KEY.iter().cycle()) {
         *byte = *key;
     }
+}
+
+const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+
+/// A good request to upgrade, with these header lines besides.
+pub(crate) fn request(more: &str) -> Vec<u8> {
+    format!("{REQUEST}{more}\r\n").into_bytes()
+}
+
+/// Counts how often its waker is called.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn waker() -> (Arc<Wakes>, Waker) {
+    let wakes = Arc::new(Wakes::default());
+    (wakes.clone(), wakes.into())
 }
 
 /// A frame, written by hand: nothing here uses the encoder that is tested.

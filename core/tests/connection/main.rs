@@ -1,6 +1,7 @@
 //! The connection as its peer and its owner see it, without any I/O: bytes and virtual time in, events and
 //! bytes out. Names like `D7` are explained in `docs/contract.md`.
 
+mod answering;
 mod closing;
 mod common;
 mod driver;

@@ -15,13 +15,6 @@ struct Server {
     reports: Log,
 }
 
-const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
-
-fn request(more: &str) -> Vec<u8> {
-    format!("{REQUEST}{more}\r\n").into_bytes()
-}
-
 impl Server {
     /// `answer` gets the request, and a listener that logs.
     fn new(answer: impl Fn(&Request, Box<dyn Listener>) -> Response + Send + Sync + 'static) -> Self {

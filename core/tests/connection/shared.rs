@@ -186,26 +186,6 @@ fn a_completion_that_panics_harms_nobody() {
 
 // Waking.
 
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn waker() -> (Arc<Wakes>, Waker) {
-    let wakes = Arc::new(Wakes::default());
-    (wakes.clone(), wakes.into())
-}
-
-impl Wakes {
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 #[test]
 fn a_driver_that_parks_gets_the_deadline() {
     let (_, waker) = waker();

@@ -21,19 +21,15 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `clock` | the core's time in terms of tokio's, and a connection's one sleep |
-//! | `drive` | the loop of a connection's task: reads, writes, and sleeps until the core's deadline |
-//! | `tasks` | a server's connections, and their end |
-//! | `server` | accepts |
+//! | `runtime` | what tokio has to offer: bytes that are read and written, and one sleep |
+//! | `server` | accepts, or takes over what somebody else accepted |
 //! | `client` | connects |
 #![forbid(unsafe_code)]
 
 mod client;
-mod clock;
-mod drive;
+mod runtime;
 mod server;
-mod tasks;
 
-pub use client::{Client, connect, connect_over};
-pub use drive::upgraded;
-pub use server::{Acceptor, Server, ServerHandle, serve};
+pub use bellwire_core::task::Client;
+pub use client::{connect, connect_over};
+pub use server::{Acceptor, Server, ServerHandle, serve, serve_with, upgraded};

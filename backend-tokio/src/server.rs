@@ -2,28 +2,18 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::{Config, Driver, IntoResponse, Request, ServerError, Service};
+use bellwire_core::task::{self, Task, Tasks};
+use bellwire_core::{Config, Driver, IntoListener, IntoResponse, Request, Responder, Role, ServerError, Service, Time};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
-use tokio::time::{sleep, timeout};
 
-use crate::clock::Clock;
-use crate::drive::Drive;
-use crate::tasks::{Stage, Tasks};
+use crate::runtime::{Timer, Transport};
 
 /// How many connections a server has at most, unless it is told otherwise.
 const MAX_CONNECTIONS: usize = 100_000;
-
-/// How long to wait before accepting again when that has failed: out of descriptors, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a connection that is dropped may take to run its last callbacks before shutdown stops waiting.
-const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 
 type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
@@ -45,38 +35,56 @@ pub async fn serve<R: IntoResponse>(
     Server::bind(addr).await?.run(handler).await
 }
 
+/// As [`serve`], with a handler that answers when it likes, and from where it likes: Ring's asynchronous
+/// handler. [`Server::run_with`] has options.
+///
+/// ```no_run
+/// use bellwire_core::{Response, listener};
+/// use bellwire_tokio::serve_with;
+///
+/// # async fn example() -> std::io::Result<()> {
+/// serve_with("127.0.0.1:9001", |request, responder| {
+///     tokio::spawn(async move {
+///         // Ask a database, say.
+///         match request.path() {
+///             "/echo" => responder.respond(Response::websocket(
+///                 listener().on_message(|socket, message| socket.send(message)),
+///             )),
+///             _ => responder.respond(Response::not_found()),
+///         }
+///     });
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+///
+/// # Panics
+/// As [`Server::run`].
+pub async fn serve_with(
+    addr: impl ToSocketAddrs,
+    handler: impl Fn(Request, Responder) + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind(addr).await?.run_with(handler).await
+}
+
 /// A listening server.
 pub struct Server {
     listener: TcpListener,
     config: Config,
     max_connections: usize,
     on_error: OnError,
-    running: Arc<Running>,
+    tasks: Arc<Tasks>,
 }
 
 /// Shuts a [`Server`] down, from any task.
 #[derive(Clone)]
-pub struct ServerHandle(Arc<Running>);
-
-/// A server's connections and its will to live.
-#[derive(Default)]
-struct Running {
-    tasks: Arc<Tasks>,
-    /// What is shared by all connections, once the server runs.
-    service: Mutex<Option<Arc<Service>>>,
-}
-
-impl Running {
-    fn service(&self) -> MutexGuard<'_, Option<Arc<Service>>> {
-        self.service.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A handler may hold a handle of its own server.
-    fn forget_service(&self) {
-        let service = self.service().take();
-        drop(service);
-    }
-}
+pub struct ServerHandle(Arc<Tasks>);
 
 impl Server {
     /// Listens on an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr).
@@ -104,7 +112,7 @@ impl Server {
             config: Config::default(),
             max_connections: MAX_CONNECTIONS,
             on_error: Box::new(|_| ()),
-            running: Arc::default(),
+            tasks: Arc::default(),
         }
     }
 
@@ -141,7 +149,7 @@ impl Server {
 
     /// A handle that can shut this server down.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle(self.running.clone())
+        ServerHandle(self.tasks.clone())
     }
 
     /// Accepts connections and answers every request with `handler`. Returns after a
@@ -160,21 +168,30 @@ impl Server {
     /// # Panics
     /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
     pub async fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
-        let service = Arc::new(Service::new(self.config, handler, self.on_error));
-        *self.running.service() = Some(service.clone());
-        let tasks = &self.running.tasks;
-        {
-            let mut closing = pin!(tasks.wait_until(|tasks| tasks.stage() > Stage::Running));
-            let mut accepting = pin!(accept_all(&self.listener, &service, tasks, self.max_connections));
-            std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => accepting.as_mut().poll(cx),
-            })
-            .await;
-        }
-        drop(self.listener);
-        tasks.wait_until(|tasks| tasks.count() == 0 || tasks.stage() == Stage::Over).await;
-        self.running.forget_service();
+        self.run_service(|config, on_error| Service::new(config, handler, on_error)).await
+    }
+
+    /// As [`run`](Self::run), with a handler that answers when it likes, and from where it likes: Ring's
+    /// asynchronous handler. While a request waits for its answer the peer is not read.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn run_with(self, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::with_responder(config, handler, on_error)).await
+    }
+
+    async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+        let Self { listener, config, max_connections, on_error, tasks } = self;
+        let service = Arc::new(service(config, on_error));
+        tasks.run(service.clone(), accept_all(&listener, &service, &tasks, max_connections)).await;
+        drop(listener);
+        tasks.wait_for_end().await;
         Ok(())
     }
 }
@@ -188,64 +205,40 @@ impl ServerHandle {
     /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have
     /// as long as their deadlines say instead of `grace`.
     pub async fn shutdown(&self, grace: Duration) -> usize {
-        let tasks = &self.0.tasks;
-        tasks.enter(Stage::Closing);
-        let service = self.0.service().clone();
-        if let Some(service) = &service {
-            service.close_all();
-        }
-        let empty = |tasks: &Tasks| tasks.count() == 0;
-        let in_time = timeout(grace, tasks.wait_until(empty)).await;
-        let left = if in_time.is_ok() { 0 } else { tasks.count() };
-        if let Some(service) = &service {
-            service.abort_all();
-        }
-        tasks.enter(Stage::Dropping);
-        // They have nobody to wait for any more but their own callbacks.
-        let _ = timeout(LAST_CALLBACKS, tasks.wait_until(empty)).await;
-        tasks.enter(Stage::Over);
-        // Also if `run` was dropped.
-        self.0.forget_service();
-        left
+        self.0.shutdown(grace, Timer::start()).await
     }
 }
 
 /// Accepts for ever.
 async fn accept_all(listener: &TcpListener, service: &Arc<Service>, tasks: &Arc<Tasks>, max_connections: usize) {
     loop {
-        tasks.wait_until(|tasks| tasks.count() < max_connections).await;
+        tasks.wait_for_room(max_connections).await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // A peer that is gone already is found out soon enough.
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(serve_stream(service, stream, Some(peer)));
+                tokio::spawn(answer(service, stream, Some(peer), tasks));
             }
-            Err(error) => accept_failed(service, error).await,
+            Err(error) => tasks.accept_failed(service, error, Timer::start()).await,
         }
     }
 }
 
-async fn accept_failed(service: &Service, error: io::Error) {
-    let passing = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted];
-    let pause = !passing.contains(&error.kind());
-    service.report(&ServerError::Accept(error));
-    if pause {
-        sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
+fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     service: &Arc<Service>,
     stream: S,
     peer: Option<SocketAddr>,
-) -> Drive<S> {
-    let clock = Clock::start();
-    Drive::new(stream, Driver::server(service.clone(), peer, clock.now()), clock)
+    tasks: &Arc<Tasks>,
+) -> Task<Transport<S>, Timer> {
+    Task::new(Transport(stream), Driver::server(service.clone(), peer, Time::ZERO), Timer::start(), tasks)
 }
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
 #[derive(Clone)]
-pub struct Acceptor(Arc<Service>);
+pub struct Acceptor {
+    service: Arc<Service>,
+    tasks: Arc<Tasks>,
+}
 
 impl Acceptor {
     /// An acceptor with the default configuration.
@@ -259,7 +252,12 @@ impl Acceptor {
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
         on_error: impl Fn(&ServerError) + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Service::new(config, handler, on_error)))
+        Self::from_service(Arc::new(Service::new(config, handler, on_error)))
+    }
+
+    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
+    pub fn from_service(service: Arc<Service>) -> Self {
+        Self { service, tasks: Arc::default() }
     }
 
     /// Drives a stream from the request to the end of the connection. `peer` is what
@@ -276,11 +274,32 @@ impl Acceptor {
         stream: S,
         peer: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + use<S> {
-        serve_stream(&self.0, stream, peer)
+        answer(&self.service, stream, peer, &self.tasks)
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
     pub fn close_all(&self) {
-        self.0.close_all();
+        self.service.close_all();
     }
+}
+
+/// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
+/// handshake.
+///
+/// The listener's `on_open` runs when the future is first polled.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close` does
+/// so at once, with 1006.
+///
+/// # Panics
+/// When polled outside of a tokio runtime, or in one without its timer.
+pub fn upgraded(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    leftover: impl Into<Vec<u8>>,
+    role: Role,
+    config: Config,
+    listener: impl IntoListener,
+) -> impl Future<Output = ()> {
+    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
 }

@@ -136,12 +136,25 @@ mod connection;
 pub mod entropy;
 mod socket;
 mod listener;
+mod typed;
+#[cfg(feature = "std")]
+mod sync;
 #[cfg(feature = "std")]
 mod shared;
+#[cfg(feature = "std")]
+mod responder;
 #[cfg(feature = "std")]
 mod service;
 #[cfg(feature = "std")]
 mod driver;
+#[cfg(feature = "std")]
+mod timer;
+#[cfg(feature = "std")]
+mod tasks;
+#[cfg(feature = "std")]
+pub mod task;
+#[cfg(feature = "std")]
+mod opening;
 pub mod config;
 pub mod error;
 #[cfg(feature = "std")]
@@ -161,12 +174,15 @@ pub use driver::{Driver, Step};
 pub use error::{BoxError, Error, SendError, Timeout, Violation};
 pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
-pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, listener};
+pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, listener};
 pub use output::Output;
 pub use request::{Request, is_upgrade_request, request_protocols};
+#[cfg(feature = "std")]
+pub use responder::{Answer, Responder};
 pub use response::{IntoResponse, Response};
 #[cfg(feature = "std")]
 pub use service::{ServerError, Service};
 #[cfg(feature = "std")]
 pub use shared::{Busy, Shared};
 pub use socket::{Done, Position, Socket, SocketId, WebSocket};
+pub use typed::{Codec, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, typed, typed_listener};

@@ -1,19 +1,64 @@
-//! The loop of a connection's task: reads, writes, and sleeps until the core's deadline.
+//! A connection as a task, for runtimes that poll: the loop that reads, writes, and sleeps until the core's
+//! deadline.
 //!
-//! A hand-written future, not an `async fn`: nothing is borrowed across an await, so that the read buffer
-//! can belong to the thread, and a task stays small.
+//! What differs between such runtimes is how bytes are read and written, and how one sleeps: a backend says so in
+//! a [`Transport`] and a [`Timer`]. Everything that is easy to get wrong around them is here, once.
+//!
+//! [`Task`] is a hand-written future, not an `async fn`: nothing is borrowed across an await, so that the read
+//! buffer can belong to the thread, and a task stays small.
 
-use std::cell::Cell;
+pub use crate::opening::{Client, Opening};
+pub use crate::tasks::Tasks;
+pub use crate::timer::Timer;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use bellwire_core::entropy::SystemEntropy;
-use bellwire_core::{Config, Connection, Driver, IntoListener, Output, Role, Step, Time};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::driver::{Driver, Step};
+use crate::entropy::SystemEntropy;
+use crate::frame::Role;
+use crate::listener::{IntoListener, Listener};
+use crate::output::Output;
+use crate::tasks::{Place, Stage};
+use crate::timer::Alarm;
 
-use crate::clock::{Alarm, Clock};
+/// A byte stream of a runtime that polls.
+///
+/// As with a future, `Pending` means that the task of `cx` will be woken.
+pub trait Transport: Unpin {
+    /// Reads some bytes into the front of `buffer`; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream. Nothing is read from it after one.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some bytes of `slices`, of which there is at least one, and none is empty.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Sends on what the stream itself holds back, as those of TLS do.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Closes the sending side: the peer reads its end.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
 
 /// The read buffer of a thread.
 const READ_BUFFER: usize = 64 * 1024;
@@ -32,59 +77,30 @@ const MAX_WRITES: usize = 8;
 const MAX_SLICES: usize = 16;
 const MAX_WRITE: usize = 1024 * 1024;
 
-/// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
-/// handshake.
+/// Drives one transport to its end.
 ///
-/// The listener's `on_open` runs when the future is first polled.
-///
-/// # Cancel safety
-/// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close` does
-/// so at once, with 1006.
-///
-/// # Panics
-/// When polled outside of a tokio runtime, or in one without its timer.
-pub fn upgraded(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    leftover: impl Into<Vec<u8>>,
-    role: Role,
-    config: Config,
-    listener: impl IntoListener,
-) -> impl Future<Output = ()> {
-    let clock = Clock::start();
-    let config = Arc::new(config);
-    let connection = match role {
-        Role::Server => Connection::server(config, clock.now()),
-        Role::Client => Connection::client(config, Box::new(SystemEntropy), clock.now()),
-    };
-    let driver = Driver::connected(connection, listener.into_listener());
-    let (mut drive, mut leftover) = (Drive::new(stream, driver, clock), Some(leftover.into()));
-    std::future::poll_fn(move |cx| {
-        if let Some(mut leftover) = leftover.take() {
-            drive.start(&mut leftover);
-        }
-        Pin::new(&mut drive).poll(cx)
-    })
-}
-
-/// A driver and its transport.
-pub(crate) struct Drive<S> {
-    stream: S,
+/// Dropping it drops the connection without a closing handshake. If `on_open` ran, `on_close` does so at once,
+/// with 1006.
+#[must_use = "a task does nothing unless it is polled"]
+pub struct Task<T, C> {
+    // Dropped in this order: the peer sees the end first, and who waits for this task finds its callbacks done.
+    transport: T,
     driver: Driver,
-    clock: Clock,
-    alarm: Alarm,
+    alarm: Alarm<C>,
     /// What a write has left over: the transport is full.
     stalled: Option<Box<Output>>,
-    transport: Transport,
+    owed: Owed,
+    place: Place,
 }
 
 /// What the transport still owes us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Transport {
-    Clean,
-    /// It was written to since it was last flushed.
-    Written,
-    /// Its sending side is being closed.
-    Closing,
+enum Owed {
+    Nothing,
+    /// A flush: it was written to since the last one.
+    Flush,
+    /// The end of its sending side.
+    Shutdown,
 }
 
 /// What a turn of the loop has come to.
@@ -96,29 +112,26 @@ enum Turn {
     Done,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
-    /// `clock` is what the driver's time counts by.
-    pub(crate) fn new(stream: S, driver: Driver, clock: Clock) -> Self {
-        Self { stream, driver, clock, alarm: Alarm::default(), stalled: None, transport: Transport::Clean }
+impl<T: Transport, C: Timer> Task<T, C> {
+    /// A task for a driver. `timer` is what the driver's time counts by; `tasks` is whom it belongs to.
+    pub fn new(transport: T, driver: Driver, timer: C, tasks: &Arc<Tasks>) -> Self {
+        let place = Place::new(tasks.clone());
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, place }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read behind it.
-    pub(crate) fn start(&mut self, leftover: &mut [u8]) {
-        let now = self.clock.now();
+    pub fn start(&mut self, leftover: &mut [u8]) {
+        let now = self.alarm.now();
         self.driver.start(now);
         if !leftover.is_empty() {
             self.driver.receive(now, leftover);
         }
     }
 
-    pub(crate) fn driver(&self) -> &Driver {
-        &self.driver
-    }
-
     fn run(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
         for _ in 0..MAX_TURNS {
             // Anew for each turn: a callback may have taken its time.
-            let now = self.clock.now();
+            let now = self.alarm.now();
             match self.turn(cx, now, memory) {
                 Turn::Again => continue,
                 Turn::Done => return Poll::Ready(()),
@@ -126,18 +139,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             }
             // Somebody has sent meanwhile, or closed: then there is more to do.
             let Ok(deadline) = self.driver.park(now, cx.waker()) else { continue };
-            if self.poll_deadline(cx, deadline, now).is_pending() {
+            let Some(deadline) = deadline else { return Poll::Pending };
+            if self.alarm.poll(cx, deadline, now).is_pending() {
                 return Poll::Pending;
             }
-            if self.transport == Transport::Closing {
+            if self.owed == Owed::Shutdown {
                 // That has taken too long: the driver is about to say so.
-                self.transport = Transport::Clean;
+                self.owed = Owed::Nothing;
             }
             // What had arrived was read before: it counts as life.
-            self.driver.handle_timeout(self.clock.now());
+            self.driver.handle_timeout(self.alarm.now());
         }
         // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
-        self.driver.handle_timeout(self.clock.now());
+        self.driver.handle_timeout(self.alarm.now());
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -152,12 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             self.stalled = None;
             self.driver.transport_failed(now, error);
         }
-        if self.transport == Transport::Closing {
+        if self.owed == Owed::Shutdown {
             // Whether that fails or not: there is nothing more to say.
-            let Poll::Ready(_) = Pin::new(&mut self.stream).poll_shutdown(cx) else { return Turn::Idle };
-            self.transport = Transport::Clean;
+            let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle };
+            self.owed = Owed::Nothing;
         }
-        if self.transport == Transport::Written && self.driver.is_flushing() {
+        if self.owed == Owed::Flush && self.driver.is_flushing() {
             // What the stream itself holds back has as long to leave as the rest of the output.
             return Turn::Idle;
         }
@@ -169,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 Poll::Ready(Err(error)) => self.driver.transport_failed(now, error),
             },
             Step::Wait => return Turn::Idle,
-            Step::Shutdown => self.transport = Transport::Closing,
+            Step::Shutdown => self.owed = Owed::Shutdown,
             Step::Done => return Turn::Done,
         }
         Turn::Again
@@ -193,21 +207,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             }
             memory.keep(output);
         }
-        // Streams that buffer by themselves, such as TLS, hold bytes back until then.
-        if self.transport == Transport::Written && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
-            self.transport = Transport::Clean;
+        if self.owed == Owed::Flush && self.transport.poll_flush(cx)?.is_ready() {
+            self.owed = Owed::Nothing;
         }
         Ok(())
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<Poll<()>> {
         while !output.is_empty() {
-            match poll_write(Pin::new(&mut self.stream), cx, output)? {
+            match poll_write(&mut self.transport, cx, output)? {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     output.advance(count);
-                    self.transport = Transport::Written;
+                    self.owed = Owed::Flush;
                     self.driver.wrote(now, count);
                     if !output.is_empty() && self.driver.is_silent() {
                         // A connection that was aborted says no more.
@@ -221,54 +234,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
 
     /// Reads once, and runs the callbacks that come of it. 0 is the end.
     fn read(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(&mut memory.buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let input = buffer.filled_mut();
-        if !input.is_empty() {
+        let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
+        if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
             self.driver.lend_output(&mut memory.spare);
             self.driver.receive(now, input);
             // Nothing was sent: the memory comes back at once.
             self.driver.lend_output(&mut memory.spare);
         }
-        Poll::Ready(Ok(input.len()))
-    }
-
-    /// Ready when the deadline has come; otherwise the task is woken then.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Time>, now: Time) -> Poll<()> {
-        match deadline {
-            None => Poll::Pending,
-            Some(deadline) if deadline <= now => Poll::Ready(()),
-            Some(deadline) => match self.clock.instant(deadline) {
-                None => Poll::Pending,
-                Some(instant) => self.alarm.poll(cx, instant),
-            },
-        }
+        Poll::Ready(Ok(count))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Drive<S> {
+impl<T: Transport, C: Timer> Future for Task<T, C> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.place.sit(cx) {
+            Stage::Running => {}
+            Stage::Closing if !self.driver.is_handshaking() => {}
+            Stage::Closing | Stage::Dropping | Stage::Over => return Poll::Ready(()),
+        }
         let mut memory = Memory::take();
-        let poll = self.get_mut().run(cx, &mut memory);
+        let poll = self.run(cx, &mut memory);
         memory.give_back();
         poll
     }
 }
 
-/// Writes several pieces at once where the transport can.
-fn poll_write<S: AsyncWrite>(stream: Pin<&mut S>, cx: &mut Context<'_>, output: &Output) -> Poll<io::Result<usize>> {
-    let mut pieces = output.pieces_up_to(MAX_WRITE);
-    let (first, second) = (pieces.next().unwrap_or_default(), pieces.next());
-    let Some(second) = second.filter(|_| stream.is_write_vectored()) else { return stream.poll_write(cx, first) };
+/// Drives a transport that somebody else upgraded. `leftover` is what was read behind the handshake. `on_open` runs
+/// when the future is first polled.
+pub fn upgraded<T: Transport, C: Timer>(
+    transport: T,
+    timer: C,
+    leftover: Vec<u8>,
+    role: Role,
+    config: Config,
+    listener: impl IntoListener,
+) -> impl Future<Output = ()> {
+    let (driver, mut leftover) = (connected(role, config, listener.into_listener(), timer.now()), Some(leftover));
+    let mut task = Task::new(transport, driver, timer, &Arc::default());
+    core::future::poll_fn(move |cx| {
+        if let Some(mut leftover) = leftover.take() {
+            task.start(&mut leftover);
+        }
+        Pin::new(&mut task).poll(cx)
+    })
+}
+
+fn connected(role: Role, config: Config, listener: Box<dyn Listener>, now: Time) -> Driver {
+    let config = Arc::new(config);
+    let connection = match role {
+        Role::Server => Connection::server(config, now),
+        Role::Client => Connection::client(config, Box::new(SystemEntropy), now),
+    };
+    Driver::connected(connection, listener)
+}
+
+/// Writes several pieces at once.
+fn poll_write(transport: &mut impl Transport, cx: &mut Context<'_>, output: &Output) -> Poll<io::Result<usize>> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let mut count = 0;
-    for (slice, piece) in slices.iter_mut().zip([first, second].into_iter().chain(pieces)) {
+    for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {
         *slice = IoSlice::new(piece);
         count += 1;
     }
-    stream.poll_write_vectored(cx, &slices[..count])
+    transport.poll_write(cx, slices.get(..count).unwrap_or_default())
 }
 
 /// What all connections of a thread share.
@@ -279,7 +309,7 @@ struct Memory {
     spare: Output,
 }
 
-thread_local! {
+std::thread_local! {
     static MEMORY: Cell<Option<Box<Memory>>> = const { Cell::new(None) };
 }
 

@@ -1,0 +1,194 @@
+//! A client on a runtime that polls: connects, makes the opening handshake, and then is a task.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::task::ready;
+use std::io::{self, ErrorKind, IoSlice};
+
+use crate::client::{Handshake, HandshakeError, Response};
+use crate::close::{Closed, Side};
+use crate::connect::{ConnectError, Target};
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::driver::Driver;
+use crate::listener::Listener;
+use crate::socket::WebSocket;
+use crate::task::{Task, Transport};
+use crate::tasks::Tasks;
+use crate::timer::{Timer, in_time};
+
+/// How much is read at once during the handshake.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// An opening handshake and the timer that its deadline goes by, from before the host is resolved.
+#[derive(Debug)]
+pub struct Opening<C> {
+    handshake: Handshake,
+    timer: C,
+}
+
+impl<C: Timer> Opening<C> {
+    /// The deadline of everything that follows counts from now.
+    pub fn new(target: &Target, timer: C) -> Self {
+        Self { handshake: target.handshake(timer.now()), timer }
+    }
+
+    /// Resolves the host, and tries its addresses in turn. Each has an equal share of the time that is left, so that
+    /// one which swallows everything does not hide the next.
+    ///
+    /// # Errors
+    /// [`ConnectError::Resolve`], [`ConnectError::Connect`], [`ConnectError::Timeout`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops what it was about.
+    pub async fn connect<S, F: Future<Output = io::Result<S>>>(
+        &mut self,
+        resolving: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+        connecting: impl Fn(SocketAddr) -> F,
+    ) -> Result<S, ConnectError> {
+        let deadline = self.handshake.poll_timeout();
+        let resolved = in_time(&mut self.timer, deadline, resolving).await;
+        let addrs = resolved.ok_or(ConnectError::Timeout)?.map_err(ConnectError::Resolve)?;
+        let mut last = ConnectError::Connect(io::Error::new(ErrorKind::NotFound, "the host has no address"));
+        for (&addr, count) in addrs.iter().zip((1..=addrs.len()).rev()) {
+            let until = deadline.map(|deadline| share(self.timer.now(), deadline, count));
+            match in_time(&mut self.timer, until, connecting(addr)).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => last = ConnectError::Connect(error),
+                None => last = ConnectError::Timeout,
+            }
+        }
+        Err(last)
+    }
+
+    /// Makes the handshake, and runs `on_open`. The task is to be spawned.
+    ///
+    /// # Errors
+    /// Those [`ConnectError`]s that come after connecting.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport; no callback has run then, and none will.
+    pub async fn finish<T: Transport>(
+        mut self,
+        mut transport: T,
+        listener: Box<dyn Listener>,
+    ) -> Result<(Client, Task<T, C>), ConnectError> {
+        let (connection, response, mut leftover) = self.shake_hands(&mut transport).await?;
+        let driver = Driver::connected(connection, listener);
+        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+        let tasks = Arc::new(Tasks::default());
+        let mut task = Task::new(transport, driver, self.timer, &tasks);
+        task.start(&mut leftover);
+        Ok((Client { socket, response, tasks }, task))
+    }
+
+    /// Writes the request, reads the answer, and returns what was read behind it.
+    async fn shake_hands<T: Transport>(
+        &mut self,
+        transport: &mut T,
+    ) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+        let Self { handshake, timer } = self;
+        let deadline = handshake.poll_timeout();
+        while !handshake.output().is_empty() {
+            match in_time(timer, deadline, write(transport, handshake.output())).await {
+                Some(Ok(0)) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
+                Some(Ok(count)) => handshake.wrote(count),
+                Some(Err(error)) => return Err(ConnectError::Io(error)),
+                None => return Err(timed_out(handshake, timer.now())),
+            }
+        }
+        let mut buffer = vec![0; READ_BUFFER];
+        loop {
+            match in_time(timer, deadline, flush_and_read(transport, &mut buffer)).await {
+                Some(Ok(0)) => return Err(ConnectError::Handshake(handshake.receive_eof())),
+                Some(Ok(count)) => {
+                    let mut input = buffer.get_mut(..count).unwrap_or_default();
+                    if let Some(result) = handshake.receive(&mut input, timer.now()) {
+                        let (connection, response) = result.map_err(ConnectError::Handshake)?;
+                        return Ok((connection, response, input.to_vec()));
+                    }
+                }
+                Some(Err(error)) => return Err(transport_failed(handshake, error)),
+                None => return Err(timed_out(handshake, timer.now())),
+            }
+        }
+    }
+}
+
+/// When the next of `count` equal shares of the time until `deadline` ends.
+fn share(now: Time, deadline: Time, count: usize) -> Time {
+    now.saturating_add(deadline.saturating_sub(now) / u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// A refusal whose body broke off tells more than the reset that broke it.
+fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
+    match handshake.receive_eof() {
+        refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+        _ => ConnectError::Io(error),
+    }
+}
+
+/// A refusal whose body takes too long is told as well.
+fn timed_out(handshake: &mut Handshake, now: Time) -> ConnectError {
+    match handshake.handle_timeout(now) {
+        None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
+        Some(error) => ConnectError::Handshake(error),
+    }
+}
+
+async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {
+    core::future::poll_fn(|cx| transport.poll_write(cx, &[IoSlice::new(bytes)])).await
+}
+
+/// Streams that buffer by themselves, such as TLS, hold the request back until they are flushed.
+async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io::Result<usize> {
+    core::future::poll_fn(|cx| {
+        ready!(transport.poll_flush(cx))?;
+        transport.poll_read(cx, buffer)
+    })
+    .await
+}
+
+/// An open connection, seen from the client.
+///
+/// **Who drives it**: a task of its own on the runtime that connected, which runs the listener's callbacks.
+/// Dropping the `Client` lets that task go on: the connection lives until one side closes it
+/// ([`WebSocket::close`]), or the runtime ends. A runtime that ends drops the task, and `on_close` runs
+/// with 1006.
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocket,
+    response: Response,
+    /// One task.
+    tasks: Arc<Tasks>,
+}
+
+impl Client {
+    /// The connection's handle.
+    pub fn socket(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    /// The server's answer to the handshake.
+    pub fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// The subprotocol that the server chose.
+    pub fn protocol(&self) -> Option<&str> {
+        self.response.protocol()
+    }
+
+    /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
+    /// awaited by its own callbacks, which run on the task that is waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; it may be called again, also after it has returned.
+    pub async fn closed(&mut self) -> Closed {
+        self.tasks.wait_for_end().await;
+        self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+    }
+}

@@ -17,7 +17,7 @@ A WebSocket client: sends the lines of its standard input, and prints what arriv
 
 Usage: client URL [OPTIONS]
 
-  --backend B      blocking or tokio [the first that is compiled in]
+  --backend B      blocking, tokio or async-std [the first that is compiled in]
   --send TEXT      send this instead of the standard input; may be repeated. Closes after one reply to
                    each, or after 5 s
   --echo           send every message back, and stay until the server closes

@@ -19,8 +19,8 @@ An echo server: open its address in a browser, or connect a WebSocket client.
 Usage: echo [OPTIONS]
 
   --listen ADDR        where to listen [127.0.0.1:9001]
-  --backend B          blocking or tokio [the first that is compiled in]
-  --threads N          threads of an async runtime; 1 is single-threaded [one per processor]
+  --backend B          blocking, tokio or async-std [the first that is compiled in]
+  --threads N          threads of the tokio runtime; 1 is single-threaded [one per processor]
   --max-message BYTES  the longest message taken [1048576]
   --no-keepalive       do not ping quiet clients
   --help               this text";
@@ -51,6 +51,13 @@ fn run() -> Result<(), BoxError> {
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
             let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(busy)?;
+            announce(&options, server.local_addr()?)?;
+            server.config(options.config).run(app).await?;
+            Ok::<_, BoxError>(())
+        })?,
+        #[cfg(feature = "async-std")]
+        Backend::AsyncStd => async_std::task::block_on(async {
+            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(busy)?;
             announce(&options, server.local_addr()?)?;
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())

@@ -26,6 +26,8 @@
 //! |---|---|---|
 //! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
 //! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
+//! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
+//! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
 //!
 //! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio`, which would hide the runtime's
 //! own crate.
@@ -53,7 +55,13 @@ pub mod tokio {
     pub use bellwire_tokio::*;
 }
 
+/// Servers and clients on async-std, on smol, and on other runtimes that speak futures-io.
+#[cfg(feature = "futures-io")]
+pub mod async_std {
+    pub use bellwire_async_std::*;
+}
+
 /// The README's examples are tests.
-#[cfg(all(doctest, feature = "blocking", feature = "tokio"))]
+#[cfg(all(doctest, feature = "blocking", feature = "tokio", feature = "async-std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -9,7 +9,7 @@ use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// All there are, compiled in or not.
-const BACKENDS: [&str; 2] = ["blocking", "tokio"];
+const BACKENDS: [&str; 3] = ["blocking", "tokio", "async-std"];
 
 /// A backend that is compiled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Backend {
     Blocking,
     #[cfg(feature = "tokio")]
     Tokio,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
 }
 
 impl Backend {
@@ -28,7 +30,9 @@ impl Backend {
         return Ok(Self::Blocking);
         #[cfg(feature = "tokio")]
         return Ok(Self::Tokio);
-        Err("no backend is compiled in: build with --features blocking or --features tokio".into())
+        #[cfg(feature = "async-std")]
+        return Ok(Self::AsyncStd);
+        Err(format!("no backend is compiled in: build with --features and one of {}", BACKENDS.join(", ")).into())
     }
 }
 
@@ -41,6 +45,8 @@ impl FromStr for Backend {
             "blocking" => Ok(Self::Blocking),
             #[cfg(feature = "tokio")]
             "tokio" => Ok(Self::Tokio),
+            #[cfg(feature = "async-std")]
+            "async-std" => Ok(Self::AsyncStd),
             name if BACKENDS.contains(&name) => {
                 Err(format!("the backend {name} is not compiled in: build with `--features {name}`"))
             }
@@ -56,11 +62,13 @@ impl fmt::Display for Backend {
             Self::Blocking => "blocking",
             #[cfg(feature = "tokio")]
             Self::Tokio => "tokio",
+            #[cfg(feature = "async-std")]
+            Self::AsyncStd => "async-std",
         })
     }
 }
 
-/// An open connection of either backend.
+/// An open connection of any backend.
 pub(crate) struct Connected {
     pub(crate) socket: WebSocket,
     pub(crate) protocol: Option<String>,
@@ -101,6 +109,12 @@ pub(crate) fn connect(
             };
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || runtime.block_on(client.closed())) })
+        }
+        #[cfg(feature = "async-std")]
+        Backend::AsyncStd => {
+            let mut client = async_std::task::block_on(bellwire::async_std::connect(target, listener))?;
+            let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
+            Ok(Connected { socket, protocol, closed: Box::new(move || async_std::task::block_on(client.closed())) })
         }
     }
 }

@@ -1,0 +1,366 @@
+//! Accepts: a task for each connection.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Async;
+use async_net::{AsyncToSocketAddrs, resolve};
+use bellwire_core::task::{self, Task, Tasks};
+use bellwire_core::{Config, Driver, IntoListener, IntoResponse, Request, Responder, Role, ServerError, Service};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::runtime::{AsyncStd, Runtime, Timer, Transport};
+
+/// How many connections a server has at most, unless it is told otherwise.
+const MAX_CONNECTIONS: usize = 100_000;
+
+type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
+
+/// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
+/// options, tells its address, and can be shut down.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+#[cfg(feature = "async-std")]
+pub async fn serve<A: IntoResponse>(
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(&Request) -> A + Send + Sync + 'static,
+) -> io::Result<()> {
+    serve_on(AsyncStd, addr, handler).await
+}
+
+/// As `serve`, on another runtime than async-std.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+pub async fn serve_on<R: Runtime, A: IntoResponse>(
+    runtime: R,
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(&Request) -> A + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind_on(runtime, addr).await?.run(handler).await
+}
+
+/// As `serve`, with a handler that answers when it likes, and from where it likes: Ring's asynchronous
+/// handler. [`Server::run_with`] has options.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+#[cfg(feature = "async-std")]
+pub async fn serve_with(
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(Request, Responder) + Send + Sync + 'static,
+) -> io::Result<()> {
+    serve_with_on(AsyncStd, addr, handler).await
+}
+
+/// As `serve_with`, on another runtime than async-std.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+pub async fn serve_with_on<R: Runtime>(
+    runtime: R,
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(Request, Responder) + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind_on(runtime, addr).await?.run_with(handler).await
+}
+
+/// A listening server.
+pub struct Server<R = AsyncStd> {
+    runtime: R,
+    listener: Async<TcpListener>,
+    config: Config,
+    max_connections: usize,
+    on_error: OnError,
+    tasks: Arc<Tasks>,
+}
+
+/// Shuts a [`Server`] down, from any task.
+#[derive(Clone)]
+pub struct ServerHandle(Arc<Tasks>);
+
+#[cfg(feature = "async-std")]
+impl Server {
+    /// Listens on an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// If the address cannot be listened on: it is in use, say. The message names it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn bind(addr: impl AsyncToSocketAddrs) -> io::Result<Self> {
+        Self::bind_on(AsyncStd, addr).await
+    }
+
+    /// Serves a listener that the caller has made.
+    ///
+    /// # Errors
+    /// Those of the system: the listener is put into non-blocking mode.
+    pub fn from_listener(listener: TcpListener) -> io::Result<Self> {
+        Self::from_listener_on(AsyncStd, listener)
+    }
+}
+
+impl<R: Runtime> Server<R> {
+    /// As `bind`, on another runtime than async-std.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on: it is in use, say. The message names it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn bind_on(runtime: R, addr: impl AsyncToSocketAddrs) -> io::Result<Self> {
+        let mut error = io::Error::new(ErrorKind::InvalidInput, "there is no such address to listen on");
+        for addr in resolve(addr).await? {
+            match Async::<TcpListener>::bind(addr) {
+                Ok(listener) => return Ok(Self::new(runtime, listener)),
+                Err(cause) => error = io::Error::new(cause.kind(), format!("cannot listen on {addr}: {cause}")),
+            }
+        }
+        Err(error)
+    }
+
+    /// As `from_listener`, on another runtime than async-std.
+    ///
+    /// # Errors
+    /// Those of the system: the listener is put into non-blocking mode.
+    pub fn from_listener_on(runtime: R, listener: TcpListener) -> io::Result<Self> {
+        Ok(Self::new(runtime, Async::new(listener)?))
+    }
+
+    fn new(runtime: R, listener: Async<TcpListener>) -> Self {
+        Self {
+            runtime,
+            listener,
+            config: Config::default(),
+            max_connections: MAX_CONNECTIONS,
+            on_error: Box::new(|_| ()),
+            tasks: Arc::default(),
+        }
+    }
+
+    /// Sets limits, deadlines and policies of connections that do not bring their own.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets how many connections there may be at once, 100,000 by default. At the cap accepting pauses: the
+    /// system's backlog holds those who come then.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// Sets what is told of failures outside of any listener: refused requests, a handler that panicked, an
+    /// accept that failed. By default nobody is.
+    #[must_use]
+    pub fn on_error(mut self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
+        self.on_error = Box::new(hook);
+        self
+    }
+
+    /// The address that is listened on.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.get_ref().local_addr()
+    }
+
+    /// A handle that can shut this server down.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle(self.tasks.clone())
+    }
+
+    /// Accepts connections and answers every request with `handler`. Returns after a
+    /// [`shutdown`](ServerHandle::shutdown), when all connections have ended or were dropped.
+    ///
+    /// Each connection is a task of its own on the runtime. A failing accept (out of descriptors, a
+    /// peer that gave up) is reported and does not end it.
+    ///
+    /// # Errors
+    /// None so far: the signature leaves room for those of other systems.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the listening. Connections that were accepted live on, and
+    /// [`shutdown`](ServerHandle::shutdown) still ends them.
+    pub async fn run<A: IntoResponse>(self, handler: impl Fn(&Request) -> A + Send + Sync + 'static) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::new(config, handler, on_error)).await
+    }
+
+    /// As [`run`](Self::run), with a handler that answers when it likes, and from where it likes: Ring's
+    /// asynchronous handler. While a request waits for its answer the peer is not read.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_with(self, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::with_responder(config, handler, on_error)).await
+    }
+
+    async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+        let Self { runtime, listener, config, max_connections, on_error, tasks } = self;
+        let service = Arc::new(service(config, on_error));
+        tasks.run(service.clone(), accept_all(&runtime, &listener, &service, &tasks, max_connections)).await;
+        drop(listener);
+        tasks.wait_for_end().await;
+        Ok(())
+    }
+}
+
+impl ServerHandle {
+    /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
+    /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
+    /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have
+    /// as long as their deadlines say instead of `grace`.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.0.shutdown(grace, Timer::start()).await
+    }
+}
+
+/// Accepts for ever.
+async fn accept_all<R: Runtime>(
+    runtime: &R,
+    listener: &Async<TcpListener>,
+    service: &Arc<Service>,
+    tasks: &Arc<Tasks>,
+    max_connections: usize,
+) {
+    loop {
+        tasks.wait_for_room(max_connections).await;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // A peer that is gone already is found out soon enough.
+                let _ = stream.get_ref().set_nodelay(true);
+                runtime.spawn(answer(service, stream, Some(peer), runtime.timer(), tasks));
+            }
+            Err(error) => tasks.accept_failed(service, error, runtime.timer()).await,
+        }
+    }
+}
+
+fn answer<S: AsyncRead + AsyncWrite + Unpin + 'static, C: task::Timer>(
+    service: &Arc<Service>,
+    stream: S,
+    peer: Option<SocketAddr>,
+    timer: C,
+    tasks: &Arc<Tasks>,
+) -> Task<Transport<S>, C> {
+    Task::new(Transport(stream), Driver::server(service.clone(), peer, timer.now()), timer, tasks)
+}
+
+/// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
+#[derive(Clone)]
+pub struct Acceptor {
+    service: Arc<Service>,
+    tasks: Arc<Tasks>,
+}
+
+impl Acceptor {
+    /// An acceptor with the default configuration.
+    pub fn new<R: IntoResponse>(handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> Self {
+        Self::with(Config::default(), handler, |_| ())
+    }
+
+    /// An acceptor with a configuration, and a hook that is told of failures outside of any listener.
+    pub fn with<R: IntoResponse>(
+        config: Config,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+        on_error: impl Fn(&ServerError) + Send + Sync + 'static,
+    ) -> Self {
+        Self::from_service(Arc::new(Service::new(config, handler, on_error)))
+    }
+
+    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
+    pub fn from_service(service: Arc<Service>) -> Self {
+        Self { service, tasks: Arc::default() }
+    }
+
+    /// Drives a stream from the request to the end of the connection. `peer` is what
+    /// [`Request::peer_addr`] says. The future does not borrow the acceptor, so that it can be spawned.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close`
+    /// does so at once, with 1006.
+    pub fn accept<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+        stream: S,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + use<S> {
+        answer(&self.service, stream, peer, Timer::start(), &self.tasks)
+    }
+
+    /// As [`accept`](Self::accept), with the timer of another runtime.
+    ///
+    /// # Cancel safety
+    /// As [`accept`](Self::accept).
+    pub fn accept_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+        runtime: R,
+        stream: S,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = ()> + use<R, S> {
+        answer(&self.service, stream, peer, runtime.timer(), &self.tasks)
+    }
+
+    /// Closes every open connection with 1001, and answers new requests with 503.
+    pub fn close_all(&self) {
+        self.service.close_all();
+    }
+}
+
+/// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
+/// handshake.
+///
+/// The listener's `on_open` runs when the future is first polled.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close` does
+/// so at once, with 1006.
+pub fn upgraded(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    leftover: impl Into<Vec<u8>>,
+    role: Role,
+    config: Config,
+    listener: impl IntoListener,
+) -> impl Future<Output = ()> {
+    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
+}
+
+/// As [`upgraded`], with the timer of another runtime.
+///
+/// # Cancel safety
+/// As [`upgraded`].
+pub fn upgraded_on<R: Runtime>(
+    runtime: R,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    leftover: impl Into<Vec<u8>>,
+    role: Role,
+    config: Config,
+    listener: impl IntoListener,
+) -> impl Future<Output = ()> {
+    task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener)
+}

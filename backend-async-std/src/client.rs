@@ -1,10 +1,12 @@
 //! Connects.
 
+use std::io::ErrorKind;
 use std::net::TcpStream;
 
 use async_io::Async;
+use bellwire_core::client::Response;
 use bellwire_core::task::{Client, Opening};
-use bellwire_core::{ConnectError, IntoListener, IntoTarget};
+use bellwire_core::{ConnectError, IntoAnyListener, IntoTarget, MessageStream, Opened, stream};
 use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "async-std")]
@@ -21,7 +23,7 @@ use crate::runtime::{Runtime, Transport};
 /// # Cancel safety
 /// Dropping the future drops the transport; no callback has run then, and none will.
 #[cfg(feature = "async-std")]
-pub async fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
+pub async fn connect(target: impl IntoTarget, listener: impl IntoAnyListener) -> Result<Client, ConnectError> {
     connect_on(AsyncStd, target, listener).await
 }
 
@@ -35,7 +37,7 @@ pub async fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Re
 pub async fn connect_on<R: Runtime>(
     runtime: R,
     target: impl IntoTarget,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
     let target = target.into_target()?;
     if target.uri().secure() {
@@ -61,7 +63,7 @@ pub async fn connect_on<R: Runtime>(
 pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     target: impl IntoTarget,
     stream: S,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
     connect_over_on(AsyncStd, target, stream, listener).await
 }
@@ -77,7 +79,7 @@ pub async fn connect_over_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + Sen
     runtime: R,
     target: impl IntoTarget,
     stream: S,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
     let opening = Opening::new(&target.into_target()?, runtime.timer());
     finish(&runtime, opening, stream, listener).await
@@ -88,9 +90,73 @@ async fn finish<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     runtime: &R,
     opening: Opening<R::Timer>,
     stream: S,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
-    let (client, task) = opening.finish(Transport(stream), listener.into_listener()).await?;
+    let (client, task) = opening.finish(Transport(stream), listener.into_any_listener()).await?;
     runtime.spawn(task);
     Ok(client)
+}
+
+/// As `connect`, and the connection is a [`MessageStream`]: a `Stream` of messages and a `Sink` for them.
+///
+/// # Errors
+/// As `connect`.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+#[cfg(feature = "async-std")]
+pub async fn connect_stream(target: impl IntoTarget) -> Result<(MessageStream, Response), ConnectError> {
+    connect_stream_on(AsyncStd, target).await
+}
+
+/// As `connect_stream`, on another runtime than async-std.
+///
+/// # Errors
+/// As `connect`.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+pub async fn connect_stream_on<R: Runtime>(
+    runtime: R,
+    target: impl IntoTarget,
+) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(connect_on(runtime, target, listener).await?, opened).await
+}
+
+/// As `connect_over`, and the connection is a [`MessageStream`].
+///
+/// # Errors
+/// As `connect_over`.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+#[cfg(feature = "async-std")]
+pub async fn connect_stream_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    target: impl IntoTarget,
+    transport: S,
+) -> Result<(MessageStream, Response), ConnectError> {
+    connect_stream_over_on(AsyncStd, target, transport).await
+}
+
+/// As `connect_stream_over`, on another runtime than async-std.
+///
+/// # Errors
+/// As `connect_over`.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+pub async fn connect_stream_over_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    runtime: R,
+    target: impl IntoTarget,
+    transport: S,
+) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(connect_over_on(runtime, target, transport, listener).await?, opened).await
+}
+
+async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
+    // `on_open` has run.
+    let messages = opened.await.ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+    Ok((messages, client.response().clone()))
 }

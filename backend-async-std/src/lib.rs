@@ -9,7 +9,7 @@
 //!
 //! # async-std
 //!
-//! The feature `async-std` has the functions `serve`, `serve_with`, `connect` and `connect_over`, and `Server::bind`,
+//! The feature `async-std` has the functions `serve`, `serve_with`, `serve_async`, `connect` and `connect_over`, and `Server::bind`,
 //! which spawn on async-std. **async-std is discontinued** (RUSTSEC-2025-0052); its authors recommend smol. It is
 //! here for programs that have it.
 //!
@@ -85,9 +85,11 @@ mod server;
 
 pub use bellwire_core::task::Client;
 #[cfg(feature = "async-std")]
-pub use client::{connect, connect_over};
-pub use client::{connect_on, connect_over_on};
+pub use client::{connect, connect_over, connect_stream, connect_stream_over};
+pub use client::{connect_on, connect_over_on, connect_stream_on, connect_stream_over_on};
 pub use runtime::{AsyncStd, Runtime, Timer};
+pub use server::{
+    Acceptor, Server, ServerHandle, accept_stream_on, serve_async_on, serve_on, serve_with_on, upgraded, upgraded_on,
+};
 #[cfg(feature = "async-std")]
-pub use server::{serve, serve_with};
-pub use server::{Acceptor, Server, ServerHandle, serve_on, serve_with_on, upgraded, upgraded_on};
+pub use server::{accept_stream, serve, serve_async, serve_with};

@@ -8,7 +8,10 @@ use std::time::Duration;
 use async_io::Async;
 use async_net::{AsyncToSocketAddrs, resolve};
 use bellwire_core::task::{self, Task, Tasks};
-use bellwire_core::{Config, Driver, IntoListener, IntoResponse, Request, Responder, Role, ServerError, Service};
+use bellwire_core::{
+    Config, Driver, IntoAnyListener, IntoAsyncResponse, IntoResponse, MessageStream, Request, Responder, Role,
+    ServerError, Service,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::runtime::{AsyncStd, Runtime, Timer, Transport};
@@ -78,6 +81,37 @@ pub async fn serve_with_on<R: Runtime>(
     handler: impl Fn(Request, Responder) + Send + Sync + 'static,
 ) -> io::Result<()> {
     Server::bind_on(runtime, addr).await?.run_with(handler).await
+}
+
+/// As [`serve`], with an asynchronous handler, whose answer may carry an asynchronous listener.
+/// [`Server::run_async`] has options.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+#[cfg(feature = "async-std")]
+pub async fn serve_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+) -> io::Result<()> {
+    serve_async_on(AsyncStd, addr, handler).await
+}
+
+/// As `serve_async`, on another runtime than async-std.
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+pub async fn serve_async_on<R: Runtime, F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+    runtime: R,
+    addr: impl AsyncToSocketAddrs,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind_on(runtime, addr).await?.run_async(handler).await
 }
 
 /// A listening server.
@@ -218,6 +252,22 @@ impl<R: Runtime> Server<R> {
         self.run_service(|config, on_error| Service::with_responder(config, handler, on_error)).await
     }
 
+    /// As [`run`](Self::run), with an asynchronous handler, whose answer may carry an asynchronous listener. Its
+    /// future is polled by the connection's task, and dropped with it. While a request waits for its answer the peer
+    /// is not read.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+        self,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::asynchronous(config, handler, on_error)).await
+    }
+
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { runtime, listener, config, max_connections, on_error, tasks } = self;
         let service = Arc::new(service(config, on_error));
@@ -294,7 +344,8 @@ impl Acceptor {
         Self::from_service(Arc::new(Service::new(config, handler, on_error)))
     }
 
-    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
+    /// An acceptor for a service of any kind: [`Service::with_responder`] has a handler that answers later,
+    /// [`Service::asynchronous`] one that is `async`.
     pub fn from_service(service: Arc<Service>) -> Self {
         Self { service, tasks: Arc::default() }
     }
@@ -345,7 +396,7 @@ pub fn upgraded(
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
     task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
 }
@@ -360,7 +411,43 @@ pub fn upgraded_on<R: Runtime>(
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
     task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener)
+}
+
+/// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,
+/// whatever the path. Who wants to look at the request returns the listener of
+/// [`stream`](bellwire_core::stream()) from a handler.
+///
+/// # Errors
+/// What was wrong with the request, in words; the peer was told.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+#[cfg(feature = "async-std")]
+pub async fn accept_stream<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    transport: S,
+    config: Config,
+) -> io::Result<MessageStream> {
+    accept_stream_on(AsyncStd, transport, config).await
+}
+
+/// As `accept_stream`, on another runtime than async-std.
+///
+/// # Errors
+/// What was wrong with the request, in words; the peer was told.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+pub async fn accept_stream_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    runtime: R,
+    transport: S,
+    config: Config,
+) -> io::Result<MessageStream> {
+    let (service, accepted) = task::accepting(config);
+    runtime.spawn(answer(&service, transport, None, runtime.timer(), &Arc::default()));
+    // If nothing comes of the request, whoever waits learns it when the last of the service is gone.
+    drop(service);
+    accepted.await
 }

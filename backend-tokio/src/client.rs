@@ -1,7 +1,9 @@
 //! Connects.
 
+use bellwire_core::client::Response;
 use bellwire_core::task::{Client, Opening};
-use bellwire_core::{ConnectError, IntoListener, IntoTarget};
+use bellwire_core::{ConnectError, IntoAnyListener, IntoTarget, MessageStream, Opened, stream};
+use std::io::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 
@@ -19,7 +21,7 @@ use crate::runtime::{Timer, Transport};
 ///
 /// # Panics
 /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
-pub async fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
+pub async fn connect(target: impl IntoTarget, listener: impl IntoAnyListener) -> Result<Client, ConnectError> {
     let target = target.into_target()?;
     if target.uri().secure() {
         return Err(ConnectError::Tls);
@@ -47,7 +49,7 @@ pub async fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Re
 pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     target: impl IntoTarget,
     stream: S,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
     finish(Opening::new(&target.into_target()?, Timer::start()), stream, listener).await
 }
@@ -56,9 +58,60 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn finish<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     opening: Opening<Timer>,
     stream: S,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
-    let (client, task) = opening.finish(Transport(stream), listener.into_listener()).await?;
+    let (client, task) = opening.finish(Transport(stream), listener.into_any_listener()).await?;
     tokio::spawn(task);
     Ok(client)
+}
+
+/// As [`connect`], and the connection is a [`MessageStream`]: a `Stream` of messages and a `Sink` for them.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut messages, _response) = bellwire_tokio::connect_stream("ws://127.0.0.1:9001/").await?;
+/// messages.send("hello").await?;
+/// while let Some(message) = messages.recv().await {
+///     println!("{:?}", message?);
+/// }
+/// println!("{:?}", messages.closed());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`connect`].
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+///
+/// # Panics
+/// As [`connect`].
+pub async fn connect_stream(target: impl IntoTarget) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(connect(target, listener).await?, opened).await
+}
+
+/// As [`connect_over`], and the connection is a [`MessageStream`].
+///
+/// # Errors
+/// As [`connect_over`].
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+///
+/// # Panics
+/// As [`connect_over`].
+pub async fn connect_stream_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    target: impl IntoTarget,
+    transport: S,
+) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(connect_over(target, transport, listener).await?, opened).await
+}
+
+async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
+    // `on_open` has run.
+    let messages = opened.await.ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+    Ok((messages, client.response().clone()))
 }

@@ -31,5 +31,5 @@ mod runtime;
 mod server;
 
 pub use bellwire_core::task::Client;
-pub use client::{connect, connect_over};
-pub use server::{Acceptor, Server, ServerHandle, serve, serve_with, upgraded};
+pub use client::{connect, connect_over, connect_stream, connect_stream_over};
+pub use server::{Acceptor, Server, ServerHandle, accept_stream, serve, serve_async, serve_with, upgraded};

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwire_core::task::{self, Task, Tasks};
-use bellwire_core::{Config, Driver, IntoListener, IntoResponse, Request, Responder, Role, ServerError, Service, Time};
+use bellwire_core::{
+    Config, Driver, IntoAnyListener, IntoAsyncResponse, IntoResponse, MessageStream, Request, Responder, Role,
+    ServerError, Service, Time,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 
@@ -71,6 +74,38 @@ pub async fn serve_with(
     handler: impl Fn(Request, Responder) + Send + Sync + 'static,
 ) -> io::Result<()> {
     Server::bind(addr).await?.run_with(handler).await
+}
+
+/// As [`serve`], with an asynchronous handler, whose answer may carry an asynchronous listener.
+/// [`Server::run_async`] has options.
+///
+/// ```no_run
+/// use bellwire_core::{AsyncResponse, async_listener};
+/// use bellwire_tokio::serve_async;
+///
+/// # async fn example() -> std::io::Result<()> {
+/// serve_async("127.0.0.1:9001", |_request| async {
+///     AsyncResponse::websocket(
+///         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
+///     )
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// # Errors
+/// If the address cannot be listened on.
+///
+/// # Cancel safety
+/// As [`Server::run`]: dropping the future ends the listening, and nothing else.
+///
+/// # Panics
+/// As [`Server::run`].
+pub async fn serve_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+    addr: impl ToSocketAddrs,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+) -> io::Result<()> {
+    Server::bind(addr).await?.run_async(handler).await
 }
 
 /// A listening server.
@@ -186,6 +221,25 @@ impl Server {
         self.run_service(|config, on_error| Service::with_responder(config, handler, on_error)).await
     }
 
+    /// As [`run`](Self::run), with an asynchronous handler, whose answer may carry an asynchronous listener. Its
+    /// future is polled by the connection's task, and dropped with it. While a request waits for its answer the peer
+    /// is not read.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn run_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+        self,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        self.run_service(|config, on_error| Service::asynchronous(config, handler, on_error)).await
+    }
+
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { listener, config, max_connections, on_error, tasks } = self;
         let service = Arc::new(service(config, on_error));
@@ -255,7 +309,8 @@ impl Acceptor {
         Self::from_service(Arc::new(Service::new(config, handler, on_error)))
     }
 
-    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
+    /// An acceptor for a service of any kind: [`Service::with_responder`] has a handler that answers later,
+    /// [`Service::asynchronous`] one that is `async`.
     pub fn from_service(service: Arc<Service>) -> Self {
         Self { service, tasks: Arc::default() }
     }
@@ -299,7 +354,30 @@ pub fn upgraded(
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
     task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
+}
+
+/// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,
+/// whatever the path. Who wants to look at the request returns the listener of
+/// [`stream`](bellwire_core::stream()) from a handler.
+///
+/// # Errors
+/// What was wrong with the request, in words; the peer was told.
+///
+/// # Cancel safety
+/// Dropping the future drops or closes the connection.
+///
+/// # Panics
+/// When polled outside of a tokio runtime, or in one without its timer.
+pub async fn accept_stream<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    transport: S,
+    config: Config,
+) -> io::Result<MessageStream> {
+    let (service, accepted) = task::accepting(config);
+    tokio::spawn(answer(&service, transport, None, &Arc::default()));
+    // If nothing comes of the request, whoever waits learns it when the last of the service is gone.
+    drop(service);
+    accepted.await
 }

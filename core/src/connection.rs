@@ -40,6 +40,15 @@ pub struct Connection {
     auto_pong: AutoPong,
     /// Whether reading pauses until output is below the low watermark.
     paused: bool,
+    garbage: Option<Box<Garbage>>,
+}
+
+/// What is not needed any more, and may run somebody else's code when it is dropped: an error of a callback or a
+/// transport, the owner of a payload. Whoever shares the connection drops it when nothing is locked.
+pub(crate) struct Garbage {
+    _error: Option<Error>,
+    _output: Output,
+    _older: Option<Box<Self>>,
 }
 
 /// RFC 6455 §7.1, seen from here.
@@ -84,6 +93,7 @@ impl Connection {
             state: State::Open,
             auto_pong: AutoPong::On,
             paused: false,
+            garbage: None,
         }
     }
 
@@ -130,7 +140,7 @@ impl Connection {
     /// [`next_event`](Self::next_event).
     pub fn handle_timeout(&mut self, now: Time) {
         while self.is_receiving() {
-            match self.deadlines.due(now, &self.config) {
+            match self.deadlines.due(now, self.outbound.buffered() > 0, &self.config) {
                 None => return,
                 Some(Due::Ping) => drop(self.outbound.control(Opcode::Ping, b"", &self.config)),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
@@ -141,7 +151,7 @@ impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.is_receiving() { self.deadlines.next(&self.config) } else { None }
+        if self.is_receiving() { self.deadlines.next(self.outbound.buffered() > 0, &self.config) } else { None }
     }
 
     /// Sends a message, whole, behind what is queued. The position tells when it was
@@ -203,7 +213,8 @@ impl Connection {
 
     /// Drops what is queued and ends without a closing handshake: 1006, and no error.
     pub fn abort(&mut self) {
-        self.outbound.discard();
+        let output = self.outbound.discard();
+        self.throw_away(None, output);
         match self.state {
             State::Open | State::Closing => {
                 self.state = State::Ending { error: None, closed: Closed::abnormal(Side::Local) };
@@ -226,7 +237,7 @@ impl Connection {
                 }
                 self.state = State::Ending { error: Some(error), closed: Closed::failed(code, reason) };
             }
-            Some(_) => {}
+            Some(_) => self.throw_away(Some(error), Output::new()),
         }
     }
 
@@ -316,6 +327,32 @@ impl Connection {
     /// Queues bytes that leave before any frame.
     pub(crate) fn queue_head(&mut self, head: &[u8]) {
         self.outbound.head(head);
+    }
+
+    /// The peer is not read from now on, until [`release`](Self::release): its silence does not count.
+    #[cfg(feature = "std")]
+    pub(crate) fn hold(&mut self) {
+        self.deadlines.hold();
+    }
+
+    /// The peer is read again.
+    #[cfg(feature = "std")]
+    pub(crate) fn release(&mut self, now: Time) {
+        self.deadlines.release(now);
+    }
+
+    /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
+    /// output that is above the high watermark is below the low one. `None`: it is welcome now.
+    #[cfg(feature = "std")]
+    pub(crate) fn welcomes_at(&self, length: usize) -> Option<Position> {
+        let (end, low) = (self.outbound.position(), self.config.low_watermark as u64);
+        if !self.outbound.has_room(length, &self.config) {
+            Some(end)
+        } else if self.outbound.buffered() > self.config.high_watermark {
+            Some(Position(end.0.saturating_sub(low)))
+        } else {
+            None
+        }
     }
 
     /// Whether [`next_event`](Self::next_event) has something to say without any input.
@@ -415,11 +452,28 @@ impl Connection {
     fn lose(&mut self, error: Error, by: Side) {
         if self.is_receiving() {
             let by = if self.is_open() { by } else { Side::Local };
-            self.outbound.discard();
+            let output = self.outbound.discard();
+            self.throw_away(None, output);
             self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };
-        } else if self.is_finished() {
+            return;
+        }
+        if self.is_finished() {
             self.state = State::Lost;
         }
+        self.throw_away(Some(error), Output::new());
+    }
+
+    fn throw_away(&mut self, error: Option<Error>, output: Output) {
+        if error.is_some() || !output.is_empty() {
+            let older = self.garbage.take();
+            self.garbage = Some(Box::new(Garbage { _error: error, _output: output, _older: older }));
+        }
+    }
+
+    /// What to drop when nothing is locked.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_garbage(&mut self) -> Option<Box<Garbage>> {
+        self.garbage.take()
     }
 
     fn next_ending(&mut self) -> Option<Event<'static>> {

@@ -8,6 +8,8 @@
 //! - **Idle** (off by default): after `idle_timeout` without life the connection is closed with 1001.
 //! - **Close**: `close_timeout` after the close frame has reached the transport; until then, after the
 //!   last progress.
+//! - **Held**: while a callback is pending the peer is not read, so its silence proves nothing. Pings go out, and
+//!   only output that it does not take counts against it.
 
 use core::time::Duration;
 
@@ -25,6 +27,7 @@ pub(crate) struct Deadlines {
     /// When a keepalive ping was sent that nothing has answered.
     pinged: Option<Time>,
     close: Close,
+    held: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +48,7 @@ pub(crate) enum Due {
 
 impl Deadlines {
     pub(crate) fn new(now: Time) -> Self {
-        Self { life: now, pinged: None, close: Close::Open }
+        Self { life: now, pinged: None, close: Close::Open, held: false }
     }
 
     pub(crate) fn received(&mut self, now: Time) {
@@ -55,6 +58,10 @@ impl Deadlines {
 
     pub(crate) fn wrote(&mut self, now: Time) {
         self.life = self.life.max(now);
+        if self.held {
+            // More than that it takes its output cannot be asked of a peer that is not read.
+            self.pinged = None;
+        }
         // The close frame is the last: until it has left the deadline starts anew, and then nothing is written.
         if !matches!(self.close, Close::Open) {
             self.close = Close::Since(now);
@@ -65,21 +72,38 @@ impl Deadlines {
         self.close = Close::Requested;
     }
 
-    /// When [`due`](Self::due) has something to say. Zero: at once.
-    pub(crate) fn next(&self, config: &Config) -> Option<Time> {
+    /// The peer is not read from now on.
+    #[cfg(feature = "std")]
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The peer is read again: what it has to say for itself is about to be seen.
+    #[cfg(feature = "std")]
+    pub(crate) fn release(&mut self, now: Time) {
+        self.held = false;
+        self.received(now);
+        if matches!(self.close, Close::Since(_)) {
+            self.close = Close::Since(now);
+        }
+    }
+
+    /// When [`due`](Self::due) has something to say. Zero: at once. `unsent`: whether output waits for the peer.
+    pub(crate) fn next(&self, unsent: bool, config: &Config) -> Option<Time> {
         match self.close {
             Close::Requested => Some(Time::ZERO),
+            Close::Since(_) if self.held && !unsent => None,
             Close::Since(since) => config.close_timeout.map(|timeout| since.saturating_add(timeout)),
-            Close::Open => [self.idle(config), self.keepalive(config)].into_iter().flatten().min(),
+            Close::Open => [self.idle(config), self.keepalive(unsent, config)].into_iter().flatten().min(),
         }
     }
 
     /// What is due now. To be asked until it says `None`.
-    pub(crate) fn due(&mut self, now: Time, config: &Config) -> Option<Due> {
+    pub(crate) fn due(&mut self, now: Time, unsent: bool, config: &Config) -> Option<Due> {
         if matches!(self.close, Close::Requested) {
             self.close = Close::Since(now);
         }
-        if self.next(config).is_none_or(|deadline| now < deadline) {
+        if self.next(unsent, config).is_none_or(|deadline| now < deadline) {
             return None;
         }
         if matches!(self.close, Close::Since(_)) {
@@ -88,21 +112,26 @@ impl Deadlines {
         if self.idle(config).is_some_and(|deadline| deadline <= now) {
             return Some(Due::Fail(Timeout::Idle));
         }
-        if self.pinged.is_some() {
+        if self.pinged.is_some() && self.is_judged(unsent) {
             return Some(Due::Fail(Timeout::Keepalive));
         }
         self.pinged = Some(now);
         Some(Due::Ping)
     }
 
-    fn idle(&self, config: &Config) -> Option<Time> {
-        config.idle_timeout.map(|timeout| self.life.saturating_add(timeout))
+    /// Whether a peer that is silent may be failed for it.
+    fn is_judged(&self, unsent: bool) -> bool {
+        !self.held || unsent
     }
 
-    fn keepalive(&self, config: &Config) -> Option<Time> {
-        match self.pinged {
-            None => config.keepalive_interval.map(|interval| self.life.saturating_add(interval)),
-            Some(pinged) => config.pong_timeout.map(|timeout| self.life.max(pinged).saturating_add(timeout)),
-        }
+    fn idle(&self, config: &Config) -> Option<Time> {
+        config.idle_timeout.filter(|_| !self.held).map(|timeout| self.life.saturating_add(timeout))
+    }
+
+    fn keepalive(&self, unsent: bool, config: &Config) -> Option<Time> {
+        let since = self.life.max(self.pinged.unwrap_or_default());
+        let awaited = self.pinged.is_some() && self.is_judged(unsent);
+        let timeout = if awaited { config.pong_timeout } else { config.keepalive_interval };
+        timeout.map(|timeout| since.saturating_add(timeout))
     }
 }

@@ -9,7 +9,7 @@
 //! A backend reads, writes, sleeps, and does what [`Driver::step`] says. Everything else is decided here,
 //! so that the same listener behaves the same on every runtime:
 //!
-//! - callbacks run serially, in wire order, never under a lock; an error or a panic of one fails the connection;
+//! - callbacks run serially, in wire order, never under a lock (see `open`);
 //! - `on_close` runs exactly once if `on_open` ran, also if the driver itself is dropped;
 //! - **the end is gentle**: closing a TCP socket while unread bytes are in it makes the kernel send a reset,
 //!   which can destroy the close frame or the HTTP response on its way. So what is queued is written, then
@@ -23,19 +23,18 @@ use core::mem;
 use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 use core::time::Duration;
-use std::panic::{self, AssertUnwindSafe};
 
+use crate::async_response::AsyncResponse;
 use crate::connection::Connection;
 use crate::deadlines::Time;
-use crate::error::{BoxError, Error, SendError};
-use crate::event::{Event, Message};
+use crate::error::BoxError;
 use crate::frame::Role;
-use crate::listener::{Listener, Outcome};
+use crate::open::{AnyListener, Open};
 use crate::output::Output;
 use crate::request::Request;
 use crate::response::Response;
 use crate::server::{self, AcceptError, Refusal};
-use crate::service::{Asked, ServerError, Service, Waiting, panic_message};
+use crate::service::{Asked, ServerError, Service, Waiting};
 use crate::shared::{Busy, Shared};
 use crate::socket::WebSocket;
 
@@ -66,15 +65,6 @@ struct Question {
     answer: Waiting,
     /// What came behind the request: it belongs to the connection.
     input: Vec<u8>,
-}
-
-/// A connection and its listener.
-struct Open {
-    shared: Arc<Shared>,
-    socket: WebSocket,
-    listener: Box<dyn Listener>,
-    /// Whether `on_open` has run.
-    opened: bool,
 }
 
 /// How far the transport's end is.
@@ -110,10 +100,10 @@ impl Driver {
     }
 
     /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
-    pub fn connected(connection: Connection, listener: Box<dyn Listener>) -> Self {
+    pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
         let config = connection.config();
         let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
-        let phase = Phase::Open(Open::new(connection, listener));
+        let phase = Phase::Open(Open::new(connection, listener.into()));
         Self { service: None, phase, ending: None, eof: false, close_timeout, linger_timeout }
     }
 
@@ -266,7 +256,7 @@ impl Driver {
     /// # Errors
     /// [`Busy`] if there is something to do already: callbacks have run, or output is there to be written.
     pub fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
-        match &self.phase {
+        match &mut self.phase {
             Phase::Asked(question) => {
                 if let Poll::Ready(answer) = question.answer.poll(waker) {
                     self.answered(answer, now);
@@ -274,9 +264,10 @@ impl Driver {
                 }
             }
             Phase::Open(open) => {
-                if let Err(busy) = open.shared.park(waker) {
+                let resumed = open.resume(now, waker, self.service.as_deref());
+                if resumed || open.shared.park(waker).is_err() {
                     self.pump(now, &mut []);
-                    return Err(busy);
+                    return Err(Busy);
                 }
             }
             Phase::Handshake(..) | Phase::Answer(..) => {}
@@ -292,7 +283,7 @@ impl Driver {
         match &self.phase {
             Phase::Handshake(..) | Phase::Answer(..) => true,
             Phase::Asked(_) => false,
-            Phase::Open(open) => open.shared.wants_read(),
+            Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
         }
     }
 
@@ -331,9 +322,6 @@ impl Driver {
 
     fn pump(&mut self, now: Time, mut input: &mut [u8]) {
         let Phase::Open(open) = &mut self.phase else { return };
-        if !open.opened {
-            return;
-        }
         open.pump(now, &mut input, self.service.as_deref());
         if self.ending.is_none() && open.shared.is_finished() {
             self.end(now);
@@ -385,7 +373,7 @@ impl Driver {
     }
 
     /// The handler has answered: what came behind the request goes on from here, as if it came now.
-    fn answered(&mut self, answer: Result<Response, ServerError>, now: Time) {
+    fn answered(&mut self, answer: Result<AsyncResponse, ServerError>, now: Time) {
         let Some(service) = self.service.clone() else { return };
         let nothing = Phase::Answer(Output::new(), 0);
         let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
@@ -396,7 +384,13 @@ impl Driver {
     }
 
     /// Answers a request, with an open connection or with plain HTTP.
-    fn answer(&mut self, service: &Arc<Service>, request: &Request, answer: Result<Response, ServerError>, now: Time) {
+    fn answer(
+        &mut self,
+        service: &Arc<Service>,
+        request: &Request,
+        answer: Result<AsyncResponse, ServerError>,
+        now: Time,
+    ) {
         match accept(service, request, answer, now) {
             Ok((connection, listener)) => self.upgrade(service, connection, listener),
             Err(bytes) => self.reply(bytes, now),
@@ -412,7 +406,7 @@ impl Driver {
         self.end(now);
     }
 
-    fn upgrade(&mut self, service: &Service, connection: Connection, listener: Box<dyn Listener>) {
+    fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
         let config = connection.config();
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut open = Open::new(connection, listener);
@@ -426,19 +420,19 @@ impl Driver {
 fn accept(
     service: &Service,
     request: &Request,
-    answer: Result<Response, ServerError>,
+    answer: Result<AsyncResponse, ServerError>,
     now: Time,
-) -> Result<(Connection, Box<dyn Listener>), Vec<u8>> {
+) -> Result<(Connection, AnyListener), Vec<u8>> {
     let plain = |response: &Response| server::encode_response(Some(request), response);
     let failed = |error: &ServerError| {
         service.report(error);
         plain(&Response::text("Internal Server Error").with_status(500))
     };
-    let response = answer.map_err(|error| failed(&error))?;
+    let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
     let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {
-        Ok(connection) => Ok((connection, upgrade.listener)),
+        Ok(connection) => Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from))),
         Err(AcceptError::Refused(refusal)) => Err(refuse(service, request.peer_addr(), refusal, Some(request))),
         Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
     }
@@ -448,57 +442,6 @@ fn refuse(service: &Service, peer: Option<SocketAddr>, refusal: Refusal, request
     let response = refusal.to_response();
     service.report(&ServerError::Refused { peer, refusal });
     server::encode_response(request, &response)
-}
-
-impl Open {
-    fn new(connection: Connection, listener: Box<dyn Listener>) -> Self {
-        let shared = Arc::new(Shared::new(connection));
-        let socket = WebSocket::from_arc(shared.clone());
-        Self { shared, socket, listener, opened: false }
-    }
-
-    fn start(&mut self) {
-        self.opened = true;
-        self.call(|listener, socket| listener.on_open(socket));
-    }
-
-    /// Runs the callbacks for everything that is in `input` or waits without it.
-    fn pump(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
-        while let Some(event) = self.shared.next_event(now, input) {
-            match event {
-                Event::Text(text) => self.call(|listener, socket| listener.on_message(socket, Message::Text(&text))),
-                Event::Binary(bytes) => {
-                    self.call(|listener, socket| listener.on_message(socket, Message::Binary(&bytes)));
-                }
-                Event::Ping(data) => self.call(|listener, socket| listener.on_ping(socket, &data)),
-                Event::Pong(data) => self.call(|listener, socket| listener.on_pong(socket, &data)),
-                Event::Error(error) => self.call_last(service, |listener, socket| listener.on_error(socket, &error)),
-                Event::Closed(closed) => self.call_last(service, |listener, socket| {
-                    listener.on_close(socket, closed.code, &closed.reason);
-                }),
-            }
-        }
-    }
-
-    fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
-        let Self { shared, socket, listener, .. } = self;
-        match panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| callback(&mut **listener, socket)))) {
-            Ok(Ok(())) => {}
-            // Too late is not wrong: the callback sent something after a close that it may not know of.
-            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
-            Ok(Err(error)) => self.shared.fail(Error::Callback(error)),
-            Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
-        }
-    }
-
-    /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
-    fn call_last(&mut self, service: Option<&Service>, callback: impl FnOnce(&mut dyn Listener, &WebSocket)) {
-        let Self { shared, socket, listener, .. } = self;
-        let result = panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| callback(&mut **listener, socket))));
-        if let (Err(payload), Some(service)) = (result, service) {
-            service.report(&ServerError::ListenerPanicked(panic_message(&*payload)));
-        }
-    }
 }
 
 impl Ending {
@@ -515,14 +458,10 @@ impl Drop for Driver {
     /// Whatever died, `on_close` comes: a dropped future, a runtime that shut down, a backend that panicked.
     fn drop(&mut self) {
         if let Phase::Open(open) = &mut self.phase {
-            open.shared.fail(Error::Abandoned);
-            if open.opened {
-                open.pump(Time::ZERO, &mut &mut [][..], self.service.as_deref());
-            }
+            open.abandon(self.service.as_deref());
             if let Some(service) = &self.service {
                 service.ended(&open.socket);
             }
-            open.shared.finish();
         }
     }
 }
@@ -531,8 +470,4 @@ impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("socket", &self.socket()).field("ending", &self.ending).finish_non_exhaustive()
     }
-}
-
-fn is_closed(error: &BoxError) -> bool {
-    error.downcast_ref() == Some(&SendError::Closed)
 }

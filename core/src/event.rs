@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::close::Closed;
 use crate::error::Error;
+use crate::prepared::Prepared;
 
 /// What a connection has to say, in the order in which it happened.
 ///
@@ -123,8 +124,8 @@ equals! {
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
 /// Made by `From` from `&str`, `String`, `&String`, `Cow<str>`, `&[u8]`, `&[u8; N]`, `Vec<u8>`,
-/// `&Vec<u8>`, [`Bytes`], [`Message`], [`OwnedMessage`] and `&OwnedMessage`. Large owned payloads
-/// leave without being copied (a client masks a `Vec` or `String` in place, and copies `Bytes`).
+/// `&Vec<u8>`, [`Bytes`], [`Message`], [`OwnedMessage`], `&OwnedMessage` and `&`[`Prepared`]. Large owned
+/// payloads leave without being copied (a client masks a `Vec` or `String` in place, and copies `Bytes`).
 #[derive(Debug)]
 pub struct Outgoing<'m> {
     pub(crate) text: bool,
@@ -136,6 +137,7 @@ pub(crate) enum Payload<'m> {
     Borrowed(&'m [u8]),
     Vec(Vec<u8>),
     Bytes(Bytes),
+    Prepared(&'m Prepared),
 }
 
 impl Outgoing<'_> {
@@ -145,6 +147,7 @@ impl Outgoing<'_> {
             Payload::Borrowed(bytes) => bytes,
             Payload::Vec(bytes) => bytes,
             Payload::Bytes(bytes) => bytes,
+            Payload::Prepared(prepared) => prepared.payload(),
         }
     }
 
@@ -153,20 +156,28 @@ impl Outgoing<'_> {
         self.text
     }
 
-    /// The message with a payload of its own.
+    /// A share of a payload that has an owner of its own, whose code runs when the last share is dropped.
+    #[cfg(feature = "std")]
+    pub(crate) fn share(&self) -> Option<Bytes> {
+        if let Payload::Bytes(bytes) = &self.payload { Some(bytes.clone()) } else { None }
+    }
+
+    /// The message with a payload that may be kept: if it is binary, that of [`Bytes`] and [`Prepared`] stays shared.
     pub fn into_owned(self) -> OwnedMessage {
         let bytes = match self.payload {
-            Payload::Borrowed(bytes) => bytes.to_vec(),
-            Payload::Vec(bytes) => bytes,
-            Payload::Bytes(bytes) => bytes.into(),
+            Payload::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Payload::Vec(bytes) => bytes.into(),
+            Payload::Bytes(bytes) => bytes,
+            Payload::Prepared(prepared) => prepared.to_bytes(),
         };
         if self.text {
             // Text is only ever made from `str`, so nothing is replaced here.
             OwnedMessage::Text(
-                String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+                String::from_utf8(bytes.into())
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
             )
         } else {
-            OwnedMessage::Binary(bytes.into())
+            OwnedMessage::Binary(bytes)
         }
     }
 }
@@ -229,6 +240,12 @@ impl<'m> From<&'m OwnedMessage> for Outgoing<'m> {
             // Shares the payload instead of copying it.
             OwnedMessage::Binary(bytes) => bytes.clone().into(),
         }
+    }
+}
+
+impl<'m> From<&'m Prepared> for Outgoing<'m> {
+    fn from(prepared: &'m Prepared) -> Self {
+        Self { text: prepared.is_text(), payload: Payload::Prepared(prepared) }
     }
 }
 

@@ -129,22 +129,34 @@ pub mod utf8;
 pub mod close;
 mod inbound;
 mod event;
+mod prepared;
 mod outbound;
 mod output;
 mod deadlines;
 mod connection;
 pub mod entropy;
 mod socket;
+mod broadcast;
 mod listener;
 mod typed;
 #[cfg(feature = "std")]
 mod sync;
+#[cfg(feature = "std")]
+mod sending;
+#[cfg(feature = "std")]
+mod async_listener;
+#[cfg(feature = "std")]
+mod async_response;
 #[cfg(feature = "std")]
 mod shared;
 #[cfg(feature = "std")]
 mod responder;
 #[cfg(feature = "std")]
 mod service;
+#[cfg(feature = "std")]
+mod open;
+#[cfg(feature = "std")]
+mod stream;
 #[cfg(feature = "std")]
 mod driver;
 #[cfg(feature = "std")]
@@ -163,6 +175,11 @@ pub mod testing;
 #[cfg(feature = "std")]
 pub mod fuzzing;
 
+pub use broadcast::{Broadcast, broadcast};
+#[cfg(feature = "std")]
+pub use async_listener::{AsyncClosures, AsyncListener, BoxAsyncListener, IntoAsyncListener, async_listener};
+#[cfg(feature = "std")]
+pub use async_response::{AsyncResponse, IntoAsyncResponse};
 pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
 #[cfg(feature = "std")]
@@ -175,7 +192,10 @@ pub use error::{BoxError, Error, SendError, Timeout, Violation};
 pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
 pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, listener};
+#[cfg(feature = "std")]
+pub use open::{AnyListener, IntoAnyListener};
 pub use output::Output;
+pub use prepared::Prepared;
 pub use request::{Request, is_upgrade_request, request_protocols};
 #[cfg(feature = "std")]
 pub use responder::{Answer, Responder};
@@ -184,5 +204,9 @@ pub use response::{IntoResponse, Response};
 pub use service::{ServerError, Service};
 #[cfg(feature = "std")]
 pub use shared::{Busy, Shared};
+#[cfg(feature = "std")]
+pub use sending::{Sending, Writable};
 pub use socket::{Done, Position, Socket, SocketId, WebSocket};
+#[cfg(feature = "std")]
+pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
 pub use typed::{Codec, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, typed, typed_listener};

@@ -1,21 +1,28 @@
-//! A client on a runtime that polls: connects, makes the opening handshake, and then is a task.
+//! A client on a runtime that polls: connects, makes the opening handshake, and then is a task. And a server's end
+//! that is a stream.
 
-use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::task::ready;
 use std::io::{self, ErrorKind, IoSlice};
+use std::sync::{Mutex, PoisonError};
 
+use crate::async_response::AsyncResponse;
 use crate::client::{Handshake, HandshakeError, Response};
 use crate::close::{Closed, Side};
+use crate::config::Config;
 use crate::connect::{ConnectError, Target};
 use crate::connection::Connection;
 use crate::deadlines::Time;
 use crate::driver::Driver;
-use crate::listener::Listener;
+use crate::open::AnyListener;
+use crate::request::Request;
+use crate::service::{ServerError, Service};
 use crate::socket::WebSocket;
+use crate::stream::{MessageStream, stream};
 use crate::task::{Task, Transport};
 use crate::tasks::Tasks;
 use crate::timer::{Timer, in_time};
@@ -74,7 +81,7 @@ impl<C: Timer> Opening<C> {
     pub async fn finish<T: Transport>(
         mut self,
         mut transport: T,
-        listener: Box<dyn Listener>,
+        listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
         let (connection, response, mut leftover) = self.shake_hands(&mut transport).await?;
         let driver = Driver::connected(connection, listener);
@@ -150,6 +157,33 @@ async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io
         transport.poll_read(cx, buffer)
     })
     .await
+}
+
+/// A server's end that becomes a stream: a service for the one request, and a future of what comes of it. For backends.
+///
+/// # Errors
+/// The future's: what was wrong with the request, or that there was none.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection as soon as it opens.
+pub fn accepting(config: Config) -> (Arc<Service>, impl Future<Output = io::Result<MessageStream>> + Send) {
+    let (listener, opened) = stream();
+    let (listener, failure) = (Mutex::new(Some(listener)), Arc::new(Mutex::new(None)));
+    let failed = failure.clone();
+    let handler = move |_: Request| {
+        let listener = listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        core::future::ready(listener.map(AsyncResponse::websocket).ok_or("there is one request for each connection"))
+    };
+    let on_error = move |error: &ServerError| {
+        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    };
+    let service = Arc::new(Service::asynchronous(config, handler, on_error));
+    (service, async move {
+        opened.await.ok_or_else(|| match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(why) => io::Error::new(ErrorKind::InvalidData, why),
+            None => io::Error::new(ErrorKind::UnexpectedEof, "the peer ended the transport before its request"),
+        })
+    })
 }
 
 /// An open connection, seen from the client.

@@ -15,6 +15,7 @@ use crate::event::{Outgoing, Payload};
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask;
 use crate::output::Output;
+use crate::prepared::Prepared;
 use crate::socket::Position;
 
 /// Owned payloads from this size on are not copied: below, a copy is cheaper than a piece of its own
@@ -59,6 +60,8 @@ impl Outbound {
             Payload::Borrowed(payload) => self.frame(opcode, payload),
             Payload::Vec(payload) => self.frame(opcode, &payload),
             Payload::Bytes(payload) => self.frame(opcode, &payload),
+            Payload::Prepared(message) if self.keys.is_none() => self.prepared(message),
+            Payload::Prepared(message) => self.frame(opcode, message.payload()),
         }
         self.last = self.queued;
         if alone {
@@ -106,13 +109,13 @@ impl Outbound {
         self.queued += bytes.len() as u64;
     }
 
-    /// Drops what was not taken yet.
-    pub(crate) fn discard(&mut self) {
+    /// Gives up what was not taken yet; the caller drops it.
+    pub(crate) fn discard(&mut self) -> Output {
         self.queued -= self.output.len() as u64;
         self.last = self.last.min(self.queued);
         self.alone = self.alone.min(self.queued);
-        self.output = Output::new();
         self.late_pong = None;
+        mem::take(&mut self.output)
     }
 
     /// Where the next byte will be.
@@ -170,6 +173,12 @@ impl Outbound {
         }
     }
 
+    /// Whether a message of this length would be accepted.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_room(&self, length: usize, config: &Config) -> bool {
+        self.last <= self.written || self.check_room(length, config).is_ok()
+    }
+
     /// A queue without messages takes one of any size, and that one does not count: what follows has all of
     /// `max_queued`. Otherwise the echo of a large message would leave no room for that of a small one which
     /// came in the same read, however fast the peer reads.
@@ -186,6 +195,17 @@ impl Outbound {
             Some(key) => self.output.push_with(payload, |payload| mask::apply(payload, key, 0)),
         }
         self.queued += payload.len() as u64;
+    }
+
+    /// A server's frame, which is whole already.
+    fn prepared(&mut self, message: &Prepared) {
+        let frame = message.frame();
+        if message.payload().len() >= LARGE {
+            self.output.push_large(frame.clone());
+        } else {
+            self.output.push(frame);
+        }
+        self.queued += frame.len() as u64;
     }
 
     fn large_vec(&mut self, opcode: Opcode, mut payload: Vec<u8>) {

@@ -9,6 +9,7 @@ use core::mem;
 use core::task::{Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::async_response::AsyncResponse;
 use crate::error::BoxError;
 use crate::response::{IntoResponse, Response};
 use crate::service::ServerError;
@@ -53,7 +54,7 @@ pub(crate) struct Slot(Mutex<State>);
 enum State {
     /// There is none yet; the waker is called when there is.
     Waiting(Option<Waker>),
-    Answered(Result<Response, ServerError>),
+    Answered(Result<AsyncResponse, ServerError>),
     /// It was taken, or nobody waits.
     Over,
 }
@@ -70,7 +71,12 @@ impl Responder {
     /// If [nobody waits](Self::is_waiting) any more this does nothing: the response is dropped, and no callback
     /// of its listener runs.
     pub fn respond(self, response: impl IntoResponse) {
-        self.0.answer(response.into_response().map_err(ServerError::Handler));
+        self.answer(response.into_response().map(AsyncResponse::from));
+    }
+
+    /// As [`respond`](Self::respond), for asynchronous handlers.
+    pub(crate) fn answer(self, response: Result<AsyncResponse, BoxError>) {
+        self.0.answer(response.map_err(ServerError::Handler));
     }
 
     /// Fails (Ring's `raise`): the peer gets 500, and the server's owner [the error](ServerError::Handler).
@@ -102,6 +108,11 @@ impl Answer {
     /// Inside: [`ServerError::Handler`] with what was raised, [`ServerError::NoAnswer`] if the responder was
     /// dropped.
     pub fn take(&self) -> Option<Result<Response, ServerError>> {
+        self.take_any().map(|answer| answer.map(|response| response.into_parts().0))
+    }
+
+    /// As [`take`](Self::take), if the handler may be an asynchronous one.
+    pub(crate) fn take_any(&self) -> Option<Result<AsyncResponse, ServerError>> {
         let mut state = self.0.lock();
         match mem::replace(&mut *state, State::Over) {
             State::Answered(answer) => Some(answer),
@@ -118,8 +129,12 @@ impl Answer {
     /// # Errors
     /// Inside, as [`take`](Self::take).
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Response, ServerError>> {
+        self.poll_any(waker).map(|answer| answer.map(|response| response.into_parts().0))
+    }
+
+    pub(crate) fn poll_any(&self, waker: &Waker) -> Poll<Result<AsyncResponse, ServerError>> {
         self.0.register(waker);
-        self.take().map_or(Poll::Pending, Poll::Ready)
+        self.take_any().map_or(Poll::Pending, Poll::Ready)
     }
 
     pub(crate) fn slot(&self) -> &Arc<Slot> {
@@ -141,7 +156,7 @@ impl Slot {
         }
     }
 
-    fn answer(&self, answer: Result<Response, ServerError>) {
+    fn answer(&self, answer: Result<AsyncResponse, ServerError>) {
         let mut other = State::Answered(answer);
         let mut state = self.lock();
         if matches!(*state, State::Waiting(_)) {

@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::net::SocketAddr;
-use core::task::{Poll, Waker};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::async_response::{AsyncResponse, IntoAsyncResponse};
 use crate::close::CloseCode;
 use crate::config::Config;
 use crate::error::BoxError;
@@ -33,10 +35,12 @@ pub struct Service {
 enum Handler {
     Returns(Returns),
     Responds(Responds),
+    Awaits(Awaits),
 }
 
 type Returns = Box<dyn Fn(&Request) -> Result<Response, BoxError> + Send + Sync>;
 type Responds = Box<dyn Fn(Request, Responder) + Send + Sync>;
+type Awaits = Box<dyn Fn(Request, Responder) -> Work + Send + Sync>;
 type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
 #[derive(Default)]
@@ -47,17 +51,25 @@ struct Connections {
     asked: BTreeMap<usize, Arc<Slot>>,
 }
 
+/// What an asynchronous handler does until it has answered.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What asking a handler comes to.
 pub(crate) enum Asked {
-    Answered(Result<Response, ServerError>),
+    Answered(Result<AsyncResponse, ServerError>),
     Waiting(Waiting),
 }
 
 /// A request that its handler has not answered yet.
 pub(crate) struct Waiting {
     service: Arc<Service>,
+    // Dropped in this order: work that is dropped before it is done has nobody to tell.
     answer: Answer,
+    work: Working,
 }
+
+/// Who is about to answer, if it is for us to poll.
+struct Working(Option<Work>);
 
 /// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
 #[derive(Debug)]
@@ -107,6 +119,24 @@ impl Service {
         Self::of(config, Handler::Responds(Box::new(handler)), on_error)
     }
 
+    /// A service whose handler is asynchronous: it returns a future of an answer, which may carry an
+    /// [`AsyncListener`](crate::AsyncListener).
+    ///
+    /// The future is polled by the connection's task, and dropped with it. Nothing is read from a connection while
+    /// its handler thinks.
+    pub fn asynchronous<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+        config: Config,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+        on_error: impl Fn(&ServerError) + Send + Sync + 'static,
+    ) -> Self {
+        let handler = move |request, responder: Responder| {
+            let future = handler(request);
+            let work: Work = Box::pin(async move { responder.answer(future.await.into_async_response()) });
+            work
+        };
+        Self::of(config, Handler::Awaits(Box::new(handler)), on_error)
+    }
+
     fn of(config: Config, handler: Handler, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         let (config, connections) = (Arc::new(config), Mutex::default());
         Self { handler, on_error: Box::new(on_error), config, connections }
@@ -154,33 +184,51 @@ impl Service {
     /// Asks the handler, once.
     pub(crate) fn ask(self: &Arc<Self>, request: &Request) -> Asked {
         if self.is_closing() {
-            return Asked::Answered(Ok(unavailable()));
+            return Asked::Answered(Ok(unavailable().into()));
         }
-        match &self.handler {
+        let (responder, answer) = match &self.handler {
             Handler::Returns(handler) => {
-                let ask = || handler(request).map_err(ServerError::Handler);
+                let ask = || handler(request).map(AsyncResponse::from).map_err(ServerError::Handler);
                 let result = panic::catch_unwind(AssertUnwindSafe(ask));
-                Asked::Answered(result.unwrap_or_else(|payload| Err(panicked(&*payload))))
+                return Asked::Answered(result.unwrap_or_else(|payload| Err(panicked(&*payload))));
             }
+            Handler::Responds(_) | Handler::Awaits(_) => Responder::pair(),
+        };
+        let ask = || match &self.handler {
+            Handler::Awaits(handler) => Some(handler(request.clone(), responder)),
             Handler::Responds(handler) => {
-                let (responder, answer) = Responder::pair();
-                let ask = || handler(request.clone(), responder);
-                let result = panic::catch_unwind(AssertUnwindSafe(ask));
-                self.asked(answer, result.err().map(|payload| panicked(&*payload)))
+                handler(request.clone(), responder);
+                None
             }
+            Handler::Returns(_) => None,
+        };
+        match panic::catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(work) => self.asked(answer, work, None),
+            Err(payload) => self.asked(answer, None, Some(panicked(&*payload))),
         }
     }
 
     /// The handler has returned, or has panicked.
-    fn asked(self: &Arc<Self>, answer: Answer, panicked: Option<ServerError>) -> Asked {
-        match (answer.take(), panicked) {
-            // The panic has dropped the responder.
-            (Some(Err(ServerError::NoAnswer)), Some(panicked)) => Asked::Answered(Err(panicked)),
-            (taken, panicked) => {
+    fn asked(self: &Arc<Self>, answer: Answer, work: Option<Work>, panicked: Option<ServerError>) -> Asked {
+        match self.judge(answer.take_any(), panicked) {
+            Some(answer) => Asked::Answered(answer),
+            None => Asked::Waiting(Waiting::new(self.clone(), answer, work)),
+        }
+    }
+
+    /// What a panic makes of an answer: a responder that it has dropped has not answered.
+    fn judge(
+        &self,
+        answer: Option<Result<AsyncResponse, ServerError>>,
+        panicked: Option<ServerError>,
+    ) -> Option<Result<AsyncResponse, ServerError>> {
+        match (answer, panicked) {
+            (Some(Err(ServerError::NoAnswer)), Some(panicked)) => Some(Err(panicked)),
+            (answer, panicked) => {
                 if let Some(panicked) = panicked {
                     self.report(&panicked);
                 }
-                taken.map_or_else(|| Asked::Waiting(Waiting::new(self.clone(), answer)), Asked::Answered)
+                answer
             }
         }
     }
@@ -206,16 +254,39 @@ impl Service {
 }
 
 impl Waiting {
-    fn new(service: Arc<Service>, answer: Answer) -> Self {
+    fn new(service: Arc<Service>, answer: Answer, work: Option<Work>) -> Self {
         service.lock().asked.insert(address(&answer), answer.slot().clone());
-        Self { service, answer }
+        Self { service, answer, work: Working(work) }
     }
 
     /// [`Answer::poll`]; 503 when the server is shut down.
-    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Response, ServerError>> {
-        let answer = self.answer.poll(waker);
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<AsyncResponse, ServerError>> {
+        let panicked = self.work(waker).map(|payload| panicked(&*payload));
+        let answer = match self.answer.poll_any(waker) {
+            Poll::Pending => self.service.judge(None, panicked),
+            Poll::Ready(answer) => self.service.judge(Some(answer), panicked),
+        };
         // Asked last: who shuts down after that finds the waker.
-        if self.service.is_closing() { Poll::Ready(Ok(unavailable())) } else { answer }
+        if self.service.is_closing() {
+            return Poll::Ready(Ok(unavailable().into()));
+        }
+        answer.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Goes on with what an asynchronous handler does; gives back what it has panicked with.
+    fn work(&mut self, waker: &Waker) -> Option<Box<dyn Any + Send>> {
+        let work = self.work.0.as_mut()?;
+        match panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(waker)))) {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(())) => {
+                self.work.0 = None;
+                None
+            }
+            Err(payload) => {
+                self.work.0 = None;
+                Some(payload)
+            }
+        }
     }
 }
 
@@ -223,6 +294,14 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let removed = self.service.lock().asked.remove(&address(&self.answer));
         drop(removed);
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let work = self.0.take();
+        // What it holds may panic.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(work)));
     }
 }
 

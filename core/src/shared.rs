@@ -15,17 +15,22 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use core::mem;
+use core::ops::{Deref, DerefMut};
 use core::task::Waker;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::close::{CloseCode, Closed};
-use crate::connection::Connection;
+use crate::connection::{Connection, Garbage};
 use crate::deadlines::Time;
 use crate::error::{BoxError, Error, SendError};
 use crate::event::{Event, Outgoing};
 use crate::output::Output;
 use crate::socket::{Done, Position, Socket};
+use crate::sync::{Mutex, MutexGuard, thread_local};
+
+#[cfg(all(loom, test))]
+mod models;
 
 /// A connection that is shared between its driver and the handles to it.
 pub struct Shared {
@@ -47,9 +52,35 @@ struct State {
     gone: bool,
 }
 
-std::thread_local! {
+thread_local! {
     /// The connection whose callback this thread is in: its address, or zero.
     static CALLING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The lock, and what is thrown away under it: dropped in this order.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    garbage: Option<Box<Garbage>>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.garbage = self.state.connection.take_garbage();
+    }
 }
 
 /// There is something to do: the driver must not sleep yet.
@@ -93,10 +124,12 @@ impl Shared {
         if state.connection.has_event() || state.connection.has_output() {
             return Err(Busy);
         }
-        if !state.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            state.waker = Some(waker.clone());
-        }
+        let known = state.waker.as_ref().is_some_and(|old| old.will_wake(waker));
+        let old = if known { None } else { state.waker.replace(waker.clone()) };
         (state.parked, state.woken) = (true, false);
+        drop(state);
+        // The last of a task's wakers may take the task with it, which may hold a handle, and close it.
+        drop(old);
         Ok(())
     }
 
@@ -160,6 +193,8 @@ impl Shared {
 
     /// [`Connection::transport_failed`].
     pub fn transport_failed(&self, error: impl Into<BoxError>) {
+        // Converted before there is a lock.
+        let error = error.into();
         self.lock().connection.transport_failed(error);
     }
 
@@ -172,6 +207,21 @@ impl Shared {
     pub fn is_awaited(&self) -> bool {
         let state = self.lock();
         state.parked && state.connection.has_event()
+    }
+
+    /// Whether [`next_event`](Self::next_event) has something to say without any input.
+    pub(crate) fn has_event(&self) -> bool {
+        self.lock().connection.has_event()
+    }
+
+    /// A callback is pending: the peer is not read.
+    pub(crate) fn hold(&self) {
+        self.lock().connection.hold();
+    }
+
+    /// No callback is pending any more: the peer is about to be read.
+    pub(crate) fn release(&self, now: Time) {
+        self.lock().connection.release(now);
     }
 
     /// Whether it ends without another word to the peer: what was taken need not be written any more.
@@ -209,9 +259,9 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> Locked<'_> {
         // A panic under the lock could only come from an entropy source; the state is whole nevertheless.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), garbage: None }
     }
 
     /// Runs a callback of this connection: what it sends is written after it has returned.
@@ -220,10 +270,10 @@ impl Shared {
         struct Before(usize);
         impl Drop for Before {
             fn drop(&mut self) {
-                CALLING.set(self.0);
+                CALLING.with(|calling| calling.set(self.0));
             }
         }
-        let _before = Before(CALLING.replace(self.address()));
+        let _before = Before(CALLING.with(|calling| calling.replace(self.address())));
         callback()
     }
 
@@ -233,7 +283,7 @@ impl Shared {
 
     /// Changes the connection from a handle, and wakes whoever writes unless that is where this comes from.
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
-        let outside = CALLING.get() != self.address();
+        let outside = CALLING.with(Cell::get) != self.address();
         let mut state = self.lock();
         let reads = state.connection.wants_read();
         let result = change(&mut state.connection);
@@ -273,6 +323,8 @@ impl State {
 
 impl Socket for Shared {
     fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        // Dropped when nothing is locked: its owner's code may run then.
+        let _share = message.share();
         self.change(|connection| connection.send(message))
     }
 
@@ -302,6 +354,10 @@ impl Socket for Shared {
 
     fn buffered(&self) -> usize {
         self.lock().connection.buffered()
+    }
+
+    fn welcomes_at(&self, length: usize) -> Option<Position> {
+        self.lock().connection.welcomes_at(length)
     }
 
     fn closed(&self) -> Option<Closed> {

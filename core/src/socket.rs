@@ -9,6 +9,8 @@ use core::hash::{Hash, Hasher};
 use crate::close::{CloseCode, Closed};
 use crate::error::SendError;
 use crate::event::Outgoing;
+#[cfg(feature = "std")]
+use crate::sending::{Sending, Writable};
 
 /// What can be done with an open connection: Ring's `Socket` protocol.
 ///
@@ -74,6 +76,13 @@ pub trait Socket: Send + Sync + 'static {
     /// How many bytes are queued and not yet handed to the transport.
     fn buffered(&self) -> usize {
         self.inner().map_or(0, Socket::buffered)
+    }
+
+    /// Up to which position output must have been written before a message of this many bytes is welcome: until it
+    /// fits, and until output that is above the high watermark is below the low one (see
+    /// [`Config`](crate::Config)). `None`: it is welcome now.
+    fn welcomes_at(&self, length: usize) -> Option<Position> {
+        self.inner().and_then(|inner| inner.welcomes_at(length))
     }
 
     /// How the connection ended, once it has.
@@ -161,6 +170,37 @@ impl WebSocket {
             Ok(position) => self.0.when_written(position, Box::new(done)),
             Err(error) => done(Err(error)),
         }
+    }
+
+    /// Sends a message, and waits until the transport has taken its last byte. The message is queued when this is
+    /// called, not when the future is first polled. It needs no runtime.
+    ///
+    /// A callback of an asynchronous listener may await it: output is written meanwhile. A callback of a plain
+    /// listener has nothing to await it with.
+    ///
+    /// # Errors
+    /// The future's: as [`send`](Self::send), and [`SendError::Closed`] if the connection ended before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels nothing: the message is on its way already.
+    #[cfg(feature = "std")]
+    pub fn send_and_wait<'m>(&self, message: impl Into<Outgoing<'m>>) -> Sending {
+        Sending::new(self, self.0.send(message.into()))
+    }
+
+    /// Waits until output has drained, if much is queued: above
+    /// [`Config::high_watermark`](crate::Config::high_watermark) it is done when what was queued by then is down to
+    /// [`Config::low_watermark`](crate::Config::low_watermark), and otherwise at once. For whoever sends without
+    /// being asked: D16's drain signal.
+    ///
+    /// # Errors
+    /// The future's: [`SendError::Closed`] if the connection is closed or ends before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    #[cfg(feature = "std")]
+    pub fn writable(&self) -> Writable {
+        Writable::new(self, 0)
     }
 
     /// Sends a ping (Ring's `ping`) with at most 125 bytes of data; `[]` for none.

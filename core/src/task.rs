@@ -7,7 +7,7 @@
 //! [`Task`] is a hand-written future, not an `async fn`: nothing is borrowed across an await, so that the read
 //! buffer can belong to the thread, and a task stays small.
 
-pub use crate::opening::{Client, Opening};
+pub use crate::opening::{Client, Opening, accepting};
 pub use crate::tasks::Tasks;
 pub use crate::timer::Timer;
 
@@ -26,7 +26,7 @@ use crate::deadlines::Time;
 use crate::driver::{Driver, Step};
 use crate::entropy::SystemEntropy;
 use crate::frame::Role;
-use crate::listener::{IntoListener, Listener};
+use crate::open::{AnyListener, IntoAnyListener};
 use crate::output::Output;
 use crate::tasks::{Place, Stage};
 use crate::timer::Alarm;
@@ -269,9 +269,9 @@ pub fn upgraded<T: Transport, C: Timer>(
     leftover: Vec<u8>,
     role: Role,
     config: Config,
-    listener: impl IntoListener,
+    listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
-    let (driver, mut leftover) = (connected(role, config, listener.into_listener(), timer.now()), Some(leftover));
+    let (driver, mut leftover) = (connected(role, config, listener.into_any_listener(), timer.now()), Some(leftover));
     let mut task = Task::new(transport, driver, timer, &Arc::default());
     core::future::poll_fn(move |cx| {
         if let Some(mut leftover) = leftover.take() {
@@ -281,7 +281,7 @@ pub fn upgraded<T: Transport, C: Timer>(
     })
 }
 
-fn connected(role: Role, config: Config, listener: Box<dyn Listener>, now: Time) -> Driver {
+fn connected(role: Role, config: Config, listener: AnyListener, now: Time) -> Driver {
     let config = Arc::new(config);
     let connection = match role {
         Role::Server => Connection::server(config, now),

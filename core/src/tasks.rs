@@ -212,4 +212,3 @@ impl Drop for Place {
         watching.into_iter().for_each(Waker::wake);
     }
 }
-

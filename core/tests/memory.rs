@@ -1,7 +1,8 @@
 //! What connections cost in memory. A binary of its own: its allocator counts.
 
 use allocation_counter::{AllocationInfo, measure};
-use bellwire_core::{Config, Connection, Event, Output, Role, Time};
+use bellwire_core::{Config, Connection, Event, Output, Role, Shared, Time, WebSocket, broadcast};
+use std::sync::Arc;
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const START: Time = Time::ZERO;
@@ -248,4 +249,51 @@ fn an_echo_into_lent_memory_does_not_allocate() {
         echo();
         assert_eq!(echo(), 0);
     });
+}
+
+/// Servers' connections, and a handle to each.
+fn members(count: usize) -> (Vec<Arc<Shared>>, Vec<WebSocket>) {
+    (0..count)
+        .map(|_| Arc::new(Shared::new(open(Role::Server, Config::default()))))
+        .map(|shared| (shared.clone(), WebSocket::from_arc(shared)))
+        .unzip()
+}
+
+/// Writes all there is, and hands back the memory that it lay in.
+fn write(shared: &Shared) -> Output {
+    let mut output = shared.take_output().unwrap();
+    shared.wrote(START, output.len());
+    output.clear();
+    output
+}
+
+#[test]
+fn a_large_broadcast_is_held_once_and_not_for_each_receiver() {
+    let (connections, sockets) = members(1000);
+    let payload = vec![7; 64 * 1024];
+    let all = measure(|| {
+        let info = measure(|| assert_eq!(broadcast(&sockets, &payload).sent, 1000));
+        // Each receiver has a queue with the frame in it, and no buffer.
+        assert!(info.bytes_max <= 65 * 1024 + 1000 * 200, "{info:?}");
+        assert!(info.count_total <= 1000 + 2, "{info:?}");
+        for shared in &connections {
+            write(shared);
+        }
+    });
+    assert_eq!(all.bytes_current, 0, "{all:?}");
+}
+
+#[test]
+fn a_small_broadcast_costs_each_receiver_its_output_buffer_and_nothing_else() {
+    let (connections, sockets) = members(1000);
+    let message = || broadcast(&sockets, "a small message");
+    let info = measure(|| assert_eq!(message().sent, 1000));
+    assert_eq!(info.count_total, 1000 + 1, "{info:?}");
+    // Where there is a buffer already, one frame is all that is allocated.
+    for shared in &connections {
+        let mut output = write(shared);
+        shared.lend_output(&mut output);
+    }
+    let info = measure(|| assert_eq!(message().sent, 1000));
+    assert_eq!(info.count_total, 1, "{info:?}");
 }

@@ -1,0 +1,120 @@
+//! The response that an asynchronous handler returns: as [`Response`], and an upgrade may carry an
+//! [`AsyncListener`](crate::AsyncListener).
+//!
+//! A type of its own, so that a backend which cannot wait for callbacks refuses it when it is compiled.
+
+use core::fmt;
+
+use crate::async_listener::{BoxAsyncListener, IntoAsyncListener};
+use crate::config::Config;
+use crate::error::BoxError;
+use crate::http::InvalidHeader;
+use crate::listener::listener;
+use crate::response::{IntoResponse, Response};
+
+/// What an asynchronous handler answers. Made of any [`Response`], or by [`websocket`](Self::websocket) of an
+/// asynchronous listener.
+///
+/// ```
+/// use bellwire_core::{AsyncResponse, Request, Response, async_listener, is_upgrade_request};
+///
+/// async fn echo(request: Request) -> AsyncResponse {
+///     if !is_upgrade_request(&request) {
+///         return Response::upgrade_required().into();
+///     }
+///     AsyncResponse::websocket(
+///         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
+///     )
+/// }
+/// ```
+pub struct AsyncResponse {
+    response: Response,
+    /// In place of the listener that the response carries.
+    listener: Option<BoxAsyncListener>,
+}
+
+impl AsyncResponse {
+    /// Accepts the upgrade: the listener receives the connection's events, as with
+    /// [`Response::websocket`].
+    pub fn websocket(listener_: impl IntoAsyncListener) -> Self {
+        Self { response: Response::websocket(listener()), listener: Some(listener_.into_async_listener()) }
+    }
+
+    /// As [`Response::header`].
+    ///
+    /// # Errors
+    /// As [`Response::header`].
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        Ok(Self { response: self.response.header(name, value)?, ..self })
+    }
+
+    /// As [`Response::protocol`].
+    #[must_use]
+    pub fn protocol(self, protocol: impl Into<alloc::string::String>) -> Self {
+        Self { response: self.response.protocol(protocol), ..self }
+    }
+
+    /// As [`Response::config`].
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { response: self.response.config(config), ..self }
+    }
+
+    /// Whether this accepts an upgrade.
+    pub fn is_websocket(&self) -> bool {
+        self.response.is_websocket()
+    }
+
+    /// The status code; 101 for an upgrade.
+    pub fn status(&self) -> u16 {
+        self.response.status()
+    }
+
+    /// The response, and the listener in place of its own.
+    pub(crate) fn into_parts(self) -> (Response, Option<BoxAsyncListener>) {
+        (self.response, self.listener)
+    }
+}
+
+impl From<Response> for AsyncResponse {
+    fn from(response: Response) -> Self {
+        Self { response, listener: None }
+    }
+}
+
+impl fmt::Debug for AsyncResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncResponse").field(&self.response).finish()
+    }
+}
+
+/// What an asynchronous handler may return: an [`AsyncResponse`], a [`Response`], or a `Result` of one, whose error
+/// becomes a 500.
+#[diagnostic::on_unimplemented(
+    message = "an asynchronous handler returns `AsyncResponse`, `Response` or a `Result` of one, not `{Self}`"
+)]
+pub trait IntoAsyncResponse {
+    /// The response, or why there is none.
+    ///
+    /// # Errors
+    /// What the handler returned. It is reported to the server's owner, never to the client.
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError>;
+}
+
+impl IntoAsyncResponse for AsyncResponse {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        Ok(self)
+    }
+}
+
+impl IntoAsyncResponse for Response {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        self.into_response().map(AsyncResponse::from)
+    }
+}
+
+impl<R: IntoAsyncResponse, E: Into<BoxError>> IntoAsyncResponse for Result<R, E> {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        self.map_err(Into::into)?.into_async_response()
+    }
+}

@@ -1,0 +1,290 @@
+//! An open connection and its listener: events become callbacks.
+//!
+//! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
+//! connection. One that is `async` may be pending: then the connection is [held](Shared::hold), nothing more is read,
+//! and what had been read behind its event waits. If the connection fails meanwhile, the callback is dropped where it
+//! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::fmt;
+use core::mem;
+use core::task::{Context, Poll, Waker};
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::async_listener::{BoxAsyncListener, Call, IntoAsyncListener, Pending};
+use crate::connection::Connection;
+use crate::deadlines::Time;
+use crate::error::{BoxError, Error, SendError};
+use crate::event::{Event, Message};
+use crate::listener::{IntoListener, Listener, Outcome};
+use crate::service::{ServerError, Service, panic_message};
+use crate::shared::Shared;
+use crate::socket::WebSocket;
+
+/// A listener of either kind: what [`Driver::connected`](crate::Driver::connected) takes.
+#[derive(Debug)]
+pub struct AnyListener(Kind);
+
+enum Kind {
+    Plain(Box<dyn Listener>),
+    Async(BoxAsyncListener),
+}
+
+/// A listener of either kind: every [`Listener`], the builders of [`listener`](crate::listener()) and
+/// [`async_listener`](crate::async_listener()), and what
+/// [`into_async_listener`](IntoAsyncListener::into_async_listener) makes of an
+/// [`AsyncListener`](crate::AsyncListener).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener",
+    note = "implement `Listener` for it, or build one with `listener().on_message(|socket, message| ..)`",
+    note = "of a type that implements `AsyncListener`, call `.into_async_listener()`"
+)]
+pub trait IntoAnyListener {
+    /// The listener, ready to receive events.
+    fn into_any_listener(self) -> AnyListener;
+}
+
+impl<L: IntoListener> IntoAnyListener for L {
+    fn into_any_listener(self) -> AnyListener {
+        self.into_listener().into()
+    }
+}
+
+impl IntoAnyListener for crate::async_listener::AsyncClosures {
+    fn into_any_listener(self) -> AnyListener {
+        self.into_async_listener().into()
+    }
+}
+
+impl IntoAnyListener for BoxAsyncListener {
+    fn into_any_listener(self) -> AnyListener {
+        self.into()
+    }
+}
+
+impl IntoAnyListener for AnyListener {
+    fn into_any_listener(self) -> AnyListener {
+        self
+    }
+}
+
+impl From<Box<dyn Listener>> for AnyListener {
+    fn from(listener: Box<dyn Listener>) -> Self {
+        Self(Kind::Plain(listener))
+    }
+}
+
+impl From<BoxAsyncListener> for AnyListener {
+    fn from(listener: BoxAsyncListener) -> Self {
+        Self(Kind::Async(listener))
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Async(_) => "Async",
+        })
+    }
+}
+
+/// A connection and its listener.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) socket: WebSocket,
+    listener: Kind,
+    /// Whether `on_open` has been called.
+    opened: bool,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What a callback has returned, or what it panicked with.
+type Called = Result<Outcome, Box<dyn Any + Send>>;
+
+/// A callback that is not done.
+struct Waiting {
+    callback: Pending,
+    /// What was read behind its event.
+    input: Vec<u8>,
+}
+
+impl Waiting {
+    fn keep(&mut self, input: &mut [u8]) {
+        self.input.extend_from_slice(input);
+    }
+}
+
+impl Open {
+    pub(crate) fn new(connection: Connection, listener: AnyListener) -> Self {
+        let shared = Arc::new(Shared::new(connection));
+        let socket = WebSocket::from_arc(shared.clone());
+        Self { shared, socket, listener: listener.0, opened: false, waiting: None }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.opened = true;
+        match &mut self.listener {
+            Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
+            Kind::Async(_) => self.call_async(Call::Open),
+        }
+    }
+
+    /// Whether a callback is pending: nothing is to be read.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Goes on with the callback that is pending, if one is. Whether it is done now; what was read behind its event
+    /// has been handled then.
+    pub(crate) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
+        let Some(mut waiting) = self.waiting.take() else { return false };
+        match self.poll(&mut waiting.callback, waker) {
+            Poll::Pending => {
+                self.waiting = Some(waiting);
+                false
+            }
+            Poll::Ready(called) => {
+                self.shared.release(now);
+                self.judge(called);
+                let Waiting { callback, mut input } = *waiting;
+                drop(callback);
+                self.pump(now, &mut &mut input[..], service);
+                true
+            }
+        }
+    }
+
+    /// Runs the callbacks for everything that is in `input` or waits without it.
+    pub(crate) fn pump(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        if !self.opened {
+            return;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            if !self.shared.has_event() {
+                waiting.keep(mem::take(input));
+                return;
+            }
+            // The connection has failed.
+            *input = &mut [];
+            self.cancel();
+        }
+        while let Some(event) = self.shared.next_event(now, input) {
+            self.handle(event, service);
+            if let Some(waiting) = &mut self.waiting {
+                waiting.keep(mem::take(input));
+                return;
+            }
+        }
+    }
+
+    /// Drops a callback that is pending, where it waits.
+    fn cancel(&mut self) {
+        let waiting = self.waiting.take();
+        // What it holds may panic.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
+    }
+
+    fn handle(&mut self, event: Event<'_>, service: Option<&Service>) {
+        match &mut self.listener {
+            Kind::Plain(_) => self.handle_plain(event, service),
+            Kind::Async(_) => self.handle_async(event, service),
+        }
+    }
+
+    fn handle_plain(&mut self, event: Event<'_>, service: Option<&Service>) {
+        match event {
+            Event::Text(text) => self.call(|listener, socket| listener.on_message(socket, Message::Text(&text))),
+            Event::Binary(bytes) => self.call(|listener, socket| listener.on_message(socket, Message::Binary(&bytes))),
+            Event::Ping(data) => self.call(|listener, socket| listener.on_ping(socket, &data)),
+            Event::Pong(data) => self.call(|listener, socket| listener.on_pong(socket, &data)),
+            Event::Error(_) | Event::Closed(_) => self.call_last(event, service),
+        }
+    }
+
+    fn handle_async(&mut self, event: Event<'_>, service: Option<&Service>) {
+        self.call_async(match event {
+            Event::Text(text) => Call::Message(text.into_owned().into()),
+            Event::Binary(bytes) => Call::Message(bytes.into_owned().into()),
+            Event::Ping(data) => Call::Ping(data.into_owned().into()),
+            Event::Pong(data) => Call::Pong(data.into_owned().into()),
+            Event::Error(_) | Event::Closed(_) => return self.call_last(event, service),
+        });
+    }
+
+    fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
+        let Self { shared, socket, listener: Kind::Plain(listener), .. } = self else { return };
+        let call = || shared.during(|| callback(&mut **listener, socket));
+        let called = panic::catch_unwind(AssertUnwindSafe(call));
+        self.judge(called);
+    }
+
+    /// Calls, and polls once: most callbacks are done then.
+    fn call_async(&mut self, call: Call) {
+        let Self { shared, socket, listener: Kind::Async(listener), .. } = self else { return };
+        let called = panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| listener.0.call(socket, call))));
+        let mut callback = match called {
+            Ok(callback) => callback,
+            Err(payload) => return self.judge(Err(payload)),
+        };
+        match self.poll(&mut callback, Waker::noop()) {
+            Poll::Ready(called) => self.judge(called),
+            Poll::Pending => {
+                self.shared.hold();
+                self.waiting = Some(Box::new(Waiting { callback, input: Vec::new() }));
+            }
+        }
+    }
+
+    fn poll(&self, callback: &mut Pending, waker: &Waker) -> Poll<Called> {
+        let poll = || self.shared.during(|| callback.as_mut().poll(&mut Context::from_waker(waker)));
+        match panic::catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    }
+
+    /// What a callback has come to.
+    fn judge(&self, called: Called) {
+        match called {
+            Ok(Ok(())) => {}
+            // Too late is not wrong: the callback sent something after a close that it may not know of.
+            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
+            Ok(Err(error)) => self.shared.fail(Error::Callback(error)),
+            Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
+        }
+    }
+
+    /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
+    fn call_last(&mut self, event: Event<'_>, service: Option<&Service>) {
+        let Self { shared, socket, listener, .. } = self;
+        let call = || match (listener, event) {
+            (Kind::Plain(listener), Event::Error(error)) => listener.on_error(socket, &error),
+            (Kind::Plain(listener), Event::Closed(closed)) => listener.on_close(socket, closed.code, &closed.reason),
+            (Kind::Async(listener), Event::Error(error)) => listener.0.on_error(socket, error),
+            (Kind::Async(listener), Event::Closed(closed)) => {
+                listener.0.on_close(socket, closed.code, &closed.reason);
+            }
+            _ => {}
+        };
+        let result = panic::catch_unwind(AssertUnwindSafe(|| shared.during(call)));
+        if let (Err(payload), Some(service)) = (result, service) {
+            service.report(&ServerError::ListenerPanicked(panic_message(&*payload)));
+        }
+    }
+
+    /// Nobody drives it any more.
+    pub(crate) fn abandon(&mut self, service: Option<&Service>) {
+        self.shared.fail(Error::Abandoned);
+        self.pump(Time::ZERO, &mut &mut [][..], service);
+        self.cancel();
+        self.shared.finish();
+    }
+}
+
+fn is_closed(error: &BoxError) -> bool {
+    error.downcast_ref() == Some(&SendError::Closed)
+}

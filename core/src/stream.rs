@@ -1,0 +1,572 @@
+//! A connection as a stream of owned messages, and a sink for them: what users of tokio and smol know.
+//!
+//! It is a listener like any other ([`StreamListener`]), behind which the messages wait: up to [`MAX_BYTES`], and then
+//! its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven by its task
+//! as always. So pings are answered, closes are echoed, and what is sent leaves, also while nobody reads or
+//! nobody writes here.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener, Pending};
+use crate::close::{CloseCode, Closed};
+use crate::error::{Error, SendError};
+use crate::event::{Outgoing, OwnedMessage};
+use crate::open::{AnyListener, IntoAnyListener};
+use crate::sending::{Writable, Written};
+use crate::socket::WebSocket;
+
+/// From so many bytes, or messages, that wait for their reader the peer is not read. As the high watermark of
+/// output.
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_MESSAGES: usize = 256;
+
+/// A listener, and the stream that the connection becomes when it is open.
+///
+/// A handler returns the listener and hands the other end to whoever is to talk. If the upgrade is refused, the
+/// listener is dropped, and what waits for the connection gets `None`.
+///
+/// ```
+/// use bellwire_core::{AsyncResponse, Request, stream};
+/// # fn spawn(_: impl Future<Output = ()> + Send + 'static) {}
+///
+/// async fn handler(_: Request) -> AsyncResponse {
+///     let (listener, opened) = stream();
+///     // With the runtime's `spawn`.
+///     spawn(async move {
+///         let Some(mut messages) = opened.await else { return };
+///         while let Some(Ok(message)) = messages.recv().await {
+///             if messages.send(message).await.is_err() {
+///                 return;
+///             }
+///         }
+///     });
+///     AsyncResponse::websocket(listener)
+/// }
+/// ```
+pub fn stream() -> (StreamListener, Opened) {
+    let channel = Arc::new(Channel::default());
+    (StreamListener(channel.clone()), Opened(Some(MessageReceiver { channel })))
+}
+
+/// The listener's end of a [`stream`].
+pub struct StreamListener(Arc<Channel>);
+
+/// A connection that is not open yet: a future of its [`MessageStream`], or of `None` if it never opens.
+///
+/// # Cancel safety
+/// Dropping it closes the connection as soon as it opens.
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Opened(Option<MessageReceiver>);
+
+/// An open connection: a `Stream` of messages and a `Sink` for them, or [`recv`](Self::recv) and
+/// [`send`](Self::send) without these traits.
+///
+/// As a stream it ends once, after the last message, and after the error if there was one;
+/// [`closed`](Self::closed) says with which code.
+///
+/// Dropping it (both halves, if it was [split](Self::split)) closes the connection with 1000 "Normal Closure", behind
+/// what was sent. While the thread panics it is 1011 "Unexpected Error".
+pub struct MessageStream {
+    sender: MessageSender,
+    receiver: MessageReceiver,
+}
+
+/// The half of a [`MessageStream`] that sends.
+pub struct MessageSender {
+    lifeline: Arc<Lifeline>,
+    /// A message that did not fit.
+    left: Option<OwnedMessage>,
+    /// What has to be waited for before the next message.
+    writable: Option<Writable>,
+    /// What has to be waited for until all is written.
+    written: Option<Written>,
+}
+
+/// The half of a [`MessageStream`] that receives.
+pub struct MessageReceiver {
+    channel: Arc<Channel>,
+}
+
+/// What a stream of messages can fail with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The connection has failed: what `on_error` reports.
+    Connection(Error),
+    /// A message was refused. It was not sent.
+    Send(SendError),
+}
+
+/// What the listener and the receiver share.
+#[derive(Default)]
+struct Channel(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Once it is open, until the stream takes it.
+    opened: Option<WebSocket>,
+    messages: VecDeque<OwnedMessage>,
+    /// How many bytes they have.
+    bytes: usize,
+    error: Option<Error>,
+    /// Nothing more comes.
+    ended: bool,
+    /// Nobody takes what comes.
+    deaf: bool,
+    /// Who waits for something to take.
+    reader: Option<Waker>,
+    /// Who waits for something to be taken.
+    writer: Option<Waker>,
+}
+
+/// Closes the connection when the last half is dropped.
+struct Lifeline(WebSocket);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        // Closed already: that is what is wanted.
+        let _ = match std::thread::panicking() {
+            false => self.0.close(),
+            true => self.0.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error"),
+        };
+    }
+}
+
+impl Channel {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and wakes the reader.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Ready when there is room for more.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.deaf || !state.is_full() {
+            return Poll::Ready(());
+        }
+        let before = state.writer.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Takes what is next, or waits for it.
+    fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
+        let mut state = self.lock();
+        let (taken, other) = match take(&mut state) {
+            Some(taken) => {
+                let writer = if state.is_full() { None } else { state.writer.take() };
+                (Poll::Ready(taken), writer)
+            }
+            None => {
+                let before = state.reader.replace(cx.waker().clone());
+                drop(state);
+                drop(before);
+                return Poll::Pending;
+            }
+        };
+        drop(state);
+        if let Some(writer) = other {
+            writer.wake();
+        }
+        taken
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+    }
+
+    /// What the receiver gets next; `None` if it has to wait.
+    fn next(&mut self) -> Option<Option<Result<OwnedMessage, StreamError>>> {
+        if let Some(message) = self.messages.pop_front() {
+            self.bytes -= length(&message);
+            Some(Some(Ok(message)))
+        } else if let Some(error) = self.error.take() {
+            Some(Some(Err(StreamError::Connection(error))))
+        } else if self.ended {
+            Some(None)
+        } else {
+            None
+        }
+    }
+
+    #[cfg(feature = "stream")]
+    fn is_over(&self) -> bool {
+        self.ended && self.messages.is_empty() && self.error.is_none()
+    }
+}
+
+fn length(message: &OwnedMessage) -> usize {
+    match message {
+        OwnedMessage::Text(text) => text.len(),
+        OwnedMessage::Binary(bytes) => bytes.len(),
+    }
+}
+
+impl Callbacks for StreamListener {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
+        match call {
+            Call::Open => self.0.tell(|state| state.opened = Some(socket.clone())),
+            Call::Message(message) => self.0.tell(|state| {
+                if !state.deaf {
+                    state.bytes += length(&message);
+                    state.messages.push_back(message);
+                }
+            }),
+            Call::Ping(data) => socket.as_socket().answer_ping(&data),
+            Call::Pong(_) => {}
+        }
+        let channel = self.0.clone();
+        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(cx).map(Ok)))
+    }
+
+    fn on_error(&mut self, _: &WebSocket, error: Error) {
+        self.0.tell(|state| state.error = Some(error));
+    }
+
+    fn on_close(&mut self, _: &WebSocket, _: CloseCode, _: &str) {
+        self.0.tell(|state| state.ended = true);
+    }
+}
+
+impl Drop for StreamListener {
+    /// Without `on_close` it never opened.
+    fn drop(&mut self) {
+        self.0.tell(|state| state.ended = true);
+    }
+}
+
+impl IntoAsyncListener for StreamListener {
+    fn into_async_listener(self) -> BoxAsyncListener {
+        BoxAsyncListener(Box::new(self))
+    }
+}
+
+impl IntoAnyListener for StreamListener {
+    fn into_any_listener(self) -> AnyListener {
+        self.into_async_listener().into()
+    }
+}
+
+impl Future for Opened {
+    type Output = Option<MessageStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(receiver) = &self.0 else { return Poll::Ready(None) };
+        let opened = ready!(receiver.channel.poll(cx, |state| match state.opened.take() {
+            Some(socket) => Some(Some(socket)),
+            None => state.ended.then_some(None),
+        }));
+        let receiver = self.0.take();
+        Poll::Ready(opened.zip(receiver).map(|(socket, receiver)| MessageStream::new(socket, receiver)))
+    }
+}
+
+impl Drop for MessageReceiver {
+    fn drop(&mut self) {
+        let mut state = self.channel.lock();
+        state.deaf = true;
+        state.bytes = 0;
+        let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
+        let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
+        drop(state);
+        drop((messages, error, reader));
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        // Nobody has waited for it.
+        drop(opened.map(Lifeline));
+    }
+}
+
+impl MessageStream {
+    fn new(socket: WebSocket, receiver: MessageReceiver) -> Self {
+        let lifeline = Arc::new(Lifeline(socket));
+        let sender = MessageSender { lifeline, left: None, writable: None, written: None };
+        Self { sender, receiver }
+    }
+
+    /// The connection's handle: for pings, closing with a code, and sends that do not wait.
+    pub fn socket(&self) -> &WebSocket {
+        self.sender.socket()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.socket().closed()
+    }
+
+    /// The next message; `None` once the connection has ended, for good.
+    ///
+    /// # Errors
+    /// Inside: [`StreamError::Connection`], once, after the last message, if the connection has failed. `None` follows.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what it would have returned is returned by the next.
+    pub async fn recv(&mut self) -> Option<Result<OwnedMessage, StreamError>> {
+        self.receiver.recv().await
+    }
+
+    /// Sends a message when it is welcome: when what is queued has drained, as
+    /// [`writable`](WebSocket::writable) says, and when it fits. It leaves without another call.
+    ///
+    /// # Errors
+    /// [`StreamError::Send`] if the connection is closed: the message was not sent.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is done, the message was not sent.
+    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
+        self.sender.send(message).await
+    }
+
+    /// Two halves that may live in different tasks. The connection is closed when both are dropped.
+    pub fn split(self) -> (MessageSender, MessageReceiver) {
+        (self.sender, self.receiver)
+    }
+}
+
+impl MessageReceiver {
+    /// As [`MessageStream::recv`].
+    ///
+    /// # Errors
+    /// As [`MessageStream::recv`].
+    ///
+    /// # Cancel safety
+    /// As [`MessageStream::recv`].
+    pub async fn recv(&mut self) -> Option<Result<OwnedMessage, StreamError>> {
+        core::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+        self.channel.poll(cx, State::next)
+    }
+}
+
+impl MessageSender {
+    /// The connection's handle: for pings, closing with a code, and sends that do not wait.
+    pub fn socket(&self) -> &WebSocket {
+        &self.lifeline.0
+    }
+
+    /// As [`MessageStream::send`].
+    ///
+    /// # Errors
+    /// As [`MessageStream::send`].
+    ///
+    /// # Cancel safety
+    /// As [`MessageStream::send`].
+    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
+        let message = message.into();
+        loop {
+            // What a sink has taken before leaves before.
+            core::future::poll_fn(|cx| self.poll_left(cx)).await?;
+            Writable::new(self.socket(), length(&message)).await?;
+            match self.queue(Outgoing::from(&message)) {
+                // Somebody else was faster.
+                Err(SendError::Full) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn queue(&mut self, message: Outgoing<'_>) -> Result<(), SendError> {
+        let position = self.socket().as_socket().send(message)?;
+        self.written = Some(Written::new(self.socket(), position));
+        Ok(())
+    }
+
+    /// Sends the message that did not fit, once it does.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        while let Some(message) = &self.left {
+            let length = length(message);
+            let socket = &self.lifeline.0;
+            ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, length))).poll(cx))?;
+            self.writable = None;
+            let Some(message) = self.left.take() else { break };
+            match self.queue(Outgoing::from(&message)) {
+                // Somebody else was faster.
+                Err(SendError::Full) => self.left = Some(message),
+                result => result?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+}
+
+/// As a sink.
+#[cfg(feature = "stream")]
+impl MessageSender {
+    /// Ready when another message is welcome.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        ready!(self.poll_left(cx))?;
+        let socket = &self.lifeline.0;
+        ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, 0))).poll(cx))?;
+        self.writable = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a message now, or as soon as it fits.
+    fn start_send(&mut self, message: OwnedMessage) -> Result<(), StreamError> {
+        if self.left.is_none() && self.socket().as_socket().welcomes_at(length(&message)).is_none() {
+            return Ok(self.queue(message.into())?);
+        }
+        if !self.socket().is_open() {
+            return Err(SendError::Closed.into());
+        }
+        self.left = Some(message);
+        Ok(())
+    }
+
+    /// Ready when the transport has taken everything.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        ready!(self.poll_left(cx))?;
+        if let Some(written) = &mut self.written {
+            ready!(written.poll(cx))?;
+            self.written = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes with 1000 behind what was sent. Ready when the transport has taken all of that.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        let flushed = ready!(self.poll_flush(cx));
+        // Closed already: that is what is wanted.
+        let _ = self.socket().close();
+        Poll::Ready(flushed)
+    }
+}
+
+impl From<SendError> for StreamError {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(error) => error.fmt(f),
+            Self::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StreamError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Connection(error) => Some(error),
+            Self::Send(error) => Some(error),
+        }
+    }
+}
+
+macro_rules! debug {
+    ($($type:ident),*) => {
+        $(impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+debug!(StreamListener, Opened, MessageStream, MessageSender, MessageReceiver);
+
+/// The traits of the futures crates.
+#[cfg(feature = "stream")]
+mod traits {
+    use futures_core::{FusedStream, Stream};
+    use futures_sink::Sink;
+
+    use super::*;
+
+    type Item = Result<OwnedMessage, StreamError>;
+
+    impl Stream for MessageReceiver {
+        type Item = Item;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+            self.poll_recv(cx)
+        }
+    }
+
+    impl FusedStream for MessageReceiver {
+        fn is_terminated(&self) -> bool {
+            self.channel.lock().is_over()
+        }
+    }
+
+    impl Stream for MessageStream {
+        type Item = Item;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+            self.receiver.poll_recv(cx)
+        }
+    }
+
+    impl FusedStream for MessageStream {
+        fn is_terminated(&self) -> bool {
+            self.receiver.is_terminated()
+        }
+    }
+
+    impl Sink<OwnedMessage> for MessageSender {
+        type Error = StreamError;
+
+        fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            (*self).poll_ready(cx)
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), StreamError> {
+            (*self).start_send(message)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            (*self).poll_flush(cx)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            (*self).poll_close(cx)
+        }
+    }
+
+    impl Sink<OwnedMessage> for MessageStream {
+        type Error = StreamError;
+
+        fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            self.sender.poll_ready(cx)
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), StreamError> {
+            self.sender.start_send(message)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            self.sender.poll_flush(cx)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+            self.sender.poll_close(cx)
+        }
+    }
+}

@@ -4,9 +4,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::mem;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -59,21 +57,21 @@ fn run() -> Result<(), BoxError> {
     match options.backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let server = bellwire::blocking::Server::bind(&options.listen).map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(config).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => tokio::runtime::Runtime::new()?.block_on(async {
-            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => async_std::task::block_on(async {
-            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -221,16 +219,6 @@ fn start_timer(room: Room, every: Duration) {
             room.count();
         }
     });
-}
-
-fn announce(options: &Options, addr: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "listening on ws://{addr}/ with the {} backend; for a browser: http://{addr}/", options.backend)?;
-    out.flush()
-}
-
-fn busy(error: io::Error) -> BoxError {
-    format!("{error}; choose another address with --listen").into()
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {

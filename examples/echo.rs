@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::io;
 use std::process::ExitCode;
 
 use bellwire::{Config, Listener, Message, Outcome, Request, Response, WebSocket, is_upgrade_request, listener};
@@ -44,21 +43,21 @@ fn run() -> Result<(), BoxError> {
     match options.backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let server = bellwire::blocking::Server::bind(&options.listen).map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(options.config).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
-            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => async_std::task::block_on(async {
-            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(busy)?;
-            announce(&options, server.local_addr()?)?;
+            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -104,16 +103,6 @@ fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
         builder.worker_threads(threads);
     }
     builder.enable_all().build()
-}
-
-fn announce(options: &Options, addr: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "listening on ws://{addr}/ with the {} backend; for a browser: http://{addr}/", options.backend)?;
-    out.flush()
-}
-
-fn busy(error: io::Error) -> BoxError {
-    format!("{error}; choose another address with --listen").into()
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {

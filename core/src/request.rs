@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn upgrade_requests_are_told_by_two_token_lists() {
+    fn c1_c2_c3_d22_upgrade_requests_are_told_by_two_token_lists() {
         assert!(!is_upgrade_request(&Request::get("/")));
         assert!(is_upgrade_request(&with(&[("Connection", "Upgrade"), ("Upgrade", "websocket")])));
         assert!(is_upgrade_request(&with(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", "websocket")])));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_are_listed_in_order() {
+    fn c4_c5_c6_protocols_are_listed_in_order() {
         assert!(request_protocols(&Request::get("/")).is_empty());
         assert_eq!(request_protocols(&with(&[("Sec-WebSocket-Protocol", "mqtt")])), ["mqtt"]);
         assert_eq!(request_protocols(&with(&[("Sec-WebSocket-Protocol", "mqtt, soap")])), ["mqtt", "soap"]);

@@ -64,7 +64,7 @@ fn a_connection_is_a_few_hundred_bytes_and_allocates_nothing() {
 }
 
 #[test]
-fn a_length_that_is_only_claimed_reserves_nothing() {
+fn t16_a_length_that_is_only_claimed_reserves_nothing() {
     for_both(|role| {
         for first in [0x01, 0x02, 0x81, 0x82] {
             let mut connection = open(role, Config::default().max_message(usize::MAX));

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each example uses a part of it")]
 
 use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
@@ -117,6 +119,18 @@ pub(crate) fn connect(
             Ok(Connected { socket, protocol, closed: Box::new(move || async_std::task::block_on(client.closed())) })
         }
     }
+}
+
+/// Says where a server listens.
+pub(crate) fn announce(backend: Backend, addr: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "listening on ws://{addr}/ with the {backend} backend; for a browser: http://{addr}/")?;
+    out.flush()
+}
+
+/// An address that cannot be listened on.
+pub(crate) fn busy(error: io::Error) -> BoxError {
+    format!("{error}; choose another address with --listen").into()
 }
 
 /// Ends the program: with the message on stderr, if there is one.

@@ -8,8 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use bellwire::{
-    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Role, ServerError, Target, WebSocket,
-    client,
+    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Responder, Role, ServerError, Target,
+    WebSocket, client,
 };
 
 use crate::{Log, Logs, logged_handler, next, quiet, within};
@@ -36,6 +36,9 @@ pub trait Backend: Sized + Send + Sync + 'static {
         setup: Setup,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Server;
+
+    /// As [`serve`](Self::serve), with a handler that may answer later.
+    fn serve_with(&self, setup: Setup, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Server;
 
     /// Connects over the network.
     ///

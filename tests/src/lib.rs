@@ -4,11 +4,14 @@
 //! | file | what it is |
 //! |---|---|
 //! | `backend` | what a backend must offer so that one test can run on all of them |
-//! | `on_blocking`, `on_tokio` | the backends, so wrapped |
+//! | `on_blocking`, `on_tokio`, `on_async_std` | the backends, so wrapped |
+//! | `tasks` | what a backend offers besides, if its connections are futures |
+//! | `ours` | one connection of ours, in either role, for tests of what both roles promise |
 //! | `log` | a listener that writes down its events, and checks the invariant 1.13 while it does |
 //! | `raw` | a peer made of bytes, which shares no code with bellwire |
 //! | `theirs` | tungstenite, the peer that nobody here wrote |
-//! | `memory` | a transport in memory, for the blocking backend |
+//! | `memory` | a transport in memory, for threads and for futures-io |
+//! | `script` | a transport that plays a peer by script, and goes wrong where a test wants it to |
 //!
 //! Nothing here sleeps to let something happen. What a test waits for has [`PATIENCE`] as its bound, which
 //! only a failing test ever reaches.
@@ -17,9 +20,13 @@
 mod backend;
 mod log;
 mod memory;
+mod on_async_std;
 mod on_blocking;
 mod on_tokio;
+mod ours;
 mod raw;
+mod script;
+mod tasks;
 mod theirs;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -29,42 +36,87 @@ use std::time::Duration;
 pub use backend::{Acceptor, Backend, Client, Connect, Driven, Over, Reported, Server, Setup};
 pub use log::{Event, Handler, Log, Logs, logged, logged_handler};
 pub use memory::MemoryEnd;
+pub use on_async_std::{AsyncStd, OnFuturesIo, Smol, SmolRuntime};
 pub use on_blocking::Blocking;
 pub use on_tokio::{Bridge, CountingDuplex, Flavor, Multi, OnTokio, Single, Tokio, TokioSingle};
+pub use ours::Ours;
 pub use raw::{BINARY, CLOSE, CONTINUATION, Frame, Http, PING, PONG, Raw, TEXT, http, request, upgrade_request};
-
+pub use script::{Call, Fault, Line, Script, Scripted, What, When};
+pub use tasks::{Ending, Shutdown, Task, Tasks};
 pub use theirs::Theirs;
 
+pub use bellwire::Role;
 use bellwire::{Closures, Config, listener};
 
 /// How long a test waits for what must happen before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Makes of each generic test one for each backend. A test that is left out is dead code, which clippy finds.
+/// Makes of each generic test one for each backend, and says in its path in which role bellwire is tested there:
+///
+/// - `server`: a server of ours, and a peer that is not bellwire
+/// - `client`: a client of ours, and such a peer
+/// - `pair`: both ends are ours
+/// - `both`: one test of each role, which takes the role as its argument
+///
+/// The sections come in this order. A test that is left out is dead code, which clippy finds.
 #[macro_export]
 macro_rules! backends {
-    ($($test:ident),* $(,)?) => {
+    ($($roles:tt)*) => {
         mod blocking {
-            $(#[test] fn $test() { super::$test::<$crate::Blocking>(); })*
+            $crate::roles! { $crate::Blocking; $($roles)* }
         }
-        mod tokio {
-            $(#[test] fn $test() { super::$test::<$crate::Tokio>(); })*
+        $crate::tasks! { $($roles)* }
+    };
+}
+
+/// As [`backends!`], for what only tasks can do.
+#[macro_export]
+macro_rules! tasks {
+    ($($roles:tt)*) => {
+        $crate::runtimes! { $($roles)* }
+        mod async_std {
+            $crate::roles! { $crate::AsyncStd; $($roles)* }
         }
-        mod tokio_single_threaded {
-            $(#[test] fn $test() { super::$test::<$crate::TokioSingle>(); })*
+        mod smol {
+            $crate::roles! { $crate::Smol; $($roles)* }
         }
     };
 }
 
-/// As [`backends!`], for what only a runtime can do.
+/// As [`backends!`], for what only a runtime can do that ends.
 #[macro_export]
 macro_rules! runtimes {
-    ($($test:ident),* $(,)?) => {
+    ($($roles:tt)*) => {
         mod tokio {
-            $(#[test] fn $test() { super::$test::<$crate::Multi>(); })*
+            $crate::roles! { $crate::Tokio; $($roles)* }
         }
         mod tokio_single_threaded {
-            $(#[test] fn $test() { super::$test::<$crate::Single>(); })*
+            $crate::roles! { $crate::TokioSingle; $($roles)* }
+        }
+    };
+}
+
+/// The tests of one backend.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! roles {
+    (
+        $backend:ty;
+        $(server { $($(#[$on_server:meta])* $server:ident),* $(,)? })?
+        $(client { $($(#[$on_client:meta])* $client:ident),* $(,)? })?
+        $(pair { $($(#[$on_pair:meta])* $pair:ident),* $(,)? })?
+        $(both { $($(#[$on_both:meta])* $both:ident),* $(,)? })?
+    ) => {
+        mod server {
+            $($(#[test] $(#[$on_server])* fn $server() { super::super::$server::<$backend>(); })*)?
+            $($(#[test] $(#[$on_both])* fn $both() { super::super::$both::<$backend>($crate::Role::Server); })*)?
+        }
+        mod client {
+            $($(#[test] $(#[$on_client])* fn $client() { super::super::$client::<$backend>(); })*)?
+            $($(#[test] $(#[$on_both])* fn $both() { super::super::$both::<$backend>($crate::Role::Client); })*)?
+        }
+        mod pair {
+            $($(#[test] $(#[$on_pair])* fn $pair() { super::super::$pair::<$backend>(); })*)?
         }
     };
 }

@@ -1,13 +1,18 @@
-//! A transport in memory: what somebody may write who has no socket.
+//! A transport in memory: what somebody may write who has no socket. For threads, and for tasks that speak
+//! futures-io.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bellwire::blocking::Stream;
+use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::PATIENCE;
 
@@ -34,6 +39,8 @@ struct State {
     ended: bool,
     /// Nobody reads any more.
     unread: bool,
+    /// Which tasks wait for a change.
+    wakers: Vec<Waker>,
 }
 
 impl MemoryEnd {
@@ -65,9 +72,24 @@ impl Pipe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let wakers = mem::take(&mut state.wakers);
+        drop(state);
         self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Ready when `ready`; otherwise the task is woken by the next change.
+    fn poll(&self, cx: &Context<'_>, ready: impl Fn(&State) -> bool) -> Poll<()> {
+        let mut state = self.lock();
+        if ready(&state) {
+            return Poll::Ready(());
+        }
+        state.wakers.push(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Waits until `ready`.
@@ -88,34 +110,56 @@ impl Pipe {
     }
 }
 
+impl State {
+    fn is_readable(&self) -> bool {
+        !self.bytes.is_empty() || self.ended || self.unread
+    }
+
+    fn is_writable(&self, capacity: usize) -> bool {
+        self.bytes.len() < capacity || self.ended || self.unread
+    }
+}
+
+impl MemoryEnd {
+    /// Reads what is there.
+    fn get(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.change(|state| state.bytes.read(buffer))
+    }
+
+    /// Writes what fits.
+    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        let capacity = self.output.capacity;
+        self.output.change(|state| {
+            if state.ended || state.unread {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            let count = bytes.len().min(capacity - state.bytes.len());
+            state.bytes.extend(&bytes[..count]);
+            Ok(count)
+        })
+    }
+}
+
+fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    slices.iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
 impl Stream for MemoryEnd {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let [timeout, _] = *self.timeouts();
-        let mut state = self.input.wait(timeout, |state| !state.bytes.is_empty() || state.ended || state.unread)?;
-        let count = state.bytes.read(buffer)?;
-        drop(state);
-        self.input.changed.notify_all();
-        Ok(count)
+        drop(self.input.wait(timeout, State::is_readable)?);
+        self.get(buffer)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let [_, timeout] = *self.timeouts();
-        let capacity = self.output.capacity;
-        let ready = |state: &State| state.bytes.len() < capacity || state.ended || state.unread;
-        let mut state = self.output.wait(timeout, ready)?;
-        if state.ended || state.unread {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        let count = bytes.len().min(capacity - state.bytes.len());
-        state.bytes.extend(&bytes[..count]);
-        drop(state);
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.output.changed.notify_all();
-        Ok(count)
+        drop(self.output.wait(timeout, |state| state.is_writable(self.output.capacity))?);
+        self.put(bytes)
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(&slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>())
+        Stream::write(self, &joined(slices))
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
@@ -136,6 +180,36 @@ impl Stream for MemoryEnd {
             self.input.change(|state| state.unread = true);
         }
         Ok(())
+    }
+}
+
+impl AsyncRead for MemoryEnd {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        ready!(self.input.poll(cx, State::is_readable));
+        Poll::Ready(self.get(buffer))
+    }
+}
+
+impl AsyncWrite for MemoryEnd {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.output.poll(cx, |state| state.is_writable(self.output.capacity)));
+        Poll::Ready(self.put(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, &joined(slices))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Stream::shutdown(&*self, Shutdown::Write))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use bellwire::blocking::{connect_over, upgraded};
-use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Role, blocking};
+use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Responder, Role, blocking};
 
 use crate::backend::{Acceptor, boxed};
 use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup};
@@ -31,19 +31,14 @@ impl Backend for Blocking {
 
     fn serve<R: IntoResponse + 'static>(
         &self,
-        mut setup: Setup,
+        setup: Setup,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Server {
-        let (reporter, reports) = mpsc::channel();
-        let mut server = blocking::Server::from_listener(setup.listen())
-            .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
-        if let Some(count) = setup.max_connections {
-            server = server.max_connections(count);
-        }
-        let (addr, handle) = (server.local_addr().unwrap(), server.handle());
-        let ended = run(move || server.run(handler).unwrap()).0;
-        Server { addr, reports, logs: None, shutdown: Arc::new(move |grace| handle.shutdown(grace)), ended }
+        serve(setup, move |server| server.run(handler))
+    }
+
+    fn serve_with(&self, setup: Setup, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Server {
+        serve(setup, move |server| server.run_with(handler))
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
@@ -109,6 +104,19 @@ impl Backend for Blocking {
         let writes = end.writes();
         (end, peer, writes)
     }
+}
+
+fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<()> + Send + 'static) -> Server {
+    let (reporter, reports) = mpsc::channel();
+    let mut server = blocking::Server::from_listener(setup.listen())
+        .config(setup.config)
+        .on_error(move |error| drop(reporter.send(Reported::from(error))));
+    if let Some(count) = setup.max_connections {
+        server = server.max_connections(count);
+    }
+    let (addr, handle) = (server.local_addr().unwrap(), server.handle());
+    let ended = run(move || action(server).unwrap()).0;
+    Server { addr, reports, logs: None, shutdown: Arc::new(move |grace| handle.shutdown(grace)), ended }
 }
 
 fn run(action: impl FnOnce() + Send + 'static) -> Driven {

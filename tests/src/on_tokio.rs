@@ -11,14 +11,14 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bellwire::tokio::{connect_over, upgraded};
-use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Role};
+use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Responder, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::backend::{Acceptor, boxed};
-use crate::{Backend, Client, Connect, Driven, Over, PATIENCE, Reported, Server, Setup};
+use crate::{Backend, Client, Connect, Driven, Ending, Over, PATIENCE, Reported, Server, Setup, Shutdown, Task, Tasks};
 
 /// The tokio backend on a runtime of two threads.
 pub type Tokio = OnTokio<Multi>;
@@ -68,11 +68,6 @@ impl<F> OnTokio<F> {
         &self.handle
     }
 
-    /// Ends the runtime, with all its tasks.
-    pub fn end_runtime(&mut self) {
-        drop(self.stop.take());
-    }
-
     fn run(&self, future: impl Future<Output = ()> + Send + 'static) -> Driven {
         run(&self.handle, future)
     }
@@ -110,29 +105,14 @@ impl<F: Flavor> Backend for OnTokio<F> {
 
     fn serve<R: IntoResponse + 'static>(
         &self,
-        mut setup: Setup,
+        setup: Setup,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Server {
-        let _entered = self.handle.enter();
-        let (reporter, reports) = mpsc::channel();
-        let listener = setup.listen();
-        listener.set_nonblocking(true).unwrap();
-        let mut server = bellwire::tokio::Server::from_listener(tokio::net::TcpListener::from_std(listener).unwrap())
-            .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
-        if let Some(count) = setup.max_connections {
-            server = server.max_connections(count);
-        }
-        let (addr, stop) = (server.local_addr().unwrap(), server.handle());
-        let ended = self.run(async move { server.run(handler).await.unwrap() }).0;
-        let handle = self.handle.clone();
-        Server {
-            addr,
-            reports,
-            logs: None,
-            shutdown: Arc::new(move |grace| handle.block_on(stop.shutdown(grace))),
-            ended,
-        }
+        self.start_server(setup, move |server| server.run(handler))
+    }
+
+    fn serve_with(&self, setup: Setup, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Server {
+        self.start_server(setup, move |server| server.run_with(handler))
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
@@ -213,7 +193,87 @@ impl<F: Flavor> Backend for OnTokio<F> {
     }
 }
 
+impl<F: Flavor> Tasks for OnTokio<F> {
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
+        let handle = self.handle.clone();
+        let task = handle.spawn(future);
+        Task(Box::new(move || {
+            task.abort();
+            assert!(handle.block_on(task).is_err_and(|error| error.is_cancelled()), "it has ended by itself");
+        }))
+    }
+
+    fn accepting<R: IntoResponse + 'static>(
+        &self,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+        stream: CountingDuplex,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let _entered = self.handle.enter();
+        bellwire::tokio::Acceptor::new(handler).accept(stream, None)
+    }
+
+    fn connecting(
+        &self,
+        connect: Connect,
+        stream: CountingDuplex,
+        listener: impl IntoListener,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (target, listener) = (connect.target().unwrap(), boxed(listener));
+        async move { drop(connect_over(target, stream, listener).await) }
+    }
+
+    fn driving(
+        &self,
+        stream: CountingDuplex,
+        leftover: Vec<u8>,
+        role: Role,
+        config: Config,
+        listener: impl IntoListener,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let _entered = self.handle.enter();
+        upgraded(stream, leftover, role, config, boxed(listener))
+    }
+
+    fn serving<R: IntoResponse + 'static>(
+        &self,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    ) -> (SocketAddr, Shutdown, impl Future<Output = ()> + Send + 'static) {
+        let server = self.handle.block_on(bellwire::tokio::Server::bind("127.0.0.1:0")).unwrap();
+        let (addr, stop, handle) = (server.local_addr().unwrap(), server.handle(), self.handle.clone());
+        let shutdown = Box::new(move |grace| handle.block_on(stop.shutdown(grace)));
+        (addr, shutdown, async move { server.run(handler).await.unwrap() })
+    }
+}
+
+impl<F: Flavor> Ending for OnTokio<F> {
+    fn end(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
 impl<F> OnTokio<F> {
+    fn start_server<T: Future<Output = io::Result<()>> + Send + 'static>(
+        &self,
+        mut setup: Setup,
+        run: impl FnOnce(bellwire::tokio::Server) -> T,
+    ) -> Server {
+        let _entered = self.handle.enter();
+        let (reporter, reports) = mpsc::channel();
+        let listener = setup.listen();
+        listener.set_nonblocking(true).unwrap();
+        let mut server = bellwire::tokio::Server::from_listener(tokio::net::TcpListener::from_std(listener).unwrap())
+            .config(setup.config)
+            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+        if let Some(count) = setup.max_connections {
+            server = server.max_connections(count);
+        }
+        let (addr, stop, handle) = (server.local_addr().unwrap(), server.handle(), self.handle.clone());
+        let running = run(server);
+        let ended = self.run(async move { running.await.unwrap() }).0;
+        let shutdown = Arc::new(move |grace| handle.block_on(stop.shutdown(grace)));
+        Server { addr, reports, logs: None, shutdown, ended }
+    }
+
     fn client(&self, mut client: bellwire::tokio::Client) -> Client {
         assert_eq!(client.protocol(), client.response().protocol());
         let (socket, response) = (client.socket().clone(), client.response().clone());

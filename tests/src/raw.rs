@@ -135,6 +135,19 @@ impl Raw<TcpStream> {
         self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Sees the connection to its end behind a closing handshake, and hangs up.
+    ///
+    /// # Panics
+    /// If the other side does not end, or has still something to say.
+    #[track_caller]
+    pub fn hang_up(self) {
+        // RFC 6455 §7.1.1: "in most normal cases [...] the server closes first", and a client waits for it.
+        if !self.client {
+            self.shutdown_write();
+        }
+        self.expect_end();
+    }
+
     /// Waits until something has arrived, and leaves it unread.
     ///
     /// # Panics

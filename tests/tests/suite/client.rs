@@ -12,28 +12,32 @@ use bellwire::{ConnectError, Response, listener};
 use bellwire_tests::{Backend, Client, Connect, Event, Frame, Raw, Setup, TEXT, backends, echo, logged, quiet};
 
 backends! {
-    a_refusal_carries_status_headers_and_body,
-    a_refusal_of_our_own_server_is_told_as_it_is,
-    a_refusal_whose_body_does_not_end_is_told_at_the_deadline,
-    the_body_of_a_refusal_is_kept_in_part,
-    nobody_who_listens_is_an_error,
-    a_host_without_an_address_is_an_error,
-    bad_urls_are_refused_before_anything_is_sent,
-    wss_without_tls_is_an_error_that_says_so,
-    bad_headers_and_subprotocols_are_refused_before_anything_is_sent,
-    d17_a_server_that_says_nothing_lets_the_open_timeout_pass,
-    d17_the_open_timeout_counts_from_the_start,
-    a_server_that_hangs_up_is_an_error,
-    a_server_that_does_not_speak_http_is_an_error,
-    an_answer_that_breaks_the_handshake_is_an_error,
-    bytes_behind_the_101_belong_to_the_connection,
-    an_answer_may_come_byte_by_byte,
-    all_addresses_of_a_host_are_tried,
-    an_ipv6_literal_is_connected_to,
-    the_request_is_what_the_rfc_wants,
-    each_frame_is_masked_with_a_key_of_its_own,
-    dropping_the_client_leaves_the_connection_open,
-    a_client_waits_for_the_server_to_hang_up_first,
+    client {
+        t1_i1_a_refusal_carries_status_headers_and_body,
+        t1_i1_a_refusal_whose_body_does_not_end_is_told_at_the_deadline,
+        the_body_of_a_refusal_is_kept_in_part,
+        t1_i1_nobody_who_listens_is_an_error,
+        a_host_without_an_address_is_an_error,
+        bad_urls_are_refused_before_anything_is_sent,
+        wss_without_tls_is_an_error_that_says_so,
+        d15_t11_bad_headers_and_subprotocols_are_refused_before_anything_is_sent,
+        d17_t1_i1_a_server_that_says_nothing_lets_the_open_timeout_pass,
+        d17_t1_i1_the_open_timeout_counts_from_the_start,
+        t1_i1_a_server_that_hangs_up_is_an_error,
+        t1_i1_a_server_that_does_not_speak_http_is_an_error,
+        t1_i1_d19_an_answer_that_breaks_the_handshake_is_an_error,
+        d15_t11_headers_of_the_101_are_seen_and_bytes_behind_it_belong_to_the_connection,
+        an_answer_may_come_byte_by_byte,
+        d19_the_request_is_what_the_rfc_wants,
+        each_frame_is_masked_with_a_key_of_its_own,
+        dropping_the_client_leaves_the_connection_open,
+        a_client_waits_for_the_server_to_hang_up_first,
+    }
+    pair {
+        t1_i1_a_refusal_of_our_own_server_is_told_as_it_is,
+        all_addresses_of_a_host_are_tried,
+        an_ipv6_literal_is_connected_to,
+    }
 }
 
 /// A server made of bytes, at a URL, for one connection.
@@ -64,7 +68,7 @@ fn refusal(error: ConnectError) -> bellwire::client::Response {
     }
 }
 
-fn a_refusal_carries_status_headers_and_body<B: Backend>() {
+fn t1_i1_a_refusal_carries_status_headers_and_body<B: Backend>() {
     let backend = B::start();
     let (url, server) = raw_server(|mut raw| {
         raw.write(b"HTTP/1.1 403 Forbidden\r\nX-Why: a\r\nX-Why: b\r\nContent-Length: 6\r\n\r\nno");
@@ -78,7 +82,7 @@ fn a_refusal_carries_status_headers_and_body<B: Backend>() {
     server.join().unwrap();
 }
 
-fn a_refusal_of_our_own_server_is_told_as_it_is<B: Backend>() {
+fn t1_i1_a_refusal_of_our_own_server_is_told_as_it_is<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |_| {
         Response::text("who are you?").with_status(401).header("WWW-Authenticate", "Bearer")
@@ -88,7 +92,7 @@ fn a_refusal_of_our_own_server_is_told_as_it_is<B: Backend>() {
     assert_eq!(response.header("WWW-Authenticate").as_deref(), Some("Bearer"));
 }
 
-fn a_refusal_whose_body_does_not_end_is_told_at_the_deadline<B: Backend>() {
+fn t1_i1_a_refusal_whose_body_does_not_end_is_told_at_the_deadline<B: Backend>() {
     let backend = B::start();
     let (url, server) = raw_server(|mut raw| {
         raw.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\npart");
@@ -113,7 +117,7 @@ fn the_body_of_a_refusal_is_kept_in_part<B: Backend>() {
     server.join().unwrap();
 }
 
-fn nobody_who_listens_is_an_error<B: Backend>() {
+fn t1_i1_nobody_who_listens_is_an_error<B: Backend>() {
     let backend = B::start();
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = fail(&backend, Connect::to(format!("ws://{addr}/")));
@@ -153,7 +157,7 @@ fn wss_without_tls_is_an_error_that_says_so<B: Backend>() {
     assert!(error.to_string().contains("connect_over"), "{error}");
 }
 
-fn bad_headers_and_subprotocols_are_refused_before_anything_is_sent<B: Backend>() {
+fn d15_t11_bad_headers_and_subprotocols_are_refused_before_anything_is_sent<B: Backend>() {
     let backend = B::start();
     let header = |name, value| Connect { headers: vec![(name, value)], ..Connect::to("ws://localhost:1/") };
     for connect in [header("Host", "x"), header("Upgrade", "h2c"), header("sec-websocket-key", "x")] {
@@ -168,7 +172,7 @@ fn bad_headers_and_subprotocols_are_refused_before_anything_is_sent<B: Backend>(
     }
 }
 
-fn d17_a_server_that_says_nothing_lets_the_open_timeout_pass<B: Backend>() {
+fn d17_t1_i1_a_server_that_says_nothing_lets_the_open_timeout_pass<B: Backend>() {
     let backend = B::start();
     // The system accepts, and nobody ever takes it.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,7 +182,7 @@ fn d17_a_server_that_says_nothing_lets_the_open_timeout_pass<B: Backend>() {
     assert!(matches!(error, ConnectError::Timeout), "{error:?}");
 }
 
-fn d17_the_open_timeout_counts_from_the_start<B: Backend>() {
+fn d17_t1_i1_the_open_timeout_counts_from_the_start<B: Backend>() {
     let backend = B::start();
     let (url, server) = raw_server(|raw| {
         let mut raw = raw.into_inner();
@@ -193,7 +197,7 @@ fn d17_the_open_timeout_counts_from_the_start<B: Backend>() {
     server.join().unwrap();
 }
 
-fn a_server_that_hangs_up_is_an_error<B: Backend>() {
+fn t1_i1_a_server_that_hangs_up_is_an_error<B: Backend>() {
     let backend = B::start();
     for start in ["", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"] {
         let (url, server) = raw_server(move |mut raw| raw.write(start.as_bytes()));
@@ -203,7 +207,7 @@ fn a_server_that_hangs_up_is_an_error<B: Backend>() {
     }
 }
 
-fn a_server_that_does_not_speak_http_is_an_error<B: Backend>() {
+fn t1_i1_a_server_that_does_not_speak_http_is_an_error<B: Backend>() {
     let backend = B::start();
     let (url, server) = raw_server(|mut raw| raw.write(b"220 mail.example ESMTP\r\n\r\n"));
     let error = fail(&backend, Connect::to(url));
@@ -211,7 +215,7 @@ fn a_server_that_does_not_speak_http_is_an_error<B: Backend>() {
     server.join().unwrap();
 }
 
-fn an_answer_that_breaks_the_handshake_is_an_error<B: Backend>() {
+fn t1_i1_d19_an_answer_that_breaks_the_handshake_is_an_error<B: Backend>() {
     let backend = B::start();
     type Change = fn(String) -> String;
     type Expected = fn(&HandshakeError) -> bool;
@@ -243,7 +247,7 @@ fn an_answer_that_breaks_the_handshake_is_an_error<B: Backend>() {
     }
 }
 
-fn bytes_behind_the_101_belong_to_the_connection<B: Backend>() {
+fn d15_t11_headers_of_the_101_are_seen_and_bytes_behind_it_belong_to_the_connection<B: Backend>() {
     let backend = B::start();
     let (url, server) = raw_server(|mut raw| {
         let mut bytes = raw.switching(&["Set-Cookie: a=b"]);
@@ -314,7 +318,7 @@ fn an_ipv6_literal_is_connected_to<B: Backend>() {
     log.expect([Event::Open, Event::text(format!("[::1]:{port}"))]);
 }
 
-fn the_request_is_what_the_rfc_wants<B: Backend>() {
+fn d19_the_request_is_what_the_rfc_wants<B: Backend>() {
     let backend = B::start();
     let mut keys = Vec::new();
     for _ in 0..2 {

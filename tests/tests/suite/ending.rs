@@ -2,132 +2,281 @@
 //! besides; that it ends means that the driver is gone, so that nothing can come any more.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::{Closures, Outcome, Request, SendError, Side, WebSocket, listener};
+use bellwire::{CloseCode, Closures, Outcome, Role, SendError, Side, WebSocket, listener};
 use bellwire_tests::{
-    Backend, Connect, Event, Frame, Log, PING, PONG, Raw, Server, Setup, Theirs, backends, echo, logged,
-    logged_handler, next, quiet, upgrade_request,
+    Backend, CLOSE, Connect, Event, Frame, Log, Ours, PATIENCE, PING, PONG, Raw, Server, backends, echo, logged, next,
+    quiet,
 };
 
 backends! {
-    d8_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener,
-    d8_a_clients_callback_that_fails_closes_with_1011,
-    d8_on_close_comes_although_on_error_panics,
-    d8_a_panic_in_on_close_is_reported_and_the_server_goes_on,
-    a_peer_that_vanishes_is_one_error_and_one_1006,
-    a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006,
-    a_peer_that_resets_is_one_error_and_one_1006,
-    a_server_that_vanishes_is_one_error_and_one_1006,
-    a_violation_closes_with_1002_and_ends_at_once,
-    d4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side,
-    d5_what_was_sent_before_a_close_leaves_before_it,
-    d6_a_silent_peer_is_dropped_after_the_close_timeout,
-    d6_a_silent_server_is_dropped_after_the_close_timeout,
-    d6_a_close_is_not_stuck_behind_a_stalled_writer,
-    d7_messages_after_a_local_close_are_not_delivered,
-    d10_a_socket_that_is_closed_says_so,
-    abort_drops_the_connection_without_a_word,
-    abort_in_a_callback_ends_the_connection_behind_it,
-    the_transport_ends_behind_the_closing_handshake,
-    a_close_races_with_sends_and_all_that_was_accepted_arrives,
-    shutdown_closes_everybody_with_1001,
-    shutdown_drops_those_who_do_not_answer,
-    shutdown_cuts_those_who_have_not_asked_for_anything,
-    shutdown_wakes_an_idle_server,
-    shutdown_reaches_a_connection_with_a_stalled_peer,
+    server {
+        d8_t3_i2_a_panic_in_on_close_is_reported_and_the_server_goes_on,
+        t14_i5_shutdown_closes_everybody_with_1001,
+        t14_i5_shutdown_drops_those_who_do_not_answer,
+        shutdown_cuts_those_who_have_not_asked_for_anything,
+        shutdown_wakes_an_idle_server,
+        t14_i5_shutdown_reaches_a_connection_with_a_stalled_peer,
+    }
+    pair {
+        t14_i5_d4_shutdown_is_a_clean_1001_on_both_sides,
+    }
+    both {
+        d3_t8_a_close_without_a_code_is_answered_by_one_and_is_1005,
+        d3_t8_an_answer_without_a_code_is_1005,
+        d4_a_local_close_ends_with_the_code_that_the_peer_answers,
+        d4_t2_i4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side,
+        d5_what_was_sent_before_a_close_leaves_before_it,
+        d5_i12_an_abort_drops_the_connection_without_a_word,
+        d5_d10_i12_an_abort_in_a_callback_ends_the_connection_behind_it,
+        d6_t4_i6_a_silent_peer_is_dropped_after_the_close_timeout,
+        d6_t4_i6_i12_a_silent_peer_is_dropped_after_a_close_in_a_callback,
+        d6_t19_a_close_is_not_stuck_behind_a_stalled_writer,
+        d7_messages_after_a_local_close_are_not_delivered,
+        d7_a_setting_delivers_messages_after_a_local_close,
+        d7_messages_after_a_local_close_are_checked,
+        d8_t3_i2_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener,
+        d8_t3_i2_on_close_comes_although_on_error_and_on_close_panic,
+        d9_a_ping_that_crosses_a_close_is_no_failure,
+        d10_t5_a_socket_that_is_closed_says_so,
+        d10_a_send_that_comes_too_late_is_no_failure_of_the_callback,
+        d11_a_code_that_must_not_be_sent_is_an_error_and_changes_nothing,
+        d11_a_long_reason_is_cut_at_a_character,
+        d21_a_failure_is_told_at_once_and_its_close_frame_leaves_behind_what_was_queued,
+        t2_i4_a_peer_that_vanishes_is_one_error_and_one_1006,
+        t2_i4_a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006,
+        i11_a_peer_that_resets_is_one_error_and_one_1006,
+        a_violation_closes_with_1002_and_ends_at_once,
+        t19_the_transport_ends_behind_the_peers_close,
+        t19_i12_the_transport_ends_behind_a_local_close,
+        i7_a_close_races_with_sends_and_all_that_was_accepted_arrives,
+    }
 }
 
-/// A server whose connections give their sockets to the test.
-fn with_sockets<B: Backend>(backend: &B, make: fn() -> Closures) -> (Server, mpsc::Receiver<WebSocket>) {
-    with_sockets_and(backend, quiet(), make)
+/// Half of it is more than any buffer on the way takes.
+const LARGE: usize = 64 * 1024 * 1024;
+
+const VANISHED: &str = "The peer ended the transport without a close frame";
+
+/// What a connection ends with whose peer has vanished.
+fn vanished() -> [Event; 2] {
+    [Event::error(VANISHED), Event::close(1006, "")]
 }
 
-fn with_sockets_and<B: Backend>(
-    backend: &B,
-    config: bellwire::Config,
-    make: fn() -> Closures,
-) -> (Server, mpsc::Receiver<WebSocket>) {
-    let (sockets, receiver) = mpsc::channel();
-    let server = backend.serve_logged(config, move || {
-        let sockets = sockets.clone();
-        make().on_open(move |socket| sockets.send(socket.clone()).unwrap())
-    });
-    (server, receiver)
-}
-
-fn error_or_panic(request: &Request) -> impl Fn() -> Outcome + Send + 'static {
-    let panics = request.query() == Some("panic");
-    move || if panics { panic!("secret") } else { Err("secret".into()) }
-}
-
-fn d8_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener<B: Backend>() {
+fn d3_t8_a_close_without_a_code_is_answered_by_one_and_is_1005<B: Backend>(role: Role) {
     let backend = B::start();
-    let (handler, logs) = logged_handler(|request| {
-        let fail = error_or_panic(request);
-        match request.path() {
-            "/open" => listener().on_open(move |_| fail()),
-            "/message" => listener().on_message(move |_, _| fail()),
-            "/ping" => listener().on_ping(move |_, _| fail()),
-            "/pong" => listener().on_pong(move |_, _| fail()),
-            path => unreachable!("{path}"),
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    peer.send([Frame::new(CLOSE, "")]);
+    peer.expect([Frame::new(CLOSE, "")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(1005, "")]);
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (true, Side::Peer));
+}
+
+fn d3_t8_an_answer_without_a_code_is_1005<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    socket.close().unwrap();
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.send([Frame::new(CLOSE, "")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(1005, "")]);
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (true, Side::Local));
+}
+
+fn d4_a_local_close_ends_with_the_code_that_the_peer_answers<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    socket.close_with(4000, "enough").unwrap();
+    peer.expect([Frame::close(4000, "enough")]);
+    peer.send([Frame::close(4001, "as you wish")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(4001, "as you wish")]);
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (true, Side::Local));
+}
+
+fn d4_t2_i4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    socket.close_with(4000, "enough").unwrap();
+    peer.expect([Frame::close(4000, "enough")]);
+    drop(peer);
+    log.ends_with([Event::Open].into_iter().chain(vanished()));
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (false, Side::Local));
+}
+
+fn d5_what_was_sent_before_a_close_leaves_before_it<B: Backend>(role: Role) {
+    let backend = B::start();
+    let large = vec![7; 300_000];
+    let listener = listener().on_open({
+        let large = large.clone();
+        move |socket| {
+            socket.send("first")?;
+            socket.send(large.clone())?;
+            socket.ping("x")?;
+            socket.send("last")?;
+            socket.close_with(1001, "leaving")
         }
     });
-    let server = backend.serve(Setup::default(), handler);
-    for (path, frame, event) in [
-        ("/open", None, None),
-        ("/message", Some(Frame::text("x")), Some(Event::text("x"))),
-        ("/ping", Some(Frame::new(PING, "x")), Some(Event::Ping(b"x".into()))),
-        ("/pong", Some(Frame::new(PONG, "x")), Some(Event::Pong(b"x".into()))),
-    ] {
-        for (query, error) in [("error", "A callback failed: secret"), ("panic", "A callback panicked: secret")] {
-            let mut bytes = upgrade_request(&format!("{path}?{query}"), &[]);
-            // What follows in the same read is not delivered any more.
-            for frame in frame.iter().chain([&Frame::text("more"), &Frame::new(PING, "more")]) {
-                bytes.extend(frame.encode(true));
+    let Ours { log, mut peer, .. } = Ours::theirs(&backend, role, quiet(), listener);
+    assert_eq!(peer.read(), "first".into());
+    assert_eq!(peer.read(), large.into());
+    assert!(peer.read().is_ping());
+    assert_eq!(peer.read(), "last".into());
+    assert_eq!(peer.read_close(), Some((1001, "leaving".into())));
+    // The peer's pong came after the close, and control frames are still delivered.
+    let events = log.rest();
+    assert_eq!(events.last(), Some(&Event::close(1001, "leaving")));
+}
+
+fn d5_i12_an_abort_drops_the_connection_without_a_word<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, peer } = Ours::raw(&backend, role, quiet(), listener());
+    socket.abort();
+    assert!(!socket.is_open());
+    // No frame.
+    peer.expect_end();
+    log.ends_with([Event::Open, Event::close(1006, "")]);
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (false, Side::Local));
+}
+
+fn d5_d10_i12_an_abort_in_a_callback_ends_the_connection_behind_it<B: Backend>(role: Role) {
+    let backend = B::start();
+    let listener = listener().on_message(|socket, _| {
+        socket.abort();
+        // D10: late is not wrong.
+        socket.send("never seen")
+    });
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+    peer.send([Frame::text("1"), Frame::text("2")]);
+    peer.expect_end();
+    log.ends_with([Event::Open, Event::text("1"), Event::close(1006, "")]);
+}
+
+fn d6_t4_i6_a_silent_peer_is_dropped_after_the_close_timeout<B: Backend>(role: Role) {
+    let backend = B::start();
+    let config = quiet().close_timeout(Duration::from_millis(50));
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, config, listener());
+    socket.close_with(3000, "answer me").unwrap();
+    peer.expect([Frame::close(3000, "answer me")]);
+    peer.expect_end();
+    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+}
+
+fn d6_t4_i6_i12_a_silent_peer_is_dropped_after_a_close_in_a_callback<B: Backend>(role: Role) {
+    let backend = B::start();
+    let config = quiet().close_timeout(Duration::from_millis(50));
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, config, listener().on_open(|socket| socket.close()));
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.expect_end();
+    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+}
+
+fn d6_t19_a_close_is_not_stuck_behind_a_stalled_writer<B: Backend>(role: Role) {
+    let backend = B::start();
+    let config = quiet().close_timeout(Duration::from_millis(100)).max_queued(LARGE);
+    let Ours { socket, log, peer } = Ours::raw(&backend, role, config, listener());
+    socket.send(vec![0; LARGE / 2]).unwrap();
+    peer.wait_unread();
+    socket.close().unwrap();
+    assert!(!socket.is_open());
+    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+    drop(peer);
+}
+
+/// Closes when the first message comes.
+fn closing() -> Closures {
+    listener().on_message(|socket, message| if message == "1" { socket.close() } else { Ok(()) })
+}
+
+fn d7_messages_after_a_local_close_are_not_delivered<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), closing());
+    peer.send([Frame::text("1"), Frame::text("2"), Frame::close(1000, "done")]);
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::text("1"), Event::close(1000, "done")]);
+}
+
+fn d7_a_setting_delivers_messages_after_a_local_close<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet().deliver_after_close(true), closing());
+    peer.send([Frame::text("1"), Frame::text("2"), Frame::close(1000, "done")]);
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::text("1"), Event::text("2"), Event::close(1000, "done")]);
+}
+
+fn d7_messages_after_a_local_close_are_checked<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), closing());
+    peer.send([Frame::text("1"), Frame::text("2"), Frame::text(b"\xff"), Frame::close(1000, "too late")]);
+    // And there is no second close frame.
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.expect_end();
+    let events = log.rest();
+    let [Event::Open, Event::Text(_), Event::Error(_), Event::Close(1007, _)] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+}
+
+fn d8_t3_i2_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener<B: Backend>(role: Role) {
+    let backend = B::start();
+    let cases: [(Failing, _, _); 4] = [
+        (|fail| listener().on_open(move |_| fail()), None, None),
+        (|fail| listener().on_message(move |_, _| fail()), Some(Frame::text("x")), Some(Event::text("x"))),
+        (|fail| listener().on_ping(move |_, _| fail()), Some(Frame::new(PING, "x")), Some(Event::Ping(b"x".into()))),
+        (|fail| listener().on_pong(move |_, _| fail()), Some(Frame::new(PONG, "x")), Some(Event::Pong(b"x".into()))),
+    ];
+    let failures: [(fn() -> Outcome, _); 2] =
+        [(|| Err("secret".into()), "A callback failed: secret"), (|| panic!("secret"), "A callback panicked: secret")];
+    for (listener, frame, event) in cases {
+        for (fail, error) in failures {
+            let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener(fail));
+            if let Some(frame) = frame.clone() {
+                // What follows in the same read is not delivered any more.
+                peer.send([frame, Frame::text("more"), Frame::new(PING, "more")]);
             }
-            let mut client = Raw::open_with(server.addr, &bytes);
-            client.expect([Frame::close(1011, "Unexpected Error")]);
-            client.expect_end();
+            peer.expect([Frame::close(1011, "Unexpected Error")]);
+            peer.expect_end();
             let end = [Event::error(error), Event::close(1011, "Unexpected Error")];
-            logs.next().ends_with([Event::Open].into_iter().chain(event.clone()).chain(end));
+            log.ends_with([Event::Open].into_iter().chain(event.clone()).chain(end));
         }
     }
 }
 
-fn d8_a_clients_callback_that_fails_closes_with_1011<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), || listener().on_open(|socket| socket.send("x")));
-    let (listener, log) = logged(listener().on_message(|_, _| Err::<(), _>("secret")));
-    let client = backend.connect(Connect::to(server.url("/")), listener).unwrap();
-    assert_eq!(client.closed().code, 1011);
-    let end = Event::close(1011, "Unexpected Error");
-    log.ends_with([Event::Open, Event::text("x"), Event::error("A callback failed: secret"), end.clone()]);
-    server.log().ends_with([Event::Open, end]);
-}
+/// A listener of which one callback does this.
+type Failing = fn(fn() -> Outcome) -> Closures;
 
-fn d8_on_close_comes_although_on_error_panics<B: Backend>() {
+fn d8_t3_i2_on_close_comes_although_on_error_and_on_close_panic<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve_logged(quiet(), || {
-        listener().on_message(|_, _| Err::<(), _>("first")).on_error(|_, _| -> () { panic!("second") })
-    });
-    let mut client = Raw::open(server.addr);
-    client.send([Frame::text("x")]);
-    client.expect([Frame::close(1011, "Unexpected Error")]);
-    client.expect_end();
-    server.log().ends_with([
+    let listener = listener()
+        .on_message(|_, _| Err::<(), _>("first"))
+        .on_error(|_, _| -> () { panic!("second") })
+        .on_close(|_, _, _| -> () { panic!("third") });
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener);
+    peer.send([Frame::text("x")]);
+    peer.expect([Frame::close(1011, "Unexpected Error")]);
+    peer.expect_end();
+    log.ends_with([
         Event::Open,
         Event::text("x"),
         Event::error("A callback failed: first"),
         Event::close(1011, "Unexpected Error"),
     ]);
-    assert!(next(&server.reports).text.contains("second"));
+    assert_eq!(socket.closed().unwrap().code, 1011);
 }
 
-fn d8_a_panic_in_on_close_is_reported_and_the_server_goes_on<B: Backend>() {
+fn d8_t3_i2_a_panic_in_on_close_is_reported_and_the_server_goes_on<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), || echo().on_close(|_, _, _| -> () { panic!("at the end") }));
     for _ in 0..2 {
@@ -140,197 +289,25 @@ fn d8_a_panic_in_on_close_is_reported_and_the_server_goes_on<B: Backend>() {
     }
 }
 
-/// Half of it is more than any buffer on the way takes.
-const LARGE: usize = 128 * 1024 * 1024;
-
-const VANISHED: &str = "The peer ended the transport without a close frame";
-
-fn a_peer_that_vanishes_is_one_error_and_one_1006<B: Backend>() {
+fn d9_a_ping_that_crosses_a_close_is_no_failure<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve_logged(quiet(), echo);
-    drop(Raw::open(server.addr));
-    server.log().ends_with([Event::Open, Event::error(VANISHED), Event::close(1006, "")]);
-
-    // It says that no more comes, and stays.
-    let mut client = Raw::open(server.addr);
-    client.send([Frame::text("last words")]);
-    client.shutdown_write();
-    let vanished = [Event::error(VANISHED), Event::close(1006, "")];
-    server.log().ends_with([Event::Open, Event::text("last words")].into_iter().chain(vanished));
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), closing());
+    peer.send([Frame::text("1"), Frame::new(PING, "x"), Frame::close(1000, "")]);
+    // And no pong.
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::text("1"), Event::Ping(b"x".into()), Event::close(1000, "")]);
 }
 
-fn a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006<B: Backend>() {
+fn d10_t5_a_socket_that_is_closed_says_so<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve_logged(quiet(), echo);
-    let whole = Frame::text("whole").encode(true);
-    for end in 1..whole.len() {
-        let mut client = Raw::open(server.addr);
-        client.send([Frame::text("x")]);
-        client.expect([Frame::text("x")]);
-        client.write(&whole[..end]);
-        drop(client);
-        let vanished = [Event::error(VANISHED), Event::close(1006, "")];
-        server.log().ends_with([Event::Open, Event::text("x")].into_iter().chain(vanished));
-    }
-}
-
-fn a_peer_that_resets_is_one_error_and_one_1006<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), || listener().on_open(|socket| socket.send("unread")));
-    let client = Raw::open(server.addr);
-    // What is closed with something unread in it is reset.
-    client.wait_unread();
-    drop(client);
-    let events = server.log().rest();
-    let [Event::Open, Event::Error(error), Event::Close(1006, reason)] = events.as_slice() else {
-        panic!("{events:?}")
-    };
-    assert!(error.starts_with("The transport failed: "), "{error}");
-    assert_eq!(reason, "");
-}
-
-fn a_server_that_vanishes_is_one_error_and_one_1006<B: Backend>() {
-    let backend = B::start();
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", server.local_addr().unwrap());
-    let peer = thread::spawn(move || {
-        let mut raw = Raw::accept(&server);
-        raw.write(&raw.switching(&[]));
-    });
-    let (listener, log) = logged(listener());
-    let client = backend.connect(Connect::to(url), listener).unwrap();
-    let closed = client.closed();
-    assert_eq!((closed.code.0, closed.clean, closed.by), (1006, false, Side::Peer));
-    log.ends_with([Event::Open, Event::error(VANISHED), Event::close(1006, "")]);
-    peer.join().unwrap();
-}
-
-fn a_violation_closes_with_1002_and_ends_at_once<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), echo);
-    let mut client = Raw::open(server.addr);
-    let mut bytes = Frame::text("good").encode(true);
-    bytes.extend(Frame::text("not masked").encode(false));
-    bytes.extend([b'x'; 100 * 1024]);
-    client.write(&bytes);
-    client.expect([Frame::text("good"), Frame::close(1002, "Client frame not masked")]);
-    client.expect_end();
-    let text = "Client frame not masked";
-    server.log().ends_with([Event::Open, Event::text("good"), Event::error(text), Event::close(1002, text)]);
-}
-
-fn d4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side<B: Backend>() {
-    let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, listener);
-    let mut client = Raw::open(server.addr);
-    let socket = next(&sockets);
-    socket.close_with(4000, "enough").unwrap();
-    client.expect([Frame::close(4000, "enough")]);
-    drop(client);
-    server.log().ends_with([Event::Open, Event::error(VANISHED), Event::close(1006, "")]);
-    let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (false, Side::Local));
-}
-
-fn d5_what_was_sent_before_a_close_leaves_before_it<B: Backend>() {
-    let backend = B::start();
-    let large = vec![7; 300_000];
-    let server = backend.serve_logged(quiet(), {
-        let large = large.clone();
-        move || {
-            let large = large.clone();
-            listener().on_open(move |socket| {
-                socket.send("first")?;
-                socket.send(large.clone())?;
-                socket.ping("x")?;
-                socket.send("last")?;
-                socket.close_with(1001, "leaving")
-            })
-        }
-    });
-    let mut client = Theirs::connect(server.addr);
-    assert_eq!(client.read(), "first".into());
-    assert_eq!(client.read(), large.into());
-    assert!(client.read().is_ping());
-    assert_eq!(client.read(), "last".into());
-    assert_eq!(client.read_close(), Some((1001, "leaving".into())));
-    // The peer's pong came after the close, and control frames are still delivered.
-    let events = server.log().rest();
-    assert_eq!(events.last(), Some(&Event::close(1001, "leaving")));
-}
-
-fn d6_a_silent_peer_is_dropped_after_the_close_timeout<B: Backend>() {
-    let backend = B::start();
-    let (server, sockets) = with_sockets_and(&backend, quiet().close_timeout(Duration::from_millis(50)), listener);
-    let mut client = Raw::open(server.addr);
-    next(&sockets).close_with(3000, "answer me").unwrap();
-    client.expect([Frame::close(3000, "answer me")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
-
-    // From inside of a callback, too.
-    let server = backend
-        .serve_logged(quiet().close_timeout(Duration::from_millis(50)), || listener().on_open(|socket| socket.close()));
-    let mut client = Raw::open(server.addr);
-    client.expect([Frame::close(1000, "Normal Closure")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
-}
-
-fn d6_a_silent_server_is_dropped_after_the_close_timeout<B: Backend>() {
-    let backend = B::start();
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", server.local_addr().unwrap());
-    let peer = thread::spawn(move || {
-        let mut raw = Raw::accept(&server);
-        raw.write(&raw.switching(&[]));
-        raw.expect([Frame::close(1000, "Normal Closure")]);
-        raw.expect_end();
-    });
-    let (listener, log) = logged(listener());
-    let connect = Connect::to(url).config(quiet().close_timeout(Duration::from_millis(50)));
-    let client = backend.connect(connect, listener).unwrap();
-    client.socket.close().unwrap();
-    assert_eq!(client.closed().code, 1006);
-    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
-    peer.join().unwrap();
-}
-
-fn d6_a_close_is_not_stuck_behind_a_stalled_writer<B: Backend>() {
-    let backend = B::start();
-    let (server, sockets) =
-        with_sockets_and(&backend, quiet().close_timeout(Duration::from_millis(100)).max_queued(LARGE), listener);
-    let client = Raw::open(server.addr);
-    let socket = next(&sockets);
-    socket.send(vec![0; LARGE / 2]).unwrap();
-    client.wait_unread();
-    socket.close().unwrap();
-    assert!(!socket.is_open());
-    server.log().ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
-    drop(client);
-}
-
-fn d7_messages_after_a_local_close_are_not_delivered<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), || listener().on_message(|socket, _| socket.close()));
-    let mut client = Raw::open(server.addr);
-    client.send([Frame::text("1"), Frame::text("2"), Frame::close(1000, "done")]);
-    client.expect([Frame::close(1000, "Normal Closure")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::text("1"), Event::close(1000, "done")]);
-}
-
-fn d10_a_socket_that_is_closed_says_so<B: Backend>() {
-    let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, listener);
-    let mut client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
     assert!(socket.is_open());
     assert_eq!(socket.closed(), None);
-    client.send([Frame::close(4000, "bye")]);
-    client.expect([Frame::close(4000, "bye")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::close(4000, "bye")]);
+    peer.send([Frame::close(4000, "bye")]);
+    peer.expect([Frame::close(4000, "bye")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(4000, "bye")]);
     assert!(!socket.is_open());
     assert_eq!(socket.send("late"), Err(SendError::Closed));
     assert_eq!(socket.ping("late"), Err(SendError::Closed));
@@ -344,64 +321,147 @@ fn d10_a_socket_that_is_closed_says_so<B: Backend>() {
     socket.abort();
 }
 
-fn abort_drops_the_connection_without_a_word<B: Backend>() {
+fn d10_a_send_that_comes_too_late_is_no_failure_of_the_callback<B: Backend>(role: Role) {
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, listener);
-    let client = Raw::open(server.addr);
-    let socket = next(&sockets);
-    socket.abort();
-    assert!(!socket.is_open());
-    // No frame.
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::close(1006, "")]);
-    let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (false, Side::Local));
-}
-
-fn abort_in_a_callback_ends_the_connection_behind_it<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), || {
-        listener().on_message(|socket, _| {
-            socket.abort();
-            // D10: late is not wrong.
-            socket.send("never seen")
-        })
+    let listener = listener().on_message(|socket, message| {
+        socket.close_with(3000, "bye")?;
+        socket.send(message)
     });
-    let mut client = Raw::open(server.addr);
-    client.send([Frame::text("1"), Frame::text("2")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::text("1"), Event::close(1006, "")]);
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+    peer.send([Frame::text("x")]);
+    peer.expect([Frame::close(3000, "bye")]);
+    peer.send([Frame::close(3000, "bye")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::text("x"), Event::close(3000, "bye")]);
 }
 
-fn the_transport_ends_behind_the_closing_handshake<B: Backend>() {
+fn d11_a_code_that_must_not_be_sent_is_an_error_and_changes_nothing<B: Backend>(role: Role) {
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, echo);
-    // The peer closes, and goes on talking: its close is answered all the same, and no reset destroys the answer.
-    let mut client = Raw::open(server.addr);
-    let mut bytes = Frame::close(1000, "bye").encode(true);
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+        assert_eq!(socket.close_with(code, "wrong"), Err(SendError::CloseCode(CloseCode(code))));
+        assert!(socket.is_open(), "{code}");
+    }
+    socket.close_with(4999, "right").unwrap();
+    peer.expect([Frame::close(4999, "right")]);
+    peer.send([Frame::close(4999, "right")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(4999, "right")]);
+}
+
+fn d11_a_long_reason_is_cut_at_a_character<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener());
+    // Of two bytes each, of which 123 is no multiple.
+    socket.close_with(3000, &"ü".repeat(100)).unwrap();
+    peer.expect([Frame::close(3000, &"ü".repeat(61))]);
+}
+
+fn d21_a_failure_is_told_at_once_and_its_close_frame_leaves_behind_what_was_queued<B: Backend>(role: Role) {
+    let backend = B::start();
+    let config = quiet().max_queued(LARGE);
+    for (frame, code) in [(Frame::text("x"), 1011), (Frame::text(b"\xff"), 1007)] {
+        let listener = listener().on_message(|_, _| Err::<(), _>("failed"));
+        let Ours { socket, log, mut peer } = Ours::raw(&backend, role, config.clone(), listener);
+        socket.send(vec![7; LARGE / 2]).unwrap();
+        peer.wait_unread();
+        peer.send([frame]);
+        // The peer has not read anything yet.
+        while !matches!(log.next(), Event::Close(..)) {}
+        assert_eq!(socket.closed().unwrap().code, code);
+        assert!(peer.read() == Frame::new(bellwire_tests::BINARY, vec![7; LARGE / 2]), "all of it");
+        let close = peer.read();
+        assert_eq!((close.opcode, &close.payload[..2]), (CLOSE, &code.to_be_bytes()[..]));
+        peer.expect_end();
+        log.ends_with([]);
+    }
+}
+
+fn t2_i4_a_peer_that_vanishes_is_one_error_and_one_1006<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, peer } = Ours::raw(&backend, role, quiet(), echo());
+    drop(peer);
+    log.ends_with([Event::Open].into_iter().chain(vanished()));
+    let closed = socket.closed().unwrap();
+    assert_eq!((closed.clean, closed.by), (false, Side::Peer));
+
+    // It says that no more comes, and stays.
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+    peer.send([Frame::text("last words")]);
+    peer.shutdown_write();
+    log.ends_with([Event::Open, Event::text("last words")].into_iter().chain(vanished()));
+}
+
+fn t2_i4_a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006<B: Backend>(role: Role) {
+    let backend = B::start();
+    let whole = Frame::text("whole").encode(role == Role::Server);
+    for end in 1..whole.len() {
+        let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+        peer.send([Frame::text("x")]);
+        peer.expect([Frame::text("x")]);
+        peer.write(&whole[..end]);
+        drop(peer);
+        log.ends_with([Event::Open, Event::text("x")].into_iter().chain(vanished()));
+    }
+}
+
+fn i11_a_peer_that_resets_is_one_error_and_one_1006<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, peer, .. } = Ours::raw(&backend, role, quiet(), listener().on_open(|socket| socket.send("unread")));
+    // What is closed with something unread in it is reset.
+    peer.wait_unread();
+    drop(peer);
+    let events = log.rest();
+    let [Event::Open, Event::Error(error), Event::Close(1006, reason)] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert!(error.starts_with("The transport failed: "), "{error}");
+    assert_eq!(reason, "");
+}
+
+fn a_violation_closes_with_1002_and_ends_at_once<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+    let (masked, text) = match role {
+        Role::Server => (true, "Client frame not masked"),
+        Role::Client => (false, "Server frame masked"),
+    };
+    let mut bytes = Frame::text("good").encode(masked);
+    bytes.extend(Frame::text("wrong").encode(!masked));
     bytes.extend([b'x'; 100 * 1024]);
-    client.write(&bytes);
-    client.expect([Frame::close(1000, "bye")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::close(1000, "bye")]);
-    next(&sockets);
-
-    // This side closes, and the peer answers.
-    let mut client = Raw::open(server.addr);
-    next(&sockets).close().unwrap();
-    client.expect([Frame::close(1000, "Normal Closure")]);
-    client.send([Frame::close(1000, "Normal Closure")]);
-    client.expect_end();
-    server.log().ends_with([Event::Open, Event::close(1000, "Normal Closure")]);
+    peer.write(&bytes);
+    peer.expect([Frame::text("good"), Frame::close(1002, text)]);
+    peer.expect_end();
+    log.ends_with([Event::Open, Event::text("good"), Event::error(text), Event::close(1002, text)]);
 }
 
-fn a_close_races_with_sends_and_all_that_was_accepted_arrives<B: Backend>() {
+fn t19_the_transport_ends_behind_the_peers_close<B: Backend>(role: Role) {
     let backend = B::start();
-    // Who reads slowly may answer late.
-    let (server, sockets) = with_sockets_and(&backend, quiet().close_timeout(None), listener);
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+    // The peer closes, and goes on talking: its close is answered all the same, and no reset destroys the answer.
+    let mut bytes = Frame::close(1000, "bye").encode(role == Role::Server);
+    bytes.extend([b'x'; 100 * 1024]);
+    peer.write(&bytes);
+    peer.expect([Frame::close(1000, "bye")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(1000, "bye")]);
+}
+
+fn t19_i12_the_transport_ends_behind_a_local_close<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), echo());
+    socket.close().unwrap();
+    peer.expect([Frame::close(1000, "Normal Closure")]);
+    peer.send([Frame::close(1000, "Normal Closure")]);
+    peer.hang_up();
+    log.ends_with([Event::Open, Event::close(1000, "Normal Closure")]);
+}
+
+fn i7_a_close_races_with_sends_and_all_that_was_accepted_arrives<B: Backend>(role: Role) {
+    let backend = B::start();
     for round in 0..10 {
-        let mut client = Raw::open(server.addr);
-        let socket = next(&sockets);
+        // Who reads slowly may answer late.
+        let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet().close_timeout(None), listener());
         let (first, firsts) = mpsc::channel();
         let senders = [0, 1].map(|sender| {
             let (socket, first) = (socket.clone(), first.clone());
@@ -431,7 +491,7 @@ fn a_close_races_with_sends_and_all_that_was_accepted_arrives<B: Backend>() {
         });
         let mut arrived = [0; 2];
         loop {
-            let frame = client.read();
+            let frame = peer.read();
             if frame == Frame::close(3000, "raced") {
                 break;
             }
@@ -442,11 +502,11 @@ fn a_close_races_with_sends_and_all_that_was_accepted_arrives<B: Backend>() {
             assert_eq!(index, count.to_string(), "round {round}, sender {sender}");
             *count += 1;
         }
-        client.send([Frame::close(3000, "raced")]);
-        client.expect_end();
+        peer.send([Frame::close(3000, "raced")]);
+        peer.hang_up();
         assert_eq!(closing.join().unwrap(), Ok(()));
         assert_eq!(arrived, senders.map(|sender| sender.join().unwrap()), "what was accepted before the close");
-        server.log().ends_with([Event::Open, Event::close(3000, "raced")]);
+        log.ends_with([Event::Open, Event::close(3000, "raced")]);
     }
 }
 
@@ -459,7 +519,7 @@ fn open<B: Backend>(_: &B, server: &Server) -> (Raw, Log) {
     (client, log)
 }
 
-fn shutdown_closes_everybody_with_1001<B: Backend>() {
+fn t14_i5_shutdown_closes_everybody_with_1001<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), echo);
     let (clients, logs): (Vec<_>, Vec<_>) = (0..3).map(|_| open(&backend, &server)).unzip();
@@ -473,7 +533,7 @@ fn shutdown_closes_everybody_with_1001<B: Backend>() {
             })
         })
         .collect();
-    assert_eq!(server.shutdown(bellwire_tests::PATIENCE), 0);
+    assert_eq!(server.shutdown(PATIENCE), 0);
     server.wait();
     for client in clients {
         client.join().unwrap();
@@ -482,10 +542,10 @@ fn shutdown_closes_everybody_with_1001<B: Backend>() {
         log.ends_with([Event::close(1001, SHUTDOWN)]);
     }
     assert!(TcpStream::connect(server.addr).is_err(), "it does not listen any more");
-    assert_eq!(server.shutdown(bellwire_tests::PATIENCE), 0, "there is nothing left");
+    assert_eq!(server.shutdown(PATIENCE), 0, "there is nothing left");
 }
 
-fn shutdown_drops_those_who_do_not_answer<B: Backend>() {
+fn t14_i5_shutdown_drops_those_who_do_not_answer<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), echo);
     let (mut first, first_log) = open(&backend, &server);
@@ -520,10 +580,10 @@ fn shutdown_cuts_those_who_have_not_asked_for_anything<B: Backend>() {
     client.expect_end();
     log.ends_with([Event::close(1000, "")]);
 
-    assert_eq!(server.shutdown(bellwire_tests::PATIENCE), 0, "they do not count");
+    assert_eq!(server.shutdown(PATIENCE), 0, "they do not count");
     server.wait();
     for stream in [silent, slow] {
-        stream.set_read_timeout(Some(bellwire_tests::PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut raw = Raw::upgraded(stream, true);
         match raw.try_read() {
             Ok(None) => {}
@@ -537,16 +597,20 @@ fn shutdown_cuts_those_who_have_not_asked_for_anything<B: Backend>() {
 fn shutdown_wakes_an_idle_server<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), echo);
-    assert_eq!(server.shutdown(bellwire_tests::PATIENCE), 0);
+    assert_eq!(server.shutdown(PATIENCE), 0);
     server.wait();
     assert!(TcpStream::connect(server.addr).is_err(), "it does not listen any more");
 }
 
-fn shutdown_reaches_a_connection_with_a_stalled_peer<B: Backend>() {
+fn t14_i5_shutdown_reaches_a_connection_with_a_stalled_peer<B: Backend>() {
     let backend = B::start();
-    let (server, sockets) = with_sockets_and(&backend, quiet().max_queued(LARGE), listener);
+    let (sockets, socket) = mpsc::channel::<WebSocket>();
+    let server = backend.serve_logged(quiet().max_queued(LARGE), move || {
+        let sockets = sockets.clone();
+        listener().on_open(move |socket| sockets.send(socket.clone()).unwrap())
+    });
     let (client, log) = open(&backend, &server);
-    let socket = next(&sockets);
+    let socket = next(&socket);
     let (outcomes, outcome) = mpsc::channel();
     socket.send_with(vec![0; LARGE / 2], move |result| outcomes.send(result).unwrap());
     client.wait_unread();
@@ -555,4 +619,17 @@ fn shutdown_reaches_a_connection_with_a_stalled_peer<B: Backend>() {
     log.ends_with([Event::close(1006, "")]);
     assert_eq!(next(&outcome), Err(SendError::Closed));
     drop(client);
+}
+
+fn t14_i5_d4_shutdown_is_a_clean_1001_on_both_sides<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let (listener, log) = logged(listener());
+    let client = backend.connect(Connect::to(server.url("/")), listener).unwrap();
+    log.expect([Event::Open]);
+    assert_eq!(server.shutdown(PATIENCE), 0);
+    let closed = client.closed();
+    assert_eq!((closed.clean, closed.by), (true, Side::Peer));
+    log.ends_with([Event::close(1001, SHUTDOWN)]);
+    server.log().ends_with([Event::Open, Event::close(1001, SHUTDOWN)]);
 }

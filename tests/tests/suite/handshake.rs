@@ -5,27 +5,33 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use bellwire::{Config, Request, Response, listener};
+use bellwire::http::InvalidHeader;
+use bellwire::{Config, Request, Response, is_upgrade_request, listener};
 use bellwire_tests::{
     Backend, Event, Frame, Http, Log, Logs, Raw, Reported, Setup, backends, echo, http, logged, logged_handler, next,
     quiet, request, upgrade_request,
 };
 
 backends! {
-    d13_each_bad_handshake_is_answered_with_its_status,
-    d13_an_answer_survives_what_the_client_sends_behind_its_request,
-    d13_a_head_that_is_too_slow_is_answered_with_408,
-    d14_a_subprotocol_that_was_not_offered_is_500_and_reported,
-    d20_a_foreign_origin_is_refused_and_listed_ones_are_not,
-    plain_http_is_answered_beside_the_upgrade,
-    head_gets_the_head_alone,
-    a_handler_that_panics_is_500_and_the_server_goes_on,
-    a_handler_that_fails_is_500_and_the_server_goes_on,
-    bytes_behind_the_request_belong_to_the_connection,
-    a_request_may_come_byte_by_byte,
-    a_client_that_leaves_before_its_request_is_forgotten,
-    the_handler_sees_the_request_and_where_it_comes_from,
-    a_peer_that_does_not_hang_up_is_dropped_after_the_linger_timeout,
+    server {
+        d13_t1_t12_i1_each_bad_handshake_is_answered_with_its_status,
+        d13_t12_an_answer_survives_what_the_client_sends_behind_its_request,
+        d13_d17_t1_a_head_that_is_too_slow_is_answered_with_408,
+        d14_t1_i1_a_subprotocol_that_was_not_offered_is_500_and_reported,
+        d15_t11_headers_go_out_with_the_101_and_nothing_else_does,
+        d20_t1_a_foreign_origin_is_refused_and_listed_ones_are_not,
+        d20_any_origin_may_be_allowed_and_none_is_no_browser,
+        d22_upgrades_are_asked_for_in_lists_of_tokens,
+        plain_http_is_answered_beside_the_upgrade,
+        head_gets_the_head_alone,
+        i1_a_handler_that_panics_is_500_and_the_server_goes_on,
+        i1_a_handler_that_fails_is_500_and_the_server_goes_on,
+        bytes_behind_the_request_belong_to_the_connection,
+        a_request_may_come_byte_by_byte,
+        a_client_that_leaves_before_its_request_is_forgotten,
+        the_handler_sees_the_request_and_where_it_comes_from,
+        d17_a_peer_that_does_not_hang_up_is_dropped_after_the_linger_timeout,
+    }
 }
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -104,7 +110,7 @@ fn never_called(logs: &Logs) {
     logs.next().ends_with([]);
 }
 
-fn d13_each_bad_handshake_is_answered_with_its_status<B: Backend>() {
+fn d13_t1_t12_i1_each_bad_handshake_is_answered_with_its_status<B: Backend>() {
     let backend = B::start();
     let (handler, logs) = logged_handler(|_| echo());
     let server = backend.serve(Setup::default(), handler);
@@ -143,7 +149,7 @@ fn all(logs: &Logs) -> Vec<Vec<Event>> {
     all
 }
 
-fn d13_an_answer_survives_what_the_client_sends_behind_its_request<B: Backend>() {
+fn d13_t12_an_answer_survives_what_the_client_sends_behind_its_request<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| match request.path() {
         "/page" => Response::text("p".repeat(100_000)),
@@ -164,7 +170,7 @@ fn d13_an_answer_survives_what_the_client_sends_behind_its_request<B: Backend>()
     }
 }
 
-fn d13_a_head_that_is_too_slow_is_answered_with_408<B: Backend>() {
+fn d13_d17_t1_a_head_that_is_too_slow_is_answered_with_408<B: Backend>() {
     let backend = B::start();
     let (handler, _logs) = logged_handler(|_| echo());
     let config = quiet().open_timeout(Duration::from_millis(50));
@@ -182,7 +188,7 @@ fn d13_a_head_that_is_too_slow_is_answered_with_408<B: Backend>() {
     client.expect([Frame::text("still there")]);
 }
 
-fn d14_a_subprotocol_that_was_not_offered_is_500_and_reported<B: Backend>() {
+fn d14_t1_i1_a_subprotocol_that_was_not_offered_is_500_and_reported<B: Backend>() {
     let backend = B::start();
     let (listeners, logs) = mpsc::channel::<Log>();
     let server = backend.serve(Setup::default(), move |_| {
@@ -203,7 +209,30 @@ fn d14_a_subprotocol_that_was_not_offered_is_500_and_reported<B: Backend>() {
     next(&logs).expect([Event::Open]);
 }
 
-fn d20_a_foreign_origin_is_refused_and_listed_ones_are_not<B: Backend>() {
+fn d15_t11_headers_go_out_with_the_101_and_nothing_else_does<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |_| {
+        let header = |name: &str, value: &str| Response::websocket(listener()).header(name, value);
+        // Those of the handshake itself win.
+        for name in ["Upgrade", "connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Extensions", "Content-Length"] {
+            assert!(matches!(header(name, "mine"), Err(InvalidHeader::Reserved(_))), "{name}");
+        }
+        for value in ["a\r\nX-Injected: b", "a\nb", "a\rb", "a\0b"] {
+            assert!(matches!(header("X-Own", value), Err(InvalidHeader::Value)), "{value:?}");
+        }
+        header("Set-Cookie", "a=b")?.header("Set-Cookie", "c=d")?.header("X-Own", "yes")
+    });
+    let head = Raw::open(server.addr).head;
+    let mut lines: Vec<_> = head.trim_end().lines().skip(1).collect();
+    lines.retain(|line| !line.starts_with("Sec-WebSocket-Accept: "));
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        ["Connection: Upgrade", "Set-Cookie: a=b", "Set-Cookie: c=d", "Upgrade: websocket", "X-Own: yes"]
+    );
+}
+
+fn d20_t1_a_foreign_origin_is_refused_and_listed_ones_are_not<B: Backend>() {
     let backend = B::start();
     let config = quiet().origins(["https://friend.example"]);
     let (handler, logs) = logged_handler(|_| echo());
@@ -221,6 +250,40 @@ fn d20_a_foreign_origin_is_refused_and_listed_ones_are_not<B: Backend>() {
         assert_eq!(answer.status, 403, "{origin}");
         assert_eq!(next(&server.reports).refused, Some(403));
         never_called(&logs);
+    }
+}
+
+fn d20_any_origin_may_be_allowed_and_none_is_no_browser<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet().any_origin(), echo);
+    Raw::open_with(server.addr, &upgrade_request("/", &["Origin: https://evil.example"]));
+    let server = backend.serve_logged(quiet(), echo);
+    Raw::open_with(server.addr, &upgrade_request("/", &[]));
+}
+
+fn d22_upgrades_are_asked_for_in_lists_of_tokens<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match is_upgrade_request(request) {
+        true => Response::websocket(echo()),
+        false => Response::text("no upgrade").with_status(418),
+    });
+    let asked = |connection: &str, upgrade: &str| {
+        let lines = ["Host: localhost", connection, upgrade, KEY, "Sec-WebSocket-Version: 13"];
+        request("GET / HTTP/1.1", &lines)
+    };
+    for (connection, upgrade) in [
+        ("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+        ("Connection: UPGRADE", "Upgrade: WebSocket"),
+        ("Connection: Upgrade", "Upgrade: websocket, foo"),
+    ] {
+        Raw::open_with(server.addr, &asked(connection, upgrade));
+    }
+    for (connection, upgrade) in [
+        ("Connection: not-upgrade", "Upgrade: websocket"),
+        ("Connection: Upgrade", "Upgrade: websockets"),
+        ("Connection: keep-alive", "Upgrade: websocket"),
+    ] {
+        assert_eq!(http(server.addr, &asked(connection, upgrade)).status, 418, "{connection}, {upgrade}");
     }
 }
 
@@ -257,7 +320,7 @@ fn head_gets_the_head_alone<B: Backend>() {
     assert_eq!(answer.header("Content-Length"), Some("12"));
 }
 
-fn a_handler_that_panics_is_500_and_the_server_goes_on<B: Backend>() {
+fn i1_a_handler_that_panics_is_500_and_the_server_goes_on<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| match request.path() {
         "/" => Response::websocket(echo()),
@@ -266,7 +329,7 @@ fn a_handler_that_panics_is_500_and_the_server_goes_on<B: Backend>() {
     fails_and_goes_on(server.addr, &server.reports);
 }
 
-fn a_handler_that_fails_is_500_and_the_server_goes_on<B: Backend>() {
+fn i1_a_handler_that_fails_is_500_and_the_server_goes_on<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| match request.path() {
         "/" => Ok(Response::websocket(echo())),
@@ -355,7 +418,7 @@ fn the_handler_sees_the_request_and_where_it_comes_from<B: Backend>() {
     assert_eq!(Http::read(stream).status, 404);
 }
 
-fn a_peer_that_does_not_hang_up_is_dropped_after_the_linger_timeout<B: Backend>() {
+fn d17_a_peer_that_does_not_hang_up_is_dropped_after_the_linger_timeout<B: Backend>() {
     let backend = B::start();
     let config = quiet().linger_timeout(Duration::from_millis(50));
     let (handler, logs) = logged_handler(|_| echo());

@@ -12,15 +12,26 @@
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
 //! | `tls` | rustls as such a transport |
-//! | `runtime` | what only happens on a runtime: dropped futures, aborted tasks |
+//! | `frames` | what a peer may put on the wire, and what it may not |
+//! | `order` | the invariant 1.13 while nothing dies |
+//! | `tasks` | what only happens to tasks: they are aborted, and futures are dropped |
+//! | `runtime` | what only happens on a runtime that ends |
+//! | `threads` | what only happens to threads |
+//!
+//! `tests/contract.txt` has a line for each behaviour of `docs/contract.md`, and `.ci/table` checks that each
+//! was shown on every backend and in its roles. The path of a test says both, its name begins with the identifiers.
 
 mod client;
 mod ending;
+mod frames;
 mod handshake;
+mod order;
 mod peer;
 mod pressure;
 mod ring;
 mod runtime;
 mod sending;
 mod streams;
+mod tasks;
+mod threads;
 mod tls;

@@ -3,26 +3,34 @@
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-use bellwire::{Closed, Config, Message, Response, Side, listener};
-use bellwire_tests::{Backend, Connect, Event, Setup, Theirs, backends, echo, logged, quiet};
+use bellwire::{Closed, Config, Message, Response, Role, Side, listener};
+use bellwire_tests::{Backend, Connect, Event, Ours, Setup, Theirs, backends, echo, logged, quiet};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Error, Message as Their};
 
 backends! {
-    their_client_gets_every_size_back,
-    their_server_gives_every_size_back,
-    their_clients_fragments_are_joined_with_a_ping_between_them,
-    their_servers_fragments_are_joined_with_a_ping_between_them,
-    their_client_closes_with_each_code,
-    their_server_closes_with_each_code,
-    our_server_closes_with_each_code,
-    our_client_closes_with_each_code,
-    a_close_without_a_code_is_1005_on_both_sides,
-    pings_and_pongs_cross_in_both_directions,
-    headers_and_subprotocol_are_seen_by_their_client_and_our_server,
-    headers_and_subprotocol_are_seen_by_our_client_and_their_server,
-    our_client_and_our_server_understand_each_other,
+    server {
+        t21_their_client_gets_every_size_back,
+        t6_t10_i9_their_clients_fragments_are_joined_with_a_ping_between_them,
+        t9_their_client_closes_with_each_code,
+        t9_our_server_closes_with_each_code,
+        d15_d19_t11_headers_and_subprotocol_are_seen_by_their_client_and_our_server,
+    }
+    client {
+        t21_their_server_gives_every_size_back,
+        t6_t10_i9_their_servers_fragments_are_joined_with_a_ping_between_them,
+        t9_their_server_closes_with_each_code,
+        t9_our_client_closes_with_each_code,
+        pings_and_pongs_cross_in_both_directions,
+        d15_d19_t11_headers_and_subprotocol_are_seen_by_our_client_and_their_server,
+    }
+    pair {
+        our_client_and_our_server_understand_each_other,
+    }
+    both {
+        d3_t8_a_close_of_theirs_without_a_code_is_1005,
+    }
 }
 
 /// Around every border of the length's encoding, up to the default limit.
@@ -65,7 +73,7 @@ fn their_echo(mut server: Theirs) {
     }
 }
 
-fn their_client_gets_every_size_back<B: Backend>() {
+fn t21_their_client_gets_every_size_back<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
     let mut client = Theirs::connect(server.addr);
@@ -77,7 +85,7 @@ fn their_client_gets_every_size_back<B: Backend>() {
     }
 }
 
-fn their_server_gives_every_size_back<B: Backend>() {
+fn t21_their_server_gives_every_size_back<B: Backend>() {
     let backend = B::start();
     let (url, server) = their_server(&[], their_echo);
     let (listener, log) = logged(listener());
@@ -111,7 +119,7 @@ fn fragments(first: Data) -> [Their; 4] {
     ]
 }
 
-fn their_clients_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
+fn t6_t10_i9_their_clients_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), echo);
     let mut client = Theirs::connect(server.addr);
@@ -126,7 +134,7 @@ fn their_clients_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
     server.log().expect([Event::Open, ping.clone(), Event::text("Grüße"), ping, Event::Binary("Grüße".into())]);
 }
 
-fn their_servers_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
+fn t6_t10_i9_their_servers_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
     let backend = B::start();
     let (url, server) = their_server(&[], |mut server| {
         for message in fragments(Data::Text) {
@@ -142,7 +150,7 @@ fn their_servers_fragments_are_joined_with_a_ping_between_them<B: Backend>() {
     server.join().unwrap();
 }
 
-fn their_client_closes_with_each_code<B: Backend>() {
+fn t9_their_client_closes_with_each_code<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), listener);
     for code in CODES {
@@ -155,7 +163,7 @@ fn their_client_closes_with_each_code<B: Backend>() {
     }
 }
 
-fn their_server_closes_with_each_code<B: Backend>() {
+fn t9_their_server_closes_with_each_code<B: Backend>() {
     let backend = B::start();
     for code in CODES {
         let (url, server) = their_server(&[], move |mut server| {
@@ -170,7 +178,7 @@ fn their_server_closes_with_each_code<B: Backend>() {
     }
 }
 
-fn our_server_closes_with_each_code<B: Backend>() {
+fn t9_our_server_closes_with_each_code<B: Backend>() {
     let backend = B::start();
     let server = backend.serve_logged(quiet(), || {
         listener().on_message(|socket, message| {
@@ -186,7 +194,7 @@ fn our_server_closes_with_each_code<B: Backend>() {
     }
 }
 
-fn our_client_closes_with_each_code<B: Backend>() {
+fn t9_our_client_closes_with_each_code<B: Backend>() {
     let backend = B::start();
     for code in CODES {
         let (url, server) = their_server(&[], Theirs::read_close);
@@ -199,22 +207,12 @@ fn our_client_closes_with_each_code<B: Backend>() {
     }
 }
 
-fn a_close_without_a_code_is_1005_on_both_sides<B: Backend>() {
+fn d3_t8_a_close_of_theirs_without_a_code_is_1005<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve_logged(quiet(), listener);
-    let mut client = Theirs::connect(server.addr);
-    client.socket.close(None).unwrap();
-    assert_eq!(client.read_close(), None);
-    server.log().ends_with([Event::Open, Event::close(1005, "")]);
-
-    let (url, server) = their_server(&[], |mut server| {
-        server.socket.close(None).unwrap();
-        server.read_close()
-    });
-    let (listener, log) = logged(listener());
-    backend.connect(Connect::to(url), listener).unwrap();
+    let Ours { log, mut peer, .. } = Ours::theirs(&backend, role, quiet(), listener());
+    peer.socket.close(None).unwrap();
+    assert_eq!(peer.read_close(), None);
     log.ends_with([Event::Open, Event::close(1005, "")]);
-    assert_eq!(server.join().unwrap(), None);
 }
 
 fn pings_and_pongs_cross_in_both_directions<B: Backend>() {
@@ -247,7 +245,7 @@ fn pings_and_pongs_cross_in_both_directions<B: Backend>() {
     server.join().unwrap();
 }
 
-fn headers_and_subprotocol_are_seen_by_their_client_and_our_server<B: Backend>() {
+fn d15_d19_t11_headers_and_subprotocol_are_seen_by_their_client_and_our_server<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| {
         let token = request.header("x-token").map(|token| token.into_owned()).unwrap_or_default();
@@ -268,7 +266,7 @@ fn headers_and_subprotocol_are_seen_by_their_client_and_our_server<B: Backend>()
     assert_eq!(client.header("Sec-WebSocket-Extensions"), None, "D19");
 }
 
-fn headers_and_subprotocol_are_seen_by_our_client_and_their_server<B: Backend>() {
+fn d15_d19_t11_headers_and_subprotocol_are_seen_by_our_client_and_their_server<B: Backend>() {
     let backend = B::start();
     let (url, server) = their_server(&[("x-reply", "yes"), ("sec-websocket-protocol", "mqtt")], |server| {
         let host = format!("127.0.0.1:{}", server.socket.get_ref().local_addr().unwrap().port());

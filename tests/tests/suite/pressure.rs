@@ -9,22 +9,29 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bellwire::client::HandshakeError;
-use bellwire::{ConnectError, Response, SendError, WebSocket, listener};
+use bellwire::{ConnectError, Response, Role, SendError, WebSocket, listener};
 use bellwire_tests::{
-    BINARY, Backend, Connect, Event, Frame, PATIENCE, Raw, Setup, TEXT, backends, echo, next, quiet, within,
+    BINARY, Backend, Connect, Event, Frame, Ours, PATIENCE, Raw, Setup, backends, echo, next, quiet, within,
 };
 
 backends! {
-    d6_the_close_timeout_holds_against_a_flood,
-    the_linger_timeout_holds_against_a_flood,
-    completions_that_send_without_end_let_messages_through,
-    two_of_us_move_much_without_waiting_for_each_other,
-    d16_a_client_that_echoes_is_held_back_by_a_server_that_does_not_read,
-    d17_keepalive_spares_a_peer_while_a_callback_takes_long,
-    d17_a_deadline_of_any_length_is_taken,
-    a_half_close_behind_a_close_frame_loses_nothing,
-    d5_an_abort_stops_what_is_being_written,
-    a_refusal_that_breaks_off_is_still_told,
+    server {
+        a_half_close_behind_a_close_frame_loses_nothing,
+        d5_i12_an_abort_stops_what_is_being_written,
+    }
+    client {
+        t1_i1_a_refusal_that_breaks_off_is_still_told,
+    }
+    pair {
+        two_of_us_move_much_without_waiting_for_each_other,
+        d17_a_deadline_of_any_length_is_taken,
+    }
+    both {
+        d6_t4_the_close_timeout_holds_against_a_flood,
+        d17_the_linger_timeout_holds_against_a_flood,
+        completions_that_send_without_end_let_messages_through,
+        d17_keepalive_spares_a_peer_while_a_callback_takes_long,
+    }
 }
 
 /// Sends the same bytes until the other side has had enough.
@@ -33,30 +40,29 @@ fn flood(stream: TcpStream, bytes: Vec<u8>) -> JoinHandle<()> {
     thread::spawn(move || while (&stream).write_all(&bytes).is_ok() {})
 }
 
-fn d6_the_close_timeout_holds_against_a_flood<B: Backend>() {
+fn d6_t4_the_close_timeout_holds_against_a_flood<B: Backend>(role: Role) {
     let backend = B::start();
     let config = quiet().close_timeout(Duration::from_millis(200));
-    let server = backend.serve_logged(config, || listener().on_message(|socket, _| socket.close()));
-    let client = Raw::open(server.addr);
-    let log = server.log();
-    let flood = flood(client.into_inner(), Frame::new(BINARY, vec![0; 1000]).encode(true).repeat(50));
+    let listener = listener().on_message(|socket, _| socket.close());
+    let Ours { log, peer, .. } = Ours::raw(&backend, role, config, listener);
+    let message = Frame::new(BINARY, vec![0; 1000]).encode(role == Role::Server);
+    let flood = flood(peer.into_inner(), message.repeat(50));
     let events = log.rest();
     assert!(events.ends_with(&[Event::error("Close Timeout"), Event::close(1006, "")]), "{events:?}");
     within("the end of the flood", || flood.join().unwrap());
 }
 
-fn the_linger_timeout_holds_against_a_flood<B: Backend>() {
+fn d17_the_linger_timeout_holds_against_a_flood<B: Backend>(role: Role) {
     let backend = B::start();
     let config = quiet().linger_timeout(Duration::from_millis(200));
-    let server = backend.serve_logged(config, listener);
-    let mut client = Raw::open(server.addr);
+    let Ours { mut peer, .. } = Ours::raw(&backend, role, config, listener());
     // A reserved bit.
-    client.write(b"\xc1\x80\0\0\0\0");
-    let flood = flood(client.into_inner(), vec![0; 50_000]);
+    peer.write(b"\xc1\x80\0\0\0\0");
+    let flood = flood(peer.into_inner(), vec![0; 50_000]);
     within("the end of the flood", || flood.join().unwrap());
 }
 
-fn completions_that_send_without_end_let_messages_through<B: Backend>() {
+fn completions_that_send_without_end_let_messages_through<B: Backend>(role: Role) {
     fn go_on(socket: &WebSocket) {
         let next = socket.clone();
         socket.send_with(vec![b'x'; 1000], move |result| {
@@ -67,20 +73,17 @@ fn completions_that_send_without_end_let_messages_through<B: Backend>() {
     }
     let backend = B::start();
     let (messages, message) = mpsc::channel();
-    let server = backend.serve_logged(quiet(), move || {
-        let messages = messages.clone();
-        listener().on_open(go_on).on_message(move |socket, _| {
-            socket.abort();
-            messages.send(()).unwrap();
-        })
+    let listener = listener().on_open(go_on).on_message(move |socket, _| {
+        socket.abort();
+        messages.send(()).unwrap();
     });
-    let client = Raw::open(server.addr);
-    let mut reader = client.twin().into_inner();
+    let Ours { mut peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+    let mut reader = peer.twin().into_inner();
     let reading = thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         while matches!(reader.read(&mut buffer), Ok(1..)) {}
     });
-    client.into_inner().write_all(&Frame::new(TEXT, "stop").encode(true)).unwrap();
+    peer.send([Frame::text("stop")]);
     next(&message);
     within("the end of the output", || reading.join().unwrap());
 }
@@ -111,48 +114,31 @@ fn two_of_us_move_much_without_waiting_for_each_other<B: Backend>() {
     next(&done);
 }
 
-fn d16_a_client_that_echoes_is_held_back_by_a_server_that_does_not_read<B: Backend>() {
-    let backend = B::start();
-    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", listening.local_addr().unwrap());
-    let server = thread::spawn(move || {
-        let mut raw = Raw::accept(&listening);
-        raw.write(&raw.switching(&[]));
-        raw
-    });
-    let client = backend.connect(Connect::to(url), echo()).unwrap();
-    server.join().unwrap().stall(&Frame::new(BINARY, vec![7; 16 * 1024]), || assert!(client.socket.is_open()));
-}
-
-fn d17_keepalive_spares_a_peer_while_a_callback_takes_long<B: Backend>() {
+fn d17_keepalive_spares_a_peer_while_a_callback_takes_long<B: Backend>(role: Role) {
     let backend = B::start();
     let short = Duration::from_millis(100);
-    let (sockets, socket) = mpsc::channel::<WebSocket>();
     let config = quiet().keepalive_interval(short).pong_timeout(short);
-    let server = backend.serve_logged(config, move || {
-        let sockets = sockets.clone();
-        listener().on_open(move |socket| sockets.send(socket.clone()).unwrap()).on_message(|socket, message| {
-            // What is tested is that this takes longer than all deadlines.
-            thread::sleep(Duration::from_millis(600));
-            socket.send(message)
-        })
+    let listener = listener().on_message(|socket, message| {
+        // What is tested is that this takes longer than all deadlines.
+        thread::sleep(Duration::from_millis(600));
+        socket.send(message)
     });
-    let mut client = Raw::open(server.addr);
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, config, listener);
     // With this the blocking backend has its second thread.
-    next(&socket).send("from elsewhere").unwrap();
-    client.expect([Frame::text("from elsewhere")]);
-    client.send([Frame::text("work")]);
+    socket.send("from elsewhere").unwrap();
+    peer.expect([Frame::text("from elsewhere")]);
+    peer.send([Frame::text("work")]);
     loop {
-        match client.read() {
+        match peer.read() {
             frame if frame == Frame::text("work") => break,
             frame if frame.opcode == bellwire_tests::PING => {
-                client.send([Frame::new(bellwire_tests::PONG, frame.payload)]);
+                peer.send([Frame::new(bellwire_tests::PONG, frame.payload)]);
             }
             frame => panic!("{frame:?}"),
         }
     }
-    client.send([Frame::close(1000, "")]);
-    let events = server.log().rest();
+    peer.send([Frame::close(1000, "")]);
+    let events = log.rest();
     assert!(events.ends_with(&[Event::close(1000, "")]), "{events:?}");
     assert!(!events.iter().any(|event| matches!(event, Event::Error(_))), "{events:?}");
 }
@@ -199,7 +185,7 @@ fn a_half_close_behind_a_close_frame_loses_nothing<B: Backend>() {
     assert_eq!(log.rest(), []);
 }
 
-fn d5_an_abort_stops_what_is_being_written<B: Backend>() {
+fn d5_i12_an_abort_stops_what_is_being_written<B: Backend>() {
     const LARGE: usize = 256 * 1024 * 1024;
     let backend = B::start();
     let (sockets, socket) = mpsc::channel::<WebSocket>();
@@ -224,7 +210,7 @@ fn d5_an_abort_stops_what_is_being_written<B: Backend>() {
     assert!(rest < LARGE / 2, "{rest} bytes came behind the abort");
 }
 
-fn a_refusal_that_breaks_off_is_still_told<B: Backend>() {
+fn t1_i1_a_refusal_that_breaks_off_is_still_told<B: Backend>() {
     let backend = B::start();
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listening.local_addr().unwrap();

@@ -8,88 +8,83 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::config::SlowReader;
-use bellwire::{Closures, Config, Response, SendError, WebSocket, listener};
+use bellwire::{Config, Response, Role, SendError, WebSocket, listener};
 use bellwire_tests::{
-    BINARY, Backend, Connect, Event, Frame, Over, PING, PONG, Raw, Server, Setup, Theirs, backends, echo, logged,
-    logged_handler, next, quiet, upgrade_request, within,
+    BINARY, Backend, Connect, Event, Frame, Ours, Over, PING, PONG, Raw, Setup, backends, echo, logged, logged_handler,
+    next, quiet, upgrade_request, within,
 };
 use tungstenite::Message as Their;
 
 backends! {
-    a_send_from_another_thread_leaves_at_once,
-    a_send_from_another_thread_leaves_while_a_callback_takes_long,
-    a_clients_send_from_another_thread_leaves_at_once,
-    a_send_from_another_connections_callback_leaves_at_once,
-    several_senders_are_not_interleaved,
-    send_with_tells_when_the_bytes_were_written,
-    send_with_tells_once_when_the_peer_leaves_in_the_middle,
-    d16_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again,
-    d16_a_slow_reader_is_closed_with_1013_if_so_configured,
-    d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down,
-    d16_each_ping_has_its_own_pong,
-    d17_a_peer_that_takes_no_byte_is_dropped_by_keepalive,
-    a_broadcast_reaches_everybody_the_sender_included,
-    many_small_messages_come_back_in_few_writes,
-    d16_a_large_echo_leaves_room_for_a_small_one,
-    a_large_message_arrives_through_a_small_pipe,
+    server {
+        a_send_from_another_connections_callback_leaves_at_once,
+        a_broadcast_reaches_everybody_the_sender_included,
+        many_small_messages_come_back_in_few_writes,
+        t21_a_large_message_arrives_through_a_small_pipe,
+    }
+    pair {
+        a_clients_send_from_another_thread_leaves_at_once,
+    }
+    both {
+        a_send_from_another_thread_leaves_at_once,
+        a_send_from_another_thread_leaves_while_a_callback_takes_long,
+        d12_long_ping_and_pong_data_is_an_error_at_the_call,
+        t7_several_senders_are_not_interleaved,
+        t20_send_with_tells_when_the_bytes_were_written,
+        t20_send_with_tells_only_when_the_last_byte_was_written,
+        t5_t20_i11_send_with_tells_once_when_the_peer_leaves_in_the_middle,
+        d16_t13_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again,
+        d16_t13_a_slow_reader_is_closed_with_1013_if_so_configured,
+        d16_t13_a_stalled_peer_is_not_read_and_slows_nobody_else_down,
+        d16_each_ping_has_its_own_pong,
+        d16_a_large_echo_leaves_room_for_a_small_one,
+        d17_i6_a_peer_that_takes_no_byte_is_dropped_by_keepalive,
+    }
 }
 
-fn with_sockets<B: Backend>(backend: &B, config: Config, make: fn() -> Closures) -> (Server, Receiver<WebSocket>) {
-    let (sockets, receiver) = mpsc::channel();
-    let server = backend.serve_logged(config, move || {
-        let sockets = sockets.clone();
-        make().on_open(move |socket| sockets.send(socket.clone()).unwrap())
-    });
-    (server, receiver)
-}
+/// Half of it is more than any buffer on the way takes.
+const LARGE: usize = 64 * 1024 * 1024;
 
-fn a_send_from_another_thread_leaves_at_once<B: Backend>() {
+fn a_send_from_another_thread_leaves_at_once<B: Backend>(role: Role) {
     let backend = B::start();
     // Without keepalive nothing else ever wakes the connection.
-    let (server, sockets) = with_sockets(&backend, quiet(), echo);
-    let mut client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
     for index in 0..200 {
         socket.send(format!("{index}")).unwrap();
         // Now and then two at once, and now and then behind something that was read.
         if index % 3 == 0 {
             socket.ping("").unwrap();
         }
-        client.expect([Frame::text(index.to_string())]);
+        peer.expect([Frame::text(index.to_string())]);
         if index % 3 == 0 {
-            client.expect([Frame::new(PING, "")]);
+            peer.expect([Frame::new(PING, "")]);
         }
         if index % 5 == 0 {
-            client.send([Frame::text("x")]);
-            client.expect([Frame::text("x")]);
+            peer.send([Frame::text("x")]);
+            peer.expect([Frame::text("x")]);
         }
     }
 }
 
-fn a_send_from_another_thread_leaves_while_a_callback_takes_long<B: Backend>() {
+fn a_send_from_another_thread_leaves_while_a_callback_takes_long<B: Backend>(role: Role) {
     let backend = B::start();
-    let (sockets, socket) = mpsc::channel::<WebSocket>();
-    let server = backend.serve(Setup::default(), move |_| {
-        let sockets = sockets.clone();
-        Response::websocket(listener().on_message(move |socket, _| {
-            let (written, outcome) = mpsc::channel();
-            let handle = socket.clone();
-            // Another thread sends while this callback waits for nothing but the queueing.
-            let sender = thread::spawn(move || {
-                handle.send_with("from outside", move |result| written.send(result).unwrap());
-            });
-            sender.join().unwrap();
-            drop(outcome);
-            sockets.send(socket.clone()).unwrap();
-            socket.send("from inside")
-        }))
+    let listener = listener().on_message(move |socket, _| {
+        let (written, outcome) = mpsc::channel();
+        let handle = socket.clone();
+        // Another thread sends while this callback waits for nothing but the queueing.
+        let sender = thread::spawn(move || {
+            handle.send_with("from outside", move |result| written.send(result).unwrap());
+        });
+        sender.join().unwrap();
+        drop(outcome);
+        socket.send("from inside")
     });
-    let mut client = Raw::open(server.addr);
-    client.send([Frame::text("x")]);
-    client.expect([Frame::text("from outside"), Frame::text("from inside")]);
-    assert!(next(&socket).is_open(), "a completion that panics harms nobody");
-    client.send([Frame::text("x")]);
-    client.expect([Frame::text("from outside"), Frame::text("from inside")]);
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+    for _ in 0..2 {
+        peer.send([Frame::text("x")]);
+        peer.expect([Frame::text("from outside"), Frame::text("from inside")]);
+        assert!(socket.is_open(), "a completion that panics harms nobody");
+    }
 }
 
 fn a_clients_send_from_another_thread_leaves_at_once<B: Backend>() {
@@ -106,9 +101,7 @@ fn a_clients_send_from_another_thread_leaves_at_once<B: Backend>() {
 
 fn a_send_from_another_connections_callback_leaves_at_once<B: Backend>() {
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, quiet(), listener);
-    let mut quiet_client = Raw::open(server.addr);
-    let other = next(&sockets);
+    let Ours { socket: other, peer: mut quiet_client, .. } = Ours::raw(&backend, Role::Server, quiet(), listener());
     let relay = backend.serve(Setup::default(), move |_| {
         let other = other.clone();
         Response::websocket(listener().on_message(move |_, message| other.send(message)))
@@ -120,13 +113,21 @@ fn a_send_from_another_connections_callback_leaves_at_once<B: Backend>() {
     }
 }
 
-fn several_senders_are_not_interleaved<B: Backend>() {
+fn d12_long_ping_and_pong_data_is_an_error_at_the_call<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener());
+    assert_eq!(socket.ping([0; 126]), Err(SendError::ControlTooLong(126)));
+    assert_eq!(socket.pong([0; 200]), Err(SendError::ControlTooLong(200)));
+    socket.ping([1; 125]).unwrap();
+    socket.pong([2; 125]).unwrap();
+    peer.expect([Frame::new(PING, [1; 125]), Frame::new(PONG, [2; 125])]);
+}
+
+fn t7_several_senders_are_not_interleaved<B: Backend>(role: Role) {
     const SENDERS: usize = 8;
     const MESSAGES: usize = 200;
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, quiet(), listener);
-    let mut client = Theirs::connect(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, mut peer, .. } = Ours::theirs(&backend, role, quiet(), listener());
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let socket = socket.clone();
@@ -144,7 +145,7 @@ fn several_senders_are_not_interleaved<B: Backend>() {
         .collect();
     let (mut counts, mut pings) = ([0; SENDERS], 0);
     while counts.iter().sum::<usize>() < SENDERS * MESSAGES {
-        match client.read() {
+        match peer.read() {
             Their::Text(text) => {
                 let mut parts = text.split(':');
                 let sender: usize = parts.next().unwrap().parse().unwrap();
@@ -165,11 +166,9 @@ fn several_senders_are_not_interleaved<B: Backend>() {
     }
 }
 
-fn send_with_tells_when_the_bytes_were_written<B: Backend>() {
+fn t20_send_with_tells_when_the_bytes_were_written<B: Backend>(role: Role) {
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, quiet(), listener);
-    let mut client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener());
     let (outcomes, outcome) = mpsc::channel();
     for index in 0..100 {
         let outcomes = outcomes.clone();
@@ -180,28 +179,38 @@ fn send_with_tells_when_the_bytes_were_written<B: Backend>() {
     let told: Vec<_> = (0..100).map(|_| next(&outcome)).collect();
     assert_eq!(told, (0..100).map(|index| (index, Ok(()))).collect::<Vec<_>>());
     assert!(outcome.recv().is_err(), "no more than once");
-    client.expect((0..100).map(|index: u32| Frame::text(index.to_string())));
+    peer.expect((0..100).map(|index: u32| Frame::text(index.to_string())));
 }
 
-fn send_with_tells_once_when_the_peer_leaves_in_the_middle<B: Backend>() {
-    const LARGE: usize = 128 * 1024 * 1024;
+fn t20_send_with_tells_only_when_the_last_byte_was_written<B: Backend>(role: Role) {
     let backend = B::start();
-    let (server, sockets) = with_sockets(&backend, quiet().max_queued(LARGE), listener);
-    let client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet().max_queued(LARGE), listener());
+    let (outcomes, outcome) = mpsc::channel();
+    let size = LARGE / 2;
+    socket.send_with(vec![7; size], move |result| outcomes.send(result).unwrap());
+    peer.wait_unread();
+    assert!(outcome.try_recv().is_err(), "nobody has read anything yet");
+    assert!(peer.read() == Frame::new(BINARY, vec![7; size]), "all of it");
+    assert_eq!(next(&outcome), Ok(()));
+    assert!(outcome.recv().is_err(), "no more than once");
+}
+
+fn t5_t20_i11_send_with_tells_once_when_the_peer_leaves_in_the_middle<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { socket, log, peer } = Ours::raw(&backend, role, quiet().max_queued(LARGE), listener());
     let (outcomes, outcome) = mpsc::channel();
     for size in [LARGE / 2, 1, 1] {
         let outcomes = outcomes.clone();
         socket.send_with(vec![0; size], move |result| outcomes.send((size, result)).unwrap());
     }
     drop(outcomes);
-    client.wait_unread();
+    peer.wait_unread();
     assert!(outcome.try_recv().is_err(), "nobody has read anything yet");
-    drop(client);
+    drop(peer);
     let closed = Err(SendError::Closed);
     assert_eq!([next(&outcome), next(&outcome), next(&outcome)], [(LARGE / 2, closed), (1, closed), (1, closed)]);
     assert!(outcome.recv().is_err(), "no more than once");
-    let events = server.log().rest();
+    let events = log.rest();
     let [Event::Open, Event::Error(error), Event::Close(1006, _)] = events.as_slice() else { panic!("{events:?}") };
     assert!(error.starts_with("The transport failed: "), "{error}");
 }
@@ -227,32 +236,21 @@ fn fill(socket: &WebSocket, size: usize) -> (usize, Receiver<Result<(), SendErro
     })
 }
 
-fn d16_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again<B: Backend>() {
+fn d16_t13_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again<B: Backend>(role: Role) {
     const SIZE: usize = 16 * 1024;
     let backend = B::start();
     let config = quiet().watermarks(SIZE, 4 * SIZE).max_queued(16 * SIZE);
-    let (server, sockets) = with_sockets(&backend, config, echo);
-    let mut stalled = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, log, peer: mut stalled } = Ours::raw(&backend, role, config, echo());
     let (mut count, mut last) = fill(&socket, SIZE);
-    // The transport may have taken some since: until it takes nothing any more.
-    loop {
-        match fill_more(&socket, SIZE, count) {
-            (0, _) => break,
-            (more, outcome) => (count, last) = (count + more, outcome.unwrap()),
+    // Until the queue stays full, although the transport has had time to take more.
+    while last.recv_timeout(Duration::from_millis(100)).is_ok() || socket.buffered() <= 14 * SIZE {
+        if let (more, Some(outcome)) = fill_more(&socket, SIZE, count) {
+            (count, last) = (count + more, outcome);
         }
     }
     assert!(socket.is_open());
     // Beside what the cap allows there is at most the one message that had found the queue empty.
     assert!(socket.buffered() <= 17 * SIZE + 64, "{}", socket.buffered());
-    assert!(socket.buffered() > 14 * SIZE, "{}", socket.buffered());
-
-    // Nobody else is any slower.
-    let mut other = Theirs::connect(server.addr);
-    for _ in 0..10 {
-        other.send_text("x");
-        assert_eq!(other.read(), Their::text("x"));
-    }
 
     // It reads again, and the queue is free again.
     for index in 0..count {
@@ -263,8 +261,8 @@ fn d16_a_peer_that_does_not_read_fills_the_queue_and_frees_it_again<B: Backend>(
     stalled.expect([Frame::text("end")]);
     stalled.send([Frame::text("x"), Frame::close(1000, "")]);
     stalled.expect([Frame::text("x"), Frame::close(1000, "")]);
-    stalled.expect_end();
-    server.log().ends_with([Event::Open, Event::text("x"), Event::close(1000, "")]);
+    stalled.hang_up();
+    log.ends_with([Event::Open, Event::text("x"), Event::close(1000, "")]);
 }
 
 /// As [`fill`], from this index on, and maybe without anything accepted.
@@ -284,34 +282,32 @@ fn fill_more(socket: &WebSocket, size: usize, from: usize) -> (usize, Option<Rec
     unreachable!()
 }
 
-fn d16_a_slow_reader_is_closed_with_1013_if_so_configured<B: Backend>() {
+fn d16_t13_a_slow_reader_is_closed_with_1013_if_so_configured<B: Backend>(role: Role) {
     const SIZE: usize = 16 * 1024;
     let backend = B::start();
     let config = quiet().max_queued(16 * SIZE).slow_reader(SlowReader::Close);
-    let (server, sockets) = with_sockets(&backend, config, listener);
-    let mut client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, config, listener());
     let (count, _) = fill(&socket, SIZE);
     assert!(!socket.is_open());
     assert_eq!(socket.send("late"), Err(SendError::Closed));
     let text = "Too much unread output";
     // D21: at once, although nothing was read.
-    let log = server.log();
     log.expect([Event::Open, Event::error(text), Event::close(1013, text)]);
     // And what was accepted comes before the close frame.
     for index in 0..count {
-        assert_eq!(client.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index} of {count}");
+        assert_eq!(peer.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index} of {count}");
     }
-    client.expect([Frame::close(1013, text)]);
-    client.expect_end();
+    peer.expect([Frame::close(1013, text)]);
+    peer.expect_end();
     log.ends_with([]);
 }
 
-fn d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down<B: Backend>() {
+fn d16_t13_a_stalled_peer_is_not_read_and_slows_nobody_else_down<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
-    Raw::open(server.addr).stall(&Frame::new(BINARY, vec![7; 16 * 1024]), || {
-        let mut other = Theirs::connect(server.addr);
+    let Ours { socket, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+    peer.stall(&Frame::new(BINARY, vec![7; 16 * 1024]), || {
+        assert!(socket.is_open());
+        let mut other = Ours::theirs(&backend, role, quiet(), echo()).peer;
         for _ in 0..10 {
             other.send_text("x");
             assert_eq!(other.read(), Their::text("x"));
@@ -319,30 +315,43 @@ fn d16_a_stalled_peer_is_not_read_and_slows_nobody_else_down<B: Backend>() {
     });
 }
 
-fn d16_each_ping_has_its_own_pong<B: Backend>() {
+fn d16_each_ping_has_its_own_pong<B: Backend>(role: Role) {
     let backend = B::start();
-    let server = backend.serve(Setup::default(), |_| Response::websocket(listener()));
-    let mut client = Raw::open(server.addr);
-    client.send((0..10).map(|index: u32| Frame::new(PING, index.to_string())));
-    client.expect((0..10).map(|index: u32| Frame::new(PONG, index.to_string())));
+    let Ours { mut peer, .. } = Ours::raw(&backend, role, quiet(), listener());
+    peer.send((0..10).map(|index: u32| Frame::new(PING, index.to_string())));
+    peer.expect((0..10).map(|index: u32| Frame::new(PONG, index.to_string())));
 }
 
-fn d17_a_peer_that_takes_no_byte_is_dropped_by_keepalive<B: Backend>() {
-    const LARGE: usize = 128 * 1024 * 1024;
+fn d16_a_large_echo_leaves_room_for_a_small_one<B: Backend>(role: Role) {
+    let backend = B::start();
+    let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
+    let mut writer = peer.twin();
+    // The largest message that is taken by default, as large as the queue.
+    let large = Frame::new(BINARY, vec![7; 1024 * 1024]);
+    let messages = [large.clone(), Frame::text("small"), large, Frame::text("small"), Frame::close(1000, "")];
+    let written = thread::spawn({
+        let messages = messages.clone();
+        move || writer.send(messages)
+    });
+    peer.expect(messages);
+    written.join().unwrap();
+    peer.hang_up();
+    assert_eq!(log.rest().last(), Some(&Event::close(1000, "")));
+}
+
+fn d17_i6_a_peer_that_takes_no_byte_is_dropped_by_keepalive<B: Backend>(role: Role) {
     let backend = B::start();
     let timeout = Duration::from_millis(100);
     let config =
         Config::default().keepalive_interval(timeout).pong_timeout(timeout).close_timeout(timeout).max_queued(LARGE);
-    let (server, sockets) = with_sockets(&backend, config, listener);
-    let client = Raw::open(server.addr);
-    let socket = next(&sockets);
+    let Ours { socket, log, peer } = Ours::raw(&backend, role, config, listener());
     let (outcomes, outcome) = mpsc::channel();
     socket.send_with(vec![0; LARGE / 2], move |result| outcomes.send(result).unwrap());
-    client.wait_unread();
+    peer.wait_unread();
     let text = "Keepalive Ping Timeout";
-    server.log().ends_with([Event::Open, Event::error(text), Event::close(1011, text)]);
+    log.ends_with([Event::Open, Event::error(text), Event::close(1011, text)]);
     assert_eq!(next(&outcome), Err(SendError::Closed));
-    drop(client);
+    drop(peer);
 }
 
 fn a_broadcast_reaches_everybody_the_sender_included<B: Backend>() {
@@ -430,25 +439,7 @@ fn many_small_messages_come_back_in_few_writes<B: Backend>() {
     driven.wait();
 }
 
-fn d16_a_large_echo_leaves_room_for_a_small_one<B: Backend>() {
-    let backend = B::start();
-    let server = backend.serve_logged(quiet(), echo);
-    let mut client = Raw::open(server.addr);
-    let mut writer = client.twin();
-    // The largest message that is taken by default, as large as the queue.
-    let large = Frame::new(BINARY, vec![7; 1024 * 1024]);
-    let messages = [large.clone(), Frame::text("small"), large, Frame::text("small"), Frame::close(1000, "")];
-    let written = thread::spawn({
-        let messages = messages.clone();
-        move || writer.send(messages)
-    });
-    client.expect(messages);
-    client.expect_end();
-    written.join().unwrap();
-    assert_eq!(server.log().rest().last(), Some(&Event::close(1000, "")));
-}
-
-fn a_large_message_arrives_through_a_small_pipe<B: Backend>() {
+fn t21_a_large_message_arrives_through_a_small_pipe<B: Backend>() {
     let backend = B::start();
     let acceptor = backend.acceptor(Setup::default(), |_| Response::websocket(echo()));
     let (stream, peer, _) = backend.memory(1000);

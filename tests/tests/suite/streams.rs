@@ -11,19 +11,23 @@ use bellwire_tests::{
 };
 
 backends! {
-    a_server_answers_over_the_callers_tcp_stream,
-    a_server_answers_over_a_unix_socket,
-    a_server_answers_over_memory,
-    a_client_connects_over_the_callers_tcp_stream,
-    a_client_connects_over_a_unix_socket,
-    a_client_connects_over_memory,
-    a_stream_that_was_upgraded_elsewhere_goes_on_as_a_server,
-    a_stream_that_was_upgraded_elsewhere_goes_on_as_a_client,
-    an_acceptor_closes_all_its_connections_and_refuses_new_ones,
-    an_acceptor_reports_refusals,
-    max_connections_lets_the_next_one_wait,
-    a_server_takes_the_callers_listener,
-    a_busy_port_is_a_clear_error,
+    server {
+        a_server_answers_over_the_callers_tcp_stream,
+        a_server_answers_over_a_unix_socket,
+        a_server_answers_over_memory,
+        a_stream_that_was_upgraded_elsewhere_goes_on_as_a_server,
+        t14_i5_an_acceptor_closes_all_its_connections_and_refuses_new_ones,
+        an_acceptor_reports_refusals,
+        max_connections_lets_the_next_one_wait,
+        a_server_takes_the_callers_listener,
+        a_busy_port_is_a_clear_error,
+    }
+    client {
+        a_client_connects_over_the_callers_tcp_stream,
+        a_client_connects_over_a_unix_socket,
+        a_client_connects_over_memory,
+        a_stream_that_was_upgraded_elsewhere_goes_on_as_a_client,
+    }
 }
 
 fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -160,7 +164,7 @@ fn a_stream_that_was_upgraded_elsewhere_goes_on_as_a_client<B: Backend>() {
     log.ends_with([Event::Open, Event::text("left over"), Event::close(1000, "all of it")]);
 }
 
-fn an_acceptor_closes_all_its_connections_and_refuses_new_ones<B: Backend>() {
+fn t14_i5_an_acceptor_closes_all_its_connections_and_refuses_new_ones<B: Backend>() {
     let backend = B::start();
     let (handler, logs) = logged_handler(|_| echo());
     let acceptor = backend.acceptor(Setup::default(), handler);

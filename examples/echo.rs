@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::io;
 use std::process::ExitCode;
 
 use bellwire::{Config, Listener, Message, Outcome, Request, Response, WebSocket, is_upgrade_request, listener};
@@ -96,7 +95,7 @@ fn greeter(request: &Request) -> Response {
 }
 
 #[cfg(feature = "tokio")]
-fn runtime(threads: Option<usize>) -> io::Result<tokio::runtime::Runtime> {
+fn runtime(threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
     use tokio::runtime::Builder;
     let mut builder = if threads == Some(1) { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if let Some(threads) = threads {

@@ -4,6 +4,10 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `ring` | what Ring's own tests assert, and keepalive |
+//! | `answering` | handlers that answer later |
+//! | `typed` | typed messages: a codec between a listener and its connection |
+//! | `middleware` | listeners around listeners |
+//! | `config` | each limit and deadline by its effect, of one upgrade and of one client |
 //! | `handshake` | the opening handshake as a client sees it, and plain HTTP beside it |
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
 //! | `peer` | tungstenite in both roles |
@@ -21,10 +25,13 @@
 //! `tests/contract.txt` has a line for each behaviour of `docs/contract.md`, and `.ci/table` checks that each
 //! was shown on every backend and in its roles. The path of a test says both, its name begins with the identifiers.
 
+mod answering;
 mod client;
+mod config;
 mod ending;
 mod frames;
 mod handshake;
+mod middleware;
 mod order;
 mod peer;
 mod pressure;
@@ -35,3 +42,4 @@ mod streams;
 mod tasks;
 mod threads;
 mod tls;
+mod typed;

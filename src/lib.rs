@@ -61,7 +61,15 @@ pub mod async_std {
     pub use bellwire_async_std::*;
 }
 
-/// The README's examples are tests.
+/// The examples of the README and of the guides are tests.
 #[cfg(all(doctest, feature = "blocking", feature = "tokio", feature = "async-std"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/choosing.md")]
+    struct Choosing;
+    #[doc = include_str!("../docs/from-ring.md")]
+    struct FromRing;
+    #[doc = include_str!("../docs/from-tokio-tungstenite.md")]
+    struct FromTokioTungstenite;
+}

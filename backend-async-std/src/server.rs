@@ -281,7 +281,8 @@ impl<R: Runtime> Server<R> {
 impl ServerHandle {
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
-    /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
+    /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be awaited by
+    /// a callback of one of them, which would be waited for: spawn it.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have
@@ -361,7 +362,9 @@ impl Acceptor {
         stream: S,
         peer: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + use<S> {
-        answer(&self.service, stream, peer, Timer::start(), &self.tasks)
+        let (service, tasks) = (self.service.clone(), self.tasks.clone());
+        // Time counts from the first poll.
+        async move { answer(&service, stream, peer, Timer::start(), &tasks).await }
     }
 
     /// As [`accept`](Self::accept), with the timer of another runtime.
@@ -374,7 +377,8 @@ impl Acceptor {
         stream: S,
         peer: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + use<R, S> {
-        answer(&self.service, stream, peer, runtime.timer(), &self.tasks)
+        let (service, tasks) = (self.service.clone(), self.tasks.clone());
+        async move { answer(&service, stream, peer, runtime.timer(), &tasks).await }
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
@@ -398,7 +402,8 @@ pub fn upgraded(
     config: Config,
     listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
-    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
+    // Time counts from the first poll.
+    async move { task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await }
 }
 
 /// As [`upgraded`], with the timer of another runtime.
@@ -413,7 +418,7 @@ pub fn upgraded_on<R: Runtime>(
     config: Config,
     listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
-    task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener)
+    async move { task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener).await }
 }
 
 /// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,

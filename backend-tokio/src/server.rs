@@ -253,7 +253,8 @@ impl Server {
 impl ServerHandle {
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
-    /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
+    /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be awaited by
+    /// a callback of one of them, which would be waited for: spawn it.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the server closing: nothing is accepted any more, and connections have
@@ -329,7 +330,9 @@ impl Acceptor {
         stream: S,
         peer: Option<SocketAddr>,
     ) -> impl Future<Output = ()> + use<S> {
-        answer(&self.service, stream, peer, &self.tasks)
+        let (service, tasks) = (self.service.clone(), self.tasks.clone());
+        // Time counts from the first poll.
+        async move { answer(&service, stream, peer, &tasks).await }
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
@@ -356,7 +359,8 @@ pub fn upgraded(
     config: Config,
     listener: impl IntoAnyListener,
 ) -> impl Future<Output = ()> {
-    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener)
+    // Time counts from the first poll.
+    async move { task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await }
 }
 
 /// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,

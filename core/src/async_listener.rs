@@ -94,6 +94,8 @@ pub(crate) enum Call {
     Message(OwnedMessage),
     Ping(Bytes),
     Pong(Bytes),
+    /// The peer has closed. Only for listeners that [ask for it](Callbacks::answers_close_later).
+    Closing,
 }
 
 /// A callback that has been called.
@@ -102,6 +104,11 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// An asynchronous listener without its type, which costs an allocation for each event.
 pub(crate) trait Callbacks: Send {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending;
+    /// Whether the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
+    /// handed its messages on, and whose answers to them are still to come.
+    fn answers_close_later(&self) -> bool {
+        false
+    }
     fn on_error(&mut self, socket: &WebSocket, error: Error);
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str);
 }
@@ -178,6 +185,7 @@ impl<L: AsyncListener + 'static> Callbacks for Adapted<L> {
                 Call::Message(message) => listener.on_message(&socket, message).await,
                 Call::Ping(data) => listener.on_ping(&socket, data).await,
                 Call::Pong(data) => listener.on_pong(&socket, data).await,
+                Call::Closing => Ok(()),
             }
         })
     }
@@ -323,6 +331,7 @@ impl Callbacks for Slots {
                 }
             },
             Call::Pong(data) => self.pong.as_mut().map(|callback| callback(socket.clone(), data)),
+            Call::Closing => None,
         };
         called.unwrap_or_else(|| Box::pin(core::future::ready(Ok(()))))
     }

@@ -1,7 +1,7 @@
 //! The response that an asynchronous handler returns: as [`Response`], and an upgrade may carry an
 //! [`AsyncListener`](crate::AsyncListener).
 //!
-//! A type of its own, so that a backend which cannot wait for callbacks refuses it when it is compiled.
+//! A type of its own, so that a handler of a backend which has nobody to wait for callbacks cannot return it.
 
 use core::fmt;
 
@@ -26,6 +26,14 @@ use crate::response::{IntoResponse, Response};
 ///         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
 ///     )
 /// }
+/// ```
+///
+/// A plain [`Response`], which is all that a blocking server takes, does not carry an asynchronous listener:
+///
+/// ```compile_fail,E0277
+/// use bellwire_core::{Response, async_listener};
+///
+/// let response = Response::websocket(async_listener());
 /// ```
 pub struct AsyncResponse {
     response: Response,

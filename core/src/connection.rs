@@ -2,6 +2,7 @@
 //! connection, and ending exactly once.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
 
@@ -9,7 +10,7 @@ use crate::close::{self, CloseCode, Closed, Side};
 use crate::config::{Config, SlowReader};
 use crate::deadlines::{Deadlines, Due, Time};
 use crate::entropy::Entropy;
-use crate::error::{Error, SendError, Violation};
+use crate::error::{Error, SendError, Timeout, Violation};
 use crate::event::{Event, Outgoing};
 use crate::frame::{Opcode, Role};
 use crate::inbound::{Inbound, Incoming};
@@ -41,6 +42,15 @@ pub struct Connection {
     /// Whether reading pauses until output is below the low watermark.
     paused: bool,
     garbage: Option<Box<Garbage>>,
+    /// Whether the peer's close is answered at once.
+    close_answer: CloseAnswer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CloseAnswer {
+    AtOnce,
+    #[cfg(feature = "std")]
+    Later,
 }
 
 /// What is not needed any more, and may run somebody else's code when it is dropped: an error of a callback or a
@@ -55,6 +65,8 @@ pub(crate) struct Garbage {
 enum State {
     /// Neither side has closed.
     Open,
+    /// The peer has closed, and is not answered yet.
+    Closed { code: CloseCode, reason: String },
     /// §7.1.3: "_The WebSocket Closing Handshake is Started_" by this side; the peer's close frame is awaited.
     Closing,
     /// It is decided how the connection ends: these are the last events.
@@ -94,6 +106,7 @@ impl Connection {
             auto_pong: AutoPong::On,
             paused: false,
             garbage: None,
+            close_answer: CloseAnswer::AtOnce,
         }
     }
 
@@ -139,10 +152,11 @@ impl Connection {
     /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of
     /// [`next_event`](Self::next_event).
     pub fn handle_timeout(&mut self, now: Time) {
-        while self.is_receiving() {
+        while self.is_alive() {
             match self.deadlines.due(now, self.outbound.buffered() > 0, &self.config) {
                 None => return,
                 Some(Due::Ping) => drop(self.outbound.control(Opcode::Ping, b"", &self.config)),
+                Some(Due::Fail(Timeout::Close)) if matches!(self.state, State::Closed { .. }) => self.answer_close(),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
             }
         }
@@ -151,7 +165,7 @@ impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.is_receiving() { self.deadlines.next(self.outbound.buffered() > 0, &self.config) } else { None }
+        if self.is_alive() { self.deadlines.next(self.outbound.buffered() > 0, &self.config) } else { None }
     }
 
     /// Sends a message, whole, behind what is queued. The position tells when it was
@@ -216,7 +230,7 @@ impl Connection {
         let output = self.outbound.discard();
         self.throw_away(None, output);
         match self.state {
-            State::Open | State::Closing => {
+            State::Open | State::Closed { .. } | State::Closing => {
                 self.state = State::Ending { error: None, closed: Closed::abnormal(Side::Local) };
             }
             State::Ended => self.state = State::Lost,
@@ -229,7 +243,7 @@ impl Connection {
     pub fn fail(&mut self, error: Error) {
         match error.close_code() {
             None => self.lose(error, Side::Local),
-            Some((code, reason)) if self.is_receiving() => {
+            Some((code, reason)) if self.is_alive() => {
                 // RFC 6455 §7.1.7: an endpoint that fails the connection "SHOULD send a Close frame with an
                 // appropriate status code".
                 if self.is_open() {
@@ -243,7 +257,7 @@ impl Connection {
 
     /// Whether messages may be sent: no close was sent or received, nothing failed.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
+        matches!(self.state, State::Open | State::Closed { .. })
     }
 
     /// Whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
@@ -345,11 +359,12 @@ impl Connection {
     /// output that is above the high watermark is below the low one. `None`: it is welcome now.
     #[cfg(feature = "std")]
     pub(crate) fn welcomes_at(&self, length: usize) -> Option<Position> {
-        let (end, low) = (self.outbound.position(), self.config.low_watermark as u64);
+        let Config { low_watermark: low, high_watermark: high, .. } = *self.config;
+        let end = self.outbound.position();
         if !self.outbound.has_room(length, &self.config) {
             Some(end)
-        } else if self.outbound.buffered() > self.config.high_watermark {
-            Some(Position(end.0.saturating_sub(low)))
+        } else if self.outbound.buffered() > high {
+            Some(Position(end.0.saturating_sub(low.min(high) as u64)))
         } else {
             None
         }
@@ -367,12 +382,17 @@ impl Connection {
         match &self.state {
             State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
             State::Lost => true,
-            State::Open | State::Closing | State::Ended => false,
+            State::Open | State::Closed { .. } | State::Closing | State::Ended => false,
         }
     }
 
     fn is_receiving(&self) -> bool {
         matches!(self.state, State::Open | State::Closing)
+    }
+
+    /// How it ends is not decided yet.
+    fn is_alive(&self) -> bool {
+        self.is_receiving() || matches!(self.state, State::Closed { .. })
     }
 
     fn check_open(&self) -> Result<(), SendError> {
@@ -433,6 +453,11 @@ impl Connection {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),
         };
+        if self.is_open() && self.close_answer != CloseAnswer::AtOnce {
+            self.state = State::Closed { code, reason: reason.into() };
+            self.deadlines.close_owed();
+            return;
+        }
         let by = if self.is_open() { Side::Peer } else { Side::Local };
         if self.is_open() {
             self.outbound.close(code, reason);
@@ -440,17 +465,41 @@ impl Connection {
         self.state = State::Ending { error: None, closed: Closed::clean(code, reason, by) };
     }
 
+    /// From now on the peer's close waits for [`answer_close`](Self::answer_close). RFC 6455 §5.5.1: "It SHOULD do so as
+    /// soon as practical. An endpoint MAY delay sending a Close frame until its current message is sent".
+    #[cfg(feature = "std")]
+    pub(crate) fn answer_close_later(&mut self) {
+        self.close_answer = CloseAnswer::Later;
+    }
+
+    /// Whether the peer has closed and waits for an answer.
+    #[cfg(feature = "std")]
+    pub(crate) fn owes_close(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// Answers the peer's close, if that is owed.
+    pub(crate) fn answer_close(&mut self) {
+        if let State::Closed { code, reason } = &self.state {
+            self.outbound.close(*code, reason);
+            self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, Side::Peer) };
+        }
+    }
+
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
+        if let State::Closed { code, reason } = mem::replace(&mut self.state, State::Closing) {
+            self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, Side::Peer) };
+            return;
+        }
         self.deadlines.close_requested();
-        self.state = State::Closing;
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }
 
     /// The connection ends without a word to the peer. `by`: on whose account, unless this side was closing.
     fn lose(&mut self, error: Error, by: Side) {
-        if self.is_receiving() {
+        if self.is_alive() {
             let by = if self.is_open() { by } else { Side::Local };
             let output = self.outbound.discard();
             self.throw_away(None, output);

@@ -9,12 +9,17 @@
 //! - **Close**: `close_timeout` after the close frame has reached the transport; until then, after the
 //!   last progress.
 //! - **Held**: while a callback is pending the peer is not read, so its silence proves nothing. Pings go out, and
-//!   only output that it does not take counts against it.
+//!   only output that it does not take counts against it. The deadline of a close that this side has begun goes on:
+//!   whoever closes and then waits for long gives the rest up.
 
 use core::time::Duration;
 
 use crate::config::Config;
 use crate::error::Timeout;
+
+/// How long the answer to the peer's close may wait for whoever still answers messages: well below the time that
+/// others wait for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A point in time: how long after a start that the caller chose, the same for all calls to a connection.
 /// Must not go backwards; if it does, deadlines are late, and nothing worse happens.
@@ -28,6 +33,8 @@ pub(crate) struct Deadlines {
     pinged: Option<Time>,
     close: Close,
     held: bool,
+    /// The close that is waited for is this side's answer to the peer's.
+    owed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +55,7 @@ pub(crate) enum Due {
 
 impl Deadlines {
     pub(crate) fn new(now: Time) -> Self {
-        Self { life: now, pinged: None, close: Close::Open, held: false }
+        Self { life: now, pinged: None, close: Close::Open, held: false, owed: false }
     }
 
     pub(crate) fn received(&mut self, now: Time) {
@@ -63,12 +70,18 @@ impl Deadlines {
             self.pinged = None;
         }
         // The close frame is the last: until it has left the deadline starts anew, and then nothing is written.
-        if !matches!(self.close, Close::Open) {
+        if !matches!(self.close, Close::Open) && !self.owed {
             self.close = Close::Since(now);
         }
     }
 
     pub(crate) fn close_requested(&mut self) {
+        self.close = Close::Requested;
+    }
+
+    /// The peer has closed, and is to be answered.
+    pub(crate) fn close_owed(&mut self) {
+        self.owed = true;
         self.close = Close::Requested;
     }
 
@@ -83,7 +96,7 @@ impl Deadlines {
     pub(crate) fn release(&mut self, now: Time) {
         self.held = false;
         self.received(now);
-        if matches!(self.close, Close::Since(_)) {
+        if matches!(self.close, Close::Since(_)) && !self.owed {
             self.close = Close::Since(now);
         }
     }
@@ -92,7 +105,7 @@ impl Deadlines {
     pub(crate) fn next(&self, unsent: bool, config: &Config) -> Option<Time> {
         match self.close {
             Close::Requested => Some(Time::ZERO),
-            Close::Since(_) if self.held && !unsent => None,
+            Close::Since(since) if self.owed => Some(since.saturating_add(ANSWER_TIMEOUT)),
             Close::Since(since) => config.close_timeout.map(|timeout| since.saturating_add(timeout)),
             Close::Open => [self.idle(config), self.keepalive(unsent, config)].into_iter().flatten().min(),
         }

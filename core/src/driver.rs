@@ -118,6 +118,11 @@ impl Driver {
         self.open().map(|open| &open.shared)
     }
 
+    /// Whether it reads at all now: not while a callback or a handler is pending, nor while too much output waits.
+    pub fn is_reading(&self) -> bool {
+        self.wants_read()
+    }
+
     /// Whether no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
@@ -162,7 +167,10 @@ impl Driver {
         match &mut self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => self.vanish(),
             Phase::Answer(..) => {}
-            Phase::Open(open) => open.shared.receive_eof(),
+            Phase::Open(open) => {
+                open.drain(now, self.service.as_deref());
+                open.shared.receive_eof();
+            }
         }
         self.pump(now, &mut []);
     }
@@ -170,6 +178,7 @@ impl Driver {
     /// Reading or writing failed with this error.
     pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
         if let Phase::Open(open) = &mut self.phase {
+            open.drain(now, self.service.as_deref());
             open.shared.transport_failed(error);
             self.pump(now, &mut []);
         }
@@ -320,9 +329,9 @@ impl Driver {
         }
     }
 
-    fn pump(&mut self, now: Time, mut input: &mut [u8]) {
+    fn pump(&mut self, now: Time, input: &mut [u8]) {
         let Phase::Open(open) = &mut self.phase else { return };
-        open.pump(now, &mut input, self.service.as_deref());
+        open.pump(now, input, self.service.as_deref());
         if self.ending.is_none() && open.shared.is_finished() {
             self.end(now);
         }

@@ -180,6 +180,7 @@ pub use broadcast::{Broadcast, broadcast};
 pub use async_listener::{AsyncClosures, AsyncListener, BoxAsyncListener, IntoAsyncListener, async_listener};
 #[cfg(feature = "std")]
 pub use async_response::{AsyncResponse, IntoAsyncResponse};
+pub use bytes::Bytes;
 pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
 #[cfg(feature = "std")]
@@ -206,7 +207,7 @@ pub use service::{ServerError, Service};
 pub use shared::{Busy, Shared};
 #[cfg(feature = "std")]
 pub use sending::{Sending, Writable};
-pub use socket::{Done, Position, Socket, SocketId, WebSocket};
+pub use socket::{Done, Position, Socket, SocketId, Ticket, WebSocket};
 #[cfg(feature = "std")]
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
 pub use typed::{Codec, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, typed, typed_listener};

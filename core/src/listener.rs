@@ -363,7 +363,8 @@ impl<T: Send> Listener for Slots<T> {
 /// [`typed_listener`]: crate::typed_listener
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",
-    note = "implement `Listener` for it, or build one with `listener().on_message(|socket, message| ..)`"
+    note = "implement `Listener` for it, or build one with `listener().on_message(|socket, message| ..)`",
+    note = "an asynchronous listener goes to `AsyncResponse::websocket`, on a backend whose server has `run_async`"
 )]
 pub trait IntoListener {
     /// The listener, ready to receive events.

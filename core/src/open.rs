@@ -3,14 +3,17 @@
 //! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
 //! connection. One that is `async` may be pending: then the connection is [held](Shared::hold), nothing more is read,
 //! and what had been read behind its event waits. If the connection fails meanwhile, the callback is dropped where it
-//! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer.
+//! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited behind it
+//! is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 
@@ -108,20 +111,34 @@ type Called = Result<Outcome, Box<dyn Any + Send>>;
 /// A callback that is not done.
 struct Waiting {
     callback: Pending,
-    /// What was read behind its event.
+    /// It has asked to be polled again at once, and others are to run before that.
+    yields: bool,
+    /// What was read behind its event, from `at` on.
     input: Vec<u8>,
+    at: usize,
 }
 
-impl Waiting {
-    fn keep(&mut self, input: &mut [u8]) {
-        self.input.extend_from_slice(input);
+/// Notes that it was called.
+struct Yield(AtomicBool);
+
+impl Wake for Yield {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
+}
+
+std::thread_local! {
+    /// For the first poll of a callback, which is made where there is no task to be woken.
+    static YIELD: Arc<Yield> = Arc::new(Yield(AtomicBool::new(false)));
 }
 
 impl Open {
     pub(crate) fn new(connection: Connection, listener: AnyListener) -> Self {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
+        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
+            shared.answer_close_later();
+        }
         Self { shared, socket, listener: listener.0, opened: false, waiting: None }
     }
 
@@ -142,6 +159,11 @@ impl Open {
     /// has been handled then.
     pub(crate) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
         let Some(mut waiting) = self.waiting.take() else { return false };
+        if mem::take(&mut waiting.yields) {
+            waker.wake_by_ref();
+            self.waiting = Some(waiting);
+            return false;
+        }
         match self.poll(&mut waiting.callback, waker) {
             Poll::Pending => {
                 self.waiting = Some(waiting);
@@ -150,34 +172,74 @@ impl Open {
             Poll::Ready(called) => {
                 self.shared.release(now);
                 self.judge(called);
-                let Waiting { callback, mut input } = *waiting;
+                // If that was what it waited for; otherwise nothing was read since.
+                self.shared.answer_close();
+                let Waiting { callback, input, at, .. } = *waiting;
                 drop(callback);
-                self.pump(now, &mut &mut input[..], service);
+                self.go_on(now, input, at, service);
                 true
             }
         }
     }
 
+    /// Handles what was kept. If it is to wait again, it stays where it is.
+    fn go_on(&mut self, now: Time, mut input: Vec<u8>, at: usize, service: Option<&Service>) {
+        let mut rest = input.get_mut(at..).unwrap_or_default();
+        self.run(now, &mut rest, service);
+        let left = rest.len();
+        if let Some(waiting) = &mut self.waiting {
+            waiting.at = input.len().saturating_sub(left);
+            waiting.input = input;
+        }
+    }
+
     /// Runs the callbacks for everything that is in `input` or waits without it.
-    pub(crate) fn pump(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+    pub(crate) fn pump(&mut self, now: Time, input: &mut [u8], service: Option<&Service>) {
         if !self.opened {
             return;
         }
         if let Some(waiting) = &mut self.waiting {
             if !self.shared.has_event() {
-                waiting.keep(mem::take(input));
-                return;
+                return waiting.input.extend_from_slice(input);
             }
             // The connection has failed.
-            *input = &mut [];
             self.cancel();
         }
-        while let Some(event) = self.shared.next_event(now, input) {
-            self.handle(event, service);
-            if let Some(waiting) = &mut self.waiting {
-                waiting.keep(mem::take(input));
+        let mut rest = input;
+        self.run(now, &mut rest, service);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.input.extend_from_slice(rest);
+        }
+    }
+
+    /// Until a callback is pending.
+    fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        loop {
+            while let Some(event) = self.shared.next_event(now, input) {
+                self.handle(event, service);
+                if self.waiting.is_some() {
+                    return;
+                }
+            }
+            if !matches!(self.listener, Kind::Async(_)) || !self.shared.owes_close() {
                 return;
             }
+            self.call_async(Call::Closing);
+            if self.waiting.is_some() {
+                return;
+            }
+            self.shared.answer_close();
+        }
+    }
+
+    /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
+    /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
+    pub(crate) fn drain(&mut self, now: Time, service: Option<&Service>) {
+        while matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
+            let Some(waiting) = self.waiting.take() else { return };
+            self.shared.answer_close();
+            let Waiting { input, at, .. } = *waiting;
+            self.go_on(now, input, at, service);
         }
     }
 
@@ -230,11 +292,14 @@ impl Open {
             Ok(callback) => callback,
             Err(payload) => return self.judge(Err(payload)),
         };
-        match self.poll(&mut callback, Waker::noop()) {
+        let yielded = YIELD.try_with(Clone::clone).unwrap_or_else(|_| Arc::new(Yield(AtomicBool::new(false))));
+        yielded.0.store(false, Ordering::Relaxed);
+        match self.poll(&mut callback, &Waker::from(yielded.clone())) {
             Poll::Ready(called) => self.judge(called),
             Poll::Pending => {
                 self.shared.hold();
-                self.waiting = Some(Box::new(Waiting { callback, input: Vec::new() }));
+                let yields = yielded.0.load(Ordering::Relaxed);
+                self.waiting = Some(Box::new(Waiting { callback, yields, input: Vec::new(), at: 0 }));
             }
         }
     }
@@ -279,7 +344,7 @@ impl Open {
     /// Nobody drives it any more.
     pub(crate) fn abandon(&mut self, service: Option<&Service>) {
         self.shared.fail(Error::Abandoned);
-        self.pump(Time::ZERO, &mut &mut [][..], service);
+        self.pump(Time::ZERO, &mut [], service);
         self.cancel();
         self.shared.finish();
     }

@@ -247,7 +247,8 @@ impl fmt::Debug for Response {
 /// What a handler may return: a [`Response`], or a `Result` of one, whose error becomes a 500.
 #[diagnostic::on_unimplemented(
     message = "a handler returns `Response` or `Result<Response, E>`, not `{Self}`",
-    note = "`Response::text(..)` makes a response of a text, `Response::websocket(..)` one of a listener"
+    note = "`Response::text(..)` makes a response of a text, `Response::websocket(..)` one of a listener",
+    note = "an asynchronous handler goes to `serve_async`, on a backend that has it"
 )]
 pub trait IntoResponse {
     /// The response, or why there is none.

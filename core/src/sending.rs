@@ -1,14 +1,12 @@
 //! Sends that can be awaited, on any runtime.
 
-use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::task::{Context, Poll, ready};
 
 use crate::error::SendError;
-use crate::socket::{Position, WebSocket};
+use crate::socket::{Position, Ticket, WebSocket};
 
 /// A message on its way: what [`WebSocket::send_and_wait`] returns. Done when the transport has taken its last byte.
 ///
@@ -31,20 +29,8 @@ pub struct Writable {
 
 /// Waits until the transport has taken everything up to a position.
 pub(crate) enum Written {
-    /// It is not known yet to whoever writes that somebody waits.
-    Unasked(WebSocket, Position),
-    Asked(Arc<Slot>),
+    Waiting(WebSocket, Ticket),
     Done(Result<(), SendError>),
-}
-
-/// Where an outcome lies until it is taken.
-#[derive(Default)]
-pub(crate) struct Slot(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    outcome: Option<Result<(), SendError>>,
-    waker: Option<Waker>,
 }
 
 impl Sending {
@@ -67,6 +53,16 @@ impl Future for Sending {
 impl Writable {
     pub(crate) fn new(socket: &WebSocket, length: usize) -> Self {
         Self { socket: socket.clone(), length, waiting: None }
+    }
+
+    /// Polls it for a message of another length.
+    pub(crate) fn poll_for(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), SendError>> {
+        let before = mem::replace(&mut self.length, length);
+        if before != length && self.socket.as_socket().welcomes_at(length).is_none() {
+            // It may be welcome though the other was not.
+            self.waiting = None;
+        }
+        Pin::new(self).poll(cx)
     }
 }
 
@@ -93,71 +89,24 @@ impl Future for Writable {
 
 impl Written {
     pub(crate) fn new(socket: &WebSocket, position: Position) -> Self {
-        Self::Unasked(socket.clone(), position)
+        Self::Waiting(socket.clone(), Ticket::new(position))
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        if let Self::Unasked(socket, position) = self {
-            let slot = Arc::new(Slot::default());
-            let done = slot.clone();
-            socket.as_socket().when_written(*position, Box::new(move |outcome| done.set(outcome)));
-            *self = Self::Asked(slot);
-        }
-        if let Self::Asked(slot) = self {
-            match slot.poll(cx.waker()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(outcome) => *self = Self::Done(outcome),
-            }
-        }
-        match self {
-            Self::Done(outcome) => Poll::Ready(*outcome),
-            Self::Unasked(..) | Self::Asked(_) => Poll::Pending,
-        }
+        let outcome = match self {
+            Self::Waiting(socket, ticket) => ready!(socket.as_socket().poll_written(ticket, cx.waker())),
+            Self::Done(outcome) => *outcome,
+        };
+        *self = Self::Done(outcome);
+        Poll::Ready(outcome)
     }
 }
 
 impl Drop for Written {
-    /// Nobody waits any more: what the waker holds is let go, though the completion stays.
     fn drop(&mut self) {
-        if let Self::Asked(slot) = self {
-            slot.forget();
+        if let Self::Waiting(socket, ticket) = self {
+            socket.as_socket().give_up(ticket);
         }
-    }
-}
-
-impl Slot {
-    fn set(&self, outcome: Result<(), SendError>) {
-        let mut state = self.lock();
-        state.outcome = Some(outcome);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, waker: &Waker) -> Poll<Result<(), SendError>> {
-        let mut state = self.lock();
-        if let Some(outcome) = state.outcome {
-            return Poll::Ready(outcome);
-        }
-        let before = match &state.waker {
-            Some(known) if known.will_wake(waker) => None,
-            _ => state.waker.replace(waker.clone()),
-        };
-        // A waker may do anything when it is dropped.
-        drop(state);
-        drop(before);
-        Poll::Pending
-    }
-
-    fn forget(&self) {
-        let waker = self.lock().waker.take();
-        drop(waker);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,7 +16,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::mem;
 use core::ops::{Deref, DerefMut};
-use core::task::Waker;
+use core::task::{Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::PoisonError;
 
@@ -26,7 +26,7 @@ use crate::deadlines::Time;
 use crate::error::{BoxError, Error, SendError};
 use crate::event::{Event, Outgoing};
 use crate::output::Output;
-use crate::socket::{Done, Position, Socket};
+use crate::socket::{Done, Position, Socket, Ticket};
 use crate::sync::{Mutex, MutexGuard, thread_local};
 
 #[cfg(all(loom, test))]
@@ -46,10 +46,19 @@ struct State {
     /// Whether the driver sleeps.
     parked: bool,
     /// Who waits for bytes to be written, in the order of their positions.
-    waiting: VecDeque<(Position, Done)>,
+    waiting: VecDeque<(Position, Waiter)>,
+    /// How many tickets were given to tasks that wait.
+    tickets: u64,
     closed: Option<Box<Closed>>,
     /// Nothing will be written any more.
     gone: bool,
+}
+
+/// Who waits for bytes to be written.
+enum Waiter {
+    Done(Done),
+    /// The task that has the ticket of this number.
+    Task(u64, Waker),
 }
 
 thread_local! {
@@ -97,6 +106,7 @@ impl Shared {
             parked: false,
             woken: false,
             waiting: VecDeque::new(),
+            tickets: 0,
             closed: None,
             gone: false,
         };
@@ -152,8 +162,8 @@ impl Shared {
         state.connection.wrote(now, count);
         let done = state.completed();
         drop(state);
-        for done in done {
-            complete(done, Ok(()));
+        for waiter in done {
+            waiter.complete(Ok(()));
         }
     }
 
@@ -214,6 +224,21 @@ impl Shared {
         self.lock().connection.has_event()
     }
 
+    /// [`Connection::answer_close_later`].
+    pub(crate) fn answer_close_later(&self) {
+        self.lock().connection.answer_close_later();
+    }
+
+    /// Whether the peer has closed and waits for an answer.
+    pub(crate) fn owes_close(&self) -> bool {
+        self.lock().connection.owes_close()
+    }
+
+    /// [`Connection::answer_close`].
+    pub(crate) fn answer_close(&self) {
+        self.lock().connection.answer_close();
+    }
+
     /// A callback is pending: the peer is not read.
     pub(crate) fn hold(&self) {
         self.lock().connection.hold();
@@ -254,8 +279,8 @@ impl Shared {
         let waker = state.waker.take();
         drop(state);
         drop(waker);
-        for (_, done) in waiting {
-            complete(done, Err(SendError::Closed));
+        for (_, waiter) in waiting {
+            waiter.complete(Err(SendError::Closed));
         }
     }
 
@@ -303,10 +328,24 @@ impl Shared {
 
 impl State {
     /// Those who waited for what is now written.
-    fn completed(&mut self) -> Vec<Done> {
+    fn completed(&mut self) -> Vec<Waiter> {
         let written = self.connection.written();
         let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
-        self.waiting.drain(..count).map(|(_, done)| done).collect()
+        self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
+    }
+
+    fn wait(&mut self, position: Position, waiter: Waiter) {
+        // Several threads may come in another order than their sends.
+        let at = self.waiting.partition_point(|(other, _)| *other <= position);
+        self.waiting.insert(at, (position, waiter));
+    }
+
+    /// Takes out who waits with this ticket.
+    fn forget(&mut self, ticket: &Ticket) -> Option<(Position, Waiter)> {
+        let start = self.waiting.partition_point(|(other, _)| *other < ticket.position);
+        let same = self.waiting.range(start..).take_while(|(other, _)| *other == ticket.position);
+        let at = same.into_iter().position(|(_, waiter)| matches!(waiter, Waiter::Task(id, _) if *id == ticket.id))?;
+        self.waiting.remove(start + at)
     }
 
     /// What is already known about a position: `None` if it has to wait.
@@ -367,22 +406,46 @@ impl Socket for Shared {
     fn when_written(&self, position: Position, done: Done) {
         let mut state = self.lock();
         match state.outcome(position) {
-            None => {
-                // Several threads may come in another order than their sends.
-                let at = state.waiting.partition_point(|(other, _)| *other <= position);
-                state.waiting.insert(at, (position, done));
-            }
+            None => state.wait(position, Waiter::Done(done)),
             Some(outcome) => {
                 drop(state);
-                complete(done, outcome);
+                Waiter::Done(done).complete(outcome);
             }
         }
     }
+
+    fn poll_written(&self, ticket: &mut Ticket, waker: &Waker) -> Poll<Result<(), SendError>> {
+        let mut state = self.lock();
+        if let Some(outcome) = state.outcome(ticket.position) {
+            return Poll::Ready(outcome);
+        }
+        let before = state.forget(ticket);
+        if ticket.id == 0 {
+            state.tickets += 1;
+            ticket.id = state.tickets;
+        }
+        state.wait(ticket.position, Waiter::Task(ticket.id, waker.clone()));
+        drop(state);
+        // A waker may do anything when it is dropped.
+        drop(before);
+        Poll::Pending
+    }
+
+    fn give_up(&self, ticket: &Ticket) {
+        let waiter = self.lock().forget(ticket);
+        drop(waiter);
+    }
 }
 
-/// Calls a completion. As in Ring, what it panics with concerns nobody else: not whoever happened to write.
-fn complete(done: Done, outcome: Result<(), SendError>) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| done(outcome)));
+impl Waiter {
+    /// As in Ring, what a completion panics with concerns nobody else: not whoever happened to write.
+    fn complete(self, outcome: Result<(), SendError>) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| match self {
+            Self::Done(done) => done(outcome),
+            // It asks again, and finds the outcome.
+            Self::Task(_, waker) => waker.wake(),
+        }));
+    }
 }
 
 impl fmt::Debug for Shared {

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::task::{Poll, Waker};
 
 use crate::close::{CloseCode, Closed};
 use crate::error::SendError;
@@ -98,6 +99,19 @@ pub trait Socket: Send + Sync + 'static {
             None => done(Err(SendError::Closed)),
         }
     }
+
+    /// As [`when_written`](Self::when_written), for tasks: the outcome, or `waker` is called when there is one, in place of
+    /// the one that came with this ticket before.
+    fn poll_written(&self, ticket: &mut Ticket, waker: &Waker) -> Poll<Result<(), SendError>> {
+        self.inner().map_or(Poll::Ready(Err(SendError::Closed)), |inner| inner.poll_written(ticket, waker))
+    }
+
+    /// Nobody waits with this ticket any more.
+    fn give_up(&self, ticket: &Ticket) {
+        if let Some(inner) = self.inner() {
+            inner.give_up(ticket);
+        }
+    }
 }
 
 /// What is called once with the outcome of a send.
@@ -106,6 +120,22 @@ pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
 /// A place in the bytes that a connection sends: how many come before it, counted from the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
+
+/// A task's place among those who wait for output to be written: for [`Socket::poll_written`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Up to where everything is to be written.
+    pub position: Position,
+    /// Given by the socket when it is first polled; 0 before.
+    pub id: u64,
+}
+
+impl Ticket {
+    /// One that was not polled yet.
+    pub fn new(position: Position) -> Self {
+        Self { position, id: 0 }
+    }
+}
 
 /// Which connection a socket belongs to. Unique among those of which a handle is alive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

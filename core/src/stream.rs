@@ -2,8 +2,11 @@
 //!
 //! It is a listener like any other ([`StreamListener`]), behind which the messages wait: up to [`MAX_BYTES`], and then
 //! its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven by its task
-//! as always. So pings are answered, closes are echoed, and what is sent leaves, also while nobody reads or
-//! nobody writes here.
+//! as always. So what is sent leaves, and pings are answered, also while nobody reads or nobody writes here: the latter
+//! as long as fewer messages wait than these.
+//!
+//! The peer's close is answered when whoever reads has taken the messages in front of it and asks for more, so that it
+//! can still answer them, and at the latest after a second; until then the connection counts as open.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -52,7 +55,7 @@ const MAX_MESSAGES: usize = 256;
 /// ```
 pub fn stream() -> (StreamListener, Opened) {
     let channel = Arc::new(Channel::default());
-    (StreamListener(channel.clone()), Opened(Some(MessageReceiver { channel })))
+    (StreamListener(channel.clone()), Opened(Some(channel)))
 }
 
 /// The listener's end of a [`stream`].
@@ -63,7 +66,7 @@ pub struct StreamListener(Arc<Channel>);
 /// # Cancel safety
 /// Dropping it closes the connection as soon as it opens.
 #[must_use = "futures do nothing unless they are polled"]
-pub struct Opened(Option<MessageReceiver>);
+pub struct Opened(Option<Arc<Channel>>);
 
 /// An open connection: a `Stream` of messages and a `Sink` for them, or [`recv`](Self::recv) and
 /// [`send`](Self::send) without these traits.
@@ -91,6 +94,7 @@ pub struct MessageSender {
 
 /// The half of a [`MessageStream`] that receives.
 pub struct MessageReceiver {
+    lifeline: Arc<Lifeline>,
     channel: Arc<Channel>,
 }
 
@@ -118,8 +122,13 @@ struct State {
     error: Option<Error>,
     /// Nothing more comes.
     ended: bool,
+    /// The reader knows that: what `FusedStream` asks for.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code))]
+    told: bool,
     /// Nobody takes what comes.
     deaf: bool,
+    /// The reader has taken some, which it may still answer.
+    taken: bool,
     /// Who waits for something to take.
     reader: Option<Waker>,
     /// Who waits for something to be taken.
@@ -144,6 +153,32 @@ impl Channel {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Hands the connection over; one that nobody waits for is closed.
+    fn open(&self, socket: &WebSocket) {
+        let mut unwanted = None;
+        self.tell(|state| {
+            let place = if state.deaf { &mut unwanted } else { &mut state.opened };
+            *place = Some(socket.clone());
+        });
+        drop(unwanted.map(Lifeline));
+    }
+
+    /// Nobody takes what comes any more.
+    fn leave(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.bytes = 0;
+        let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
+        let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
+        drop(state);
+        drop((messages, error, reader));
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        // Nobody has waited for it.
+        drop(opened.map(Lifeline));
+    }
+
     /// Changes the state, and wakes the reader.
     fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
@@ -155,10 +190,25 @@ impl Channel {
         }
     }
 
-    /// Ready when there is room for more.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is room for more. Behind a close nothing more comes but the peer's.
+    fn poll_room(&self, socket: &WebSocket, cx: &mut Context<'_>) -> Poll<()> {
+        if !socket.is_open() {
+            return Poll::Ready(());
+        }
         let mut state = self.lock();
         if state.deaf || !state.is_full() {
+            return Poll::Ready(());
+        }
+        let before = state.writer.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
+    fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.deaf || (state.messages.is_empty() && (!state.taken || state.reader.is_some())) {
             return Poll::Ready(());
         }
         let before = state.writer.replace(cx.waker().clone());
@@ -177,8 +227,12 @@ impl Channel {
             }
             None => {
                 let before = state.reader.replace(cx.waker().clone());
+                let writer = state.writer.take();
                 drop(state);
                 drop(before);
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
                 return Poll::Pending;
             }
         };
@@ -198,20 +252,17 @@ impl State {
     /// What the receiver gets next; `None` if it has to wait.
     fn next(&mut self) -> Option<Option<Result<OwnedMessage, StreamError>>> {
         if let Some(message) = self.messages.pop_front() {
+            self.taken = true;
             self.bytes -= length(&message);
             Some(Some(Ok(message)))
         } else if let Some(error) = self.error.take() {
             Some(Some(Err(StreamError::Connection(error))))
         } else if self.ended {
+            self.told = true;
             Some(None)
         } else {
             None
         }
-    }
-
-    #[cfg(feature = "stream")]
-    fn is_over(&self) -> bool {
-        self.ended && self.messages.is_empty() && self.error.is_none()
     }
 }
 
@@ -223,9 +274,15 @@ fn length(message: &OwnedMessage) -> usize {
 }
 
 impl Callbacks for StreamListener {
+    /// Messages may have been taken and not answered yet.
+    fn answers_close_later(&self) -> bool {
+        true
+    }
+
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
         match call {
-            Call::Open => self.0.tell(|state| state.opened = Some(socket.clone())),
+            Call::Closing => return self.closing(),
+            Call::Open => self.0.open(socket),
             Call::Message(message) => self.0.tell(|state| {
                 if !state.deaf {
                     state.bytes += length(&message);
@@ -235,8 +292,8 @@ impl Callbacks for StreamListener {
             Call::Ping(data) => socket.as_socket().answer_ping(&data),
             Call::Pong(_) => {}
         }
-        let channel = self.0.clone();
-        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(cx).map(Ok)))
+        let (channel, socket) = (self.0.clone(), socket.clone());
+        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(&socket, cx).map(Ok)))
     }
 
     fn on_error(&mut self, _: &WebSocket, error: Error) {
@@ -245,6 +302,14 @@ impl Callbacks for StreamListener {
 
     fn on_close(&mut self, _: &WebSocket, _: CloseCode, _: &str) {
         self.0.tell(|state| state.ended = true);
+    }
+}
+
+impl StreamListener {
+    /// Done when whoever reads has taken all and asks for more: by then it has answered what it wants to.
+    fn closing(&self) -> Pending {
+        let channel = self.0.clone();
+        Box::pin(core::future::poll_fn(move |cx| channel.poll_hungry(cx).map(Ok)))
     }
 }
 
@@ -271,36 +336,34 @@ impl Future for Opened {
     type Output = Option<MessageStream>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(receiver) = &self.0 else { return Poll::Ready(None) };
-        let opened = ready!(receiver.channel.poll(cx, |state| match state.opened.take() {
+        let Some(channel) = &self.0 else { return Poll::Ready(None) };
+        let opened = ready!(channel.poll(cx, |state| match state.opened.take() {
             Some(socket) => Some(Some(socket)),
             None => state.ended.then_some(None),
         }));
-        let receiver = self.0.take();
-        Poll::Ready(opened.zip(receiver).map(|(socket, receiver)| MessageStream::new(socket, receiver)))
+        let channel = self.0.take();
+        Poll::Ready(opened.zip(channel).map(|(socket, channel)| MessageStream::new(socket, channel)))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.0 {
+            channel.leave();
+        }
     }
 }
 
 impl Drop for MessageReceiver {
     fn drop(&mut self) {
-        let mut state = self.channel.lock();
-        state.deaf = true;
-        state.bytes = 0;
-        let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
-        let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
-        drop(state);
-        drop((messages, error, reader));
-        if let Some(writer) = writer {
-            writer.wake();
-        }
-        // Nobody has waited for it.
-        drop(opened.map(Lifeline));
+        self.channel.leave();
     }
 }
 
 impl MessageStream {
-    fn new(socket: WebSocket, receiver: MessageReceiver) -> Self {
+    fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
         let lifeline = Arc::new(Lifeline(socket));
+        let receiver = MessageReceiver { lifeline: lifeline.clone(), channel };
         let sender = MessageSender { lifeline, left: None, writable: None, written: None };
         Self { sender, receiver }
     }
@@ -345,6 +408,11 @@ impl MessageStream {
 }
 
 impl MessageReceiver {
+    /// The connection's handle: for pings, closing with a code, and how it ended.
+    pub fn socket(&self) -> &WebSocket {
+        &self.lifeline.0
+    }
+
     /// As [`MessageStream::recv`].
     ///
     /// # Errors
@@ -379,7 +447,7 @@ impl MessageSender {
         loop {
             // What a sink has taken before leaves before.
             core::future::poll_fn(|cx| self.poll_left(cx)).await?;
-            Writable::new(self.socket(), length(&message)).await?;
+            core::future::poll_fn(|cx| self.poll_welcome(cx, length(&message))).await?;
             match self.queue(Outgoing::from(&message)) {
                 // Somebody else was faster.
                 Err(SendError::Full) => {}
@@ -394,13 +462,20 @@ impl MessageSender {
         Ok(())
     }
 
+    /// Ready when a message of this length is welcome. Who gives up and comes back goes on waiting: so there is one who
+    /// waits, however often that happens.
+    fn poll_welcome(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), SendError>> {
+        let socket = &self.lifeline.0;
+        ready!(self.writable.get_or_insert_with(|| Writable::new(socket, length)).poll_for(cx, length))?;
+        self.writable = None;
+        Poll::Ready(Ok(()))
+    }
+
     /// Sends the message that did not fit, once it does.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         while let Some(message) = &self.left {
             let length = length(message);
-            let socket = &self.lifeline.0;
-            ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, length))).poll(cx))?;
-            self.writable = None;
+            ready!(self.poll_welcome(cx, length))?;
             let Some(message) = self.left.take() else { break };
             match self.queue(Outgoing::from(&message)) {
                 // Somebody else was faster.
@@ -419,19 +494,25 @@ impl MessageSender {
     /// Ready when another message is welcome.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         ready!(self.poll_left(cx))?;
-        let socket = &self.lifeline.0;
-        ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, 0))).poll(cx))?;
-        self.writable = None;
+        ready!(self.poll_welcome(cx, 0))?;
         Poll::Ready(Ok(()))
     }
 
     /// Sends a message now, or as soon as it fits.
     fn start_send(&mut self, message: OwnedMessage) -> Result<(), StreamError> {
-        if self.left.is_none() && self.socket().as_socket().welcomes_at(length(&message)).is_none() {
-            return Ok(self.queue(message.into())?);
+        if self.left.is_some() {
+            // The caller has not asked whether it is welcome.
+            return Err(SendError::Full.into());
         }
         if !self.socket().is_open() {
             return Err(SendError::Closed.into());
+        }
+        if self.socket().as_socket().welcomes_at(length(&message)).is_none() {
+            match self.queue(Outgoing::from(&message)) {
+                // Somebody else was faster.
+                Err(SendError::Full) => {}
+                result => return Ok(result?),
+            }
         }
         self.left = Some(message);
         Ok(())
@@ -512,7 +593,8 @@ mod traits {
 
     impl FusedStream for MessageReceiver {
         fn is_terminated(&self) -> bool {
-            self.channel.lock().is_over()
+            // Not before: a `select!` would not poll it any more, and would never hear of the end.
+            self.channel.lock().told
         }
     }
 

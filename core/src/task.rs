@@ -66,8 +66,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// The most memory that a thread keeps for output between two turns.
 const SPARE_OUTPUT: usize = 64 * 1024;
 
-/// After so many turns others may run. Tokio's own transports ask for that sooner.
+/// After so many turns, or so many bytes, others may run.
 const MAX_TURNS: usize = 256;
+const MAX_READ: usize = 256 * 1024;
 
 /// So often completions may send more before the peer is read.
 const MAX_WRITES: usize = 8;
@@ -133,6 +134,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
             // Anew for each turn: a callback may have taken its time.
             let now = self.alarm.now();
             match self.turn(cx, now, memory) {
+                Turn::Again if memory.read >= MAX_READ => break,
                 Turn::Again => continue,
                 Turn::Done => return Poll::Ready(()),
                 Turn::Idle => {}
@@ -161,6 +163,9 @@ impl<T: Transport, C: Timer> Task<T, C> {
         if let Err(error) = self.write(cx, now, memory) {
             // Nothing is lost: the peer's last words may have arrived before its end was noticed.
             for _ in 0..MAX_TURNS {
+                if !self.driver.is_reading() {
+                    break;
+                }
                 let Poll::Ready(Ok(1..)) = self.read(cx, now, memory) else { break };
             }
             self.stalled = None;
@@ -235,6 +240,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// Reads once, and runs the callbacks that come of it. 0 is the end.
     fn read(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Poll<io::Result<usize>> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
+        memory.read += count;
         if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
             self.driver.lend_output(&mut memory.spare);
             self.driver.receive(now, input);
@@ -305,6 +311,8 @@ fn poll_write(transport: &mut impl Transport, cx: &mut Context<'_>, output: &Out
 struct Memory {
     /// Filled with zeros once, not before each read: that would cost more than the reading.
     buffer: Vec<u8>,
+    /// How much was read in this poll.
+    read: usize,
     /// Lent to a connection while its callbacks run, and back when what they sent is written.
     spare: Output,
 }
@@ -318,7 +326,11 @@ impl Memory {
     /// which then makes memory of its own.
     fn take() -> Box<Self> {
         let memory = MEMORY.try_with(Cell::take).ok().flatten();
-        memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], spare: Output::new() }))
+        let mut memory = memory.unwrap_or_else(|| {
+            Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, spare: Output::new() })
+        });
+        memory.read = 0;
+        memory
     }
 
     fn give_back(self: Box<Self>) {

@@ -1,7 +1,7 @@
 //! The tasks of a server, or of a client, and their end.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
@@ -50,16 +50,16 @@ struct State {
     /// How many there are, those included that have not left a waker yet.
     count: usize,
     /// Who waits for somebody to leave, or for the next stage.
-    watching: Vec<Waker>,
-    /// What is shared by all connections, once a server runs.
-    service: Option<Arc<Service>>,
+    watching: BTreeMap<u64, Waker>,
+    /// What is shared by all connections, once a server runs. Its handler may hold a handle of its own server.
+    service: Weak<Service>,
 }
 
 impl Tasks {
     /// Runs `accepting`, which accepts connections for `service` and never ends, until a [shutdown](Self::shutdown).
     /// Drop the listening socket then, and [wait](Self::wait_for_end).
     pub async fn run(&self, service: Arc<Service>, accepting: impl Future<Output = ()>) {
-        self.lock().service = Some(service);
+        self.lock().service = Arc::downgrade(&service);
         let mut closing = pin!(self.wait_until(|stage, _| stage > Stage::Running));
         let mut accepting = pin!(accepting);
         core::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
@@ -88,7 +88,6 @@ impl Tasks {
     /// Waits until there are no connections, or a shutdown has given up on them.
     pub async fn wait_for_end(&self) {
         self.wait_until(|stage, count| count == 0 || stage == Stage::Over).await;
-        self.forget_service();
     }
 
     /// Stops accepting, drops connections whose request is not answered yet, closes the others with 1001, waits at
@@ -96,7 +95,7 @@ impl Tasks {
     /// second more. Returns how many had to be dropped.
     pub async fn shutdown(&self, grace: Duration, mut timer: impl Timer) -> usize {
         self.enter(Stage::Closing);
-        let service = self.lock().service.clone();
+        let service = self.lock().service.upgrade();
         if let Some(service) = &service {
             service.close_all();
         }
@@ -109,8 +108,6 @@ impl Tasks {
         // They have nobody to wait for any more but their own callbacks.
         self.wait_until_empty(&mut timer, LAST_CALLBACKS).await;
         self.enter(Stage::Over);
-        // Also if `run` was dropped.
-        self.forget_service();
         left
     }
 
@@ -133,7 +130,7 @@ impl Tasks {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
         let mut state = self.lock();
         let watching = mem::take(&mut state.watching);
-        let wakers: Vec<_> = state.wakers.values().cloned().chain(watching).collect();
+        let wakers: Vec<_> = state.wakers.values().cloned().chain(watching.into_values()).collect();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -144,23 +141,8 @@ impl Tasks {
 
     /// Waits until something is so: about the stage, or the number of connections.
     async fn wait_until(&self, condition: impl Fn(Stage, usize) -> bool) {
-        core::future::poll_fn(|cx| {
-            let mut state = self.lock();
-            if condition(self.stage(), state.count) {
-                return Poll::Ready(());
-            }
-            if !state.watching.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.watching.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// A handler may hold a handle of its own server.
-    fn forget_service(&self) {
-        let service = self.lock().service.take();
-        drop(service);
+        let mut watch = Watch { tasks: self, id: None };
+        core::future::poll_fn(|cx| watch.poll(cx, &condition)).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -171,6 +153,41 @@ impl Tasks {
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks").field("stage", &self.stage()).field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+/// Who waits; dropped, it leaves nothing behind.
+struct Watch<'a> {
+    tasks: &'a Tasks,
+    id: Option<u64>,
+}
+
+impl Watch<'_> {
+    fn poll(&mut self, cx: &Context<'_>, condition: impl Fn(Stage, usize) -> bool) -> Poll<()> {
+        let mut state = self.tasks.lock();
+        if condition(self.tasks.stage(), state.count) {
+            return Poll::Ready(());
+        }
+        let id = *self.id.get_or_insert_with(|| state.new_id());
+        let before = state.watching.insert(id, cx.waker().clone());
+        drop(state);
+        // A waker may do anything when it is dropped.
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let waker = self.id.and_then(|id| self.tasks.lock().watching.remove(&id));
+        drop(waker);
+    }
+}
+
+impl State {
+    fn new_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 }
 
@@ -185,8 +202,7 @@ impl Place {
     pub(crate) fn new(tasks: Arc<Tasks>) -> Self {
         let mut state = tasks.lock();
         state.count += 1;
-        state.next += 1;
-        let id = state.next;
+        let id = state.new_id();
         drop(state);
         Self { tasks, id, seated: false }
     }
@@ -209,6 +225,6 @@ impl Drop for Place {
         let watching = mem::take(&mut state.watching);
         drop(state);
         drop(waker);
-        watching.into_iter().for_each(Waker::wake);
+        watching.into_values().for_each(Waker::wake);
     }
 }

@@ -14,7 +14,7 @@ pub trait Timer: Unpin {
     /// never.
     fn set(&mut self, deadline: Time);
 
-    /// Ready when the time that was set has come; otherwise the task of `cx` is woken then.
+    /// Ready when the time that was set has come; otherwise the task of `cx` is woken then, and not before.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 

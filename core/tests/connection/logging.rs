@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bellwire_core::{CloseCode, Config, Driver, Error, Listener, Message, Outcome, Role, WebSocket};
+use bellwire_core::{AnyListener, CloseCode, Config, Driver, Error, Listener, Message, Outcome, Role, Time, WebSocket};
 
 use crate::common::*;
 
@@ -67,7 +67,7 @@ pub(crate) fn logging(log: &Log, act: impl FnMut(&WebSocket, &str) -> Outcome + 
     Box::new(Logging { log: log.clone(), act })
 }
 
-pub(crate) fn started(role: Role, config: &Config, listener: Box<dyn Listener>) -> Driver {
+pub(crate) fn started(role: Role, config: &Config, listener: impl Into<AnyListener>) -> Driver {
     let mut driver = Driver::connected(open(role, config), listener);
     driver.start(START);
     driver
@@ -85,10 +85,14 @@ pub(crate) fn receive(driver: &mut Driver, role: Role, frames: &[Frame]) {
 
 /// Writes all there is.
 pub(crate) fn written(driver: &mut Driver) -> Vec<u8> {
+    written_at(driver, START)
+}
+
+pub(crate) fn written_at(driver: &mut Driver, now: Time) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(output) = driver.take_output() {
         bytes.extend(output.pieces().flatten());
-        driver.wrote(START, output.len());
+        driver.wrote(now, output.len());
     }
     bytes
 }

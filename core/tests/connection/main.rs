@@ -2,6 +2,8 @@
 //! bytes out. Names like `D7` are explained in `docs/contract.md`.
 
 mod answering;
+mod asynchronous;
+mod awaiting;
 mod closing;
 mod common;
 mod driver;
@@ -12,5 +14,6 @@ mod output;
 mod pair;
 mod server;
 mod shared;
+mod streaming;
 mod time;
 mod wire;

@@ -395,30 +395,29 @@ impl Acceptor {
 /// # Cancel safety
 /// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close` does
 /// so at once, with 1006.
-pub fn upgraded(
+pub async fn upgraded(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
     listener: impl IntoAnyListener,
-) -> impl Future<Output = ()> {
-    // Time counts from the first poll.
-    async move { task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await }
+) {
+    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await;
 }
 
 /// As [`upgraded`], with the timer of another runtime.
 ///
 /// # Cancel safety
 /// As [`upgraded`].
-pub fn upgraded_on<R: Runtime>(
+pub async fn upgraded_on<R: Runtime>(
     runtime: R,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
     listener: impl IntoAnyListener,
-) -> impl Future<Output = ()> {
-    async move { task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener).await }
+) {
+    task::upgraded(Transport(stream), runtime.timer(), leftover.into(), role, config, listener).await;
 }
 
 /// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,

@@ -352,15 +352,14 @@ impl Acceptor {
 ///
 /// # Panics
 /// When polled outside of a tokio runtime, or in one without its timer.
-pub fn upgraded(
+pub async fn upgraded(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     leftover: impl Into<Vec<u8>>,
     role: Role,
     config: Config,
     listener: impl IntoAnyListener,
-) -> impl Future<Output = ()> {
-    // Time counts from the first poll.
-    async move { task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await }
+) {
+    task::upgraded(Transport(stream), Timer::start(), leftover.into(), role, config, listener).await;
 }
 
 /// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection,

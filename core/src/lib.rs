@@ -175,11 +175,11 @@ pub mod testing;
 #[cfg(feature = "std")]
 pub mod fuzzing;
 
-pub use broadcast::{Broadcast, broadcast};
 #[cfg(feature = "std")]
 pub use async_listener::{AsyncClosures, AsyncListener, BoxAsyncListener, IntoAsyncListener, async_listener};
 #[cfg(feature = "std")]
 pub use async_response::{AsyncResponse, IntoAsyncResponse};
+pub use broadcast::{Broadcast, broadcast};
 pub use bytes::Bytes;
 pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
@@ -202,11 +202,11 @@ pub use request::{Request, is_upgrade_request, request_protocols};
 pub use responder::{Answer, Responder};
 pub use response::{IntoResponse, Response};
 #[cfg(feature = "std")]
+pub use sending::{Sending, Writable};
+#[cfg(feature = "std")]
 pub use service::{ServerError, Service};
 #[cfg(feature = "std")]
 pub use shared::{Busy, Shared};
-#[cfg(feature = "std")]
-pub use sending::{Sending, Writable};
 pub use socket::{Done, Position, Socket, SocketId, Ticket, WebSocket};
 #[cfg(feature = "std")]
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};

@@ -1,7 +1,6 @@
 //! Sends that can be awaited, on any runtime.
 
 use core::fmt;
-use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
@@ -53,16 +52,6 @@ impl Future for Sending {
 impl Writable {
     pub(crate) fn new(socket: &WebSocket, length: usize) -> Self {
         Self { socket: socket.clone(), length, waiting: None }
-    }
-
-    /// Polls it for a message of another length.
-    pub(crate) fn poll_for(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), SendError>> {
-        let before = mem::replace(&mut self.length, length);
-        if before != length && self.socket.as_socket().welcomes_at(length).is_none() {
-            // It may be welcome though the other was not.
-            self.waiting = None;
-        }
-        Pin::new(self).poll(cx)
     }
 }
 

@@ -447,7 +447,7 @@ impl MessageSender {
         loop {
             // What a sink has taken before leaves before.
             core::future::poll_fn(|cx| self.poll_left(cx)).await?;
-            core::future::poll_fn(|cx| self.poll_welcome(cx, length(&message))).await?;
+            Writable::new(self.socket(), length(&message)).await?;
             match self.queue(Outgoing::from(&message)) {
                 // Somebody else was faster.
                 Err(SendError::Full) => {}
@@ -462,11 +462,10 @@ impl MessageSender {
         Ok(())
     }
 
-    /// Ready when a message of this length is welcome. Who gives up and comes back goes on waiting: so there is one who
-    /// waits, however often that happens.
+    /// Ready when a message of this length is welcome.
     fn poll_welcome(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), SendError>> {
         let socket = &self.lifeline.0;
-        ready!(self.writable.get_or_insert_with(|| Writable::new(socket, length)).poll_for(cx, length))?;
+        ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, length))).poll(cx))?;
         self.writable = None;
         Poll::Ready(Ok(()))
     }
@@ -485,7 +484,6 @@ impl MessageSender {
         }
         Poll::Ready(Ok(()))
     }
-
 }
 
 /// As a sink.

@@ -326,9 +326,8 @@ impl Memory {
     /// which then makes memory of its own.
     fn take() -> Box<Self> {
         let memory = MEMORY.try_with(Cell::take).ok().flatten();
-        let mut memory = memory.unwrap_or_else(|| {
-            Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, spare: Output::new() })
-        });
+        let mut memory =
+            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, spare: Output::new() }));
         memory.read = 0;
         memory
     }

@@ -2,13 +2,17 @@
 //! core, and what users see of all backends in the workspace's `tests`, where the functions ending in `_on` run.
 #![cfg(feature = "async-std")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use async_std::net::{TcpListener, TcpStream};
 use async_std::task::{block_on, spawn};
 use bellwire_async_std::{
-    Acceptor, Server, accept_stream, connect, connect_over, connect_stream, connect_stream_over, upgraded,
+    Acceptor, AsyncStd, Server, accept_stream, connect, connect_over, connect_stream, connect_stream_over, upgraded,
+    upgraded_on,
 };
 use bellwire_core::{AsyncResponse, Closures, Config, OwnedMessage, Response, Role, async_listener, listener};
 
@@ -145,4 +149,51 @@ fn a_stream_that_somebody_else_upgraded_and_one_that_the_caller_has() {
         let closed = connect_over(format!("ws://{addr}/"), stream, closing).await.unwrap().closed().await;
         assert!(closed.clean);
     });
+}
+
+#[test]
+fn a_run_that_is_dropped_lets_go_of_its_handler_though_that_holds_the_servers_handle() {
+    let server = block_on(Server::bind("127.0.0.1:0")).unwrap();
+    let held = server.handle();
+    let token = Arc::new(());
+    let weak = Arc::downgrade(&token);
+    {
+        let run = server.run(move |_| {
+            let _ = (&held, &token);
+            Response::text("")
+        });
+        assert!(pin!(run).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert!(weak.upgrade().is_none(), "it lives on");
+}
+
+#[test]
+fn a_connection_whose_future_is_polled_late_has_all_its_time() {
+    let timeout = Duration::from_millis(300);
+    let config = Config::default().open_timeout(timeout).idle_timeout(timeout);
+    let acceptor = Acceptor::with(config.clone(), |_| Response::websocket(echo()), |_| ());
+    type Connection = Pin<Box<dyn Future<Output = ()>>>;
+    type Drive<'a> = &'a dyn Fn(TcpStream) -> Connection;
+    let drives: [Drive<'_>; 4] = [
+        &|stream| Box::pin(acceptor.accept(stream, None)),
+        &|stream| Box::pin(acceptor.accept_on(AsyncStd, stream, None)),
+        &|stream| Box::pin(upgraded(stream, [], Role::Server, config.clone(), echo())),
+        &|stream| Box::pin(upgraded_on(AsyncStd, stream, [], Role::Server, config.clone(), echo())),
+    ];
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connections: Vec<_> = drives
+        .iter()
+        .map(|drive| {
+            let peer = std::net::TcpStream::connect(port.local_addr().unwrap()).unwrap();
+            peer.set_nonblocking(true).unwrap();
+            (drive(port.accept().unwrap().0.into()), peer)
+        })
+        .collect();
+    // The clock is the system's: time has to pass.
+    std::thread::sleep(timeout);
+    for (connection, peer) in &mut connections {
+        assert!(connection.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let said = peer.read(&mut [0; 100]);
+        assert!(said.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{said:?}");
+    }
 }

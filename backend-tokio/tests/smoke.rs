@@ -269,6 +269,45 @@ async fn a_handler_that_holds_its_servers_handle_is_dropped_with_it() {
     assert!(weak.upgrade().is_none(), "it lives on");
 }
 
+#[tokio::test]
+async fn a_run_that_is_dropped_lets_go_of_its_handler_though_that_holds_the_servers_handle() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let held = server.handle();
+    let token = std::sync::Arc::new(());
+    let weak = std::sync::Arc::downgrade(&token);
+    let run = server.run(move |_: &Request| {
+        let _ = (&held, &token);
+        Response::text("")
+    });
+    tokio::time::timeout(Duration::ZERO, run).await.unwrap_err();
+    assert!(weak.upgrade().is_none(), "it lives on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_future_is_polled_late_has_all_its_time() {
+    let timeout = Duration::from_secs(5);
+    let config = Config::default().open_timeout(timeout).idle_timeout(timeout).keepalive_interval(None);
+    let (mut peer, stream) = duplex(1024);
+    let accepting = Acceptor::with(config.clone(), answer, |_| ()).accept(stream, None);
+    let (_other_peer, stream) = duplex(1024);
+    let (listener, mut events) = log();
+    let upgraded = upgraded(stream, Vec::new(), Role::Server, config, listener);
+    tokio::time::sleep(2 * timeout).await;
+
+    let before = tokio::time::Instant::now();
+    tokio::spawn(accepting);
+    let mut said = String::new();
+    peer.read_to_string(&mut said).await.unwrap();
+    let elapsed = before.elapsed();
+    assert!(said.starts_with("HTTP/1.1 408 ") && elapsed >= timeout, "after {elapsed:?}: {said}");
+
+    let before = tokio::time::Instant::now();
+    tokio::spawn(upgraded);
+    assert_eq!(next(&mut events).await, "open");
+    assert!(next(&mut events).await.ends_with("Connection Idle Timeout"));
+    assert!(before.elapsed() >= timeout, "after {:?}", before.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_stream_itself_holds_back_has_as_long_as_the_rest() {
     let (mut near, far) = duplex(1024);

@@ -3,10 +3,11 @@
 //! It is a listener like any other ([`StreamListener`]), behind which the messages wait: up to [`MAX_BYTES`], and then
 //! its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven by its task
 //! as always. So what is sent leaves, and pings are answered, also while nobody reads or nobody writes here: the latter
-//! as long as fewer messages wait than these.
+//! as long as fewer messages wait than these. From then on nothing more is seen of the peer, not its pings and not its
+//! close, until some are taken.
 //!
-//! The peer's close is answered when whoever reads has taken the messages in front of it and asks for more, so that it
-//! can still answer them, and at the latest after a second; until then the connection counts as open.
+//! The peer's close, once it is seen, is answered when whoever reads has taken the messages in front of it and asks for
+//! more, so that it can still answer them, and at the latest after a second; until then the connection counts as open.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,8 +1,15 @@
 //! What connections cost in memory. A binary of its own: its allocator counts.
 
 use allocation_counter::{AllocationInfo, measure};
-use bellwire_core::{Config, Connection, Event, Output, Role, Shared, Time, WebSocket, broadcast};
+use bellwire_core::{
+    Config, Connection, Driver, Event, IntoAnyListener, Output, Role, Shared, Time, WebSocket, Writable,
+    async_listener, broadcast,
+};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const START: Time = Time::ZERO;
@@ -296,4 +303,60 @@ fn a_small_broadcast_costs_each_receiver_its_output_buffer_and_nothing_else() {
     }
     let info = measure(|| assert_eq!(message().sent, 1000));
     assert_eq!(info.count_total, 1, "{info:?}");
+}
+
+/// Handles so many messages that arrive at once, with a callback that is pending once for each.
+fn pending_once_for_each_of(count: usize) -> AllocationInfo {
+    let done = Arc::new(AtomicUsize::new(0));
+    let counts = done.clone();
+    let listener = async_listener().on_message(move |_, _| {
+        let (done, mut waits) = (counts.clone(), true);
+        poll_fn(move |_| {
+            if std::mem::take(&mut waits) {
+                return Poll::Pending;
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(())
+        })
+    });
+    let mut driver = Driver::connected(open(Role::Server, Config::default()), listener.into_any_listener());
+    driver.start(START);
+    let mut bytes = frame(Role::Server, 0x81, b"x").repeat(count);
+    let info = measure(|| {
+        driver.receive(START, &mut bytes);
+        while driver.park(START, Waker::noop()).is_err() {}
+    });
+    assert_eq!(done.load(Ordering::Relaxed), count);
+    info
+}
+
+#[test]
+fn what_waits_behind_pending_callbacks_is_kept_once_and_not_for_each_of_them() {
+    let (few, many) = (pending_once_for_each_of(1_000), pending_once_for_each_of(9_000));
+    assert!(many.bytes_total < 2 * 9 * few.bytes_total, "{few:?}, {many:?}");
+    // One message takes seven bytes on the wire.
+    assert!(many.bytes_max < 2 * 7 * 9_000, "{many:?}");
+}
+
+#[test]
+fn waits_that_are_given_up_leave_nothing() {
+    let (_connections, sockets) = members(1);
+    let socket = &sockets[0];
+    socket.send(vec![0; 100_000]).unwrap();
+    let waits = |writable: &mut Writable| Pin::new(writable).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    let give_up = |count: usize| {
+        measure(|| {
+            for _ in 0..count {
+                assert!(waits(&mut socket.writable()));
+            }
+        })
+    };
+    // Also while somebody else waits.
+    for others in 0..3 {
+        let mut others: Vec<_> = (0..others).map(|_| socket.writable()).collect();
+        assert!(others.iter_mut().all(waits));
+        give_up(1);
+        let info = give_up(100_000);
+        assert!(info.bytes_current == 0 && info.bytes_max < 1024, "{info:?}");
+    }
 }

@@ -241,6 +241,23 @@ fn a_socket_above_the_high_watermark_is_writable_when_output_is_down_to_the_low_
 }
 
 #[test]
+fn a_low_watermark_above_the_high_one_counts_as_the_high_one() {
+    let mut config = marks();
+    config.low_watermark = 2000;
+    let (shared, socket) = shared(Role::Server, &config);
+    socket.send(vec![0; 2996]).unwrap();
+    let (wakes, waker) = waker();
+    let mut writable = socket.writable();
+    assert!(poll(&mut writable, &waker).is_pending());
+    assert_eq!(shared.take_output().unwrap().len(), 3000);
+    // Woken at the low one it would find that it is above the high one, and so on for ever.
+    shared.wrote(START, 1999);
+    assert_eq!(wakes.count(), 0);
+    shared.wrote(START, 1);
+    assert_eq!((wakes.count(), poll(&mut writable, &waker)), (1, WRITTEN));
+}
+
+#[test]
 fn a_socket_is_not_writable_if_others_have_sent_meanwhile() {
     let (shared, socket) = shared(Role::Server, &marks());
     socket.send(vec![0; 1000]).unwrap();

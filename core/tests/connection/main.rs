@@ -16,4 +16,5 @@ mod server;
 mod shared;
 mod streaming;
 mod time;
+mod unread;
 mod wire;

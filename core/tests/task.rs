@@ -1,0 +1,234 @@
+//! A connection's task as its runtime sees it: how much one poll does, and whether it asks for the next. The transport
+//! and the clock are in memory.
+
+// Not all of what the connection's tests share is needed here.
+#[allow(dead_code)]
+#[path = "connection/common.rs"]
+mod common;
+#[allow(dead_code)]
+#[path = "connection/logging.rs"]
+mod logging;
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bellwire_core::task::{Task, Tasks, Timer, Transport};
+use bellwire_core::{AnyListener, IntoAnyListener, Role, Time, async_listener, listener};
+
+use common::*;
+use logging::*;
+
+/// A peer that takes everything, and says the same again and again.
+struct Peer {
+    says: Vec<u8>,
+    /// How often, if not for ever.
+    rounds: Option<usize>,
+    /// How many bytes arrive at once.
+    piece: usize,
+    at: usize,
+    reads: Arc<Reads>,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reads {
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Reads {
+    fn take(&self) -> (usize, usize) {
+        (self.count.swap(0, Ordering::Relaxed), self.bytes.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Transport for Peer {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.at == self.says.len() {
+            self.at = 0;
+            self.rounds = self.rounds.map(|rounds| rounds - 1);
+        }
+        if self.rounds == Some(0) {
+            return Poll::Pending;
+        }
+        let count = self.piece.min(buffer.len()).min(self.says.len() - self.at);
+        buffer[..count].copy_from_slice(&self.says[self.at..][..count]);
+        self.at += count;
+        self.reads.count.fetch_add(1, Ordering::Relaxed);
+        self.reads.bytes.fetch_add(count, Ordering::Relaxed);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Time that stands still.
+struct Still;
+
+impl Timer for Still {
+    fn now(&self) -> Time {
+        START
+    }
+
+    fn set(&mut self, _: Time) {}
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+fn task(peer: Peer, listener: AnyListener) -> Task<Peer, Still> {
+    Task::new(peer, started(Role::Server, &timeless(), listener), Still, &Arc::new(Tasks::default()))
+}
+
+fn poll(task: &mut Task<Peer, Still>, waker: &Waker) -> Poll<()> {
+    Pin::new(task).poll(&mut Context::from_waker(waker))
+}
+
+/// Pending for so many polls, each of which asks for the next at once: `yield_now` of the runtimes.
+async fn yields(mut left: usize) {
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+// One poll.
+
+#[test]
+fn one_poll_reads_about_256_kib_at_most_and_asks_for_the_next() {
+    let listeners: [fn() -> AnyListener; 4] = [
+        || listener().into_any_listener(),
+        || listener().on_message(|socket, message| socket.send(message)).into_any_listener(),
+        || async_listener().into_any_listener(),
+        || async_listener().on_message(async |socket, message| socket.send_and_wait(message).await).into_any_listener(),
+    ];
+    for listener in listeners {
+        let reads = Arc::new(Reads::default());
+        let says = wire(&vec![Frame::binary([1; 1000]); 1000], Role::Client);
+        let peer = Peer { says, rounds: None, piece: usize::MAX, at: 0, reads: reads.clone() };
+        let mut task = task(peer, listener());
+        let (wakes, waker) = waker();
+        for round in 1..=10 {
+            assert!(poll(&mut task, &waker).is_pending());
+            let (_, bytes) = reads.take();
+            // The last piece begins below the bound.
+            assert!((1..=256 * 1024 + 64 * 1024).contains(&bytes), "{bytes} bytes in poll {round}");
+            assert!(wakes.count() >= round, "nobody polls it again");
+        }
+    }
+}
+
+#[test]
+fn one_poll_reads_no_more_than_256_times_however_little_arrives() {
+    let reads = Arc::new(Reads::default());
+    let says = wire(&[Frame::binary([1; 100])], Role::Client);
+    let peer = Peer { says, rounds: Some(1000), piece: 7, at: 0, reads: reads.clone() };
+    let mut task = task(peer, listener().into_any_listener());
+    let (wakes, waker) = waker();
+    let (mut polls, mut bytes) = (0, 0);
+    while polls == wakes.count() {
+        polls += 1;
+        assert!(poll(&mut task, &waker).is_pending());
+        let read = reads.take();
+        assert!(read.0 <= 256, "{} times", read.0);
+        bytes += read.1;
+    }
+    assert_eq!(bytes, 1000 * 106, "then it sleeps, and has read all there is");
+}
+
+// Callbacks that yield.
+
+#[test]
+fn a_callback_that_yields_lets_others_run_each_time() {
+    for count in 0..4 {
+        let log = Log::default();
+        let (opens, messages) = (log.clone(), log.clone());
+        let listener = async_listener()
+            .on_open(move |_| {
+                let log = opens.clone();
+                async move {
+                    yields(count).await;
+                    log.add("open");
+                }
+            })
+            .on_message(move |_, _| {
+                let log = messages.clone();
+                async move {
+                    yields(count).await;
+                    log.add("message");
+                }
+            });
+        let peer = Peer {
+            says: wire(&vec![Frame::text("x"); 10], Role::Client),
+            rounds: Some(1),
+            piece: usize::MAX,
+            at: 0,
+            reads: Arc::default(),
+        };
+        let mut task = task(peer, listener.into_any_listener());
+        let (wakes, waker) = waker();
+        let (mut polls, mut lines) = (0, log.take());
+        // As a runtime does: others first, and then again if it was woken.
+        while polls == wakes.count() {
+            polls += 1;
+            assert!(poll(&mut task, &waker).is_pending());
+            let new = log.take();
+            assert!(count == 0 || new.len() <= 1, "{new:?} in one poll");
+            lines.extend(new);
+        }
+        let expected = [&["open"][..], &["message"; 10]].concat();
+        assert_eq!(lines, expected);
+        assert_eq!(polls, 1 + count * expected.len(), "one for each time, and the first");
+    }
+}
+
+#[test]
+fn a_callback_that_waits_for_somebody_else_lets_its_task_sleep() {
+    type Gate = (bool, Option<Waker>);
+    let (log, gate) = (Log::default(), Arc::new(Mutex::new(Gate::default())));
+    let (own, shut) = (log.clone(), gate.clone());
+    let listener = async_listener().on_message(move |_, _| {
+        let (log, gate) = (own.clone(), shut.clone());
+        async move {
+            poll_fn(|cx| {
+                let (is_open, waker) = &mut *gate.lock().unwrap();
+                *waker = Some(cx.waker().clone());
+                if *is_open { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            log.add("done");
+        }
+    });
+    let says = wire(&[Frame::text("x")], Role::Client);
+    let peer = Peer { says, rounds: Some(1), piece: usize::MAX, at: 0, reads: Arc::default() };
+    let mut task = task(peer, listener.into_any_listener());
+    let (wakes, waker) = waker();
+    assert!(poll(&mut task, &waker).is_pending());
+    assert_eq!((wakes.count(), log.take()), (0, vec![]));
+    gate.lock().unwrap().0 = true;
+    let waiting = gate.lock().unwrap().1.take();
+    waiting.unwrap().wake();
+    assert_eq!(wakes.count(), 1);
+    assert!(poll(&mut task, &waker).is_pending());
+    assert_eq!(log.take(), ["done"]);
+}

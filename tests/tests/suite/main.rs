@@ -15,6 +15,7 @@
 //! | `ending` | how connections end, and the invariant 1.13 |
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
+//! | `stream_form` | a connection as a stream of messages and a sink for them |
 //! | `tls` | rustls as such a transport |
 //! | `frames` | what a peer may put on the wire, and what it may not |
 //! | `order` | the invariant 1.13 while nothing dies |
@@ -38,6 +39,7 @@ mod pressure;
 mod ring;
 mod runtime;
 mod sending;
+mod stream_form;
 mod streams;
 mod tasks;
 mod threads;

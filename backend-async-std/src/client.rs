@@ -15,7 +15,8 @@ use crate::runtime::{Runtime, Transport};
 
 /// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout). `target` is a `ws://` URL, or a
-/// [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run.
+/// [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run; that of an
+/// asynchronous listener has begun.
 ///
 /// # Errors
 /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
@@ -52,7 +53,7 @@ pub async fn connect_on<R: Runtime>(
 }
 
 /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.
-/// When this returns, `on_open` has run.
+/// When this returns, `on_open` has run; that of an asynchronous listener has begun.
 ///
 /// # Errors
 /// Those [`ConnectError`]s that come after connecting.
@@ -156,7 +157,7 @@ pub async fn connect_stream_over_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpi
 }
 
 async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
-    // `on_open` has run.
+    // `on_open` has been called.
     let messages = opened.await.ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
     Ok((messages, client.response().clone()))
 }

@@ -343,6 +343,11 @@ impl Acceptor {
 
 /// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
 /// handshake.
+/// Whoever upgrades has checked the request: nothing here looks at its key
+/// ([`accept_key`](bellwire_core::server::accept_key) makes the answer to it), its version or its `Origin`.
+///
+/// For a [`MessageStream`], spawn this with the listener of [`stream`](bellwire_core::stream()), and then await the
+/// other end.
 ///
 /// The listener's `on_open` runs when the future is first polled.
 ///
@@ -379,7 +384,10 @@ pub async fn accept_stream<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     config: Config,
 ) -> io::Result<MessageStream> {
     let (service, accepted) = task::accepting(config);
-    tokio::spawn(answer(&service, transport, None, &Arc::default()));
+    let tasks = Arc::default();
+    // Dropped, it takes along a connection whose request is not answered yet.
+    let _guard = Tasks::guard(&tasks);
+    tokio::spawn(answer(&service, transport, None, &tasks));
     // If nothing comes of the request, whoever waits learns it when the last of the service is gone.
     drop(service);
     accepted.await

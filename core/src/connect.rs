@@ -142,7 +142,7 @@ impl fmt::Display for ConnectError {
             Self::Header(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Tls => {
-                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over")
+                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or connect_stream_over")
             }
             Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),

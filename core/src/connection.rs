@@ -255,7 +255,7 @@ impl Connection {
         }
     }
 
-    /// Whether messages may be sent: no close was sent or received, nothing failed.
+    /// Whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open | State::Closed { .. })
     }

@@ -105,7 +105,10 @@ impl Deadlines {
     pub(crate) fn next(&self, unsent: bool, config: &Config) -> Option<Time> {
         match self.close {
             Close::Requested => Some(Time::ZERO),
-            Close::Since(since) if self.owed => Some(since.saturating_add(ANSWER_TIMEOUT)),
+            Close::Since(since) if self.owed => {
+                let timeout = config.close_timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.min(ANSWER_TIMEOUT));
+                Some(since.saturating_add(timeout))
+            }
             Close::Since(since) => config.close_timeout.map(|timeout| since.saturating_add(timeout)),
             Close::Open => [self.idle(config), self.keepalive(unsent, config)].into_iter().flatten().min(),
         }

@@ -267,6 +267,12 @@ impl From<&str> for OwnedMessage {
     }
 }
 
+impl From<&[u8]> for OwnedMessage {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(bytes))
+    }
+}
+
 impl From<Vec<u8>> for OwnedMessage {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Binary(bytes.into())

@@ -111,7 +111,8 @@ type Called = Result<Outcome, Box<dyn Any + Send>>;
 /// A callback that is not done.
 struct Waiting {
     callback: Pending,
-    /// It has asked to be polled again at once, and others are to run before that.
+    /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
+    /// when its task has returned: it is polled again before that.)
     yields: bool,
     /// What was read behind its event, from `at` on.
     input: Vec<u8>,

@@ -22,6 +22,17 @@ use crate::request::{Request, lists, parse};
 use crate::response::{Response, encode_switching};
 use crate::{Connection, Time};
 
+/// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for
+/// those who answer the request themselves and hand the stream over. Nothing checks the key here.
+///
+/// ```
+/// // The example of RFC 6455 §1.3.
+/// assert_eq!(bellwire_core::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    accept_value(key.trim().as_bytes())
+}
+
 /// Reads a request: the first phase of a server's connection.
 ///
 /// ```

@@ -69,7 +69,8 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
-    /// Whether messages may be sent: the handshake is done, no close was sent or received, nothing failed.
+    /// Whether messages may be sent: the handshake is done, no close was sent, none was received (and answered, in the
+    /// stream form), nothing failed.
     fn is_open(&self) -> bool {
         self.inner().is_some_and(Socket::is_open)
     }
@@ -272,7 +273,8 @@ impl WebSocket {
         self.0.abort();
     }
 
-    /// Whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received.
+    /// Whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received. In the
+    /// [stream form](crate::stream()) a close that was received counts when it is answered.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
     }

@@ -191,9 +191,10 @@ impl Channel {
         }
     }
 
-    /// Ready when there is room for more. Behind a close nothing more comes but the peer's.
-    fn poll_room(&self, socket: &WebSocket, cx: &mut Context<'_>) -> Poll<()> {
-        if !socket.is_open() {
+    /// Ready when there is room for more. A message that came before a close does not wait on behind it, so that the
+    /// peer's close is seen; those that are delivered after it do.
+    fn poll_room(&self, closed: impl Fn() -> bool, cx: &mut Context<'_>) -> Poll<()> {
+        if closed() {
             return Poll::Ready(());
         }
         let mut state = self.lock();
@@ -293,8 +294,8 @@ impl Callbacks for StreamListener {
             Call::Ping(data) => socket.as_socket().answer_ping(&data),
             Call::Pong(_) => {}
         }
-        let (channel, socket) = (self.0.clone(), socket.clone());
-        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(&socket, cx).map(Ok)))
+        let (channel, socket, open) = (self.0.clone(), socket.clone(), socket.is_open());
+        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx).map(Ok)))
     }
 
     fn on_error(&mut self, _: &WebSocket, error: Error) {

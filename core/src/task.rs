@@ -269,6 +269,9 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
 
 /// Drives a transport that somebody else upgraded. `leftover` is what was read behind the handshake. `on_open` runs
 /// when the future is first polled; time counts from the call.
+///
+/// # Cancel safety
+/// As [`Task`]: dropping the future drops the connection.
 pub fn upgraded<T: Transport, C: Timer>(
     transport: T,
     timer: C,

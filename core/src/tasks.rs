@@ -58,6 +58,9 @@ struct State {
 impl Tasks {
     /// Runs `accepting`, which accepts connections for `service` and never ends, until a [shutdown](Self::shutdown).
     /// Drop the listening socket then, and [wait](Self::wait_for_end).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the accepting; connections live on.
     pub async fn run(&self, service: Arc<Service>, accepting: impl Future<Output = ()>) {
         self.lock().service = Arc::downgrade(&service);
         let mut closing = pin!(self.wait_until(|stage, _| stage > Stage::Running));
@@ -69,12 +72,23 @@ impl Tasks {
         .await;
     }
 
+    /// When this is dropped, connections whose request is not answered yet are.
+    pub fn guard(tasks: &Arc<Self>) -> impl Send + Sync + use<> {
+        Guard(tasks.clone())
+    }
+
     /// Waits until there are fewer than so many connections.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn wait_for_room(&self, max: usize) {
         self.wait_until(|_, count| count < max).await;
     }
 
     /// Reports that accepting has failed, and waits a moment if it is likely to fail again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts the pause short.
     pub async fn accept_failed(&self, service: &Service, error: io::Error, mut timer: impl Timer) {
         let passing = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted];
         let pause = !passing.contains(&error.kind());
@@ -86,6 +100,9 @@ impl Tasks {
     }
 
     /// Waits until there are no connections, or a shutdown has given up on them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn wait_for_end(&self) {
         self.wait_until(|stage, count| count == 0 || stage == Stage::Over).await;
     }
@@ -93,6 +110,9 @@ impl Tasks {
     /// Stops accepting, drops connections whose request is not answered yet, closes the others with 1001, waits at
     /// most `grace` for them, and then drops those that are left; their last callbacks are waited for at most one
     /// second more. Returns how many had to be dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the server closing: nothing is accepted any more.
     pub async fn shutdown(&self, grace: Duration, mut timer: impl Timer) -> usize {
         self.enter(Stage::Closing);
         let service = self.lock().service.upgrade();
@@ -153,6 +173,14 @@ impl Tasks {
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks").field("stage", &self.stage()).field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+struct Guard(Arc<Tasks>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.enter(Stage::Closing);
     }
 }
 

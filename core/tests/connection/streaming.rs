@@ -869,9 +869,7 @@ mod traits {
                 as_a_sink(&mut messages).start_send_unpin(message.clone().into()).unwrap();
                 expected.push(Frame::binary(message));
             }
-            while flushed(&mut messages).is_pending() {
-                world.run(11);
-            }
+            poll_times(messages.flush(), 10_000, || world.run(11)).unwrap().unwrap();
             world.sends(&expected);
         }
     }
@@ -948,9 +946,7 @@ mod traits {
         messages.start_send_unpin(two.clone().into()).unwrap();
         let refused = messages.start_send_unpin(three.into());
         assert!(matches!(refused, Err(StreamError::Send(SendError::Full))), "{refused:?}");
-        while flushed(&mut messages).is_pending() {
-            world.run(11);
-        }
+        poll_times(messages.flush(), 10_000, || world.run(11)).unwrap().unwrap();
         world.sends(&[Frame::text("1"), Frame::binary(two)]);
     }
 
@@ -960,11 +956,7 @@ mod traits {
             let (mut world, mut messages) = opened_with(role, &narrow());
             now(messages.feed("1".into())).unwrap();
             messages.start_send_unpin(vec![2; 200].into()).unwrap();
-            let mut close = Box::pin(messages.close());
-            while poll(&mut close).is_pending() {
-                world.run(11);
-            }
-            drop(close);
+            poll_times(messages.close(), 10_000, || world.run(11)).unwrap().unwrap();
             let expected = [Frame::text("1"), Frame::binary(vec![2; 200]), normal_close()];
             world.sends(&expected);
             assert!(matches!(now(messages.close()), Ok(())), "again");
@@ -1026,10 +1018,7 @@ mod traits {
                     done.push(sent.is_some_and(|sent| sent.is_ok()));
                     all.push(message);
                 }
-                let mut close = Box::pin(messages.close());
-                while poll(&mut close).is_pending() {
-                    world.run(11);
-                }
+                poll_times(messages.close(), 10_000, || world.run(11)).unwrap().unwrap();
                 let sent = world.settle();
                 let mut rest = &sent[..];
                 for (message, done) in all.iter().zip(done) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellwire_core::{Closures, IntoListener, Message, Outcome, Target, client::HandshakeError};
 use bellwire_core::{Config, ConnectError, Listener, Request, Response, Role, Side, WebSocket, listener};
-use bellwire_tokio::{Acceptor, Client, Server, ServerHandle, connect, connect_over, upgraded};
+use bellwire_tokio::{Acceptor, Client, Server, ServerHandle, accept_stream, connect, connect_over, upgraded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -322,4 +322,13 @@ async fn what_the_stream_itself_holds_back_has_as_long_as_the_rest() {
     assert!(page.ends_with(&"x".repeat(30_000)), "{} bytes", page.len());
     drop(near);
     answering.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_accept_that_is_dropped_takes_its_connection_along() {
+    let (stream, mut peer) = duplex(4096);
+    let config = Config::default().open_timeout(None);
+    let accepting = tokio::time::timeout(Duration::from_millis(20), accept_stream(stream, config));
+    assert!(accepting.await.is_err(), "no request has come");
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0, "the peer is told at once");
 }

@@ -102,6 +102,22 @@ fn a_full_stream_that_is_closed_ends_after_the_close_timeout_if_the_peer_does_no
     }
 }
 
+#[test]
+fn d7_messages_that_are_delivered_after_a_close_wait_for_their_reader_too() {
+    for role in ROLES {
+        let (mut driver, mut messages) = opened(role, &timeless().deliver_after_close(true));
+        messages.socket().close().unwrap();
+        settle(&mut driver, START);
+        receive(&mut driver, role, &texts(0..MANY));
+        settle(&mut driver, START);
+        assert_eq!(driver.step(START), Step::Wait, "it is full");
+        assert_eq!(received(&mut messages), lines(256), "no more than a stream takes");
+        settle(&mut driver, START);
+        assert_eq!(driver.step(START), Step::Read);
+        assert_eq!(received(&mut messages).len(), MANY - 256);
+    }
+}
+
 // A transport that ends.
 
 #[test]
@@ -133,6 +149,22 @@ fn what_was_read_before_the_transport_ended_is_delivered_though_the_stream_was_f
 }
 
 // The peer's close.
+
+#[test]
+fn the_answer_to_a_close_waits_no_longer_than_the_close_timeout() {
+    for role in ROLES {
+        for (timeout, at) in [(ms(200), ms(200)), (secs(10), secs(1))] {
+            let (mut driver, messages) = opened(role, &timeless().close_timeout(timeout));
+            receive(&mut driver, role, &[Frame::text("1"), Frame::close(4000, "bye")]);
+            driver.handle_timeout(START);
+            assert_eq!(settle(&mut driver, START), b"");
+            assert_eq!(driver.poll_timeout(), Some(at));
+            driver.handle_timeout(at);
+            assert_eq!(settle(&mut driver, at), Frame::close(4000, "bye").sent_by(role));
+            drop(messages);
+        }
+    }
+}
 
 #[test]
 fn a_peer_with_the_same_deadlines_sees_a_clean_close_though_the_streams_owner_only_sends() {

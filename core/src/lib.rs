@@ -156,6 +156,8 @@ mod service;
 #[cfg(feature = "std")]
 mod open;
 #[cfg(feature = "std")]
+mod channel;
+#[cfg(feature = "std")]
 mod stream;
 #[cfg(feature = "std")]
 mod driver;

@@ -1,6 +1,6 @@
 //! A connection as a stream of owned messages, and a sink for them: what users of tokio and smol know.
 //!
-//! It is a listener like any other ([`StreamListener`]), behind which the messages wait: up to [`MAX_BYTES`], and then
+//! It is a listener like any other ([`StreamListener`]), behind which the messages wait (`channel`): up to 64 KiB or 256 of them, and then
 //! its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven by its task
 //! as always. So what is sent leaves, and pings are answered, also while nobody reads or nobody writes here: the latter
 //! as long as fewer messages wait than these. From then on nothing more is seen of the peer, not its pings and not its
@@ -10,26 +10,19 @@
 //! more, so that it can still answer them, and at the latest after a second; until then the connection counts as open.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::task::{Context, Poll, ready};
 
 use crate::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener, Pending};
+use crate::channel::{Channel, Lifeline, State, length};
 use crate::close::{CloseCode, Closed};
 use crate::error::{Error, SendError};
 use crate::event::{Outgoing, OwnedMessage};
 use crate::open::{AnyListener, IntoAnyListener};
 use crate::sending::{Writable, Written};
 use crate::socket::WebSocket;
-
-/// From so many bytes, or messages, that wait for their reader the peer is not read. As the high watermark of
-/// output.
-const MAX_BYTES: usize = 64 * 1024;
-const MAX_MESSAGES: usize = 256;
 
 /// A listener, and the stream that the connection becomes when it is open.
 ///
@@ -107,172 +100,6 @@ pub enum StreamError {
     Connection(Error),
     /// A message was refused. It was not sent.
     Send(SendError),
-}
-
-/// What the listener and the receiver share.
-#[derive(Default)]
-struct Channel(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    /// Once it is open, until the stream takes it.
-    opened: Option<WebSocket>,
-    messages: VecDeque<OwnedMessage>,
-    /// How many bytes they have.
-    bytes: usize,
-    error: Option<Error>,
-    /// Nothing more comes.
-    ended: bool,
-    /// The reader knows that: what `FusedStream` asks for.
-    #[cfg_attr(not(feature = "stream"), allow(dead_code))]
-    told: bool,
-    /// Nobody takes what comes.
-    deaf: bool,
-    /// The reader has taken some, which it may still answer.
-    taken: bool,
-    /// Who waits for something to take.
-    reader: Option<Waker>,
-    /// Who waits for something to be taken.
-    writer: Option<Waker>,
-}
-
-/// Closes the connection when the last half is dropped.
-struct Lifeline(WebSocket);
-
-impl Drop for Lifeline {
-    fn drop(&mut self) {
-        // Closed already: that is what is wanted.
-        let _ = match std::thread::panicking() {
-            false => self.0.close(),
-            true => self.0.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error"),
-        };
-    }
-}
-
-impl Channel {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands the connection over; one that nobody waits for is closed.
-    fn open(&self, socket: &WebSocket) {
-        let mut unwanted = None;
-        self.tell(|state| {
-            let place = if state.deaf { &mut unwanted } else { &mut state.opened };
-            *place = Some(socket.clone());
-        });
-        drop(unwanted.map(Lifeline));
-    }
-
-    /// Nobody takes what comes any more.
-    fn leave(&self) {
-        let mut state = self.lock();
-        state.deaf = true;
-        state.bytes = 0;
-        let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
-        let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
-        drop(state);
-        drop((messages, error, reader));
-        if let Some(writer) = writer {
-            writer.wake();
-        }
-        // Nobody has waited for it.
-        drop(opened.map(Lifeline));
-    }
-
-    /// Changes the state, and wakes the reader.
-    fn tell(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.lock();
-        change(&mut state);
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// Ready when there is room for more. A message that came before a close does not wait on behind it, so that the
-    /// peer's close is seen; those that are delivered after it do.
-    fn poll_room(&self, closed: impl Fn() -> bool, cx: &mut Context<'_>) -> Poll<()> {
-        if closed() {
-            return Poll::Ready(());
-        }
-        let mut state = self.lock();
-        if state.deaf || !state.is_full() {
-            return Poll::Ready(());
-        }
-        let before = state.writer.replace(cx.waker().clone());
-        drop(state);
-        drop(before);
-        Poll::Pending
-    }
-
-    /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
-    fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if state.deaf || (state.messages.is_empty() && (!state.taken || state.reader.is_some())) {
-            return Poll::Ready(());
-        }
-        let before = state.writer.replace(cx.waker().clone());
-        drop(state);
-        drop(before);
-        Poll::Pending
-    }
-
-    /// Takes what is next, or waits for it.
-    fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
-        let mut state = self.lock();
-        let (taken, other) = match take(&mut state) {
-            Some(taken) => {
-                let writer = if state.is_full() { None } else { state.writer.take() };
-                (Poll::Ready(taken), writer)
-            }
-            None => {
-                let before = state.reader.replace(cx.waker().clone());
-                let writer = state.writer.take();
-                drop(state);
-                drop(before);
-                if let Some(writer) = writer {
-                    writer.wake();
-                }
-                return Poll::Pending;
-            }
-        };
-        drop(state);
-        if let Some(writer) = other {
-            writer.wake();
-        }
-        taken
-    }
-}
-
-impl State {
-    fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
-    }
-
-    /// What the receiver gets next; `None` if it has to wait.
-    fn next(&mut self) -> Option<Option<Result<OwnedMessage, StreamError>>> {
-        if let Some(message) = self.messages.pop_front() {
-            self.taken = true;
-            self.bytes -= length(&message);
-            Some(Some(Ok(message)))
-        } else if let Some(error) = self.error.take() {
-            Some(Some(Err(StreamError::Connection(error))))
-        } else if self.ended {
-            self.told = true;
-            Some(None)
-        } else {
-            None
-        }
-    }
-}
-
-fn length(message: &OwnedMessage) -> usize {
-    match message {
-        OwnedMessage::Text(text) => text.len(),
-        OwnedMessage::Binary(bytes) => bytes.len(),
-    }
 }
 
 impl Callbacks for StreamListener {
@@ -427,7 +254,7 @@ impl MessageReceiver {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
-        self.channel.poll(cx, State::next)
+        self.channel.poll(cx, State::next).map(|next| next.map(|item| item.map_err(StreamError::Connection)))
     }
 }
 

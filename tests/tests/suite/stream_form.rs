@@ -33,7 +33,7 @@ tasks! {
         a_plain_request_is_an_error_in_words,
         a_peer_that_leaves_before_or_within_its_request_is_an_error,
         a_peer_that_says_nothing_is_an_error_when_its_time_is_over,
-        an_accept_that_is_dropped_closes,
+        an_accept_that_is_dropped_hangs_up,
         what_waits_for_an_upgrade_that_is_refused_gets_none,
         what_waits_for_an_upgrade_closes_the_connection_when_it_is_dropped,
     }
@@ -389,18 +389,15 @@ fn a_peer_that_says_nothing_is_an_error_when_its_time_is_over<B: Streams>() {
     drop(peer);
 }
 
-fn an_accept_that_is_dropped_closes<B: Streams>() {
+fn an_accept_that_is_dropped_hangs_up<B: Streams>() {
     let backend = B::start();
     let (listener, addr) = listen();
-    let client = thread::spawn(move || {
-        // It may be told that it is not wanted before its request is answered, or after that.
-        let mut client = Raw::open(addr);
-        client.expect([Frame::close(1000, "Normal Closure")]);
-    });
+    // It has not asked for anything yet.
+    let peer = TcpStream::connect(addr).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let transport = listener.accept().unwrap().0;
-    let polled = backend.run(async move { waits(B::accept_stream(transport, quiet())) });
-    next(&polled);
-    client.join().unwrap();
+    assert!(next(&backend.run(async move { waits(B::accept_stream(transport, quiet())) })));
+    Raw::<TcpStream>::upgraded(peer, true).expect_end();
 }
 
 fn what_waits_for_an_upgrade_that_is_refused_gets_none<B: Streams>() {

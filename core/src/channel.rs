@@ -103,24 +103,23 @@ impl Channel {
         if closed() {
             return Poll::Ready(());
         }
-        let mut state = self.lock();
-        if state.deaf || !state.is_full() {
-            return Poll::Ready(());
-        }
-        let before = state.writer.replace(cx.waker().clone());
-        drop(state);
-        drop(before);
-        Poll::Pending
+        self.poll_until(|state| !state.is_full(), cx)
     }
 
     /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
     pub(crate) fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(|state| state.messages.is_empty() && (!state.taken || state.reader.is_some()), cx)
+    }
+
+    /// For the listener: ready when something is so, or when nobody takes anything any more.
+    fn poll_until(&self, ready: impl Fn(&State) -> bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.deaf || (state.messages.is_empty() && (!state.taken || state.reader.is_some())) {
+        if state.deaf || ready(&state) {
             return Poll::Ready(());
         }
         let before = state.writer.replace(cx.waker().clone());
         drop(state);
+        // A waker may do anything when it is dropped.
         drop(before);
         Poll::Pending
     }
@@ -128,27 +127,15 @@ impl Channel {
     /// Takes what is next, or waits for it.
     pub(crate) fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
         let mut state = self.lock();
-        let (taken, other) = match take(&mut state) {
-            Some(taken) => {
-                let writer = if state.is_full() { None } else { state.writer.take() };
-                (Poll::Ready(taken), writer)
-            }
-            None => {
-                let before = state.reader.replace(cx.waker().clone());
-                let writer = state.writer.take();
-                drop(state);
-                drop(before);
-                if let Some(writer) = writer {
-                    writer.wake();
-                }
-                return Poll::Pending;
-            }
-        };
+        let taken = take(&mut state);
+        let before = if taken.is_none() { state.reader.replace(cx.waker().clone()) } else { None };
+        let writer = if state.is_full() { None } else { state.writer.take() };
         drop(state);
-        if let Some(writer) = other {
+        drop(before);
+        if let Some(writer) = writer {
             writer.wake();
         }
-        taken
+        taken.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

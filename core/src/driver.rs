@@ -120,7 +120,11 @@ impl Driver {
 
     /// Whether it reads at all now: not while a callback or a handler is pending, nor while too much output waits.
     pub fn is_reading(&self) -> bool {
-        self.wants_read()
+        match &self.phase {
+            Phase::Handshake(..) | Phase::Answer(..) => true,
+            Phase::Asked(_) => false,
+            Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
+        }
     }
 
     /// Whether no request has been answered yet.
@@ -244,7 +248,7 @@ impl Driver {
     /// goes on to the next step, and [`Step::Shutdown`] is said once.
     pub fn step(&mut self, now: Time) -> Step {
         match self.ending {
-            None if self.wants_read() => Step::Read,
+            None if self.is_reading() => Step::Read,
             None => Step::Wait,
             Some(Ending::Done) => Step::Done,
             Some(Ending::Flush(..)) if self.is_lost() => self.done(),
@@ -286,14 +290,6 @@ impl Driver {
 
     fn open(&self) -> Option<&Open> {
         if let Phase::Open(open) = &self.phase { Some(open) } else { None }
-    }
-
-    fn wants_read(&self) -> bool {
-        match &self.phase {
-            Phase::Handshake(..) | Phase::Answer(..) => true,
-            Phase::Asked(_) => false,
-            Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
-        }
     }
 
     fn is_lost(&self) -> bool {

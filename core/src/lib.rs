@@ -102,7 +102,8 @@
 //!
 //! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there
 //! are also the parts that every backend needs: [`Shared`], the connection behind a mutex with its handles, and
-//! [`Driver`], which turns events into callbacks. A backend adds reads, writes and one sleep.
+//! [`Driver`], which takes a transport from its first byte to its last and turns events into callbacks. For runtimes
+//! that poll, [`task`] is the loop around it. A backend adds reads, writes and one sleep.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,8 +1,8 @@
 //! A connection as a stream of owned messages, and a sink for them: what users of tokio and smol know.
 //!
-//! It is a listener like any other ([`StreamListener`]), behind which the messages wait (`channel`): up to 64 KiB or 256 of them, and then
-//! its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven by its task
-//! as always. So what is sent leaves, and pings are answered, also while nobody reads or nobody writes here: the latter
+//! It is a listener like any other ([`StreamListener`]), behind which the messages wait (`channel`): up to 64 KiB or 256
+//! of them. Then its `on_message` is pending until some are taken, so that the peer is not read. The connection is driven
+//! by its task as always. So what is sent leaves, and pings are answered, also while nobody reads or nobody writes here: the latter
 //! as long as fewer messages wait than these. From then on nothing more is seen of the peer, not its pings and not its
 //! close, until some are taken.
 //!

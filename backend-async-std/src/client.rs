@@ -49,7 +49,8 @@ pub async fn connect_on<R: Runtime>(
     let stream = opening.connect(resolving, Async::<TcpStream>::connect).await?;
     // A peer that is gone already is found out soon enough.
     let _ = stream.get_ref().set_nodelay(true);
-    finish(&runtime, opening, stream, listener).await
+    let peer = stream.get_ref().peer_addr().ok();
+    finish(&runtime, opening.peer_addr(peer), stream, listener).await
 }
 
 /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.

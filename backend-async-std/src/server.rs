@@ -279,6 +279,12 @@ impl<R: Runtime> Server<R> {
 }
 
 impl ServerHandle {
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
     /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be awaited by
@@ -379,6 +385,12 @@ impl Acceptor {
     ) -> impl Future<Output = ()> + use<R, S> {
         let (service, tasks) = (self.service.clone(), self.tasks.clone());
         async move { answer(&service, stream, peer, runtime.timer(), &tasks).await }
+    }
+
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        self.service.connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.

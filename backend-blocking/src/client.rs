@@ -1,7 +1,7 @@
 //! Connects.
 
 use std::io::{self, ErrorKind};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
@@ -35,6 +35,7 @@ pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<C
     let stream = connect_any(target.uri(), opening.deadline())?;
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
+    opening.peer = stream.peer_addr().ok();
     opening.finish(stream, listener)
 }
 
@@ -92,12 +93,14 @@ impl Client {
 /// A handshake and the instant that its deadline counts from, before the host was resolved.
 struct Opening {
     handshake: Handshake,
+    /// Where the other end of the transport is.
+    peer: Option<SocketAddr>,
     start: Instant,
 }
 
 impl Opening {
     fn new(target: &Target) -> Self {
-        Self { handshake: target.handshake(Time::ZERO), start: Instant::now() }
+        Self { handshake: target.handshake(Time::ZERO), peer: None, start: Instant::now() }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -106,7 +109,8 @@ impl Opening {
 
     /// Shakes hands, and lets a thread of its own drive the connection.
     fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (connection, response, mut leftover) = self.shake_hands(&stream)?;
+        let (mut connection, response, mut leftover) = self.shake_hands(&stream)?;
+        connection.set_peer_addr(self.peer);
         let driver = Driver::connected(connection, listener.into_listener());
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
         let drive = Drive::new(Arc::new(stream), driver, self.start);

@@ -199,6 +199,13 @@ impl Server {
 }
 
 impl ServerHandle {
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        let service = self.0.lock().service.clone();
+        service.map_or(0, |service| service.connections())
+    }
+
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
     /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
@@ -343,6 +350,12 @@ impl Acceptor {
     pub fn accept(&self, stream: impl Stream, peer: Option<SocketAddr>) {
         let driver = Driver::server(self.0.clone(), peer, Time::ZERO);
         Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut [], &AtomicBool::new(false));
+    }
+
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        self.0.connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.

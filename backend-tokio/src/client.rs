@@ -33,7 +33,8 @@ pub async fn connect(target: impl IntoTarget, listener: impl IntoAnyListener) ->
     let stream = opening.connect(resolving, TcpStream::connect).await?;
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
-    finish(opening, stream, listener).await
+    let peer = stream.peer_addr().ok();
+    finish(opening.peer_addr(peer), stream, listener).await
 }
 
 /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.

@@ -251,6 +251,12 @@ impl Server {
 }
 
 impl ServerHandle {
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
     /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be awaited by
@@ -333,6 +339,12 @@ impl Acceptor {
         let (service, tasks) = (self.service.clone(), self.tasks.clone());
         // Time counts from the first poll.
         async move { answer(&service, stream, peer, &tasks).await }
+    }
+
+    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
+    /// requests and handshakes do not count.
+    pub fn connections(&self) -> usize {
+        self.service.connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.

@@ -14,6 +14,7 @@ use core::fmt;
 pub use crate::handshake::MAX_BODY;
 
 use crate::config::Config;
+use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::handshake::{Framing, HeadError, HeadReader, MAX_HEADERS, VERSION, accept_value, encode_key, is_reserved};
 use crate::http::{Headers, InvalidHeader, is_token, reserved, token_list, write_field};
@@ -123,6 +124,8 @@ pub struct Handshake {
     written: usize,
     /// The value of `Sec-WebSocket-Accept` that answers the key.
     accept: String,
+    /// The path that was asked for.
+    path: Box<str>,
     protocols: Vec<String>,
     entropy: Option<Box<dyn Entropy>>,
     deadline: Option<Time>,
@@ -151,6 +154,7 @@ impl Handshake {
             output: request.encode(&key),
             written: 0,
             accept: accept_value(key.as_bytes()),
+            path: request.uri.path().into(),
             protocols: request.protocols.clone(),
             entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
@@ -247,7 +251,13 @@ impl Handshake {
         let protocol = self.check(&response.headers)?;
         // The entropy is here until it is taken, once, here.
         let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
-        Ok((Connection::client(self.config.clone(), entropy, now), Response { protocol, ..response }))
+        let mut connection = Connection::client(self.config.clone(), entropy, now);
+        let context = SocketContext::new().path(core::mem::take(&mut self.path));
+        connection.set_context(match &protocol {
+            Some(protocol) => context.protocol(protocol.as_str()),
+            None => context,
+        });
+        Ok((connection, Response { protocol, ..response }))
     }
 
     /// Judges a 101 by RFC 6455 §4.1, and finds its subprotocol.

@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
+use core::net::SocketAddr;
 
 use crate::close::{self, CloseCode, Closed, Side};
 use crate::config::{Config, SlowReader};
+use crate::context::SocketContext;
 use crate::deadlines::{Deadlines, Due, Time};
 use crate::entropy::Entropy;
 use crate::error::{Error, SendError, Timeout, Violation};
@@ -42,6 +44,8 @@ pub struct Connection {
     /// Whether reading pauses until output is below the low watermark.
     paused: bool,
     garbage: Option<Box<Garbage>>,
+    /// For the handles.
+    context: Option<Box<SocketContext>>,
     /// Whether the peer's close is answered at once.
     close_answer: CloseAnswer,
 }
@@ -106,8 +110,27 @@ impl Connection {
             auto_pong: AutoPong::On,
             paused: false,
             garbage: None,
+            context: None,
             close_answer: CloseAnswer::AtOnce,
         }
+    }
+
+    /// Says what this connection is about, for its handles: after a handshake that somebody else has done. The
+    /// handshakes here have done it.
+    pub fn set_context(&mut self, context: SocketContext) {
+        self.context = (context != SocketContext::new()).then(|| Box::new(context));
+    }
+
+    /// Says where the other end of the transport is, which a client's handshake does not know.
+    pub fn set_peer_addr(&mut self, addr: impl Into<Option<SocketAddr>>) {
+        let context = self.context.take().map(|context| *context).unwrap_or_default();
+        self.set_context(context.peer_addr(addr));
+    }
+
+    /// Takes out what this connection is about.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_context(&mut self) -> Option<Box<SocketContext>> {
+        self.context.take()
     }
 
     /// Takes bytes from the front of `input` until there is something to say. `None`: all of `input` was taken.

@@ -415,6 +415,7 @@ impl Driver {
         let config = connection.config();
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut open = Open::new(connection, listener);
+        service.opens(&open.socket);
         open.start();
         service.opened(&open.socket);
         self.phase = Phase::Open(open);

@@ -134,6 +134,7 @@ mod prepared;
 mod outbound;
 mod output;
 mod deadlines;
+mod context;
 mod connection;
 pub mod entropy;
 mod socket;
@@ -189,6 +190,7 @@ pub use config::Config;
 #[cfg(feature = "std")]
 pub use connect::{ConnectError, IntoTarget, Target};
 pub use connection::Connection;
+pub use context::{SocketContext, SocketId};
 pub use deadlines::Time;
 #[cfg(feature = "std")]
 pub use driver::{Driver, Step};
@@ -210,7 +212,7 @@ pub use sending::{Sending, Writable};
 pub use service::{ServerError, Service};
 #[cfg(feature = "std")]
 pub use shared::{Busy, Shared};
-pub use socket::{Done, Position, Socket, SocketId, Ticket, WebSocket};
+pub use socket::{Done, Position, Socket, Ticket, WebSocket};
 #[cfg(feature = "std")]
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
 pub use typed::{Codec, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, typed, typed_listener};

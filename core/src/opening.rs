@@ -34,13 +34,21 @@ const READ_BUFFER: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Opening<C> {
     handshake: Handshake,
+    peer: Option<SocketAddr>,
     timer: C,
 }
 
 impl<C: Timer> Opening<C> {
     /// The deadline of everything that follows counts from now.
     pub fn new(target: &Target, timer: C) -> Self {
-        Self { handshake: target.handshake(timer.now()), timer }
+        Self { handshake: target.handshake(timer.now()), peer: None, timer }
+    }
+
+    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`].
+    #[must_use]
+    pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
+        self.peer = addr;
+        self
     }
 
     /// Resolves the host, and tries its addresses in turn. Each has an equal share of the time that is left, so that
@@ -83,7 +91,8 @@ impl<C: Timer> Opening<C> {
         mut transport: T,
         listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
-        let (connection, response, mut leftover) = self.shake_hands(&mut transport).await?;
+        let (mut connection, response, mut leftover) = self.shake_hands(&mut transport).await?;
+        connection.set_peer_addr(self.peer);
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
         let tasks = Arc::new(Tasks::default());
@@ -97,7 +106,7 @@ impl<C: Timer> Opening<C> {
         &mut self,
         transport: &mut T,
     ) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
-        let Self { handshake, timer } = self;
+        let Self { handshake, timer, .. } = self;
         let deadline = handshake.poll_timeout();
         while !handshake.output().is_empty() {
             match in_time(timer, deadline, write(transport, handshake.output())).await {

@@ -16,6 +16,7 @@ pub use crate::refusal::Refusal;
 pub use crate::response::{Accept, Upgrade, encode_response};
 
 use crate::config::{Config, Origins};
+use crate::context::SocketContext;
 use crate::handshake::{HeadReader, VERSION, accept_value, is_key};
 use crate::http::{Authority, Headers, is_extension_list, token_list};
 use crate::request::{Request, lists, parse};
@@ -169,7 +170,16 @@ impl Request {
         let head = self.switching_head(accept, &config.origins)?;
         let mut connection = Connection::server(config, now);
         connection.queue_head(&head);
+        connection.set_context(self.context(accept));
         Ok(connection)
+    }
+
+    fn context(&self, accept: &Accept) -> SocketContext {
+        let context = SocketContext::new().peer_addr(self.peer_addr()).path(self.path());
+        match accept.protocol.as_deref() {
+            Some(protocol) => context.protocol(protocol),
+            None => context,
+        }
     }
 
     fn switching_head(&self, accept: &Accept, origins: &Origins) -> Result<Vec<u8>, AcceptError> {

@@ -17,12 +17,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::async_response::{AsyncResponse, IntoAsyncResponse};
 use crate::close::CloseCode;
 use crate::config::Config;
+use crate::context::SocketId;
 use crate::error::BoxError;
 use crate::request::Request;
 use crate::responder::{Answer, Responder, Slot};
 use crate::response::{IntoResponse, Response};
 use crate::server::Refusal;
-use crate::socket::{SocketId, WebSocket};
+use crate::socket::WebSocket;
 
 /// A server without its transport: shared by all its connections' [drivers](crate::Driver).
 pub struct Service {
@@ -46,7 +47,8 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 #[derive(Default)]
 struct Connections {
     closing: bool,
-    sockets: BTreeMap<SocketId, WebSocket>,
+    /// `None` while `on_open` runs.
+    sockets: BTreeMap<SocketId, Option<WebSocket>>,
     /// Whose handlers have not answered yet, by their addresses.
     asked: BTreeMap<usize, Arc<Slot>>,
 }
@@ -163,7 +165,7 @@ impl Service {
         let (sockets, asked): (Vec<_>, Vec<_>) = {
             let mut connections = self.lock();
             connections.closing = true;
-            (connections.sockets.values().cloned().collect(), connections.asked.values().cloned().collect())
+            (connections.sockets.values().flatten().cloned().collect(), connections.asked.values().cloned().collect())
         };
         for socket in sockets {
             close(&socket);
@@ -175,7 +177,7 @@ impl Service {
 
     /// Drops every open connection without a closing handshake.
     pub fn abort_all(&self) {
-        let sockets: Vec<_> = self.lock().sockets.values().cloned().collect();
+        let sockets: Vec<_> = self.lock().sockets.values().flatten().cloned().collect();
         for socket in sockets {
             socket.abort();
         }
@@ -233,9 +235,20 @@ impl Service {
         }
     }
 
+    /// How many connections are open: each from before its `on_open` until its `on_close` has returned.
+    pub fn connections(&self) -> usize {
+        self.lock().sockets.len()
+    }
+
+    /// `on_open` is about to run: from now on it counts.
+    pub(crate) fn opens(&self, socket: &WebSocket) {
+        self.lock().sockets.insert(socket.id(), None);
+    }
+
+    /// `on_open` has run: from now on it can be closed with the others.
     pub(crate) fn opened(&self, socket: &WebSocket) {
         let mut connections = self.lock();
-        connections.sockets.insert(socket.id(), socket.clone());
+        connections.sockets.insert(socket.id(), Some(socket.clone()));
         let closing = connections.closing;
         drop(connections);
         if closing {

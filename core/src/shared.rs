@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use core::mem;
+use core::net::SocketAddr;
 use core::ops::{Deref, DerefMut};
 use core::task::{Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
@@ -22,6 +23,7 @@ use std::sync::PoisonError;
 
 use crate::close::{CloseCode, Closed};
 use crate::connection::{Connection, Garbage};
+use crate::context::{SocketContext, SocketId};
 use crate::deadlines::Time;
 use crate::error::{BoxError, Error, SendError};
 use crate::event::{Event, Outgoing};
@@ -34,6 +36,9 @@ mod models;
 
 /// A connection that is shared between its driver and the handles to it.
 pub struct Shared {
+    id: SocketId,
+    /// What never changes needs no lock. `None` if nothing is known.
+    context: Option<Box<SocketContext>>,
     state: Mutex<State>,
 }
 
@@ -100,6 +105,7 @@ impl Shared {
     /// Shares a connection. Pings are left to the listener from now on.
     pub fn new(mut connection: Connection) -> Self {
         connection.set_auto_pong(false);
+        let context = connection.take_context();
         let state = State {
             connection,
             waker: None,
@@ -110,7 +116,7 @@ impl Shared {
             closed: None,
             gone: false,
         };
-        Self { state: Mutex::new(state) }
+        Self { id: SocketId::unique(), context, state: Mutex::new(state) }
     }
 
     /// [`Connection::next_event`]. How it ended is [remembered](Socket::closed).
@@ -361,6 +367,22 @@ impl State {
 }
 
 impl Socket for Shared {
+    fn id(&self) -> SocketId {
+        self.id
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.context.as_ref()?.peer_addr
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.context.as_ref()?.path.as_deref()
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        self.context.as_ref()?.protocol.as_deref()
+    }
+
     fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
         // Dropped when nothing is locked: its owner's code may run then.
         let _share = message.share();

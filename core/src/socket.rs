@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 
 use crate::close::{CloseCode, Closed};
+use crate::context::SocketId;
 use crate::error::SendError;
 use crate::event::Outgoing;
 #[cfg(feature = "std")]
@@ -25,9 +27,25 @@ pub trait Socket: Send + Sync + 'static {
         None
     }
 
-    /// Which connection this is.
+    /// Which connection this is. An implementation without an inner socket keeps a [`SocketId::unique`] and returns it
+    /// here; the default is its address, which may be used again when it is gone.
     fn id(&self) -> SocketId {
         self.inner().map_or_else(|| SocketId::of(self), Socket::id)
+    }
+
+    /// The address of the other end of the transport, if it is known. A wrapper may know better, behind a proxy.
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.inner().and_then(Socket::peer_addr)
+    }
+
+    /// The path of the request, without its query, if it is known.
+    fn path(&self) -> Option<&str> {
+        self.inner().and_then(Socket::path)
+    }
+
+    /// The subprotocol that was chosen, if one was.
+    fn protocol(&self) -> Option<&str> {
+        self.inner().and_then(Socket::protocol)
     }
 
     /// Queues a message. `Ok`: accepted, in order; it leaves without another call unless the connection
@@ -135,23 +153,6 @@ impl Ticket {
     /// One that was not polled yet.
     pub fn new(position: Position) -> Self {
         Self { position, id: 0 }
-    }
-}
-
-/// Which connection a socket belongs to. Unique among those of which a handle is alive.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(usize);
-
-impl SocketId {
-    /// The identity of a socket that wraps no other: its address, so that there is no global counter.
-    pub fn of<S: Socket + ?Sized>(socket: &S) -> Self {
-        Self(core::ptr::from_ref(socket).cast::<()>().addr())
-    }
-}
-
-impl fmt::Debug for SocketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
     }
 }
 
@@ -285,15 +286,33 @@ impl WebSocket {
     }
 
     /// How the connection ended, once it has: beside Ring's code and reason, who began and whether both
-    /// sides said goodbye.
+    /// sides said goodbye. Set when `on_close` runs, which can ask here.
     pub fn closed(&self) -> Option<Closed> {
         self.0.closed()
     }
 
-    /// Which connection this is. Keep sockets rather than ids in sets: an id may be used again after the
-    /// last handle is gone.
+    /// Which connection this is: a number that the process gives once and never again, which is printed as such
+    /// ([`SocketId`]).
     pub fn id(&self) -> SocketId {
         self.0.id()
+    }
+
+    /// The address of the other end of the transport: on a server where the request came from (a proxy's, behind one),
+    /// on a client where it has connected to. `None` where it is not known: on a stream that the caller has brought
+    /// without saying, or that somebody else has upgraded.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    /// The path that was asked for, not decoded and without its query, as [`Request::path`](crate::Request::path) says
+    /// it. `None` where it is not known: on a stream that somebody else has upgraded.
+    pub fn path(&self) -> Option<&str> {
+        self.0.path()
+    }
+
+    /// The subprotocol that the server has chosen. `None` if it has chosen none, or if that is not known.
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.protocol()
     }
 }
 

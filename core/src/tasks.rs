@@ -131,6 +131,12 @@ impl Tasks {
         left
     }
 
+    /// How many connections are open: [`Service::connections`] of the server that runs.
+    pub fn connections(&self) -> usize {
+        let service = self.lock().service.upgrade();
+        service.map_or(0, |service| service.connections())
+    }
+
     async fn wait_until_empty(&self, timer: &mut impl Timer, timeout: Duration) -> bool {
         let deadline = timer.now().checked_add(timeout);
         in_time(timer, deadline, self.wait_until(|_, count| count == 0)).await.is_some()

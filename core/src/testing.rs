@@ -3,10 +3,12 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::close::{self, CloseCode};
+use crate::context::{SocketContext, SocketId};
 use crate::error::SendError;
 use crate::event::{Outgoing, OwnedMessage};
 use crate::frame::MAX_CONTROL_PAYLOAD;
@@ -27,7 +29,7 @@ use crate::socket::{Done, Position, Socket, Ticket, WebSocket};
 /// assert_eq!(recorder.sent(), [Sent::text("hi"), Sent::close(1000, "Normal Closure")]);
 /// assert!(!recorder.socket().is_open());
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Recorder(Arc<Recording>);
 
 /// One thing that was sent.
@@ -45,8 +47,10 @@ pub enum Sent {
     Abort,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recording {
+    id: SocketId,
+    context: SocketContext,
     state: Mutex<State>,
 }
 
@@ -60,7 +64,12 @@ struct State {
 impl Recorder {
     /// A recorder whose socket is open.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_context(SocketContext::new())
+    }
+
+    /// A recorder whose socket is open, and says this of its connection.
+    pub fn with_context(context: SocketContext) -> Self {
+        Self(Arc::new(Recording { id: SocketId::unique(), context, state: Mutex::default() }))
     }
 
     /// The socket to hand to a listener.
@@ -86,6 +95,12 @@ impl Recorder {
     /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`].
     pub fn end(&self) {
         self.0.lock().ended = true;
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -126,6 +141,22 @@ impl Recording {
 }
 
 impl Socket for Recording {
+    fn id(&self) -> SocketId {
+        self.id
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.context.peer_addr
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.context.path.as_deref()
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        self.context.protocol.as_deref()
+    }
+
     fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
         self.record(Sent::Message(message.into_owned()))
     }

@@ -5,12 +5,14 @@ use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::net::SocketAddr;
 
 use crate::close::{CloseCode, Closed};
+use crate::context::SocketId;
 use crate::error::{BoxError, Error, SendError};
 use crate::event::{Message, OwnedMessage};
 use crate::listener::{IntoListener, IntoOutcome, Listener, Outcome};
-use crate::socket::{SocketId, WebSocket};
+use crate::socket::WebSocket;
 
 /// Makes values of messages, and messages of values: JSON, MessagePack, a format of your own.
 ///
@@ -252,6 +254,21 @@ impl<C> TypedSocket<C> {
     /// [`WebSocket::id`].
     pub fn id(&self) -> SocketId {
         self.socket.id()
+    }
+
+    /// [`WebSocket::peer_addr`].
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// [`WebSocket::path`].
+    pub fn path(&self) -> Option<&str> {
+        self.socket.path()
+    }
+
+    /// [`WebSocket::protocol`].
+    pub fn protocol(&self) -> Option<&str> {
+        self.socket.protocol()
     }
 }
 

@@ -87,6 +87,11 @@ impl Uri {
         &self.resource
     }
 
+    /// The path of the resource name, without the query.
+    pub fn path(&self) -> &str {
+        self.resource.split_once('?').map_or(&self.resource, |(path, _)| path)
+    }
+
     /// The value of the `Host` header.
     ///
     /// RFC 6455 §4.1: 'a |Host| header field whose value contains /host/ plus optionally ":" followed by

@@ -2,7 +2,7 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use bellwire_core::{
-    Config, Connection, Driver, Event, IntoAnyListener, Output, Role, Shared, Time, WebSocket, Writable,
+    Config, Connection, Driver, Event, IntoAnyListener, Output, Role, Shared, SocketContext, Time, WebSocket, Writable,
     async_listener, broadcast,
 };
 use std::future::poll_fn;
@@ -68,6 +68,31 @@ fn a_connection_is_a_few_hundred_bytes_and_allocates_nothing() {
         });
         assert_eq!(count_total, 0);
     });
+}
+
+#[test]
+fn u1_what_a_socket_knows_costs_its_text_and_less_than_a_hundred_bytes() {
+    let share = |context: Option<SocketContext>| {
+        measure(|| {
+            let mut connection = open(Role::Server, Config::default());
+            if let Some(context) = context {
+                connection.set_context(context);
+            }
+            std::mem::forget(Shared::new(connection));
+        })
+    };
+    let peer: std::net::SocketAddr = "[2001:db8::1]:9001".parse().unwrap();
+    let known = || SocketContext::new().peer_addr(peer).path("/chat/room").protocol("mqtt");
+    let (nothing, all) = (share(None), share(Some(known())));
+    let text = "/chat/room".len() + "mqtt".len();
+    // What was made before it was measured is freed or kept there, but not allocated.
+    assert_eq!(all.count_total - nothing.count_total, 1, "{all:?}");
+    assert!(all.bytes_total - nothing.bytes_total <= 80, "{all:?}, {nothing:?}");
+    assert_eq!(measure(|| std::mem::forget(known())).bytes_total, text as u64);
+    // Where nothing is known, nothing is kept.
+    assert_eq!(share(Some(SocketContext::new())), nothing);
+    // A handle is what it was: the number is kept once for all of them.
+    assert_eq!(size_of::<WebSocket>(), 2 * size_of::<usize>());
 }
 
 #[test]

@@ -124,6 +124,7 @@ pub struct Server {
     pub reports: Receiver<Reported>,
     pub(crate) logs: Option<Logs>,
     pub(crate) shutdown: Arc<dyn Fn(Duration) -> usize + Send + Sync>,
+    pub(crate) connections: Arc<dyn Fn() -> usize + Send + Sync>,
     pub(crate) ended: Receiver<()>,
 }
 
@@ -140,6 +141,16 @@ impl Server {
     #[track_caller]
     pub fn log(&self) -> Log {
         self.logs.as_ref().expect("use serve_logged").next()
+    }
+
+    /// How many connections it has.
+    pub fn connections(&self) -> usize {
+        (self.connections)()
+    }
+
+    /// The same, for its own callbacks.
+    pub fn counter(&self) -> Arc<dyn Fn() -> usize + Send + Sync> {
+        self.connections.clone()
     }
 
     /// Shuts it down, and says how many connections had to be dropped.
@@ -277,12 +288,18 @@ pub struct Acceptor<M> {
     pub reports: Receiver<Reported>,
     pub(crate) accept: Box<dyn Fn(Over<M>, Option<SocketAddr>) -> Driven>,
     pub(crate) close_all: Box<dyn Fn()>,
+    pub(crate) connections: Box<dyn Fn() -> usize>,
 }
 
 impl<M> Acceptor<M> {
     /// Answers a request on this stream.
     pub fn accept(&self, over: Over<M>, peer: Option<SocketAddr>) -> Driven {
         (self.accept)(over, peer)
+    }
+
+    /// How many connections it has.
+    pub fn connections(&self) -> usize {
+        (self.connections)()
     }
 
     /// Closes its connections.

@@ -117,7 +117,13 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
                 Over::Memory(stream) => run::<R>(acceptor.accept_on(runtime, stream, peer)),
             }
         };
-        Acceptor { reports, accept: Box::new(accept), close_all: Box::new(move || other.close_all()) }
+        let counting = other.clone();
+        Acceptor {
+            reports,
+            accept: Box::new(accept),
+            close_all: Box::new(move || other.close_all()),
+            connections: Box::new(move || counting.connections()),
+        }
     }
 
     fn upgraded(
@@ -229,8 +235,10 @@ fn serve<R: Runtime + Default, T: Future<Output = io::Result<()>> + Send + 'stat
     let (addr, stop) = (server.local_addr().unwrap(), server.handle());
     let running = action(server);
     let ended = run::<R>(async move { running.await.unwrap() }).0;
+    let counting = stop.clone();
     let shutdown = Arc::new(move |grace| smol::block_on(stop.shutdown(grace)));
-    Server { addr, reports, logs: None, shutdown, ended }
+    let connections = Arc::new(move || counting.connections());
+    Server { addr, reports, logs: None, shutdown, connections, ended }
 }
 
 fn client(mut client: backend::Client) -> Client {

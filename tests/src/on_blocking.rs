@@ -79,7 +79,13 @@ impl Backend for Blocking {
                 Over::Memory(stream) => acceptor.accept(stream, peer),
             })
         };
-        Acceptor { reports, accept: Box::new(accept), close_all: Box::new(move || other.close_all()) }
+        let counting = other.clone();
+        Acceptor {
+            reports,
+            accept: Box::new(accept),
+            close_all: Box::new(move || other.close_all()),
+            connections: Box::new(move || counting.connections()),
+        }
     }
 
     fn upgraded(
@@ -116,7 +122,15 @@ fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<(
     }
     let (addr, handle) = (server.local_addr().unwrap(), server.handle());
     let ended = run(move || action(server).unwrap()).0;
-    Server { addr, reports, logs: None, shutdown: Arc::new(move |grace| handle.shutdown(grace)), ended }
+    let counting = handle.clone();
+    Server {
+        addr,
+        reports,
+        logs: None,
+        shutdown: Arc::new(move |grace| handle.shutdown(grace)),
+        connections: Arc::new(move || counting.connections()),
+        ended,
+    }
 }
 
 fn run(action: impl FnOnce() + Send + 'static) -> Driven {

@@ -160,7 +160,13 @@ impl<F: Flavor> Backend for OnTokio<F> {
                 }
             })
         };
-        Acceptor { reports, accept: Box::new(accept), close_all: Box::new(move || other.close_all()) }
+        let counting = other.clone();
+        Acceptor {
+            reports,
+            accept: Box::new(accept),
+            close_all: Box::new(move || other.close_all()),
+            connections: Box::new(move || counting.connections()),
+        }
     }
 
     fn upgraded(
@@ -270,8 +276,10 @@ impl<F> OnTokio<F> {
         let (addr, stop, handle) = (server.local_addr().unwrap(), server.handle(), self.handle.clone());
         let running = run(server);
         let ended = self.run(async move { running.await.unwrap() }).0;
+        let counting = stop.clone();
         let shutdown = Arc::new(move |grace| handle.block_on(stop.shutdown(grace)));
-        Server { addr, reports, logs: None, shutdown, ended }
+        let connections = Arc::new(move || counting.connections());
+        Server { addr, reports, logs: None, shutdown, connections, ended }
     }
 
     fn client(&self, mut client: bellwire::tokio::Client) -> Client {

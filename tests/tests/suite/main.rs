@@ -10,6 +10,7 @@
 //! | `config` | each limit and deadline by its effect, of one upgrade and of one client |
 //! | `handshake` | the opening handshake as a client sees it, and plain HTTP beside it |
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
+//! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
 //! | `peer` | tungstenite in both roles |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
@@ -29,6 +30,7 @@
 mod answering;
 mod client;
 mod config;
+mod context;
 mod ending;
 mod frames;
 mod handshake;

@@ -15,7 +15,7 @@ use bellwire::async_std::{Runtime, Server, accept_stream_on, connect_stream_on, 
 use bellwire::client::{self, HandshakeError};
 use bellwire::{
     AsyncResponse, Closed, Config, ConnectError, MessageSender, MessageStream, OwnedMessage, Request, Response, Role,
-    SendError, Side, StreamError, Target, stream,
+    SendError, Side, StreamError, Target, WebSocket, async_listener, stream,
 };
 use bellwire_tests::{
     BINARY, Flavor, Frame, OnFuturesIo, OnTokio, PATIENCE, PING, PONG, Raw, Tasks, Theirs, http, next, quiet, request,
@@ -45,6 +45,7 @@ tasks! {
     }
     pair {
         n1_a_stream_on_each_end,
+        u1_u2_streams_and_asynchronous_listeners_know_their_connection,
     }
     both {
         n1_messages_go_in_and_come_out_in_order_both_ways_at_once,
@@ -303,6 +304,53 @@ const SIZES: [usize; 8] = [0, 1, 125, 126, 65_535, 65_536, 100_000, 1024 * 1024]
 
 fn text(index: usize) -> String {
     format!("{index}: {}", "x".repeat(index * 37 % 2000))
+}
+
+fn u1_u2_streams_and_asynchronous_listeners_know_their_connection<B: Streams>() {
+    fn known(socket: &WebSocket) -> (Option<SocketAddr>, Option<String>, Option<String>, String) {
+        let text = |text: Option<&str>| text.map(String::from);
+        (socket.peer_addr(), text(socket.path()), text(socket.protocol()), socket.id().to_string())
+    }
+    let backend = B::start();
+    let (tell, told) = mpsc::channel();
+    let addr = backend.serve_async(quiet(), move |request| {
+        let (tell, (streaming, opened)) = (tell.clone(), stream());
+        let peer = request.peer_addr();
+        let response = match request.path() {
+            "/stream" => AsyncResponse::websocket(streaming),
+            _ => AsyncResponse::websocket(async_listener().on_open({
+                let tell = tell.clone();
+                move |socket| {
+                    let tell = tell.clone();
+                    async move { tell.send((peer, known(&socket))).unwrap() }
+                }
+            })),
+        };
+        let streams = request.path() == "/stream";
+        std::thread::spawn(move || {
+            if streams {
+                let messages = wait(opened).unwrap();
+                tell.send((peer, known(messages.socket()))).unwrap();
+            }
+        });
+        async move { response.protocol("mqtt") }
+    });
+    let mut numbers = Vec::new();
+    for path in ["/stream", "/listener"] {
+        let target = Target::new(&format!("ws://{addr}{path}?x")).unwrap().protocol("mqtt").unwrap();
+        let (messages, _) = next(&backend.run(B::connect_stream(target))).unwrap();
+        let (peer, at_server) = next(&told);
+        let (mqtt, path) = (Some("mqtt".to_owned()), Some(path.to_owned()));
+        assert!(peer.is_some());
+        assert_eq!(at_server, (peer, path.clone(), mqtt.clone(), at_server.3.clone()));
+        let at_client = known(messages.socket());
+        assert_eq!(at_client, (Some(addr), path, mqtt, at_client.3.clone()));
+        numbers.extend([at_server.3, at_client.3]);
+    }
+    let count = numbers.len();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count, "each is given once");
 }
 
 // Opening.

@@ -8,7 +8,7 @@ use core::fmt;
 use crate::async_listener::{BoxAsyncListener, IntoAsyncListener};
 use crate::config::Config;
 use crate::error::BoxError;
-use crate::http::InvalidHeader;
+use crate::http::{Headers, InvalidHeader};
 use crate::listener::listener;
 use crate::response::{IntoResponse, Response};
 
@@ -49,11 +49,17 @@ impl AsyncResponse {
     }
 
     /// As [`Response::header`].
+    #[must_use]
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        Self { response: self.response.header(name, value), ..self }
+    }
+
+    /// As [`Response::try_header`].
     ///
     /// # Errors
-    /// As [`Response::header`].
-    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
-        Ok(Self { response: self.response.header(name, value)?, ..self })
+    /// As [`Response::try_header`].
+    pub fn try_header(self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        Ok(Self { response: self.response.try_header(name, value)?, ..self })
     }
 
     /// As [`Response::protocol`].
@@ -73,9 +79,19 @@ impl AsyncResponse {
         self.response.is_websocket()
     }
 
-    /// The status code; 101 for an upgrade.
+    /// As [`Response::status`].
     pub fn status(&self) -> u16 {
         self.response.status()
+    }
+
+    /// As [`Response::headers`].
+    pub fn headers(&self) -> &Headers {
+        self.response.headers()
+    }
+
+    /// As [`Response::body`].
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
     }
 
     /// The response, and the listener in place of its own.

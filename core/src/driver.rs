@@ -432,9 +432,12 @@ fn accept(
     let plain = |response: &Response| server::encode_response(Some(request), response);
     let failed = |error: &ServerError| {
         service.report(error);
-        plain(&Response::text("Internal Server Error").with_status(500))
+        plain(&Response::internal_error())
     };
     let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
+    if let Some((name, error)) = response.invalid_header() {
+        return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
+    }
     let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {

@@ -37,6 +37,8 @@ pub struct Response {
 enum Content {
     Body(Vec<u8>),
     Upgrade(Box<Upgrade>),
+    /// A header of this name could not be sent: a mistake of the program, answered with 500.
+    Broken(String, InvalidHeader),
 }
 
 /// An upgrade taken apart ([`Response::into_upgrade`]), for whoever drives the connection.
@@ -73,7 +75,7 @@ impl Accept {
     /// Adds a header.
     ///
     /// # Errors
-    /// As [`Response::header`].
+    /// As [`Response::try_header`].
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
         if is_reserved(name) {
             return Err(reserved(name));
@@ -115,6 +117,11 @@ impl Response {
         response
     }
 
+    /// 500, without telling the client what is wrong inside of the program.
+    pub(crate) fn internal_error() -> Self {
+        Self::text("Internal Server Error\n").with_status(500)
+    }
+
     /// Accepts the upgrade: the listener receives the connection's events.
     ///
     /// If the request turns out not to be a valid upgrade the listener is dropped, none of its callbacks
@@ -127,7 +134,7 @@ impl Response {
     /// Sets the status. On an upgrade it does nothing: that is 101.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
-        if !self.is_websocket() {
+        if let Content::Body(_) = self.content {
             self.status = valid_status(status);
         }
         self
@@ -135,7 +142,7 @@ impl Response {
 
     /// Sets the body; `Content-Length` follows from it. On an upgrade it does nothing.
     #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         if let Content::Body(content) = &mut self.content {
             *content = body.into();
         }
@@ -145,19 +152,49 @@ impl Response {
     /// Adds a header; of an upgrade it is sent with the 101. `Content-Type` takes the place of the one that
     /// is there, others of the same name stay.
     ///
+    /// For headers that the program itself writes. One that cannot be sent is a mistake in it: the response becomes a
+    /// 500, whatever else is done with it, and the server's owner is told. For a value that comes from elsewhere
+    /// [`try_header`](Self::try_header) says at once whether it can be sent.
+    ///
+    /// ```
+    /// use bellwire_core::Response;
+    ///
+    /// let refusal = Response::new(401).header("WWW-Authenticate", "Basic realm=\"chat\"").with_body("Who are you?");
+    /// assert_eq!((refusal.status(), refusal.body()), (401, &b"Who are you?"[..]));
+    ///
+    /// let mistake = Response::text("hello").header("X-Two Words", "x");
+    /// assert_eq!(mistake.status(), 500);
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        match self.append(name, value.as_ref()) {
+            Ok(()) => self,
+            Err(error) => Self { status: 500, headers: Headers::new(), content: Content::Broken(name.into(), error) },
+        }
+    }
+
+    /// As [`header`](Self::header), for a value that comes from elsewhere and may not be one.
+    ///
     /// # Errors
     /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake
     /// (`Connection`, `Upgrade`, `Sec-WebSocket-*`) and those that frame the message (`Content-Length`,
     /// `Transfer-Encoding`, `Trailer`, `TE`).
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+    pub fn try_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        self.append(name, value.as_ref())?;
+        Ok(self)
+    }
+
+    fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
+        if let Content::Broken(..) = self.content {
+            return Ok(());
+        }
         if is_reserved(name) {
             return Err(reserved(name));
         }
         if name.eq_ignore_ascii_case("Content-Type") {
             self.headers.remove(name);
         }
-        self.headers.append(name, value)?;
-        Ok(self)
+        self.headers.append(name, value)
     }
 
     /// Chooses the subprotocol of an upgrade. It must be one that the client offers
@@ -194,7 +231,7 @@ impl Response {
         matches!(self.content, Content::Upgrade(_))
     }
 
-    /// The status code; 101 for an upgrade.
+    /// The status code; 101 for an upgrade, 500 after a [header](Self::header) that cannot be sent.
     pub fn status(&self) -> u16 {
         self.status
     }
@@ -202,6 +239,19 @@ impl Response {
     /// The headers that were set, without those that bellwire adds.
     pub fn headers(&self) -> &Headers {
         &self.headers
+    }
+
+    /// The body; empty for an upgrade.
+    pub fn body(&self) -> &[u8] {
+        match &self.content {
+            Content::Body(body) => body,
+            Content::Upgrade(_) | Content::Broken(..) => &[],
+        }
+    }
+
+    /// Name and reason of the first [header](Self::header) that cannot be sent. It makes the response a 500.
+    pub fn invalid_header(&self) -> Option<(&str, &InvalidHeader)> {
+        if let Content::Broken(name, error) = &self.content { Some((name, error)) } else { None }
     }
 
     /// Takes an upgrade apart.
@@ -214,7 +264,7 @@ impl Response {
                 upgrade.accept.headers = self.headers;
                 Ok(*upgrade)
             }
-            content @ Content::Body(_) => Err(Self { content, ..self }),
+            content => Err(Self { content, ..self }),
         }
     }
 
@@ -227,7 +277,7 @@ impl Response {
     }
 
     fn content(content_type: &str, body: String) -> Self {
-        let mut response = Self::new(200).body(body);
+        let mut response = Self::new(200).with_body(body);
         response.headers.push("Content-Type", content_type.as_bytes());
         response
     }
@@ -240,6 +290,7 @@ impl fmt::Debug for Response {
         match &self.content {
             Content::Body(body) => debug.field("body", &String::from_utf8_lossy(body)).finish(),
             Content::Upgrade(upgrade) => debug.field("protocol", &upgrade.accept.protocol).finish_non_exhaustive(),
+            Content::Broken(name, error) => debug.field("invalid_header", &(name, error)).finish(),
         }
     }
 }
@@ -281,10 +332,11 @@ impl IntoResponse for <fn() -> ! as Returns>::Output {
 ///
 /// The request tells whether there is a body: RFC 9110 §9.3.2: for `HEAD` "the server MUST NOT send content
 /// in the response". Without one, as for a refused handshake, `GET` is assumed. An upgrade
-/// ([`Response::websocket`]) has no such bytes; what comes out for it is a 500.
+/// ([`Response::websocket`]) has no such bytes, nor has a response with a header that cannot be sent; what comes out for
+/// them is a 500.
 pub fn encode_response(request: Option<&Request>, response: &Response) -> Vec<u8> {
     let Content::Body(body) = &response.content else {
-        return encode_response(request, &Response::new(500));
+        return encode_response(request, &Response::internal_error());
     };
     let body = if has_content(response.status) { body.as_slice() } else { &[] };
     let mut bytes = encode_head(response, body.len());
@@ -351,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_response_is_encoded_with_its_length_and_close() {
-        let response = Response::text("hi").header("X-A", "1").unwrap().header("X-A", "2").unwrap();
+        let response = Response::text("hi").header("X-A", "1").header("X-A", "2");
         assert_eq!(
             encoded(&response),
             "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\
@@ -401,25 +453,52 @@ mod tests {
     fn reserved_and_malformed_headers_are_refused() {
         for name in ["connection", "UPGRADE", "Content-Length", "Transfer-Encoding", "TE", "Trailer", "Sec-WebSocket-X"]
         {
-            let error = Response::new(200).header(name, "x").unwrap_err();
+            let error = Response::new(200).try_header(name, "x").unwrap_err();
             assert_eq!(error, InvalidHeader::Reserved(name.to_string()));
             assert!(error.to_string().contains(name));
-            assert!(Response::websocket(listener()).header(name, "x").is_err());
+            assert!(Response::websocket(listener()).try_header(name, "x").is_err());
         }
-        assert_eq!(Response::new(200).header("x", "a\r\nSet-Cookie: b").unwrap_err(), InvalidHeader::Value);
-        assert_eq!(Response::new(200).header("x: y\r\nz", "a").unwrap_err(), InvalidHeader::Name);
+        assert_eq!(Response::new(200).try_header("x", "a\r\nSet-Cookie: b").unwrap_err(), InvalidHeader::Value);
+        assert_eq!(Response::new(200).try_header("x: y\r\nz", "a").unwrap_err(), InvalidHeader::Name);
+    }
+
+    #[test]
+    fn u5_a_header_that_cannot_be_sent_makes_the_response_a_500_for_good() {
+        for (name, value) in [("X Y", "a"), ("X", "a\r\nSet-Cookie: b"), ("Upgrade", "h2c"), ("", "")] {
+            for response in [Response::text("secret"), Response::websocket(listener())] {
+                let broken = response.header("X-Before", "1").header(name, value).header("X-After", "2");
+                let broken = broken.with_status(204).with_body("more").protocol("p").config(Config::default());
+                let broken = broken.map_listener(|_| panic!("there is none any more")).header("also bad", "x");
+                assert_eq!((broken.status(), broken.body(), broken.is_websocket()), (500, &b""[..], false));
+                assert!(broken.headers().is_empty());
+                assert_eq!(broken.invalid_header().unwrap().0, name, "the first is told");
+                assert!(encoded(&broken).ends_with("\r\n\r\nInternal Server Error\n"));
+                assert!(encoded(&broken).starts_with("HTTP/1.1 500 "));
+                let Err(broken) = broken.into_upgrade() else { panic!("a plain response") };
+                assert!(broken.invalid_header().is_some());
+            }
+        }
+        assert_eq!(Response::text("x").header("X", "1").invalid_header(), None);
+    }
+
+    #[test]
+    fn a_response_can_be_looked_at() {
+        let response = Response::text("hello").with_status(403).header("X-Why", "because");
+        assert_eq!((response.status(), response.body()), (403, &b"hello"[..]));
+        assert_eq!(response.headers().value("x-why").as_deref(), Some("because"));
+        assert_eq!(Response::websocket(listener()).body(), b"");
     }
 
     #[test]
     fn a_content_type_takes_the_place_of_the_other() {
-        let response = Response::text("{}").header("content-type", "application/json").unwrap();
+        let response = Response::text("{}").header("content-type", "application/json");
         assert_eq!(response.headers().value("Content-Type").unwrap(), "application/json");
     }
 
     #[test]
     fn an_upgrade_keeps_its_status_and_plain_responses_their_body() {
         let upgrade =
-            Response::websocket(listener()).with_status(404).body("x").protocol("p").config(Config::default());
+            Response::websocket(listener()).with_status(404).with_body("x").protocol("p").config(Config::default());
         assert_eq!((upgrade.status(), upgrade.is_websocket()), (101, true));
         let Ok(upgrade) = upgrade.into_upgrade() else { panic!("an upgrade") };
         assert_eq!(upgrade.config, Some(Config::default()));
@@ -461,7 +540,7 @@ mod tests {
         assert_eq!(call(|_| Ok::<_, BoxError>(Response::new(201))).unwrap().status(), 201);
         assert_eq!(call(|_| Err::<Response, _>("broken")).unwrap_err().to_string(), "broken");
         fn header(request: &Request) -> Result<Response, InvalidHeader> {
-            Response::new(200).header("X", request.path().as_bytes())
+            Response::new(200).try_header("X", request.path().as_bytes())
         }
         assert_eq!(call(header).unwrap().headers().value("x").unwrap(), "/");
         let _never = || call(|_| panic!("compiles"));

@@ -133,7 +133,7 @@ impl AcceptError {
         match self {
             Self::Refused(refusal) => refusal.to_response(),
             // What is wrong inside of the program is not the client's business.
-            Self::ProtocolNotOffered(_) => Response::text("Internal Server Error\n").with_status(500),
+            Self::ProtocolNotOffered(_) => Response::internal_error(),
         }
     }
 }

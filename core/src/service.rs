@@ -19,6 +19,7 @@ use crate::close::CloseCode;
 use crate::config::Config;
 use crate::context::SocketId;
 use crate::error::BoxError;
+use crate::http::InvalidHeader;
 use crate::request::Request;
 use crate::responder::{Answer, Responder, Slot};
 use crate::response::{IntoResponse, Response};
@@ -94,6 +95,14 @@ pub enum ServerError {
     NoAnswer,
     /// The handler chose a subprotocol that the client had not offered; the peer got 500.
     ProtocolNotOffered(String),
+    /// The handler's response has a header that cannot be sent, and was answered with 500: see
+    /// [`Response::header`].
+    Header {
+        /// As the handler named it.
+        name: String,
+        /// What is wrong.
+        error: InvalidHeader,
+    },
     /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
     ListenerPanicked(String),
 }
@@ -357,6 +366,9 @@ impl fmt::Display for ServerError {
             Self::ProtocolNotOffered(protocol) => {
                 write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")
             }
+            Self::Header { name, error } => {
+                write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
+            }
             Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
         }
     }
@@ -367,6 +379,7 @@ impl core::error::Error for ServerError {
         match self {
             Self::Accept(error) => Some(error),
             Self::Handler(error) => Some(&**error),
+            Self::Header { error, .. } => Some(error),
             _ => None,
         }
     }

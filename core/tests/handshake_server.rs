@@ -401,7 +401,7 @@ fn every_refusal_is_answered_with_its_status_its_headers_and_what_to_do() {
 
 #[test]
 fn a_response_becomes_a_connection_by_hand() {
-    let response = Response::websocket(listener()).header("Set-Cookie", "a=b").unwrap().protocol("soap");
+    let response = Response::websocket(listener()).header("Set-Cookie", "a=b").protocol("soap");
     let Ok(upgrade) = response.into_upgrade() else { panic!("an upgrade") };
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "soap").unwrap();
     assert!(upgrade.config.is_none());

@@ -381,9 +381,7 @@ fn a_plain_response_is_answered_as_it_is() {
 fn a_response_with_an_asynchronous_listener_carries_protocol_headers_and_config() {
     let server = Server::new(|_, log| async move {
         let config = Config::default().max_message(3);
-        AsyncResponse::websocket(echo(&log, 0))
-            .header("X-Own", "1")
-            .map(|response| response.protocol("b").config(config))
+        AsyncResponse::websocket(echo(&log, 0)).header("X-Own", "1").protocol("b").config(config)
     });
     let mut driver = server.receive(&request("Sec-WebSocket-Protocol: a, b\r\n"));
     let answer = data(&settle(&mut driver));
@@ -394,7 +392,16 @@ fn a_response_with_an_asynchronous_listener_carries_protocol_headers_and_config(
     let server = Server::new(|_, log| async move { AsyncResponse::websocket(echo(&log, 0)).protocol("b") });
     assert_eq!(status(&settle(&mut server.receive(&request("")))), "500", "it was not offered");
     assert_eq!((server.log.take(), server.reports.take().len()), (vec!["asked".into()], 1));
-    assert!(AsyncResponse::websocket(async_listener()).header("X", "\r\n").is_err());
+    assert!(AsyncResponse::websocket(async_listener()).try_header("X", "a\r\nb").is_err());
+}
+
+#[test]
+fn u5_a_header_that_cannot_be_sent_makes_an_asynchronous_answer_a_500_and_its_owner_is_told() {
+    let server = Server::new(|_, log| async move { AsyncResponse::websocket(echo(&log, 0)).header("X", "a\r\nb") });
+    assert_eq!(status(&settle(&mut server.receive(&request("")))), "500");
+    let reports = server.reports.take();
+    assert_eq!((server.log.take(), reports.len()), (vec!["asked".into()], 1));
+    assert!(reports[0].contains("\"X\""), "{reports:?}");
 }
 
 // Listeners.

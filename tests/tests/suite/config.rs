@@ -490,7 +490,7 @@ fn d17_max_head_of_one_client_bounds_an_answer<B: Backend>() {
 fn k3_a_configuration_of_a_plain_response_changes_nothing<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| {
-        let response = Response::text("plain").with_status(404).header("X-Own", "yes").unwrap();
+        let response = Response::text("plain").with_status(404).header("X-Own", "yes");
         match request.path() {
             "/plain" => response,
             "/own" => response

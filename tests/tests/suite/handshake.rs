@@ -19,6 +19,7 @@ backends! {
         d13_d17_t1_a_head_that_is_too_slow_is_answered_with_408,
         d14_t1_i1_a_subprotocol_that_was_not_offered_is_500_and_reported,
         d15_t11_headers_go_out_with_the_101_and_nothing_else_does,
+        u5_t1_a_header_that_cannot_be_sent_is_a_500_and_told_to_the_owner,
         d20_t1_a_foreign_origin_is_refused_and_listed_ones_are_not,
         d20_any_origin_may_be_allowed_and_none_is_no_browser,
         d22_upgrades_are_asked_for_in_lists_of_tokens,
@@ -212,7 +213,7 @@ fn d14_t1_i1_a_subprotocol_that_was_not_offered_is_500_and_reported<B: Backend>(
 fn d15_t11_headers_go_out_with_the_101_and_nothing_else_does<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |_| {
-        let header = |name: &str, value: &str| Response::websocket(listener()).header(name, value);
+        let header = |name: &str, value: &str| Response::websocket(listener()).try_header(name, value);
         // Those of the handshake itself win.
         for name in ["Upgrade", "connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Extensions", "Content-Length"] {
             assert!(matches!(header(name, "mine"), Err(InvalidHeader::Reserved(_))), "{name}");
@@ -220,7 +221,7 @@ fn d15_t11_headers_go_out_with_the_101_and_nothing_else_does<B: Backend>() {
         for value in ["a\r\nX-Injected: b", "a\nb", "a\rb", "a\0b"] {
             assert!(matches!(header("X-Own", value), Err(InvalidHeader::Value)), "{value:?}");
         }
-        header("Set-Cookie", "a=b")?.header("Set-Cookie", "c=d")?.header("X-Own", "yes")
+        header("Set-Cookie", "a=b")?.header("Set-Cookie", "c=d").try_header("X-Own", "yes")
     });
     let head = Raw::open(server.addr).head;
     let mut lines: Vec<_> = head.trim_end().lines().skip(1).collect();
@@ -230,6 +231,37 @@ fn d15_t11_headers_go_out_with_the_101_and_nothing_else_does<B: Backend>() {
         lines,
         ["Connection: Upgrade", "Set-Cookie: a=b", "Set-Cookie: c=d", "Upgrade: websocket", "X-Own: yes"]
     );
+}
+
+fn u5_t1_a_header_that_cannot_be_sent_is_a_500_and_told_to_the_owner<B: Backend>() {
+    let backend = B::start();
+    let (handler, logs) = logged_handler(|_| echo());
+    let server = backend.serve(Setup::default(), move |request| {
+        let response = match request.query() {
+            Some("page") => Response::text("a secret"),
+            _ => handler(request),
+        };
+        match request.path() {
+            "/name" => response.header("X Own", "x"),
+            "/value" => response.header("X-Own", "a\r\nSet-Cookie: b"),
+            "/reserved" => response.header("Sec-WebSocket-Accept", "mine"),
+            _ => response.header("X-Own", "yes"),
+        }
+    });
+    for (path, told) in [("/name", "X Own"), ("/value", "X-Own"), ("/reserved", "Sec-WebSocket-Accept")] {
+        for query in ["", "?page"] {
+            let answer = http(server.addr, &upgrade_request(&format!("{path}{query}"), &[]));
+            assert_eq!((answer.status, answer.body.as_str()), (500, "Internal Server Error\n"), "{path}{query}");
+            assert_eq!((answer.header("X-Own"), answer.header("Set-Cookie")), (None, None));
+            let report = next(&server.reports);
+            assert!(report.text.contains(told), "{}", report.text);
+        }
+        never_called(&logs);
+    }
+    let mut client = Raw::open_with(server.addr, &upgrade_request("/good", &[]));
+    assert!(client.head.contains("X-Own: yes\r\n"), "{}", client.head);
+    client.send([Frame::text("x")]);
+    client.expect([Frame::text("x")]);
 }
 
 fn d20_t1_a_foreign_origin_is_refused_and_listed_ones_are_not<B: Backend>() {
@@ -291,8 +323,8 @@ fn plain_http_is_answered_beside_the_upgrade<B: Backend>() {
     let backend = B::start();
     let server = backend.serve(Setup::default(), |request| match request.path() {
         "/page" => Response::html("<p>Grüße</p>").header("X-Own", "yes"),
-        "/ws" => Ok(Response::upgrade_required()),
-        _ => Ok(Response::not_found()),
+        "/ws" => Response::upgrade_required(),
+        _ => Response::not_found(),
     });
     let get = |path: &str| http(server.addr, &request(&format!("GET {path} HTTP/1.1"), &["Host: localhost"]));
     let page = get("/page");

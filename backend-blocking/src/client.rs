@@ -2,15 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bellwire_core::client::{Handshake, HandshakeError, Response};
 use bellwire_core::uri::Uri;
 use bellwire_core::{
-    Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Side, Target, Time, WebSocket,
+    Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Shared, Side, Socket, Target, Time, WebSocket,
 };
 
 use crate::drive::Drive;
@@ -19,6 +18,9 @@ use crate::writer::is_timeout;
 
 /// How much is read at once during the handshake.
 const READ_BUFFER: usize = 4 * 1024;
+
+/// How long dropping a client may wait if there is no close timeout.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
@@ -55,10 +57,18 @@ pub fn connect_over(
 ///
 /// **Who drives it**: a thread of its own, which runs the listener's callbacks. Dropping the `Client` lets
 /// that thread go on: the connection lives until one side closes it ([`WebSocket::close`]), or the process ends.
+///
+/// **Before the program ends**: dropping the `Client` waits until what was sent is written, at most as long as
+/// [`Config::close_timeout`](bellwire_core::Config::close_timeout) says, so that no last message is lost when `main`
+/// returns (10 s if there is none). [`close`](Self::close) says goodbye besides, and how that went. A socket that is kept longer than its
+/// `Client`, and [`std::process::exit`], wait for nothing.
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocket,
+    shared: Arc<Shared>,
     response: Response,
+    /// How long dropping it may wait.
+    patience: Duration,
     /// `None` once it has ended.
     thread: Option<JoinHandle<()>>,
 }
@@ -79,15 +89,47 @@ impl Client {
         self.response.protocol()
     }
 
+    /// Closes with 1000 "Normal Closure" behind what was sent, and waits as [`closed`](Self::closed) does: nothing that
+    /// was sent is lost if the program ends then. For another code, call [`WebSocket::close_with`] and then
+    /// [`closed`](Self::closed).
+    pub fn close(&mut self) -> Closed {
+        // Closed already: that is what is wanted.
+        let _ = self.socket.close();
+        self.closed()
+    }
+
     /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
-    /// called from its own callbacks, which run on the thread that is waited for.
+    /// called from its own callbacks, which run on the thread that would be waited for: there it does not wait.
     pub fn closed(&mut self) -> Closed {
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take_if(|thread| !is_current(thread)) {
             // However it ended: the driver has seen to `on_close`.
             let _ = thread.join();
         }
         self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
     }
+
+    /// Waits until what is queued is written, or will not be any more.
+    fn drain(&self) {
+        let (sender, written) = mpsc::channel();
+        let queued = self.shared.queued();
+        // Nobody may wait any more.
+        self.shared.when_written(queued, Box::new(move |_| sender.send(()).unwrap_or_default()));
+        let _ = written.recv_timeout(self.patience);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let is_running = self.thread.as_ref().is_some_and(|thread| !is_current(thread));
+        if is_running && !self.shared.is_silent() {
+            self.drain();
+        }
+    }
+}
+
+/// Whether this is the thread that it would wait for.
+fn is_current(thread: &JoinHandle<()>) -> bool {
+    thread.thread().id() == thread::current().id()
 }
 
 /// A handshake and the instant that its deadline counts from, before the host was resolved.
@@ -111,14 +153,17 @@ impl Opening {
     fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
         let (mut connection, response, mut leftover) = self.shake_hands(&stream)?;
         connection.set_peer_addr(self.peer);
+        let patience = connection.config().close_timeout.unwrap_or(DROP_PATIENCE);
         let driver = Driver::connected(connection, listener.into_listener());
-        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+        let (Some(socket), Some(shared)) = (driver.socket().cloned(), driver.shared().cloned()) else {
+            return Err(ConnectError::Io(ErrorKind::NotConnected.into()));
+        };
         let drive = Drive::new(Arc::new(stream), driver, self.start);
         let thread = thread::Builder::new()
             .name("bellwire-client".into())
-            .spawn(move || drive.run(&mut leftover, &AtomicBool::new(true)))
+            .spawn(move || drive.run(&mut leftover))
             .map_err(ConnectError::Thread)?;
-        Ok(Client { socket, response, thread: Some(thread) })
+        Ok(Client { socket, shared, response, patience, thread: Some(thread) })
     }
 
     /// Writes the request, reads the answer, and returns what was read behind it.

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,7 @@ pub fn upgraded(
         Role::Client => Connection::client(config, Box::new(bellwire_core::entropy::SystemEntropy), Time::ZERO),
     };
     let driver = Driver::connected(connection, listener.into_listener());
-    Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut leftover.into(), &AtomicBool::new(true));
+    Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut leftover.into());
 }
 
 /// A driver and its transport.
@@ -66,9 +65,8 @@ impl<S: Stream> Drive<S> {
         Self { stream, driver, writer, waker, read_timeout: None, spare, failure, progress: 0 }
     }
 
-    /// Drives the connection to its end. `leftover` was read by somebody else; `answered` is set when the
-    /// request was answered.
-    pub(crate) fn run(mut self, leftover: &mut [u8], answered: &AtomicBool) {
+    /// Drives the connection to its end. `leftover` was read by somebody else.
+    pub(crate) fn run(mut self, leftover: &mut [u8]) {
         let mut buffer = vec![0; READ_BUFFER];
         let prepared =
             self.stream.set_read_timeout(None).and_then(|()| self.stream.set_write_timeout(Some(WRITE_PATIENCE)));
@@ -80,8 +78,6 @@ impl<S: Stream> Drive<S> {
         self.driver.start(self.now());
         self.driver.receive(self.now(), leftover);
         loop {
-            // Before anybody can see the answer.
-            answered.store(!self.driver.is_handshaking(), Ordering::Release);
             self.flush();
             match self.driver.step(self.now()) {
                 Step::Read => self.read(&mut buffer),

@@ -94,7 +94,7 @@ struct State {
 struct Entry {
     stream: Arc<TcpStream>,
     /// Whether its request was answered.
-    answered: AtomicBool,
+    answered: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -276,7 +276,7 @@ impl Running {
     fn start(self: &Arc<Self>, service: &Arc<Service>, stream: TcpStream, peer: SocketAddr) {
         // A peer that is gone already is found out soon enough.
         let _ = stream.set_nodelay(true);
-        let entry = Arc::new(Entry { stream: Arc::new(stream), answered: AtomicBool::new(false) });
+        let entry = Arc::new(Entry { stream: Arc::new(stream), answered: Arc::default() });
         {
             let mut state = self.lock();
             if state.closing {
@@ -288,9 +288,10 @@ impl Running {
         let connection_service = service.clone();
         let thread = thread::Builder::new().name("bellwire".into()).spawn(move || {
             let leaving = leaving;
-            let driver = Driver::server(connection_service, Some(peer), Time::ZERO);
+            let mut driver = Driver::server(connection_service, Some(peer), Time::ZERO);
+            driver.tell_answered(leaving.entry.answered.clone());
             let drive = Drive::new(leaving.entry.stream.clone(), driver, Instant::now());
-            drive.run(&mut [], &leaving.entry.answered);
+            drive.run(&mut []);
         });
         if let Err(error) = thread {
             self.accept_failed(service, error);
@@ -349,7 +350,7 @@ impl Acceptor {
     /// [`Request::peer_addr`] says.
     pub fn accept(&self, stream: impl Stream, peer: Option<SocketAddr>) {
         let driver = Driver::server(self.0.clone(), peer, Time::ZERO);
-        Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut [], &AtomicBool::new(false));
+        Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut []);
     }
 
     /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain

@@ -311,6 +311,11 @@ impl Connection {
         self.outbound.buffered()
     }
 
+    /// How far what was sent goes: all of it has left when that is [written](Self::written).
+    pub fn queued(&self) -> Position {
+        self.outbound.position()
+    }
+
     /// How far the transport has taken what was sent.
     pub fn written(&self) -> Position {
         self.outbound.written()

@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Driver {
     eof: bool,
     close_timeout: Option<Duration>,
     linger_timeout: Duration,
+    /// Set when the request is answered, before anybody can see that.
+    answered: Option<Arc<AtomicBool>>,
 }
 
 enum Phase {
@@ -96,7 +99,7 @@ impl Driver {
         let config = service.config().clone();
         let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
         let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
-        Self { service: Some(service), phase, ending: None, eof: false, close_timeout, linger_timeout }
+        Self { service: Some(service), phase, ending: None, eof: false, close_timeout, linger_timeout, answered: None }
     }
 
     /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
@@ -104,7 +107,13 @@ impl Driver {
         let config = connection.config();
         let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
         let phase = Phase::Open(Open::new(connection, listener.into()));
-        Self { service: None, phase, ending: None, eof: false, close_timeout, linger_timeout }
+        Self { service: None, phase, ending: None, eof: false, close_timeout, linger_timeout, answered: None }
+    }
+
+    /// The flag is set when the request is answered, before `on_open`: for a server that shuts down on another thread
+    /// and drops those that are not.
+    pub fn tell_answered(&mut self, answered: Arc<AtomicBool>) {
+        self.answered = Some(answered);
     }
 
     /// The connection's handle, once there is one.
@@ -136,6 +145,11 @@ impl Driver {
     /// they have taken until they are flushed, and for a backend whose other thread writes it.
     pub fn is_flushing(&self) -> bool {
         matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
+    }
+
+    /// Whether the transport is of no use any more.
+    pub fn is_done(&self) -> bool {
+        matches!(self.ending, Some(Ending::Done))
     }
 
     /// Whether the connection ends without another word to the peer: what was taken and is not written yet is to
@@ -288,6 +302,12 @@ impl Driver {
         Ok(self.poll_timeout())
     }
 
+    fn say_answered(&self) {
+        if let Some(answered) = &self.answered {
+            answered.store(true, Ordering::Release);
+        }
+    }
+
     fn open(&self) -> Option<&Open> {
         if let Phase::Open(open) = &self.phase { Some(open) } else { None }
     }
@@ -407,6 +427,7 @@ impl Driver {
         let mut output = Output::new();
         output.push_large(bytes.into());
         let length = output.len();
+        self.say_answered();
         self.phase = Phase::Answer(output, length);
         self.end(now);
     }
@@ -416,6 +437,7 @@ impl Driver {
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut open = Open::new(connection, listener);
         service.opens(&open.socket);
+        self.say_answered();
         open.start();
         service.opened(&open.socket);
         self.phase = Phase::Open(open);

@@ -201,6 +201,10 @@ pub fn accepting(config: Config) -> (Arc<Service>, impl Future<Output = io::Resu
 /// Dropping the `Client` lets that task go on: the connection lives until one side closes it
 /// ([`WebSocket::close`]), or the runtime ends. A runtime that ends drops the task, and `on_close` runs
 /// with 1006.
+///
+/// **Before the program ends**, call [`close`](Self::close): it writes what was sent, shakes hands, and waits for
+/// that. Without it, a message that was just sent may be lost: async-std and smol end without dropping their tasks.
+/// Tokio's runtime drops them, and a task that is dropped gives the transport what that takes without waiting.
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocket,
@@ -223,6 +227,18 @@ impl Client {
     /// The subprotocol that the server chose.
     pub fn protocol(&self) -> Option<&str> {
         self.response.protocol()
+    }
+
+    /// Closes with 1000 "Normal Closure" behind what was sent, and waits as [`closed`](Self::closed) does: nothing that
+    /// was sent is lost if the program ends then. For another code, call [`WebSocket::close_with`] and then
+    /// [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the connection closing; it may be called again.
+    pub async fn close(&mut self) -> Closed {
+        // Closed already: that is what is wanted.
+        let _ = self.socket.close();
+        self.closed().await
     }
 
     /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be

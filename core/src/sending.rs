@@ -81,6 +81,13 @@ impl Written {
         Self::Waiting(socket.clone(), Ticket::new(position))
     }
 
+    /// Waits until nothing is written any more: the transport is closed.
+    pub(crate) async fn ended(socket: &WebSocket) {
+        // No connection ever gets so far.
+        let mut end = Self::new(socket, Position(u64::MAX));
+        let _ = core::future::poll_fn(|cx| end.poll(cx)).await;
+    }
+
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let outcome = match self {
             Self::Waiting(socket, ticket) => ready!(socket.as_socket().poll_written(ticket, cx.waker())),

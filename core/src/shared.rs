@@ -417,6 +417,10 @@ impl Socket for Shared {
         self.lock().connection.buffered()
     }
 
+    fn queued(&self) -> Position {
+        self.lock().connection.queued()
+    }
+
     fn welcomes_at(&self, length: usize) -> Option<Position> {
         self.lock().connection.welcomes_at(length)
     }

@@ -98,6 +98,11 @@ pub trait Socket: Send + Sync + 'static {
         self.inner().map_or(0, Socket::buffered)
     }
 
+    /// Up to which position output is queued: it has all left when that is [written](Self::when_written).
+    fn queued(&self) -> Position {
+        self.inner().map_or(Position(0), Socket::queued)
+    }
+
     /// Up to which position output must have been written before a message of this many bytes is welcome: until it
     /// fits, and until output that is above the high watermark is below the low one (see
     /// [`Config`](crate::Config)). `None`: it is welcome now.
@@ -182,7 +187,9 @@ impl WebSocket {
     /// Sends a text or binary message (Ring's `send`).
     ///
     /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails
-    /// first. Messages that are sent while a callback runs leave together, in one write where possible.
+    /// first, or the program ends: before that, end the connection with its client's `close`, a stream's
+    /// [`close`](crate::MessageStream::close) or a server's `shutdown`, or wait with
+    /// [`send_and_wait`](Self::send_and_wait). Messages that are sent while a callback runs leave together, in one write where possible.
     ///
     /// # Errors
     /// [`SendError::Closed`] after a close, [`SendError::Full`] above

@@ -17,7 +17,7 @@ use core::task::{Context, Poll, ready};
 
 use crate::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener, Pending};
 use crate::channel::{Channel, Lifeline, State, length};
-use crate::close::{CloseCode, Closed};
+use crate::close::{CloseCode, Closed, Side};
 use crate::error::{Error, SendError};
 use crate::event::{Outgoing, OwnedMessage};
 use crate::open::{AnyListener, IntoAnyListener};
@@ -70,6 +70,10 @@ pub struct Opened(Option<Arc<Channel>>);
 ///
 /// Dropping it (both halves, if it was [split](Self::split)) closes the connection with 1000 "Normal Closure", behind
 /// what was sent. While the thread panics it is 1011 "Unexpected Error".
+///
+/// **Before the program ends**: what [`send`](Self::send) has sent is with the system, and arrives. What was only
+/// [fed](Self::feed), and the closing handshake of a stream that is dropped, need the connection's task to go on:
+/// [`close`](Self::close) waits for all of that.
 pub struct MessageStream {
     sender: MessageSender,
     receiver: MessageReceiver,
@@ -84,6 +88,9 @@ pub struct MessageSender {
     writable: Option<Writable>,
     /// What has to be waited for until all is written.
     written: Option<Written>,
+    /// What has to be waited for until the sink is closed.
+    #[cfg(feature = "stream")]
+    closing: Option<Written>,
 }
 
 /// The half of a [`MessageStream`] that receives.
@@ -193,7 +200,7 @@ impl MessageStream {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
         let lifeline = Arc::new(Lifeline(socket));
         let receiver = MessageReceiver { lifeline: lifeline.clone(), channel };
-        let sender = MessageSender { lifeline, left: None, writable: None, written: None };
+        let sender = MessageSender::new(lifeline);
         Self { sender, receiver }
     }
 
@@ -218,16 +225,44 @@ impl MessageStream {
         self.receiver.recv().await
     }
 
-    /// Sends a message when it is welcome: when what is queued has drained, as
-    /// [`writable`](WebSocket::writable) says, and when it fits. It leaves without another call.
+    /// Sends a message, and waits until the transport has taken it: the system sends it on, even if the program ends
+    /// then. As `SinkExt::send`, it is [`feed`](Self::feed) and a flush: whoever sends many messages in a row feeds
+    /// all but the last.
+    ///
+    /// # Errors
+    /// [`StreamError::Send`] if the connection is closed, or has ended before the transport has taken the message.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped while it waits for room, the message was not sent; if it is dropped later, the message
+    /// is on its way already, and leaves. In a `select!` that would send again, use [`feed`](Self::feed).
+    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
+        self.sender.send(message).await
+    }
+
+    /// Queues a message when it is welcome: when what is queued has drained, as
+    /// [`writable`](WebSocket::writable) says, and when it fits. It leaves without another call, as long as the
+    /// connection's task runs.
     ///
     /// # Errors
     /// [`StreamError::Send`] if the connection is closed: the message was not sent.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is done, the message was not sent.
-    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
-        self.sender.send(message).await
+    pub async fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
+        self.sender.feed(message).await
+    }
+
+    /// Closes with 1000 "Normal Closure" behind what was sent, waits until both sides have said goodbye and the
+    /// transport is closed, and says how it ended. At once if the connection has ended. For another code, call
+    /// [`WebSocket::close_with`] before. Messages that come meanwhile are dropped.
+    ///
+    /// It takes no longer than [`Config::close_timeout`](crate::Config::close_timeout) and
+    /// [`Config::linger_timeout`](crate::Config::linger_timeout) say, from when the peer takes nothing any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the connection closing; it may be called again.
+    pub async fn close(&mut self) -> Closed {
+        self.sender.close().await
     }
 
     /// Two halves that may live in different tasks. The connection is closed when both are dropped.
@@ -253,15 +288,48 @@ impl MessageReceiver {
         core::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.socket().closed()
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
         self.channel.poll(cx, State::next).map(|next| next.map(|item| item.map_err(StreamError::Connection)))
     }
 }
 
 impl MessageSender {
+    fn new(lifeline: Arc<Lifeline>) -> Self {
+        Self {
+            lifeline,
+            left: None,
+            writable: None,
+            written: None,
+            #[cfg(feature = "stream")]
+            closing: None,
+        }
+    }
+
     /// The connection's handle: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> &WebSocket {
         &self.lifeline.0
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.socket().closed()
+    }
+
+    /// As [`MessageStream::close`]. The other half need not read meanwhile.
+    ///
+    /// # Cancel safety
+    /// As [`MessageStream::close`].
+    pub async fn close(&mut self) -> Closed {
+        // What a sink has taken before leaves before. If it cannot, it is closed already.
+        let _ = core::future::poll_fn(|cx| self.poll_left(cx)).await;
+        let _ = self.socket().close();
+        Written::ended(self.socket()).await;
+        self.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
     }
 
     /// As [`MessageStream::send`].
@@ -272,6 +340,18 @@ impl MessageSender {
     /// # Cancel safety
     /// As [`MessageStream::send`].
     pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
+        self.feed(message).await?;
+        core::future::poll_fn(|cx| self.poll_written(cx)).await
+    }
+
+    /// As [`MessageStream::feed`].
+    ///
+    /// # Errors
+    /// As [`MessageStream::feed`].
+    ///
+    /// # Cancel safety
+    /// As [`MessageStream::feed`].
+    pub async fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
         let message = message.into();
         loop {
             // What a sink has taken before leaves before.
@@ -289,6 +369,15 @@ impl MessageSender {
         let position = self.socket().as_socket().send(message)?;
         self.written = Some(Written::new(self.socket(), position));
         Ok(())
+    }
+
+    /// Ready when the transport has taken what was queued here.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        if let Some(written) = &mut self.written {
+            ready!(written.poll(cx))?;
+            self.written = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready when a message of this length is welcome.
@@ -348,18 +437,23 @@ impl MessageSender {
     /// Ready when the transport has taken everything.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         ready!(self.poll_left(cx))?;
-        if let Some(written) = &mut self.written {
-            ready!(written.poll(cx))?;
-            self.written = None;
-        }
-        Poll::Ready(Ok(()))
+        self.poll_written(cx)
     }
 
-    /// Closes with 1000 behind what was sent. Ready when the transport has taken all of that.
+    /// Closes with 1000 behind what was sent. Ready when the transport has taken all of that, the close frame
+    /// included: what the peer still says may be received meanwhile.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         let flushed = ready!(self.poll_flush(cx));
-        // Closed already: that is what is wanted.
-        let _ = self.socket().close();
+        if self.closing.is_none() {
+            // Closed already: that is what is wanted.
+            let _ = self.socket().close();
+            let queued = self.socket().as_socket().queued();
+            self.closing = Some(Written::new(self.socket(), queued));
+        }
+        if let Some(closing) = &mut self.closing {
+            // Ended already: that is, too.
+            let _ = ready!(closing.poll(cx));
+        }
         Poll::Ready(flushed)
     }
 }

@@ -17,8 +17,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
+use std::panic::{self, AssertUnwindSafe};
 
 use crate::config::Config;
 use crate::connection::Connection;
@@ -80,10 +81,10 @@ const MAX_WRITE: usize = 1024 * 1024;
 
 /// Drives one transport to its end.
 ///
-/// Dropping it drops the connection without a closing handshake. If `on_open` ran, `on_close` does so at once,
-/// with 1006.
+/// Dropping it drops the connection without a closing handshake: the transport is given what is queued, as far as it
+/// takes that without waiting. If `on_open` ran, `on_close` does so at once, with 1006.
 #[must_use = "a task does nothing unless it is polled"]
-pub struct Task<T, C> {
+pub struct Task<T: Transport, C: Timer> {
     // Dropped in this order: the peer sees the end first, and who waits for this task finds its callbacks done.
     transport: T,
     driver: Driver,
@@ -237,6 +238,19 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Ok(Poll::Ready(()))
     }
 
+    /// What was queued before this was dropped, as far as the transport takes it at once. A runtime that ends drops
+    /// its tasks, perhaps before they had their turn to write what was just sent.
+    fn last_words(&mut self) {
+        if self.driver.is_done() || self.driver.is_silent() {
+            return;
+        }
+        let mut memory = Memory::take();
+        let mut cx = Context::from_waker(Waker::noop());
+        // Whether that fails or not: nobody waits for it any more.
+        let _ = self.write(&mut cx, self.alarm.now(), &mut memory);
+        memory.give_back();
+    }
+
     /// Reads once, and runs the callbacks that come of it. 0 is the end.
     fn read(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Poll<io::Result<usize>> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
@@ -264,6 +278,13 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
         let poll = self.run(cx, &mut memory);
         memory.give_back();
         poll
+    }
+}
+
+impl<T: Transport, C: Timer> Drop for Task<T, C> {
+    fn drop(&mut self) {
+        // A transport that panics has perhaps done so before: that is why this is dropped.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.last_words()));
     }
 }
 

@@ -34,6 +34,7 @@ mod context;
 mod ending;
 mod frames;
 mod handshake;
+mod last_words;
 mod middleware;
 mod order;
 mod peer;

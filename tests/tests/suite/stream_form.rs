@@ -70,7 +70,7 @@ tasks! {
         a_close_is_answered_in_time_while_the_user_does_nothing,
         a_close_is_answered_while_the_user_only_writes,
         a_recv_that_is_dropped_half_way_loses_nothing,
-        a_send_that_is_dropped_half_way_was_not_sent,
+        a_feed_that_is_dropped_half_way_was_not_sent,
     }
 }
 
@@ -522,7 +522,7 @@ fn a_stream_over_a_transport_of_the_callers_talks_to_their_server<B: Streams>() 
     assert_eq!(response.protocol(), Some("chat"));
     wait(messages.send("hello")).unwrap();
     assert_eq!(message(&mut messages), "hello");
-    wait(messages.close()).unwrap();
+    wait(SinkExt::close(&mut messages)).unwrap();
     expect_end(&mut messages, NORMAL.0, NORMAL.1, Side::Local);
     server.join().unwrap();
 }
@@ -556,7 +556,7 @@ fn n1_a_stream_on_each_end<B: Streams>() {
         wait(messages.send(text(index))).unwrap();
         assert_eq!(message(&mut messages), text(index));
     }
-    wait(messages.close()).unwrap();
+    wait(SinkExt::close(&mut messages)).unwrap();
     expect_end(&mut messages, NORMAL.0, NORMAL.1, Side::Local);
 }
 
@@ -662,8 +662,8 @@ fn n3_ending_with_a_code_and_a_reason_closes_with_them<B: Streams>(role: Role) {
 fn n4_closing_the_sink_closes_with_1000<B: Streams>(role: Role) {
     let backend = B::start();
     let (mut messages, mut peer) = open(&backend, role, quiet());
-    wait(messages.feed("1".into())).unwrap();
-    wait(messages.close()).unwrap();
+    wait(messages.feed("1")).unwrap();
+    wait(SinkExt::close(&mut messages)).unwrap();
     assert!(!messages.socket().is_open());
     peer.expect([Frame::text("1")]);
     answer_close(peer, NORMAL.0, NORMAL.1);
@@ -769,7 +769,7 @@ async fn echo_of_any<E>(
     while let Some(message) = messages.next().await {
         SinkExt::send(&mut messages, message?).await?;
     }
-    messages.close().await
+    SinkExt::close(&mut messages).await
 }
 
 fn any_stream_and_sink_will_do_for_an_echo<B: Streams>(role: Role) {
@@ -788,7 +788,7 @@ fn a_sink_takes_messages_of_more_than_it_queues<B: Streams>(role: Role) {
     let sizes = [300_000, 1, 99_000, 2, 1_000_000, 0, 500_000];
     let fed = backend.run(async move {
         for size in sizes {
-            messages.feed(vec![9; size].into()).await.unwrap();
+            messages.feed(vec![9; size]).await.unwrap();
         }
         SinkExt::flush(&mut messages).await.unwrap();
         assert_eq!(messages.socket().buffered(), 0);
@@ -969,12 +969,12 @@ fn a_recv_that_is_dropped_half_way_loses_nothing<B: Streams>(role: Role) {
     }
 }
 
-fn a_send_that_is_dropped_half_way_was_not_sent<B: Streams>(role: Role) {
+fn a_feed_that_is_dropped_half_way_was_not_sent<B: Streams>(role: Role) {
     let backend = B::start();
     let (mut messages, mut peer) = open(&backend, role, quiet());
     // Until the transport takes nothing any more.
     let count = (0..).take_while(|&index| {
-        let sent = wait_for(STALLED, messages.send(vec![index as u8; SIZE]));
+        let sent = wait_for(STALLED, messages.feed(vec![index as u8; SIZE]));
         sent.is_some_and(|sent| sent.is_ok())
     });
     let count = count.count();

@@ -5,7 +5,6 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,9 +32,20 @@ use crate::{Connection, Time};
 #[derive(Debug, Clone)]
 pub struct Request {
     uri: Uri,
+    /// In place of path and query of the URI.
+    target: Option<Box<[u8]>>,
     headers: Headers,
     protocols: Vec<String>,
 }
+
+/// What is sent as `User-Agent` unless the program says otherwise.
+///
+/// RFC 9110 §10.1.5: "A user agent SHOULD send a User-Agent header field in each request unless specifically configured
+/// not to do so."
+const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that are there already, or would make no sense twice: the last one counts.
+const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
 
 impl Request {
     /// Asks for a WebSocket at a `ws://` or `wss://` URI.
@@ -46,7 +56,8 @@ impl Request {
         uri.parse().map(Uri::into)
     }
 
-    /// Adds a header, such as `Authorization`, `Cookie` or `Origin`.
+    /// Adds a header, such as `Cookie` or `Origin`. A `User-Agent` takes the place of bellwire's own, an `Authorization`
+    /// that of the credentials in the URI; either is not sent at all if its value is empty.
     ///
     /// # Errors
     /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake (`Host`,
@@ -55,8 +66,47 @@ impl Request {
         if is_reserved(name) || name.eq_ignore_ascii_case("Host") {
             return Err(reserved(name));
         }
+        if SINGLE.iter().any(|single| single.eq_ignore_ascii_case(name)) {
+            self.headers.remove(name);
+            if value.as_ref().trim_ascii().is_empty() {
+                return Ok(self);
+            }
+        }
         self.headers.append(name, value)?;
         Ok(self)
+    }
+
+    /// Asks for this request target, byte for byte, in place of path and query of the URI: for a service that wants
+    /// what no URI has, such as raw brackets or characters beyond ASCII. Nothing is encoded.
+    ///
+    /// ```
+    /// use bellwire_core::client::Request;
+    ///
+    /// let request = Request::new("ws://example.com")?.request_target("/odd{path}?^raw`")?;
+    /// # Ok::<(), bellwire_core::uri::UriError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`UriError::RequestTarget`] if it is empty, or has a blank or a control character: nobody can inject a header, or
+    /// another request, through it.
+    pub fn request_target(mut self, target: impl AsRef<[u8]>) -> Result<Self, UriError> {
+        let target = target.as_ref();
+        if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f)) {
+            return Err(UriError::RequestTarget);
+        }
+        self.target = Some(target.into());
+        Ok(self)
+    }
+
+    /// The path that is asked for.
+    fn path(&self) -> Box<str> {
+        match &self.target {
+            None => self.uri.path().into(),
+            Some(target) => {
+                let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+                String::from_utf8_lossy(path).into()
+            }
+        }
     }
 
     /// Offers a subprotocol; those that were offered before are preferred.
@@ -83,7 +133,8 @@ impl Request {
 
     /// The bytes of the request (RFC 6455 §4.1).
     fn encode(&self, key: &str) -> Vec<u8> {
-        let mut head = format!("GET {} HTTP/1.1\r\n", self.uri.resource()).into_bytes();
+        let target = self.target.as_deref().unwrap_or(self.uri.resource().as_bytes());
+        let mut head = [b"GET ", target, b" HTTP/1.1\r\n"].concat();
         write_field(&mut head, "Host", self.uri.host_header().as_bytes());
         write_field(&mut head, "Upgrade", b"websocket");
         write_field(&mut head, "Connection", b"Upgrade");
@@ -100,7 +151,12 @@ impl Request {
 
 impl From<Uri> for Request {
     fn from(uri: Uri) -> Self {
-        Self { uri, headers: Headers::new(), protocols: Vec::new() }
+        let mut headers = Headers::new();
+        headers.push("User-Agent", USER_AGENT.as_bytes());
+        if let Some(credentials) = uri.credentials() {
+            headers.push("Authorization", credentials.as_bytes());
+        }
+        Self { uri, target: None, headers, protocols: Vec::new() }
     }
 }
 
@@ -154,7 +210,7 @@ impl Handshake {
             output: request.encode(&key),
             written: 0,
             accept: accept_value(key.as_bytes()),
-            path: request.uri.path().into(),
+            path: request.path(),
             protocols: request.protocols.clone(),
             entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
@@ -185,7 +241,7 @@ impl Handshake {
     ) -> Option<Result<(Connection, Response), HandshakeError>> {
         while let State::Head(reader) = &mut self.state {
             let head = reader.receive(input)?;
-            match head.map_err(HandshakeError::from).and_then(|head| self.read_head(&head)) {
+            match head.map_err(HandshakeError::from).and_then(|head| self.read_head(head)) {
                 Ok(Some(response)) => return Some(self.establish(response, now)),
                 Ok(None) => {}
                 Err(error) => {
@@ -225,8 +281,9 @@ impl Handshake {
     }
 
     /// Reads a whole head: `Some` is a 101, `None` that there is more to read.
-    fn read_head(&mut self, head: &[u8]) -> Result<Option<Response>, HandshakeError> {
-        let (version, response) = parse(head)?;
+    fn read_head(&mut self, mut head: Vec<u8>) -> Result<Option<Response>, HandshakeError> {
+        unfold(&mut head);
+        let (version, response) = parse(&head)?;
         match response.status {
             // RFC 9110 §15.2: 101 is for the upgrade, and to be judged; of the other 1xx "a client MUST be
             // able to parse one or more 1xx responses received prior to a final response".
@@ -349,6 +406,22 @@ impl Response {
     /// What came of the body of a refusal, at most [`MAX_BODY`] bytes.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+}
+
+/// RFC 9112 §5.2: "A user agent that receives an obs-fold in a response message that is not within a "message/http"
+/// container MUST replace each received obs-fold with one or more SP octets prior to interpreting the field value."
+///
+/// Behind the first line there is no field that could go on: RFC 9112 §2.2 has "whitespace between the start-line and
+/// the first header field" rejected, and so it is left to be found.
+fn unfold(head: &mut [u8]) {
+    let fields = head.iter().position(|&byte| byte == b'\n').map_or(head.len(), |end| end + 1);
+    let mut rest = head.get_mut(fields..).unwrap_or_default();
+    while let Some(at) = rest.windows(3).position(|bytes| matches!(bytes, [b'\r', b'\n', b' ' | b'\t'])) {
+        let (_, fold) = rest.split_at_mut(at);
+        let (fold, behind) = fold.split_at_mut(2);
+        fold.fill(b' ');
+        rest = behind;
     }
 }
 

@@ -41,7 +41,8 @@ pub trait IntoTarget {
 }
 
 impl Target {
-    /// A connection to this `ws://` or `wss://` URL, with the default configuration.
+    /// A connection to this `ws://` or `wss://` URL, with the default configuration. It is read as browsers read it, and
+    /// a user name and a password in it are sent as Basic credentials: see [`Uri`].
     ///
     /// # Errors
     /// [`ConnectError::Url`], which says what is wrong with it.
@@ -49,7 +50,16 @@ impl Target {
         Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Arc::default() })
     }
 
-    /// Adds a header to the request.
+    /// Adds a header to the request. A `User-Agent` takes the place of bellwire's own (`bellwire/` and its version), an
+    /// `Authorization` that of the credentials in the URL; either is not sent at all if its value is empty.
+    ///
+    /// ```
+    /// use bellwire_core::Target;
+    ///
+    /// let target = Target::new("ws://example.com/")?.header("User-Agent", "my-feed/2.1")?;
+    /// let anonymous = Target::new("ws://example.com/")?.header("User-Agent", "")?;
+    /// # Ok::<(), bellwire_core::ConnectError>(())
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError::Header`] for a malformed one, and for those of the handshake itself.
@@ -64,6 +74,16 @@ impl Target {
     /// [`ConnectError::Protocol`] for one that is no token or was offered before.
     pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
         self.request = self.request.protocol(protocol).map_err(ConnectError::Protocol)?;
+        Ok(self)
+    }
+
+    /// Asks for this request target, byte for byte, in place of path and query of the URL: for a service that wants what
+    /// no URL has. See [`Request::request_target`].
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`] if it is empty, or has a blank or a control character.
+    pub fn request_target(mut self, target: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
+        self.request = self.request.request_target(target).map_err(ConnectError::Url)?;
         Ok(self)
     }
 

@@ -1,11 +1,17 @@
-//! WebSocket URIs (RFC 6455 §3).
+//! WebSocket URIs (RFC 6455 §3), read as browsers read them (the [URL Standard](https://url.spec.whatwg.org/)).
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::http::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
+use crate::percent::{decode, encode_all, encode_path, encode_query};
 
 /// A `ws://` or `wss://` URI: where a client connects, and what it asks for there.
 ///
@@ -17,13 +23,32 @@ use crate::http::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
 /// assert_eq!((uri.host(), uri.port(), uri.resource()), ("example.com", 443, "/chat?room=1"));
 /// # Ok::<(), bellwire_core::uri::UriError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+///
+/// Path and query are taken as browsers take them: what may not stand there is percent-encoded, characters beyond ASCII
+/// as UTF-8; what is encoded already stays, and so does a `%` that encodes nothing. Blanks around the URI, and tabs and
+/// ends of lines anywhere in it, are dropped.
+///
+/// ```
+/// # use bellwire_core::uri::Uri;
+/// let uri: Uri = " ws://example.com/{a}/é?q={\"a\":[1|2]}&half=%s ".parse()?;
+/// assert_eq!(uri.resource(), "/%7Ba%7D/%C3%A9?q={%22a%22:[1|2]}&half=%s");
+/// # Ok::<(), bellwire_core::uri::UriError>(())
+/// ```
+///
+/// A user name and a password in front of the host are sent as Basic credentials. Nothing here shows them again, neither
+/// `Display` nor `Debug` nor any error.
+///
+/// An IPv6 address may have a zone, the name or the number of an interface, as link-local addresses need it (RFC 6874):
+/// `ws://[fe80::1%25eth0]:9001/`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Uri {
     security: Security,
-    /// An IPv6 address is in brackets.
+    /// An IPv6 address is without brackets, and with its zone behind a `%`.
     host: String,
     port: u16,
     resource: String,
+    /// The value of `Authorization`.
+    credentials: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +65,8 @@ pub enum UriError {
     NoScheme,
     /// The scheme is this one, neither `ws` nor `wss`.
     Scheme(String),
-    /// There is a user name in front of the host (`user:password@`).
+    /// The user name in front of the host (`user:password@`) has a colon, or one of the two a control character: they
+    /// cannot be sent as Basic credentials (RFC 7617 §2).
     UserInfo,
     /// There is a fragment (`#..`).
     Fragment,
@@ -50,10 +76,12 @@ pub enum UriError {
     Host,
     /// The port is not a number from 1 to 65535.
     Port,
-    /// This character may not stand where it does in a URI (RFC 3986).
+    /// This character may not stand in a host (RFC 3986).
     Character(char),
-    /// A `%` is not followed by two hexadecimal digits.
+    /// A `%` in the host is not followed by two hexadecimal digits.
     PercentEncoding,
+    /// A [request target](crate::client::Request::request_target) is empty, or has a blank or a control character.
+    RequestTarget,
 }
 
 impl Uri {
@@ -65,14 +93,22 @@ impl Uri {
         self.security == Security::Tls
     }
 
-    /// The host to connect to: a name, or an address. An IPv6 address comes without its brackets.
+    /// The host to connect to: a name, or an address. An IPv6 address comes without its brackets, and with its
+    /// [zone](Self::zone), as the system's resolver takes it: `fe80::1%eth0`.
     pub fn host(&self) -> &str {
-        self.bracketed().unwrap_or(&self.host)
+        &self.host
     }
 
     /// Whether the host is an IPv6 address.
     pub fn is_ipv6(&self) -> bool {
-        self.bracketed().is_some()
+        self.host.contains(':')
+    }
+
+    /// The zone of an IPv6 address: the name or the number of the interface behind which it is. It means something on
+    /// this machine only, and is not sent.
+    pub fn zone(&self) -> Option<&str> {
+        let (_, zone) = self.host.split_once('%').filter(|_| self.is_ipv6())?;
+        Some(zone)
     }
 
     /// The port to connect to.
@@ -95,17 +131,23 @@ impl Uri {
     /// The value of the `Host` header.
     ///
     /// RFC 6455 §4.1: 'a |Host| header field whose value contains /host/ plus optionally ":" followed by
-    /// /port/ (when not using the default port)'.
+    /// /port/ (when not using the default port)'. RFC 6874 §4: "An HTTP client, proxy, or other intermediary MUST
+    /// remove any ZoneID attached to an outgoing URI".
     pub fn host_header(&self) -> String {
-        if self.port == self.security.default_port() {
-            self.host.clone()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        let host = match self.host.split('%').next() {
+            Some(address) if self.is_ipv6() => format!("[{address}]"),
+            _ => self.host.clone(),
+        };
+        self.with_port(host)
     }
 
-    fn bracketed(&self) -> Option<&str> {
-        self.host.strip_prefix('[')?.strip_suffix(']')
+    /// The value of `Authorization`, if there is a user name in front of the host.
+    pub(crate) fn credentials(&self) -> Option<&str> {
+        self.credentials.as_deref()
+    }
+
+    fn with_port(&self, host: String) -> String {
+        if self.port == self.security.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -122,6 +164,7 @@ impl FromStr for Uri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
+        let text = without_blanks(text);
         let (scheme, rest) = text.split_once("://").ok_or(UriError::NoScheme)?;
         let security = parse_scheme(scheme)?;
         // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT
@@ -129,20 +172,30 @@ impl FromStr for Uri {
         if rest.contains('#') {
             return Err(UriError::Fragment);
         }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let end = rest.find(['/', '\\', '?']).unwrap_or(rest.len());
         let (authority, resource) = rest.split_at_checked(end).ok_or(UriError::NoHost)?;
-        if authority.contains('@') {
-            return Err(UriError::UserInfo);
-        }
-        check_characters(authority, |byte| is_name_byte(byte) || matches!(byte, b':' | b'[' | b']' | b'%'))?;
-        check_characters(resource, |byte| is_name_byte(byte) || matches!(byte, b':' | b'@' | b'/' | b'?' | b'%'))?;
-        let authority = Authority::parse(authority)?;
-        let port = authority.port.unwrap_or(security.default_port());
+        let (credentials, authority) = match authority.rsplit_once('@') {
+            Some((user_info, authority)) => (basic(user_info)?, authority),
+            None => (None, authority),
+        };
+        let (authority, zone) = split_zone(authority)?;
+        check_characters(&authority)?;
+        let parsed = Authority::parse(&authority)?;
+        let port = parsed.port.unwrap_or(security.default_port());
         if port == 0 {
             return Err(UriError::Port);
         }
-        Ok(Self { security, host: authority.host.to_string(), port, resource: resource_name(resource) })
+        let host = parsed.host.trim_matches(['[', ']']);
+        let host = zone.map_or_else(|| host.to_string(), |zone| format!("{host}%{zone}"));
+        Ok(Self { security, host, port, resource: resource_name(resource), credentials })
     }
+}
+
+/// URL Standard, basic URL parser: "Remove any leading and trailing C0 control or space from input", and "Remove all
+/// ASCII tab or newline from input".
+fn without_blanks(text: &str) -> Cow<'_, str> {
+    let text = text.trim_matches(|character| character <= ' ');
+    if text.contains(['\t', '\n', '\r']) { text.replace(['\t', '\n', '\r'], "").into() } else { text.into() }
 }
 
 fn parse_scheme(scheme: &str) -> Result<Security, UriError> {
@@ -150,34 +203,92 @@ fn parse_scheme(scheme: &str) -> Result<Security, UriError> {
         Ok(Security::Plain)
     } else if scheme.eq_ignore_ascii_case("wss") {
         Ok(Security::Tls)
-    } else {
+    } else if is_scheme(scheme) {
         Err(UriError::Scheme(scheme.to_string()))
+    } else {
+        // It may be anything, a password included.
+        Err(UriError::NoScheme)
     }
 }
 
-fn check_characters(text: &str, allowed: fn(u8) -> bool) -> Result<(), UriError> {
-    let is_allowed = |character: char| u8::try_from(character).is_ok_and(|byte| byte.is_ascii() && allowed(byte));
-    if let Some(character) = text.chars().find(|&character| !is_allowed(character)) {
+/// RFC 3986 §3.1: `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// The Basic credentials of what is in front of the `@`; none if that is nothing.
+///
+/// RFC 7617 §2: "the user-id and password MUST NOT contain any control characters"; "a user-id containing a colon
+/// character is invalid, as the first colon in a user-pass string separates user-id and password from one another".
+fn basic(user_info: &str) -> Result<Option<Box<str>>, UriError> {
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let (user, password) = (decode(user), decode(password));
+    if user.is_empty() && password.is_empty() {
+        return Ok(None);
+    }
+    if user.contains(&b':') || user.iter().chain(&password).any(u8::is_ascii_control) {
+        return Err(UriError::UserInfo);
+    }
+    let encoded = STANDARD.encode([&user[..], b":", &password].concat());
+    Ok(Some(format!("Basic {encoded}").into()))
+}
+
+/// Takes the zone out of an address in brackets.
+///
+/// RFC 6874 §2: `IPv6addrz = IPv6address "%25" ZoneID`; §3: "we also suggest that URI parsers accept bare "%" signs
+/// when possible".
+fn split_zone(authority: &str) -> Result<(Cow<'_, str>, Option<String>), UriError> {
+    let literal = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let Some(((address, zone), behind)) = literal.and_then(|(inside, behind)| Some((inside.split_once('%')?, behind)))
+    else {
+        return Ok((authority.into(), None));
+    };
+    let zone = String::from_utf8(decode(zone.strip_prefix("25").unwrap_or(zone))).map_err(|_| UriError::Host)?;
+    if zone.is_empty() || zone.contains(|character: char| character <= ' ' || matches!(character, '%' | '\x7f')) {
+        return Err(UriError::Host);
+    }
+    Ok((format!("[{address}]{behind}").into(), Some(zone)))
+}
+
+fn check_characters(authority: &str) -> Result<(), UriError> {
+    let is_allowed = |character: char| {
+        let byte = u8::try_from(character).ok().filter(u8::is_ascii);
+        byte.is_some_and(|byte| is_name_byte(byte) || matches!(byte, b':' | b'[' | b']' | b'%'))
+    };
+    if let Some(character) = authority.chars().find(|&character| !is_allowed(character)) {
         return Err(UriError::Character(character));
     }
-    if is_percent_encoded(text) { Ok(()) } else { Err(UriError::PercentEncoding) }
+    if is_percent_encoded(authority) { Ok(()) } else { Err(UriError::PercentEncoding) }
 }
 
 /// RFC 6455 §3: the resource name is '"/" if the path component is empty', the path, '"?" if the query
 /// component is non-empty' and the query.
 fn resource_name(text: &str) -> String {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
-    let path = if path.is_empty() { "/" } else { path };
-    if query.is_empty() { path.to_string() } else { format!("{path}?{query}") }
+    let path = encode_path(path);
+    if query.is_empty() { path } else { format!("{path}?{}", encode_query(query)) }
 }
 
+/// Without user name and password.
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.security {
             Security::Plain => "ws",
             Security::Tls => "wss",
         };
-        write!(f, "{scheme}://{}{}", self.host_header(), self.resource)
+        let host = match self.host.split_once('%') {
+            Some((address, zone)) if self.is_ipv6() => self.with_port(format!("[{address}%25{}]", encode_all(zone))),
+            _ => self.host_header(),
+        };
+        write!(f, "{scheme}://{host}{}", self.resource)
+    }
+}
+
+/// Without user name and password: what is printed ends in logs.
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Uri").field(&format_args!("{self}")).finish()
     }
 }
 
@@ -192,9 +303,10 @@ impl fmt::Display for UriError {
                 f.write_str("the URI's scheme is `https`: write wss:// instead")
             }
             Self::Scheme(scheme) => write!(f, "the URI's scheme is {scheme:?}: write ws://, or wss:// for TLS"),
-            Self::UserInfo => {
-                f.write_str("the URI has a user name in front of the host: send an Authorization header instead")
-            }
+            Self::UserInfo => f.write_str(
+                "the URI's user name has a colon, or it or the password a control character: Basic credentials cannot, so \
+                 send another Authorization header instead",
+            ),
             Self::Fragment => f.write_str("the URI has a fragment: remove it, or write %23 if `#` is meant"),
             Self::NoHost => f.write_str("the URI has no host: name one behind the `//`, an IPv6 address in brackets"),
             Self::Host => {
@@ -205,12 +317,15 @@ impl fmt::Display for UriError {
             ),
             Self::Character(character) => write!(
                 f,
-                "the URI has {character:?}, which is not allowed there: percent-encode it in a path or query (a space \
-                 is %20), write a host that is not ASCII in Punycode (xn--..)"
+                "the URI has {character:?} in its host, which is not allowed there: write a host that is not ASCII in \
+                 Punycode (xn--..)"
             ),
             Self::PercentEncoding => {
-                f.write_str("the URI has a `%` without two hexadecimal digits behind it: write %25 for a percent sign")
+                f.write_str("the URI's host has a `%` without two hexadecimal digits behind it: remove it")
             }
+            Self::RequestTarget => f.write_str(
+                "the request target is empty, or has a blank or a control character: percent-encode it (a space is %20)",
+            ),
         }
     }
 }
@@ -249,6 +364,14 @@ mod tests {
             ("ws://[::1]/", false, "::1", 80, "/", "[::1]"),
             ("ws://[2001:db8::1]:9001/x", false, "2001:db8::1", 9001, "/x", "[2001:db8::1]:9001"),
             ("ws://127.0.0.1:9001", false, "127.0.0.1", 9001, "/", "127.0.0.1:9001"),
+            (" \n\tws://h/x\r\n \0", false, "h", 80, "/x", "h"),
+            ("ws://h/a\r\nX: y", false, "h", 80, "/aX:%20y", "h"),
+            ("ws://u:p@h/", false, "h", 80, "/", "h"),
+            ("ws://@h/", false, "h", 80, "/", "h"),
+            ("ws://h\\x/", false, "h", 80, "/x/", "h"),
+            ("ws://[fe80::1%25eth0]:9001/", false, "fe80::1%eth0", 9001, "/", "[fe80::1]:9001"),
+            ("ws://[fe80::1%eth0]/", false, "fe80::1%eth0", 80, "/", "[fe80::1]"),
+            ("wss://[fe80::1%251]/", true, "fe80::1%1", 443, "/", "[fe80::1]"),
         ] {
             let uri: Uri = text.parse().unwrap();
             assert_eq!(
@@ -258,7 +381,9 @@ mod tests {
             );
             assert_eq!(uri.host_header(), host_header, "{text}");
             assert_eq!(uri.is_ipv6(), text.contains('['), "{text}");
-            assert_eq!(uri.to_string().parse::<Uri>().unwrap(), uri, "{text}");
+            assert_eq!(uri.zone(), host.split_once('%').map(|(_, zone)| zone), "{text}");
+            let again: Uri = uri.to_string().parse().unwrap();
+            assert_eq!(again, Uri { credentials: None, ..uri }, "{text}");
         }
         assert_eq!("WSS://h:443?x".parse::<Uri>().unwrap().to_string(), "wss://h/?x");
     }
@@ -271,10 +396,18 @@ mod tests {
             ("ws:/h/", UriError::NoScheme),
             ("http://h/", UriError::Scheme("http".into())),
             ("https://h/", UriError::Scheme("https".into())),
-            (" ws://h/", UriError::Scheme(" ws".into())),
-            ("://h/", UriError::Scheme("".into())),
-            ("ws://u:p@h/", UriError::UserInfo),
-            ("ws://@h/", UriError::UserInfo),
+            ("://h/", UriError::NoScheme),
+            ("u:secret@ws://h/", UriError::NoScheme),
+            ("ws://u%3A:p@h/", UriError::UserInfo),
+            ("ws://u:p%0A@h/", UriError::UserInfo),
+            ("ws://u:p@/", UriError::NoHost),
+            ("ws://[fe80::1%25]/", UriError::Host),
+            ("ws://[fe80::1%]/", UriError::Host),
+            ("ws://[fe80::1%25a%00b]/", UriError::Host),
+            ("ws://[fe80::1%25a%20b]/", UriError::Host),
+            ("ws://[fe80::1%25a%25b]/", UriError::Host),
+            ("ws://[fe80::1%25%ff]/", UriError::Host),
+            ("ws://[127.0.0.1%25eth0]/", UriError::Host),
             ("ws://h/#", UriError::Fragment),
             ("ws://h#x", UriError::Fragment),
             ("ws://", UriError::NoHost),
@@ -287,20 +420,9 @@ mod tests {
             ("ws://2001:db8::1/", UriError::Port),
             ("ws://[::g]/", UriError::Host),
             ("ws://[::1]x/", UriError::Host),
-            ("ws://h/a b", UriError::Character(' ')),
-            ("ws://h/a\r\nX: y", UriError::Character('\r')),
+            ("ws://h h/", UriError::Character(' ')),
             ("ws://h\0/", UriError::Character('\0')),
             ("ws://hä/", UriError::Character('ä')),
-            ("ws://h/ÿ", UriError::Character('ÿ')),
-            ("ws://h/?\u{1f600}", UriError::Character('\u{1f600}')),
-            ("ws://h/\"", UriError::Character('"')),
-            ("ws://h/[x]", UriError::Character('[')),
-            ("ws://h\\x/", UriError::Character('\\')),
-            ("ws://h/{x}", UriError::Character('{')),
-            ("ws://h/\x7f", UriError::Character('\x7f')),
-            ("ws://h/%", UriError::PercentEncoding),
-            ("ws://h/%2", UriError::PercentEncoding),
-            ("ws://h/%zz", UriError::PercentEncoding),
             ("ws://h%/", UriError::PercentEncoding),
         ] {
             assert_eq!(text.parse::<Uri>(), Err(error), "{text:?}");
@@ -312,7 +434,7 @@ mod tests {
         assert!(UriError::Scheme("HTTP".into()).to_string().contains("ws://"));
         assert!(UriError::Scheme("https".into()).to_string().contains("wss://"));
         assert!(UriError::UserInfo.to_string().contains("Authorization"));
-        assert!(UriError::Character(' ').to_string().contains("percent-encode"));
+        assert!(UriError::Character('ä').to_string().contains("Punycode"));
         assert!(UriError::Fragment.to_string().contains("%23"));
     }
 }

@@ -92,7 +92,7 @@ fn the_request_is_what_the_rfc_asks_for() {
     let mut handshake = handshake(&request.header("X", "2").unwrap(), Config::default());
     let expected = "GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-        Sec-WebSocket-Protocol: mqtt, soap\r\nOrigin: http://example.com\r\nX: 1\r\nX: 2\r\n\r\n";
+        Sec-WebSocket-Protocol: mqtt, soap\r\nUser-Agent: bellwire/0.1.0\r\nOrigin: http://example.com\r\nX: 1\r\nX: 2\r\n\r\n";
     assert_eq!(core::str::from_utf8(handshake.output()).unwrap(), expected);
     handshake.wrote(4);
     assert_eq!(handshake.output(), &expected.as_bytes()[4..]);
@@ -139,7 +139,8 @@ fn requests_cannot_be_injected_into() {
     }
     assert_eq!(chat().protocol("mqtt").unwrap_err(), InvalidProtocol::Repeated);
     assert!(chat().protocol("MQTT").is_ok());
-    assert!(Request::new("ws://h/\r\nX: y").is_err());
+    let handshake = handshake(&Request::new("ws://h/a\r\nX: y").unwrap(), Config::default());
+    assert!(handshake.output().starts_with(b"GET /aX:%20y HTTP/1.1\r\nHost: h\r\n"), "as in browsers");
 }
 
 #[test]
@@ -202,11 +203,31 @@ fn each_violation_has_its_error() {
         (format!("{UPGRADE}{ACCEPT}Sec-WebSocket-Extensions:\r\n"), "UnexpectedExtension(\"\")"),
         (format!("{UPGRADE}{ACCEPT}{many}"), "TooLarge"),
         (format!("{UPGRADE}{ACCEPT}X: a\rb\r\n"), "Malformed"),
-        (format!("{UPGRADE}{ACCEPT}X: a\r\n b\r\n"), "Malformed"),
+        // Nothing goes on there that has begun.
+        (format!(" X: a\r\n{UPGRADE}{ACCEPT}"), "Malformed"),
+        (format!("{UPGRADE}{ACCEPT}X\r\n : a\r\n"), "Malformed"),
+        (
+            format!("Upgrade: websocket\r\n , h2c\r\nConnection: Upgrade\r\n{ACCEPT}"),
+            "WrongUpgrade(\"websocket   , h2c\")",
+        ),
     ] {
         let result = read(&format!("HTTP/1.1 101 Switching Protocols\r\n{head}\r\n"));
         assert_eq!(format!("{:?}", result.unwrap_err()), error, "{head}");
     }
+}
+
+#[test]
+fn u12_a_folded_line_is_one_line() {
+    let folded = "Upgrade:\r\n websocket\r\nConnection: keep-alive,\r\n\tUpgrade\r\n\
+        Sec-WebSocket-Accept:\r\n \r\n\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n \r\nX-Long: a\r\n b\r\n\t\tc\r\n";
+    let response = read(&format!("HTTP/1.1 101 Switching Protocols\r\n{folded}\r\n")).unwrap();
+    assert_eq!(response.header("X-Long").unwrap().split_whitespace().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert!(!response.header("X-Long").unwrap().contains(['\r', '\n']));
+    // What comes before the answer, and an answer that refuses, are read in the same way.
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: a,\r\n b\r\n\r\n";
+    let refusal = format!("{hints}HTTP/1.1 403 No\r\nContent-Length:\r\n 2\r\nX: a\r\n b\r\n\r\nno");
+    let response = refused(&refusal);
+    assert_eq!((response.body(), response.header("X").as_deref()), (&b"no"[..], Some("a   b")));
 }
 
 #[test]

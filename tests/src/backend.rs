@@ -199,6 +199,8 @@ impl From<&ServerError> for Reported {
 pub struct Connect {
     /// The URL.
     pub url: String,
+    /// In place of the URL's path and query.
+    pub request_target: Option<String>,
     /// Headers of the request.
     pub headers: Vec<(&'static str, &'static str)>,
     /// Subprotocols that are offered.
@@ -210,7 +212,7 @@ pub struct Connect {
 impl Connect {
     /// With the defaults of everything else.
     pub fn to(url: impl Into<String>) -> Self {
-        Self { url: url.into(), headers: Vec::new(), protocols: Vec::new(), config: quiet() }
+        Self { url: url.into(), request_target: None, headers: Vec::new(), protocols: Vec::new(), config: quiet() }
     }
 
     /// With other limits and deadlines.
@@ -225,6 +227,9 @@ impl Connect {
     /// Those of [`Target`].
     pub fn target(self) -> Result<Target, ConnectError> {
         let mut target = Target::new(&self.url)?.config(self.config);
+        if let Some(request_target) = self.request_target {
+            target = target.request_target(request_target)?;
+        }
         for (name, value) in self.headers {
             target = target.header(name, value)?;
         }

@@ -41,7 +41,7 @@ backends! {
 }
 
 /// A server made of bytes, at a URL, for one connection.
-fn raw_server<T: Send + 'static>(serve: impl FnOnce(Raw) -> T + Send + 'static) -> (String, JoinHandle<T>) {
+pub(crate) fn raw_server<T: Send + 'static>(serve: impl FnOnce(Raw) -> T + Send + 'static) -> (String, JoinHandle<T>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     (url, thread::spawn(move || serve(Raw::accept(&listener))))
@@ -49,7 +49,7 @@ fn raw_server<T: Send + 'static>(serve: impl FnOnce(Raw) -> T + Send + 'static) 
 
 /// Fails to connect, without calling the listener.
 #[track_caller]
-fn fail<B: Backend>(backend: &B, connect: Connect) -> ConnectError {
+pub(crate) fn fail<B: Backend>(backend: &B, connect: Connect) -> ConnectError {
     let (listener, log) = logged(listener());
     let error = match backend.connect(connect, listener) {
         Ok(_) => panic!("connected"),
@@ -138,10 +138,11 @@ fn bad_urls_are_refused_before_anything_is_sent<B: Backend>() {
         ("https://localhost/", UriError::Scheme("https".into()), "wss://"),
         ("localhost:9001", UriError::NoScheme, "ws://"),
         ("ws://localhost/#top", UriError::Fragment, "%23"),
-        ("ws://user:secret@localhost/", UriError::UserInfo, "Authorization"),
+        ("ws://us%3Aer:secret@localhost/", UriError::UserInfo, "Authorization"),
         ("ws:///path", UriError::NoHost, "host"),
+        ("ws://user:secret@/path", UriError::NoHost, "host"),
         ("ws://localhost:99999/", UriError::Port, "65535"),
-        ("ws://localhost/a b", UriError::Character(' '), "%20"),
+        ("ws://local host/", UriError::Character(' '), "Punycode"),
     ] {
         let error = fail(&backend, Connect::to(url));
         assert!(error.to_string().contains(advice), "{error}");

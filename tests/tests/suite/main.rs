@@ -9,6 +9,7 @@
 //! | `middleware` | listeners around listeners |
 //! | `config` | each limit and deadline by its effect, of one upgrade and of one client |
 //! | `handshake` | the opening handshake as a client sees it, and plain HTTP beside it |
+//! | `asking` | what a client asks for: URLs as browsers read them, credentials, zones |
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
 //! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
 //! | `peer` | tungstenite in both roles |
@@ -28,6 +29,7 @@
 //! was shown on every backend and in its roles. The path of a test says both, its name begins with the identifiers.
 
 mod answering;
+mod asking;
 mod client;
 mod config;
 mod context;

@@ -1,7 +1,7 @@
 //! Connects.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use bellwire_core::{
     Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Shared, Side, Socket, Target, Time, WebSocket,
 };
 
-use crate::drive::Drive;
+use crate::drive::{Drive, SHORTEST};
 use crate::stream::Stream;
 use crate::writer::is_timeout;
 
@@ -151,7 +151,8 @@ impl Opening {
 
     /// Shakes hands, and lets a thread of its own drive the connection.
     fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (mut connection, response, mut leftover) = self.shake_hands(&stream)?;
+        let (mut connection, response, mut leftover) =
+            self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
         connection.set_peer_addr(self.peer);
         let patience = connection.config().close_timeout.unwrap_or(DROP_PATIENCE);
         let driver = Driver::connected(connection, listener.into_listener());
@@ -164,6 +165,14 @@ impl Opening {
             .spawn(move || drive.run(&mut leftover))
             .map_err(ConnectError::Thread)?;
         Ok(Client { socket, shared, response, patience, thread: Some(thread) })
+    }
+
+    /// There is no connection: tells the peer that nothing more comes.
+    fn hang_up(&self, stream: &impl Stream) {
+        let now = self.start.elapsed();
+        let left = self.handshake.hang_up_by(now).saturating_sub(now).max(SHORTEST);
+        // Whether that fails or not: there is nothing more to say.
+        let _ = stream.set_write_timeout(Some(left)).and_then(|()| stream.shutdown(Shutdown::Write));
     }
 
     /// Writes the request, reads the answer, and returns what was read behind it.
@@ -213,6 +222,8 @@ impl Opening {
         // A refusal whose body broke off tells more than the reset that broke it.
         Err(match self.handshake.receive_eof() {
             refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+            // Over TLS, without a `close_notify`.
+            eof if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Handshake(eof),
             _ => ConnectError::Io(error),
         })
     }

@@ -18,7 +18,7 @@ const READ_BUFFER: usize = 64 * 1024;
 const SPARE_OUTPUT: usize = 64 * 1024;
 
 /// The shortest read timeout: zero would mean for ever.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Drives a stream that somebody else upgraded, on this thread, until it ends. `leftover` is what was read
 /// behind the handshake.
@@ -134,7 +134,15 @@ impl<S: Stream> Drive<S> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
         self.driver.handle_timeout(self.now());
         // With all written, what comes next is for the loop to ask: asked twice, its answer would be lost.
-        if !output.is_empty() && self.driver.step(self.now()) == Step::Done { None } else { Some(output) }
+        if output.is_empty() {
+            return Some(output);
+        }
+        match self.driver.step(self.now()) {
+            Step::Done => return None,
+            Step::Shutdown => drop(self.stream.shutdown(Shutdown::Write)),
+            Step::Read | Step::Wait => {}
+        }
+        Some(output)
     }
 
     /// Keeps the memory of what was written for the next turn.

@@ -44,7 +44,8 @@ pub trait Stream: Send + Sync + 'static {
     /// Those of the transport.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Closes one direction or both. `Write` tells the peer that no more bytes come. `Read` and `Both`
+    /// Closes one direction or both. `Write` tells the peer that no more bytes come, over TLS with a `close_notify`, and
+    /// takes no longer than the write timeout. `Read` and `Both`
     /// wake a thread that is reading, which then gets what has already arrived and after that 0.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub struct Connection {
     context: Option<Box<SocketContext>>,
     /// Whether the peer's close is answered at once.
     close_answer: CloseAnswer,
+    /// Whether it was [aborted](Self::abort).
+    aborted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,7 @@ impl Connection {
             garbage: None,
             context: None,
             close_answer: CloseAnswer::AtOnce,
+            aborted: false,
         }
     }
 
@@ -164,6 +167,12 @@ impl Connection {
         if self.is_receiving() {
             self.lose(Error::Vanished, Side::Peer);
         }
+    }
+
+    /// The peer is gone: neither will it send more bytes nor take any. What that means comes out of
+    /// [`next_event`](Self::next_event).
+    pub fn vanished(&mut self) {
+        self.lose(Error::Vanished, Side::Peer);
     }
 
     /// Reading from or writing to the transport failed. What that means comes out of
@@ -250,6 +259,7 @@ impl Connection {
 
     /// Drops what is queued and ends without a closing handshake: 1006, and no error.
     pub fn abort(&mut self) {
+        self.aborted = true;
         let output = self.outbound.discard();
         self.throw_away(None, output);
         match self.state {
@@ -292,6 +302,11 @@ impl Connection {
     /// Whether the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
+    }
+
+    /// Whether it was [aborted](Self::abort): the transport is dropped as it is.
+    pub fn is_aborted(&self) -> bool {
+        self.aborted
     }
 
     /// Whether to read: not while so much output is queued that the peer seems not to read its own.

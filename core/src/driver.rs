@@ -1,7 +1,7 @@
 //! Turns events into callbacks, from the first byte of a transport to its last: what every backend drives.
 //!
 //! ```text
-//! Handshake ──► Asked ──► Open ──────────► Ending: Flush ──► Linger ──► Done
+//! Handshake ──► Asked ──► Open ──────────► Ending: Flush ──► Linger ──► Leave ──► Done
 //!     │           │                          ▲
 //!     └───────────┴── plain HTTP, a refusal ─┘
 //! ```
@@ -24,6 +24,7 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Poll, Waker};
 use core::time::Duration;
+use std::io::{self, ErrorKind};
 
 use crate::async_response::AsyncResponse;
 use crate::connection::Connection;
@@ -76,8 +77,20 @@ enum Ending {
     /// So much is left to be written. If it is no less by then, the peer does not read, and the rest is dropped.
     Flush(usize, Option<Time>),
     /// All is written: the peer is read until it closes, at the latest until then.
-    Linger(Time),
+    Linger(Time, Sending),
+    /// Our sending side is to be closed, and then the transport is dropped.
+    Leave,
+    /// That is under way, and has until then.
+    Leaving(Time),
     Done,
+}
+
+/// The sending side of a transport whose last byte is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// The peer closes first.
+    Open,
+    Closed,
 }
 
 /// What a backend is to do with its transport when all output is written that can be.
@@ -91,6 +104,25 @@ pub enum Step {
     Shutdown,
     /// Drop the transport.
     Done,
+}
+
+/// How a transport's error says that the peer is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// Over TLS: the TCP stream has ended, without the `close_notify` that should have come before.
+    Truncated,
+    /// Whatever is written now goes nowhere.
+    Reset,
+}
+
+impl Gone {
+    fn of(error: &BoxError) -> Option<Self> {
+        match error.downcast_ref::<io::Error>()?.kind() {
+            ErrorKind::UnexpectedEof => Some(Self::Truncated),
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Some(Self::Reset),
+            _ => None,
+        }
+    }
 }
 
 impl Driver {
@@ -183,7 +215,7 @@ impl Driver {
     pub fn receive_eof(&mut self, now: Time) {
         self.eof = true;
         match &mut self.phase {
-            Phase::Handshake(..) | Phase::Asked(_) => self.vanish(),
+            Phase::Handshake(..) | Phase::Asked(_) => self.hang_up(now),
             Phase::Answer(..) => {}
             Phase::Open(open) => {
                 open.drain(now, self.service.as_deref());
@@ -193,14 +225,23 @@ impl Driver {
         self.pump(now, &mut []);
     }
 
-    /// Reading or writing failed with this error.
+    /// Reading or writing failed with this error. If it says that the peer is gone, that is what the listener hears.
     pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
+        let error = error.into();
+        let gone = Gone::of(&error);
         if let Phase::Open(open) = &mut self.phase {
             open.drain(now, self.service.as_deref());
-            open.shared.transport_failed(error);
+            match gone {
+                None => open.shared.transport_failed(error),
+                Some(_) => open.shared.vanished(),
+            }
             self.pump(now, &mut []);
         }
         self.vanish();
+        if gone == Some(Gone::Truncated) {
+            // Our side can still be ended as it should.
+            self.ending = Some(Ending::Leave);
+        }
     }
 
     /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
@@ -265,10 +306,13 @@ impl Driver {
             None if self.is_reading() => Step::Read,
             None => Step::Wait,
             Some(Ending::Done) => Step::Done,
-            Some(Ending::Flush(..)) if self.is_lost() => self.done(),
+            Some(Ending::Leaving(_)) => self.done(),
+            Some(Ending::Leave) => self.leave(now),
+            Some(Ending::Flush(..)) if self.is_lost() => self.leave(now),
             Some(Ending::Flush(..)) if self.unwritten() == 0 => self.linger(now),
-            Some(Ending::Linger(_)) if self.eof => self.done(),
-            Some(Ending::Flush(..) | Ending::Linger(_)) => {
+            Some(Ending::Linger(_, Sending::Closed)) if self.eof => self.done(),
+            Some(Ending::Linger(_, Sending::Open)) if self.eof => self.leave(now),
+            Some(Ending::Flush(..) | Ending::Linger(..)) => {
                 if self.eof {
                     Step::Wait
                 } else {
@@ -330,6 +374,17 @@ impl Driver {
         Step::Done
     }
 
+    /// Nothing more is to be read. RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write
+    /// side of the connection, unless it has already sent some error alert", and a plain transport has its FIN. Whoever
+    /// aborts does not wait for that.
+    fn leave(&mut self, now: Time) -> Step {
+        if self.open().is_some_and(|open| open.shared.with(Connection::is_aborted)) {
+            return self.done();
+        }
+        self.ending = Some(Ending::Leaving(now.saturating_add(self.linger_timeout)));
+        Step::Shutdown
+    }
+
     /// All is written. RFC 6455 §7.1.1: "in most normal cases [...] the server closes first"; a client that has
     /// said goodbye properly waits for that.
     fn linger(&mut self, now: Time) -> Step {
@@ -337,11 +392,15 @@ impl Driver {
             let clean = open.socket.closed().is_some_and(|closed| closed.clean);
             !clean || open.shared.with(Connection::role) == Role::Server
         });
-        self.ending = Some(Ending::Linger(now.saturating_add(self.linger_timeout)));
-        match (leaves_first, self.eof) {
-            (true, _) => Step::Shutdown,
-            (false, true) => self.done(),
-            (false, false) => Step::Read,
+        let until = now.saturating_add(self.linger_timeout);
+        if leaves_first {
+            self.ending = Some(Ending::Linger(until, Sending::Closed));
+            Step::Shutdown
+        } else if self.eof {
+            self.leave(now)
+        } else {
+            self.ending = Some(Ending::Linger(until, Sending::Open));
+            Step::Read
         }
     }
 
@@ -368,8 +427,15 @@ impl Driver {
     fn end_late(&mut self, now: Time) {
         self.ending = Some(match self.ending {
             Some(Ending::Flush(left, _)) if self.unwritten() < left => self.flush(now),
+            Some(Ending::Linger(_, Sending::Open)) => Ending::Leave,
             _ => Ending::Done,
         });
+    }
+
+    /// The peer has left before there was an answer.
+    fn hang_up(&mut self, now: Time) {
+        self.phase = Phase::Answer(Output::new(), 0);
+        self.end(now);
     }
 
     /// The transport is gone: there is nobody to answer.
@@ -479,8 +545,8 @@ impl Ending {
     fn deadline(self) -> Option<Time> {
         match self {
             Self::Flush(_, until) => until,
-            Self::Linger(until) => Some(until),
-            Self::Done => Some(Time::ZERO),
+            Self::Linger(until, _) | Self::Leaving(until) => Some(until),
+            Self::Leave | Self::Done => Some(Time::ZERO),
         }
     }
 }

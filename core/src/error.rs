@@ -18,11 +18,12 @@ pub enum Error {
     Violation(Violation),
     /// The peer let a deadline pass.
     Timeout(Timeout),
-    /// The peer ended the transport without a close frame.
+    /// The peer ended the transport without a close frame: with a FIN, with a reset, or over TLS without a
+    /// `close_notify`.
     Vanished,
     /// The peer does not read what it is sent ([`SlowReader::Close`](crate::config::SlowReader::Close)).
     SlowReader,
-    /// The transport failed: what its `read` or `write` returned.
+    /// The transport failed otherwise: what its `read` or `write` returned.
     Transport(BoxError),
     /// A callback of the listener returned this error.
     Callback(BoxError),

@@ -91,7 +91,13 @@ impl<C: Timer> Opening<C> {
         mut transport: T,
         listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
-        let (mut connection, response, mut leftover) = self.shake_hands(&mut transport).await?;
+        let (mut connection, response, mut leftover) = match self.shake_hands(&mut transport).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.hang_up(&mut transport).await;
+                return Err(error);
+            }
+        };
         connection.set_peer_addr(self.peer);
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
@@ -99,6 +105,14 @@ impl<C: Timer> Opening<C> {
         let mut task = Task::new(transport, driver, self.timer, &tasks);
         task.start(&mut leftover);
         Ok((Client { socket, response, tasks }, task))
+    }
+
+    /// There is no connection: tells the peer that nothing more comes, as far as the transport does that in time.
+    async fn hang_up<T: Transport>(&mut self, transport: &mut T) {
+        let until = self.handshake.hang_up_by(self.timer.now());
+        let shutdown = core::future::poll_fn(|cx| transport.poll_shutdown(cx));
+        // Whether that fails or not: there is nothing more to say.
+        let _ = in_time(&mut self.timer, Some(until), shutdown).await;
     }
 
     /// Writes the request, reads the answer, and returns what was read behind it.
@@ -143,6 +157,8 @@ fn share(now: Time, deadline: Time, count: usize) -> Time {
 fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
     match handshake.receive_eof() {
         refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+        // Over TLS, without a `close_notify`.
+        eof if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Handshake(eof),
         _ => ConnectError::Io(error),
     }
 }

@@ -207,6 +207,11 @@ impl Shared {
         self.lock().connection.receive_eof();
     }
 
+    /// [`Connection::vanished`].
+    pub fn vanished(&self) {
+        self.lock().connection.vanished();
+    }
+
     /// [`Connection::transport_failed`].
     pub fn transport_failed(&self, error: impl Into<BoxError>) {
         // Converted before there is a lock.

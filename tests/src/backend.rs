@@ -12,7 +12,7 @@ use bellwire::{
     WebSocket, client,
 };
 
-use crate::{Log, Logs, logged_handler, next, quiet, within};
+use crate::{Log, Logs, Scripted, logged_handler, next, quiet, within};
 
 /// A backend, with its runtime if it needs one.
 pub trait Backend: Sized + Send + Sync + 'static {
@@ -270,6 +270,8 @@ pub enum Over<M> {
     Unix(std::os::unix::net::UnixStream),
     /// Memory.
     Memory(M),
+    /// A peer by script.
+    Scripted(Scripted),
 }
 
 /// Something that drives a connection to its end.

@@ -95,6 +95,7 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
                     connect_over_on(runtime, target, Async::new(stream).unwrap(), listener).await.map(client)
                 }
                 Over::Memory(stream) => connect_over_on(runtime, target, stream, listener).await.map(client),
+                Over::Scripted(stream) => connect_over_on(runtime, target, stream, listener).await.map(client),
             }
         })
     }
@@ -115,6 +116,7 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
                 #[cfg(unix)]
                 Over::Unix(stream) => run::<R>(acceptor.accept_on(runtime, Async::new(stream).unwrap(), peer)),
                 Over::Memory(stream) => run::<R>(acceptor.accept_on(runtime, stream, peer)),
+                Over::Scripted(stream) => run::<R>(acceptor.accept_on(runtime, stream, peer)),
             }
         };
         let counting = other.clone();
@@ -146,6 +148,7 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
                 run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener))
             }
             Over::Memory(stream) => run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener)),
+            Over::Scripted(stream) => run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener)),
         }
     }
 

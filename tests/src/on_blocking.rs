@@ -57,6 +57,7 @@ impl Backend for Blocking {
             #[cfg(unix)]
             Over::Unix(stream) => connect_over(target, stream, listener),
             Over::Memory(stream) => connect_over(target, stream, listener),
+            Over::Scripted(stream) => connect_over(target, stream, listener),
         }
         .map(client)
     }
@@ -77,6 +78,7 @@ impl Backend for Blocking {
                 #[cfg(unix)]
                 Over::Unix(stream) => acceptor.accept(stream, peer),
                 Over::Memory(stream) => acceptor.accept(stream, peer),
+                Over::Scripted(stream) => acceptor.accept(stream, peer),
             })
         };
         let counting = other.clone();
@@ -102,6 +104,7 @@ impl Backend for Blocking {
             #[cfg(unix)]
             Over::Unix(stream) => upgraded(stream, leftover, role, config, listener),
             Over::Memory(stream) => upgraded(stream, leftover, role, config, listener),
+            Over::Scripted(stream) => upgraded(stream, leftover, role, config, listener),
         })
     }
 

@@ -18,7 +18,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::backend::{Acceptor, boxed};
-use crate::{Backend, Client, Connect, Driven, Ending, Over, PATIENCE, Reported, Server, Setup, Shutdown, Task, Tasks};
+use crate::{
+    Backend, Client, Connect, Driven, Ending, Over, PATIENCE, Reported, Scripted, Server, Setup, Shutdown, Task, Tasks,
+};
 
 /// The tokio backend on a runtime of two threads.
 pub type Tokio = OnTokio<Multi>;
@@ -134,6 +136,7 @@ impl<F: Flavor> Backend for OnTokio<F> {
                     #[cfg(unix)]
                     Converted::Unix(stream) => connect_over(target, stream, listener).await,
                     Converted::Memory(stream) => connect_over(target, stream, listener).await,
+                    Converted::Scripted(stream) => connect_over(target, stream, listener).await,
                 }
             })
             .map(|client| self.client(client))
@@ -157,6 +160,7 @@ impl<F: Flavor> Backend for OnTokio<F> {
                     #[cfg(unix)]
                     Converted::Unix(stream) => acceptor.accept(stream, peer).await,
                     Converted::Memory(stream) => acceptor.accept(stream, peer).await,
+                    Converted::Scripted(stream) => acceptor.accept(stream, peer).await,
                 }
             })
         };
@@ -184,6 +188,7 @@ impl<F: Flavor> Backend for OnTokio<F> {
                 #[cfg(unix)]
                 Converted::Unix(stream) => upgraded(stream, leftover, role, config, listener).await,
                 Converted::Memory(stream) => upgraded(stream, leftover, role, config, listener).await,
+                Converted::Scripted(stream) => upgraded(stream, leftover, role, config, listener).await,
             }
         })
     }
@@ -295,6 +300,7 @@ enum Converted {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
     Memory(CountingDuplex),
+    Scripted(Scripted),
 }
 
 impl Over<CountingDuplex> {
@@ -311,6 +317,7 @@ impl Over<CountingDuplex> {
                 Converted::Unix(tokio::net::UnixStream::from_std(stream).unwrap())
             }
             Self::Memory(stream) => Converted::Memory(stream),
+            Self::Scripted(stream) => Converted::Scripted(stream),
         }
     }
 }

@@ -153,7 +153,9 @@ fn a3_an_answer_after_the_client_has_gone_does_nothing() {
             answer(responder, &server);
             if let Some(mut driver) = driver {
                 assert!(driver.park(START, Waker::noop()).is_ok());
-                assert_eq!((written(&mut driver), driver.step(START)), (vec![], Step::Done));
+                assert_eq!(written(&mut driver), []);
+                while driver.step(START) == Step::Shutdown {}
+                assert_eq!(driver.step(START), Step::Done);
             }
             assert_eq!((server.log.take(), server.reports.take(), wakes.count()), (vec![], vec![], 0));
         }

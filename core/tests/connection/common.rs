@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use bellwire_core::{CloseCode, Closed, Config, Connection, Error, Event, Role, Side, Time};
+use bellwire_core::{CloseCode, Closed, Config, Connection, Driver, Error, Event, Role, Side, Step, Time};
 
 pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
 pub(crate) const START: Time = Time::ZERO;
@@ -303,4 +303,10 @@ pub(crate) fn both_roles(config: &Config, incoming: &[Frame], events: &[Seen], o
         assert_eq!(run.events, events, "{role:?}, {incoming:?}");
         assert_eq!(run.output, wire(outgoing, role), "{role:?}, {incoming:?}");
     }
+}
+
+/// Nothing more is to be read: the sending side is closed, and then the transport.
+#[track_caller]
+pub(crate) fn leaves(driver: &mut Driver, now: Time) {
+    assert_eq!([driver.step(now), driver.step(now)], [Step::Shutdown, Step::Done]);
 }

@@ -1,5 +1,6 @@
 //! From events to callbacks: the invariant 1.13 of the contract.
 
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellwire_core::testing::Recorder;
@@ -69,7 +70,45 @@ fn a_peer_that_vanishes_is_one_close_with_1006() {
         let (mut driver, log) = logged(role);
         driver.receive_eof(START);
         assert_eq!(log.take(), ["open", "error The peer ended the transport without a close frame", "close 1006 "]);
-        assert_eq!(driver.step(START), Step::Done);
+        leaves(&mut driver, START);
+    }
+}
+
+#[test]
+fn e5_an_error_that_says_that_the_peer_is_gone_is_no_failure_of_the_transport() {
+    for role in ROLES {
+        for kind in
+            [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe]
+        {
+            let (mut driver, log) = logged(role);
+            // As rustls says it: an error with a text of its own.
+            driver.transport_failed(START, io::Error::new(kind, "peer closed connection without sending close_notify"));
+            let vanished = "error The peer ended the transport without a close frame";
+            assert_eq!(log.take(), ["open", vanished, "close 1006 "], "{kind}");
+            match kind {
+                // Our sending side is whole: it is ended as it should.
+                ErrorKind::UnexpectedEof => leaves(&mut driver, START),
+                _ => assert_eq!(driver.step(START), Step::Done),
+            }
+        }
+    }
+}
+
+#[test]
+fn e5_a_reset_behind_the_closing_handshake_changes_nothing() {
+    for role in ROLES {
+        let (mut driver, log) = logged(role);
+        receive(&mut driver, role, &[Frame::close(4000, "bye")]);
+        driver.transport_failed(START, io::Error::from(ErrorKind::BrokenPipe));
+        assert_eq!((log.take(), driver.step(START)), (vec!["open".into(), "close 4000 bye".into()], Step::Done));
+
+        let (mut driver, log) = logged(role);
+        driver.socket().unwrap().close().unwrap();
+        written(&mut driver);
+        receive(&mut driver, role, &[Frame::close(4001, "bye")]);
+        driver.transport_failed(START, io::Error::from(ErrorKind::ConnectionReset));
+        assert_eq!((log.take(), driver.step(START)), (vec!["open".into(), "close 4001 bye".into()], Step::Done));
+        assert!(driver.socket().unwrap().closed().unwrap().clean);
     }
 }
 

@@ -35,7 +35,33 @@ fn a_client_that_said_goodbye_waits_for_the_server_to_close_first() {
     assert_eq!(driver.step(secs(1)), Step::Read);
     assert_eq!(driver.poll_timeout(), Some(secs(3)));
     driver.receive_eof(secs(2));
-    assert_eq!(driver.step(secs(2)), Step::Done);
+    leaves(&mut driver, secs(2));
+}
+
+#[test]
+fn e4_a_sending_side_that_does_not_close_holds_no_longer_than_the_linger_timeout() {
+    let mut driver = ended_by_peer(Role::Client);
+    written(&mut driver);
+    assert_eq!(driver.step(secs(1)), Step::Read);
+    driver.receive_eof(secs(2));
+    assert_eq!(driver.step(secs(2)), Step::Shutdown);
+    assert_eq!(driver.poll_timeout(), Some(secs(4)));
+    driver.handle_timeout(secs(4) - ms(1));
+    assert_eq!(driver.poll_timeout(), Some(secs(4)));
+    driver.handle_timeout(secs(4));
+    assert!(driver.is_done());
+}
+
+#[test]
+fn e4_whoever_aborts_does_not_wait_for_the_sending_side() {
+    for role in ROLES {
+        let (mut driver, log) = logged(role);
+        driver.socket().unwrap().abort();
+        driver.start(START);
+        assert_eq!(driver.step(START), Step::Done);
+        drop(driver);
+        assert_eq!(log.take().last().unwrap(), "close 1006 ");
+    }
 }
 
 #[test]
@@ -59,7 +85,10 @@ fn lingering_ends_after_its_timeout() {
         driver.handle_timeout(secs(3) - ms(1));
         assert_eq!(driver.step(secs(3) - ms(1)), Step::Read);
         driver.handle_timeout(secs(3));
-        assert_eq!(driver.step(secs(3)), Step::Done);
+        match role {
+            Role::Server => assert_eq!(driver.step(secs(3)), Step::Done),
+            Role::Client => leaves(&mut driver, secs(3)),
+        }
     }
 }
 
@@ -87,10 +116,7 @@ fn a_peer_that_ended_its_side_still_gets_what_is_queued() {
         driver.receive_eof(START);
         assert_eq!(driver.step(START), Step::Wait, "{role:?}: there is output, and nothing to read");
         assert_eq!(written(&mut driver), wire(&[Frame::binary([7; 100_000]), Frame::close(1000, "")], role));
-        if role == Role::Server {
-            assert_eq!(driver.step(START), Step::Shutdown);
-        }
-        assert_eq!(driver.step(START), Step::Done, "{role:?}");
+        leaves(&mut driver, START);
         assert_eq!(log.take(), ["open", "close 1000 "]);
     }
 }
@@ -105,7 +131,7 @@ fn a_local_close_waits_for_the_peer_and_its_deadline() {
         assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(secs(10))));
         driver.handle_timeout(secs(10));
         assert_eq!(log.take(), ["open", "error Close Timeout", "close 1006 "]);
-        assert_eq!(driver.step(secs(10)), Step::Done);
+        leaves(&mut driver, secs(10));
     }
 }
 

@@ -210,13 +210,16 @@ impl Run {
         // Nobody who was woken, or told of the end, waits for a deadline.
         let waits = matches!(struck, Some((_, Fault::Stall)));
         assert!(waits || self.elapsed < AT_ONCE, "{struck:?}: {:?}", self.elapsed);
+        self.check_end(struck);
         let said = self.said();
         self.check_opening(said.is_some(), struck);
         let Some(said) = said else { return };
         let replay = Replay::of(&frames(&said, self.conversation.role == Role::Server).0);
         let (echoes, state) = (replay.echoes, replay.state);
-        // What the peer had said before its end was noticed is not lost, unless it cannot be read.
-        assert!(!self.script.has_unread() || matches!(struck, Some((Call::Read, _))), "{struck:?}");
+        // What the peer had said before its end was noticed is not lost, unless it cannot be read. What was held back
+        // leaves with the end of the sending side, and is answered too late.
+        let late = matches!(struck, Some((Call::Read, _) | (Call::Flush, Fault::Stall)));
+        assert!(!self.script.has_unread() || late, "{struck:?}");
         let mut events = vec![Event::Open];
         events.extend(replay.events);
         events.extend(last_events(state, struck, M::SILENCE));
@@ -261,6 +264,16 @@ impl Run {
         assert_eq!(self.events.is_empty(), !opened, "{struck:?}");
     }
 
+    /// However it ended, the peer was told that nothing more comes, unless the transport could not do that any more.
+    fn check_end(&self, struck: Option<(Call, Fault)>) {
+        let cannot = match struck {
+            Some((_, Fault::Error | Fault::Zero)) => true,
+            Some((call, Fault::Stall)) => call != Call::Read,
+            _ => false,
+        };
+        assert!(cannot || self.script.is_shut(), "{struck:?}: the sending side was not ended");
+    }
+
     fn check_frames(&self, replies: &[Frame], struck: Option<(Call, Fault)>) {
         let (written, cut) = self.written();
         let may_be_cut = matches!(struck, Some((Call::Write, Fault::Error | Fault::Zero | Fault::Stall)));
@@ -286,20 +299,19 @@ impl Run {
 fn last_events(state: State, struck: Option<(Call, Fault)>, silence: Silence) -> Vec<Event> {
     let (code, text) = match (state, struck) {
         (State::Closed, _) => return Vec::new(),
-        (_, Some((Call::Read, Fault::Error))) => (1006, transport(ErrorKind::ConnectionReset)),
-        (_, Some((_, Fault::Error))) => (1006, transport(ErrorKind::BrokenPipe)),
-        (_, Some((_, Fault::Zero))) => (1006, transport(ErrorKind::WriteZero)),
-        (_, Some((_, Fault::Eof))) => (1006, "The peer ended the transport without a close frame".into()),
+        (_, Some((_, Fault::Zero))) => {
+            (1006, format!("The transport failed: {}", io::Error::from(ErrorKind::WriteZero)))
+        }
+        // A reset, a broken pipe.
+        (_, Some((_, Fault::Eof | Fault::Error))) => {
+            (1006, "The peer ended the transport without a close frame".into())
+        }
         (State::Open, Some((_, Fault::Stall))) => (silence.code(), silence.text().into()),
         (State::Closing, Some((_, Fault::Stall))) => (1006, "Close Timeout".into()),
         (State::Open | State::Closing, _) => panic!("ended before it was over: {struck:?}"),
     };
     let reason = if code == 1006 { "" } else { &*text };
     vec![Event::error(&*text), Event::close(code, reason)]
-}
-
-fn transport(kind: ErrorKind) -> String {
-    format!("The transport failed: {}", io::Error::from(kind))
 }
 
 fn fails_to_connect(result: &Result<(), ConnectError>, call: Call, fault: Fault) -> bool {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bellwire::{CloseCode, Closures, Outcome, Role, SendError, Side, WebSocket, listener};
 use bellwire_tests::{
-    Backend, CLOSE, Connect, Event, Frame, Log, Ours, PATIENCE, PING, PONG, Raw, Server, backends, echo, logged, next,
-    quiet,
+    Backend, CLOSE, Connect, Event, Fault, Frame, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Script, Server, backends,
+    echo, logged, next, quiet,
 };
 
 backends! {
@@ -49,7 +49,9 @@ backends! {
         d21_a_failure_is_told_at_once_and_its_close_frame_leaves_behind_what_was_queued,
         t2_i4_a_peer_that_vanishes_is_one_error_and_one_1006,
         t2_i4_a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006,
-        i11_a_peer_that_resets_is_one_error_and_one_1006,
+        e5_i4_a_peer_that_resets_has_vanished,
+        e5_a_reset_behind_the_closing_handshake_changes_nothing,
+        i11_a_transport_that_fails_is_one_error_and_one_1006,
         a_violation_closes_with_1002_and_ends_at_once,
         t19_the_transport_ends_behind_the_peers_close,
         t19_i12_the_transport_ends_behind_a_local_close,
@@ -405,18 +407,43 @@ fn t2_i4_a_peer_that_vanishes_inside_a_frame_is_one_error_and_one_1006<B: Backen
     }
 }
 
-fn i11_a_peer_that_resets_is_one_error_and_one_1006<B: Backend>(role: Role) {
+fn e5_i4_a_peer_that_resets_has_vanished<B: Backend>(role: Role) {
     let backend = B::start();
     let Ours { log, peer, .. } = Ours::raw(&backend, role, quiet(), listener().on_open(|socket| socket.send("unread")));
     // What is closed with something unread in it is reset.
     peer.wait_unread();
     drop(peer);
-    let events = log.rest();
-    let [Event::Open, Event::Error(error), Event::Close(1006, reason)] = events.as_slice() else {
-        panic!("{events:?}")
-    };
-    assert!(error.starts_with("The transport failed: "), "{error}");
-    assert_eq!(reason, "");
+    assert_eq!(log.rest(), [&[Event::Open][..], &vanished()].concat());
+}
+
+fn e5_a_reset_behind_the_closing_handshake_changes_nothing<B: Backend>(role: Role) {
+    let backend = B::start();
+    // Closed by the peer, and by us: it has read our close frame, and leaves something else unread.
+    let Ours { socket, log, mut peer } =
+        Ours::raw(&backend, role, quiet(), listener().on_open(|socket| socket.send("1")));
+    peer.wait_unread();
+    peer.send([Frame::close(4000, "bye")]);
+    drop(peer);
+    log.ends_with([Event::Open, Event::close(4000, "bye")]);
+    assert!(socket.closed().unwrap().clean);
+
+    let Ours { socket, log, mut peer } = Ours::raw(&backend, role, quiet(), listener());
+    socket.close_with(4001, "enough").unwrap();
+    peer.wait_unread();
+    peer.send([Frame::close(4001, "enough")]);
+    drop(peer);
+    log.ends_with([Event::Open, Event::close(4001, "enough")]);
+    assert!(socket.closed().unwrap().clean);
+}
+
+fn i11_a_transport_that_fails_is_one_error_and_one_1006<B: Backend>(role: Role) {
+    let backend = B::start();
+    let script = Script::new([]).fault(0, Fault::Zero);
+    let (ours, log) = logged(listener().on_open(|socket| socket.send("hello")));
+    let driven = backend.upgraded(Over::Scripted(script.transport()), Vec::new(), role, quiet(), ours);
+    driven.wait();
+    let failed = format!("The transport failed: {}", std::io::Error::from(std::io::ErrorKind::WriteZero));
+    log.ends_with([Event::Open, Event::error(failed), Event::close(1006, "")]);
 }
 
 fn a_violation_closes_with_1002_and_ends_at_once<B: Backend>(role: Role) {

@@ -37,6 +37,7 @@ mod ending;
 mod frames;
 mod handshake;
 mod last_words;
+mod leaving;
 mod middleware;
 mod order;
 mod peer;

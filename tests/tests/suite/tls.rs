@@ -10,8 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::blocking::Stream;
-use bellwire::{Closed, Listener, SendError, Side, Target, WebSocket, blocking, listener};
-use bellwire_tests::{Backend, Event, Logs, Multi, OnTokio, echo, logged, logged_handler, next, quiet, within};
+use bellwire::client::HandshakeError;
+use bellwire::{Closed, ConnectError, Listener, SendError, Side, Target, WebSocket, blocking, listener};
+use bellwire_tests::{
+    Backend, Event, Frame, Logs, Multi, OnTokio, PATIENCE, Raw, echo, logged, logged_handler, next, quiet,
+    upgrade_request, within,
+};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -19,6 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
+    StreamOwned,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -141,8 +146,7 @@ impl Stream for TlsStream {
                 let mut tls = self.tls();
                 match tls.reader().read(buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    // Without a `close_notify`. The WebSocket's own close frame says whether anything is missing.
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                    // At the end, too: without a `close_notify` that is `UnexpectedEof`.
                     result => return result,
                 }
                 if !arrived.is_empty() || self.ended.load(Ordering::Relaxed) {
@@ -313,4 +317,97 @@ fn a_tokio_server_and_a_blocking_client_talk_over_tls() {
 #[test]
 fn a_tokio_server_and_a_tokio_client_talk_over_tls() {
     converse(Some(&OnTokio::start()), Some(&OnTokio::start()));
+}
+
+/// A server's end made of bytes, behind rustls' own stream.
+fn raw_server(config: Arc<ServerConfig>, tcp: TcpStream) -> Raw<StreamOwned<ServerConnection, TcpStream>> {
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut raw = Raw::server_over(StreamOwned::new(ServerConnection::new(config).unwrap(), tcp));
+    raw.write(&raw.switching(&[]));
+    raw
+}
+
+/// A client says goodbye to TLS, too: rustls reads an end without `close_notify` as an error.
+fn says_close_notify(backend: Option<&OnTokio<Multi>>) {
+    let (server_config, client_config) = configs();
+    let (here, there) = tcp_pair();
+    let peer = thread::spawn(move || {
+        let mut raw = raw_server(server_config, here);
+        raw.expect([Frame::close(1000, "Normal Closure")]);
+        raw.send([Frame::close(1000, "")]);
+        raw.expect_end();
+    });
+    let (_, closed) = connect(backend, client_config, there, logged(listener().on_open(|socket| socket.close())).0);
+    assert!(within("the end", closed).clean);
+    peer.join().unwrap();
+}
+
+/// So it does when it is refused.
+fn says_close_notify_when_it_is_refused(backend: Option<&OnTokio<Multi>>) {
+    let (server_config, client_config) = configs();
+    let (here, there) = tcp_pair();
+    let peer = thread::spawn(move || {
+        here.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut raw = Raw::server_over(StreamOwned::new(ServerConnection::new(server_config).unwrap(), here));
+        raw.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+        raw.expect_end();
+    });
+    let target = Target::new("wss://localhost/").unwrap().config(quiet());
+    let refused = match backend {
+        None => {
+            let stream = TlsStream::new(there, ClientConnection::new(client_config, name()).unwrap());
+            blocking::connect_over(target, stream, listener()).err()
+        }
+        Some(backend) => backend.handle().block_on(async {
+            there.set_nonblocking(true).unwrap();
+            let tcp = tokio::net::TcpStream::from_std(there).unwrap();
+            let stream = TlsConnector::from(client_config).connect(name(), tcp).await.unwrap();
+            bellwire::tokio::connect_over(target, stream, listener()).await.err()
+        }),
+    };
+    assert!(matches!(refused, Some(ConnectError::Handshake(HandshakeError::Refused(_)))), "{refused:?}");
+    peer.join().unwrap();
+}
+
+/// A TCP stream that ends without `close_notify` is a peer that has vanished, for a client and for a server.
+fn sees_a_peer_vanish(backend: Option<&OnTokio<Multi>>) {
+    let vanished =
+        || [Event::Open, Event::error("The peer ended the transport without a close frame"), Event::close(1006, "")];
+    let (server_config, client_config) = configs();
+    let (here, there) = tcp_pair();
+    let config = server_config.clone();
+    let peer = thread::spawn(move || raw_server(config, here));
+    let (ours, log) = logged(listener());
+    let (_, _closed) = connect(backend, client_config.clone(), there, ours);
+    drop(peer.join().unwrap());
+    log.ends_with(vanished());
+
+    let (here, there) = tcp_pair();
+    let logs = serve(backend, server_config, here);
+    let stream = StreamOwned::new(ClientConnection::new(client_config, name()).unwrap(), there);
+    drop(Raw::open_over(stream, &upgrade_request("/", &[])));
+    logs.next().ends_with(vanished());
+}
+
+#[test]
+fn e4_a_blocking_client_says_close_notify() {
+    says_close_notify(None);
+    says_close_notify_when_it_is_refused(None);
+}
+
+#[test]
+fn e4_a_tokio_client_says_close_notify() {
+    let backend = OnTokio::start();
+    says_close_notify(Some(&backend));
+    says_close_notify_when_it_is_refused(Some(&backend));
+}
+
+#[test]
+fn e5_a_tls_peer_that_vanishes_is_seen_on_threads() {
+    sees_a_peer_vanish(None);
+}
+
+#[test]
+fn e5_a_tls_peer_that_vanishes_is_seen_on_tokio() {
+    sees_a_peer_vanish(Some(&OnTokio::start()));
 }

@@ -27,6 +27,8 @@ Usage: chat [OPTIONS]
   --listen ADDR   where to listen [127.0.0.1:9001]
   --backend B     blocking, tokio or async-std [the first that is compiled in]
   --tick SECONDS  how often the room tells how many are in it [60]
+  --keepalive SECONDS
+                  how long a client may be quiet before it gets a ping [20]
   --help          this text";
 
 /// The longest message that is taken, in bytes. Everybody gets a copy, so it is short.
@@ -39,6 +41,7 @@ struct Options {
     listen: String,
     backend: Backend,
     tick: Duration,
+    config: Config,
 }
 
 fn main() -> ExitCode {
@@ -50,7 +53,7 @@ fn run() -> Result<(), BoxError> {
         println!("{HELP}");
         return Ok(());
     };
-    let config = Config::default().max_message(MAX_MESSAGE);
+    let config = options.config.max_message(MAX_MESSAGE);
     let room = Room::default();
     start_timer(room.clone(), options.tick);
     let app = move |request: &Request| app(&room, request);
@@ -222,24 +225,27 @@ fn start_timer(room: Room, every: Duration) {
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {
-    let mut options =
-        Options { listen: "127.0.0.1:9001".into(), backend: Backend::default()?, tick: Duration::from_secs(60) };
+    let mut options = Options {
+        listen: "127.0.0.1:9001".into(),
+        backend: Backend::default()?,
+        tick: Duration::from_secs(60),
+        config: Config::default(),
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("listen") => options.listen = parser.value()?.string()?,
             Long("backend") => options.backend = parser.value()?.parse()?,
-            Long("tick") => options.tick = parser.value()?.parse_with(seconds)?,
+            Long("tick") => options.tick = parser.value()?.parse_with(common::seconds)?,
+            Long("keepalive") => {
+                let every = parser.value()?.parse_with(common::seconds)?;
+                options.config = options.config.keepalive_interval(every);
+            }
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
     Ok(Some(options))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|&seconds| seconds > 0);
-    seconds.map(Duration::from_secs).ok_or_else(|| "a number of seconds, at least 1".into())
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ Usage: client URL [OPTIONS]
   --echo           send every message back, and stay until the server closes
   --protocol P     offer a subprotocol; may be repeated, the most wanted first
   --header 'K: V'  send a header; may be repeated
+  --keepalive SECONDS
+                   how long the server may be quiet before it gets a ping [20]
   --help           this text
 
 Exit status 0 after a clean closing handshake.";
@@ -205,6 +207,8 @@ fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
 fn parse() -> Result<Option<Options>, BoxError> {
     let (mut backend, mut send, mut echo) = (Backend::default()?, Vec::new(), false);
     let (mut url, mut protocols, mut headers) = (None, Vec::new(), Vec::new());
+    // What arrives between our close and the server's is worth printing.
+    let mut config = Config::default().deliver_after_close(true);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -212,6 +216,9 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("send") => send.push(parser.value()?.string()?),
             Long("echo") => echo = true,
             Long("protocol") => protocols.push(parser.value()?.string()?),
+            Long("keepalive") => {
+                config = config.keepalive_interval(parser.value()?.parse_with(common::seconds)?);
+            }
             Long("header") => headers.push(header(&parser.value()?.string()?)?),
             Short('h') | Long("help") => return Ok(None),
             Value(value) if url.is_none() => url = Some(value.string()?),
@@ -219,8 +226,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
         }
     }
     let url = url.ok_or("a URL is missing: client ws://127.0.0.1:9001/; see --help")?;
-    // What arrives between our close and the server's is worth printing.
-    let mut target = Target::new(&url)?.config(Config::default().deliver_after_close(true));
+    let mut target = Target::new(&url)?.config(config);
     for protocol in protocols {
         target = target.protocol(protocol)?;
     }

@@ -13,6 +13,7 @@ An echo server: open its address in a browser, or connect a WebSocket client.
 
   /         echoes text and binary messages; a browser gets a page to try it
   /greeter  greets, echoes, and closes on \"exit\"
+  /sink     takes messages, and answers none
 
 Usage: echo [OPTIONS]
 
@@ -20,6 +21,7 @@ Usage: echo [OPTIONS]
   --backend B          blocking, tokio or async-std [the first that is compiled in]
   --threads N          threads of the tokio runtime; 1 is single-threaded [one per processor]
   --max-message BYTES  the longest message taken [1048576]
+  --keepalive SECONDS  how long a client may be quiet before it gets a ping [20]
   --no-keepalive       do not ping quiet clients
   --help               this text";
 
@@ -70,7 +72,8 @@ fn app(request: &Request) -> Response {
         ("/", true) => Response::websocket(Echo),
         ("/", false) => Response::html(include_str!("echo.html")),
         ("/greeter", true) => greeter(request),
-        ("/greeter", false) => Response::upgrade_required(),
+        ("/sink", true) => Response::websocket(Sink),
+        ("/greeter" | "/sink", false) => Response::upgrade_required(),
         _ => Response::not_found(),
     }
 }
@@ -83,6 +86,11 @@ impl Listener for Echo {
         Ok(socket.send(message)?)
     }
 }
+
+/// What a listener leaves out has a default, so this one says nothing by itself.
+struct Sink;
+
+impl Listener for Sink {}
 
 /// A listener made of closures.
 fn greeter(request: &Request) -> Response {
@@ -118,6 +126,10 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("backend") => options.backend = parser.value()?.parse()?,
             Long("threads") => options.threads = Some(parser.value()?.parse_with(positive)?),
             Long("max-message") => options.config = options.config.max_message(parser.value()?.parse()?),
+            Long("keepalive") => {
+                let every = parser.value()?.parse_with(common::seconds)?;
+                options.config = options.config.keepalive_interval(every);
+            }
             Long("no-keepalive") => options.config = options.config.keepalive_interval(None),
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
 
@@ -126,6 +127,12 @@ pub(crate) fn announce(backend: Backend, addr: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "listening on ws://{addr}/ with the {backend} backend; for a browser: http://{addr}/")?;
     out.flush()
+}
+
+/// A duration that somebody types, in whole seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds| seconds > 0);
+    seconds.map(Duration::from_secs).ok_or_else(|| "a number of seconds, at least 1".into())
 }
 
 /// An address that cannot be listened on.

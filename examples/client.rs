@@ -8,7 +8,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::{CloseCode, Closed, Config, IntoListener, OwnedMessage, SendError, Target, WebSocket, listener};
+use bellwire::client::{HandshakeError, Response};
+use bellwire::{
+    CloseCode, Closed, Config, ConnectError, IntoListener, OwnedMessage, SendError, Target, WebSocket, listener,
+};
 use common::{Backend, BoxError, Connected};
 use lexopt::prelude::*;
 
@@ -19,7 +22,8 @@ Usage: client URL [OPTIONS]
 
   --backend B      blocking, tokio or async-std [the first that is compiled in]
   --send TEXT      send this instead of the standard input; may be repeated. Closes after one reply to
-                   each, or after 5 s
+                   each
+  --wait SECONDS   how long to wait for the replies to --send [5]
   --echo           send every message back, and stay until the server closes
   --protocol P     offer a subprotocol; may be repeated, the most wanted first
   --header 'K: V'  send a header; may be repeated
@@ -27,15 +31,17 @@ Usage: client URL [OPTIONS]
                    how long the server may be quiet before it gets a ping [20]
   --help           this text
 
-Exit status 0 after a clean closing handshake.";
+Exit status 0 after a clean closing handshake, with a reply to each --send. What a server says that refuses
+is printed on the standard error.";
 
-/// How long to wait for replies to `--send`.
-const REPLIES: Duration = Duration::from_secs(5);
+/// How long to wait for replies to `--send`, unless the user says otherwise.
+const WAIT: Duration = Duration::from_secs(5);
 
 struct Options {
     target: Target,
     backend: Backend,
     send: Vec<String>,
+    wait: Duration,
     echo: bool,
 }
 
@@ -57,7 +63,10 @@ fn run() -> Result<(), BoxError> {
         return Ok(());
     };
     let (sender, happenings) = mpsc::channel();
-    let connected = common::connect(options.backend, options.target, announcing(sender.clone()))?;
+    let connected = match common::connect(options.backend, options.target, announcing(sender.clone())) {
+        Err(ConnectError::Handshake(HandshakeError::Refused(response))) => return Err(refused(&response)),
+        connected => connected?,
+    };
     if let Some(protocol) = &connected.protocol {
         eprintln!("subprotocol: {protocol}");
     }
@@ -69,10 +78,21 @@ fn run() -> Result<(), BoxError> {
     } else if options.echo {
         echo(&connected.socket, &options.send, &happenings)
     } else {
-        ask(&connected.socket, &options.send, &happenings)
+        ask(&connected.socket, &options.send, options.wait, &happenings)
     };
     // What the connection says of its end matters more than a send that came too late for it.
     finish(connected, &happenings, ended)
+}
+
+/// Prints all that the server says, for a person to read.
+fn refused(response: &Response) -> BoxError {
+    let body = String::from_utf8_lossy(response.body());
+    // It may be anybody's, and a terminal obeys control characters.
+    let harmless = body.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}");
+    if !harmless.trim().is_empty() {
+        eprintln!("{}", harmless.trim_end());
+    }
+    format!("the server refused the WebSocket with status {}", response.status()).into()
 }
 
 /// A listener that passes on what happens.
@@ -87,8 +107,8 @@ fn announcing(sender: Sender<Happening>) -> impl IntoListener {
         })
 }
 
-/// Sends lines until there are none; prints what arrives.
-fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<()>) -> Result<(), BoxError> {
+/// Sends lines until there are none; prints what arrives. No reply is missed.
+fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<()>) -> Result<usize, BoxError> {
     let _ = ask.send(());
     for happening in happenings {
         match happening {
@@ -97,15 +117,18 @@ fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<(
                 send(socket, line)?;
                 let _ = ask.send(());
             }
-            Happening::EndOfInput => return Ok(socket.close()?),
-            Happening::Closed => return Ok(()),
+            Happening::EndOfInput => {
+                socket.close()?;
+                break;
+            }
+            Happening::Closed => break,
         }
     }
-    Ok(())
+    Ok(0)
 }
 
-/// Sends every message back until the server closes.
-fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) -> Result<(), BoxError> {
+/// Sends every message back until the server closes. No reply is missed.
+fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) -> Result<usize, BoxError> {
     for text in first {
         send(socket, text.clone())?;
     }
@@ -115,32 +138,38 @@ fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) 
                 print(&message)?;
                 send(socket, message)?;
             }
-            Happening::Closed => return Ok(()),
+            Happening::Closed => break,
             Happening::Line(_) | Happening::EndOfInput => {}
         }
     }
-    Ok(())
+    Ok(0)
 }
 
-/// Sends some texts and waits for as many replies.
-fn ask(socket: &WebSocket, texts: &[String], happenings: &Receiver<Happening>) -> Result<(), BoxError> {
+/// Sends some texts and waits for as many replies; says how many have not come.
+fn ask(
+    socket: &WebSocket,
+    texts: &[String],
+    wait: Duration,
+    happenings: &Receiver<Happening>,
+) -> Result<usize, BoxError> {
     for text in texts {
         send(socket, text.clone())?;
     }
-    let deadline = Instant::now() + REPLIES;
-    let mut replies = 0;
-    while replies < texts.len() {
+    let deadline = Instant::now() + wait;
+    let mut missed = texts.len();
+    while missed > 0 {
         match happenings.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Happening::Message(message)) => {
-                replies += 1;
+                missed -= 1;
                 print(&message)?;
             }
-            Ok(Happening::Closed) => return Ok(()),
+            Ok(Happening::Closed) => return Ok(missed),
             Ok(Happening::Line(_) | Happening::EndOfInput) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
-    Ok(socket.close()?)
+    socket.close()?;
+    Ok(missed)
 }
 
 /// Sends at the pace at which the server reads.
@@ -152,8 +181,12 @@ fn send(socket: &WebSocket, message: impl Into<OwnedMessage>) -> Result<(), BoxE
     Ok(outcome.recv()??)
 }
 
-/// Waits for the end, prints what still arrives, and judges how it ended.
-fn finish(connected: Connected, happenings: &Receiver<Happening>, ended: Result<(), BoxError>) -> Result<(), BoxError> {
+/// Waits for the end, prints what still arrives, and judges how it ended. `ended` says how many replies had not come.
+fn finish(
+    connected: Connected,
+    happenings: &Receiver<Happening>,
+    ended: Result<usize, BoxError>,
+) -> Result<(), BoxError> {
     let too_late = |error: &BoxError| matches!(error.downcast_ref(), Some(SendError::Closed));
     if let Err(error) = &ended {
         if !too_late(error) {
@@ -161,14 +194,21 @@ fn finish(connected: Connected, happenings: &Receiver<Happening>, ended: Result<
         }
     }
     let closed = connected.closed();
+    let mut late = 0;
     for happening in happenings.try_iter() {
         if let Happening::Message(message) = happening {
             print(&message)?;
+            late += 1;
         }
     }
     match ended {
-        Err(error) if !too_late(&error) => Err(error),
-        _ => judge(&closed),
+        Err(error) if !too_late(&error) => return Err(error),
+        _ => judge(&closed)?,
+    }
+    match ended.map_or(0, |missed| missed.saturating_sub(late)) {
+        0 => Ok(()),
+        1 => Err("a reply did not come".into()),
+        missed => Err(format!("{missed} replies did not come").into()),
     }
 }
 
@@ -205,7 +245,7 @@ fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {
-    let (mut backend, mut send, mut echo) = (Backend::default()?, Vec::new(), false);
+    let (mut backend, mut send, mut wait, mut echo) = (Backend::default()?, Vec::new(), WAIT, false);
     let (mut url, mut protocols, mut headers) = (None, Vec::new(), Vec::new());
     // What arrives between our close and the server's is worth printing.
     let mut config = Config::default().deliver_after_close(true);
@@ -214,6 +254,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
         match arg {
             Long("backend") => backend = parser.value()?.parse()?,
             Long("send") => send.push(parser.value()?.string()?),
+            Long("wait") => wait = seconds(&parser.value()?.string()?)?,
             Long("echo") => echo = true,
             Long("protocol") => protocols.push(parser.value()?.string()?),
             Long("keepalive") => {
@@ -233,7 +274,12 @@ fn parse() -> Result<Option<Options>, BoxError> {
     for (name, value) in headers {
         target = target.header(&name, value)?;
     }
-    Ok(Some(Options { target, backend, send, echo }))
+    Ok(Some(Options { target, backend, send, wait, echo }))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("--wait takes seconds, not {text:?}"))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -38,6 +38,9 @@ pub struct Request {
     protocols: Vec<String>,
 }
 
+/// How many characters of a refusal's body its text has: a line or two.
+const BODY_START: usize = 200;
+
 /// What is sent as `User-Agent` unless the program says otherwise.
 ///
 /// RFC 9110 §10.1.5: "A user agent SHOULD send a User-Agent header field in each request unless specifically configured
@@ -414,6 +417,20 @@ impl Response {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// In words, with the start of the body: it often says why. What comes from a stranger is escaped, since it may end
+    /// in a terminal or a log.
+    fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server refused the WebSocket with status {}", self.status)?;
+        // A character has at most four bytes.
+        let bytes = self.body.trim_ascii().get(..BODY_START * 4 + 1).unwrap_or(self.body.trim_ascii());
+        let text = String::from_utf8_lossy(bytes);
+        match text.char_indices().nth(BODY_START) {
+            None if text.is_empty() => Ok(()),
+            None => write!(f, ": {text:?}"),
+            Some((end, _)) => write!(f, ": {:?}..", text.get(..end).unwrap_or_default()),
+        }
+    }
 }
 
 /// RFC 9112 §5.2: "A user agent that receives an obs-fold in a response message that is not within a "message/http"
@@ -456,7 +473,8 @@ fn parse(head: &[u8]) -> Result<(u8, Response), HandshakeError> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The server answered with another status than 101: here is its answer.
+    /// The server answered with another status than 101: here is its answer. The start of its body is in the error's
+    /// text, escaped.
     Refused(Box<Response>),
     /// The answer was not complete within [`Config::open_timeout`].
     Timeout,
@@ -491,7 +509,7 @@ pub enum HandshakeError {
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(response) => write!(f, "the server refused the WebSocket with status {}", response.status),
+            Self::Refused(response) => response.fmt_refusal(f),
             Self::Timeout => {
                 f.write_str("the server did not answer the handshake in time: try again, or raise Config::open_timeout")
             }

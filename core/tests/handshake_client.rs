@@ -217,6 +217,28 @@ fn each_violation_has_its_error() {
 }
 
 #[test]
+fn u13_a_refusal_says_the_start_of_its_body_and_nothing_that_harms() {
+    let said = |body: &str| match read(&format!("HTTP/1.1 403 No\r\nContent-Length: {}\r\n\r\n{body}", body.len())) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("a refusal"),
+    };
+    const START: &str = "the server refused the WebSocket with status 403";
+    assert_eq!(said(""), START);
+    assert_eq!(said(" \r\n"), START);
+    assert_eq!(said("Origin not allowed\n"), format!("{START}: \"Origin not allowed\""));
+    assert_eq!(said("é\u{1b}[31m\r\nX: y\0\u{202e}"), format!("{START}: \"é\\u{{1b}}[31m\\r\\nX: y\\0\\u{{202e}}\""));
+    assert_eq!(said(&"é".repeat(200)), format!("{START}: \"{}\"", "é".repeat(200)));
+    assert_eq!(said(&"é".repeat(201)), format!("{START}: \"{}\"..", "é".repeat(200)));
+    // However much comes.
+    for character in ["x", "\u{1b}", "\u{10ffff}", "\u{301}"] {
+        let text = said(&character.repeat(1000));
+        assert!(text.ends_with("\"..") && text.len() <= START.len() + 200 * 10 + 6, "{text}");
+    }
+    let bytes = b"HTTP/1.1 400 X\r\n\r\nno\xff\xfe";
+    assert!(HandshakeError::Refused(refused_at_eof(bytes).into()).to_string().ends_with("400: \"no\u{fffd}\u{fffd}\""));
+}
+
+#[test]
 fn u12_a_folded_line_is_one_line() {
     let folded = "Upgrade:\r\n websocket\r\nConnection: keep-alive,\r\n\tUpgrade\r\n\
         Sec-WebSocket-Accept:\r\n \r\n\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n \r\nX-Long: a\r\n b\r\n\t\tc\r\n";

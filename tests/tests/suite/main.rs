@@ -10,6 +10,7 @@
 //! | `config` | each limit and deadline by its effect, of one upgrade and of one client |
 //! | `handshake` | the opening handshake as a client sees it, and plain HTTP beside it |
 //! | `asking` | what a client asks for: URLs as browsers read them, credentials, zones |
+//! | `client_example` | the `client` example as a program: what it prints, and how it exits |
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
 //! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
 //! | `peer` | tungstenite in both roles |
@@ -31,6 +32,7 @@
 mod answering;
 mod asking;
 mod client;
+mod client_example;
 mod config;
 mod context;
 mod ending;

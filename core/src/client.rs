@@ -207,6 +207,7 @@ impl Handshake {
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded
         // [..]. The nonce MUST be selected randomly for each connection."
         let mut nonce = [0; 16];
+        entropy.renew();
         entropy.fill(&mut nonce);
         let key = encode_key(nonce);
         Self {

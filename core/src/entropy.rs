@@ -7,6 +7,10 @@
 pub trait Entropy: Send {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&mut self, bytes: &mut [u8]);
+
+    /// What follows is about something new: a handshake, a connection, frames behind a pause. A source that keeps
+    /// bytes in store makes sure here that nobody else has the same: a copy of this process, after a `fork`.
+    fn renew(&mut self) {}
 }
 
 impl<F: FnMut(&mut [u8]) + Send> Entropy for F {
@@ -25,7 +29,7 @@ mod system {
     use super::Entropy;
 
     /// The operating system's generator, read in blocks of 4 KiB, one block per thread: one system call
-    /// for a thousand mask keys.
+    /// for a thousand mask keys. After a `fork` neither process uses what the other has in store.
     ///
     /// # Panics
     /// If the operating system has no randomness to give: nothing safe can be done then.
@@ -34,26 +38,47 @@ mod system {
 
     impl Entropy for SystemEntropy {
         fn fill(&mut self, bytes: &mut [u8]) {
-            BLOCK.with_borrow_mut(|block| block.fill(bytes));
+            BLOCK.with_borrow_mut(|block| block.fill(bytes, std::process::id));
+        }
+
+        fn renew(&mut self) {
+            BLOCK.with_borrow_mut(|block| block.renew(std::process::id()));
         }
     }
 
     const SIZE: usize = 4096;
 
-    struct Block {
+    #[derive(Clone)]
+    pub(super) struct Block {
         bytes: [u8; SIZE],
         used: usize,
+        /// Which process has filled it.
+        process: u32,
     }
 
     std::thread_local! {
-        static BLOCK: RefCell<Block> = const { RefCell::new(Block { bytes: [0; SIZE], used: SIZE }) };
+        static BLOCK: RefCell<Block> = const { RefCell::new(Block::new()) };
     }
 
     impl Block {
-        fn fill(&mut self, target: &mut [u8]) {
+        pub(super) const fn new() -> Self {
+            Self { bytes: [0; SIZE], used: SIZE, process: 0 }
+        }
+
+        /// Throws away what another process has in store as well. RFC 6455 §4.1: "The nonce MUST be selected randomly
+        /// for each connection", and §5.3: "The masking key needs to be unpredictable".
+        pub(super) fn renew(&mut self, process: u32) {
+            if self.process != process {
+                self.bytes.fill(0);
+                self.used = SIZE;
+            }
+        }
+
+        pub(super) fn fill(&mut self, target: &mut [u8], process: impl Fn() -> u32) {
             for piece in target.chunks_mut(SIZE) {
                 if self.bytes.len() - self.used < piece.len() {
                     self.refill();
+                    self.process = process();
                 }
                 let end = self.used + piece.len();
                 if let Some(fresh) = self.bytes.get_mut(self.used..end) {
@@ -87,6 +112,29 @@ mod tests {
             SystemEntropy.fill(&mut key);
             assert!(seen.insert(key));
         }
+    }
+
+    #[test]
+    fn e6_a_copy_of_the_process_does_not_use_what_is_in_store() {
+        let (mut parent, mut child) = (system::Block::new(), system::Block::new());
+        let draw = |block: &mut system::Block, process| {
+            let mut key = [0; 16];
+            block.fill(&mut key, || process);
+            key
+        };
+        draw(&mut parent, 1);
+        // As `fork` does it: all memory is the same in both.
+        child.clone_from(&parent);
+        assert_eq!(draw(&mut parent.clone(), 1), draw(&mut child.clone(), 2), "or this would show nothing");
+        parent.renew(1);
+        child.renew(2);
+        let (first, second) = (draw(&mut parent, 1), draw(&mut child, 2));
+        assert_ne!(first, second);
+        // The rest of its store is its own, and is not thrown away.
+        child.renew(2);
+        let next = draw(&mut child.clone(), 2);
+        child.renew(2);
+        assert_eq!(draw(&mut child, 2), next);
     }
 
     #[test]

@@ -220,8 +220,13 @@ impl Outbound {
     fn header(&mut self, opcode: Opcode, length: usize) -> Option<[u8; 4]> {
         // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client [...] the masking
         // key MUST be derived from a strong source of entropy", a fresh one for each frame.
+        // Frames that leave together come from one process.
+        let follows = self.taken > 0 || !self.output.is_empty();
         let mask = self.keys.as_mut().map(|keys| {
             let mut key = [0; 4];
+            if !follows {
+                keys.renew();
+            }
             keys.fill(&mut key);
             key
         });

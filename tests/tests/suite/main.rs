@@ -36,6 +36,8 @@ mod client_example;
 mod config;
 mod context;
 mod ending;
+#[cfg(unix)]
+mod forked;
 mod frames;
 mod handshake;
 mod last_words;

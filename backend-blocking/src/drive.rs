@@ -20,6 +20,9 @@ const SPARE_OUTPUT: usize = 64 * 1024;
 /// The shortest read timeout: zero would mean for ever.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
+/// How often a thread that waits for its handler's answer looks whether the peer is still there.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Drives a stream that somebody else upgraded, on this thread, until it ends. `leftover` is what was read
 /// behind the handshake.
 ///
@@ -160,7 +163,15 @@ impl<S: Stream> Drive<S> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
-        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return };
+        // An answer may have made a connection.
+        let Ok(mut deadline) = self.driver.park(self.now(), &self.waker) else { return self.share() };
+        if self.driver.is_asking() {
+            if self.wait_for_answer(deadline) {
+                return;
+            }
+            // A moment for the peer: has it left?
+            deadline = Some(self.now());
+        }
         // The second thread writes the last bytes, and nobody will say when it has.
         let patience = self.driver.is_flushing().then(|| self.now() + WRITE_PATIENCE);
         let until = deadline.into_iter().chain(patience).min();
@@ -195,12 +206,21 @@ impl<S: Stream> Drive<S> {
         }
     }
 
-    /// So much output waits for the peer that it is not read, or the handler has not answered yet.
+    /// Waits for the handler, but not for long: a thread that is parked in a read is not woken by an answer, so this
+    /// one looks at the peer now and then instead.
+    fn wait_for_answer(&self, deadline: Option<Time>) -> bool {
+        let timeout = deadline.map_or(LOOK, |deadline| deadline.saturating_sub(self.now()).min(LOOK));
+        self.writer.wait_woken(timeout)
+    }
+
+    /// So much output waits for the peer that it is not read, or so much input for the handler's answer.
     fn wait(&mut self) {
-        // An answer may have made a connection.
         let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return self.share() };
-        if self.driver.is_handshaking() {
-            return self.writer.wait_woken();
+        if self.driver.is_asking() {
+            if !self.wait_for_answer(deadline) {
+                self.driver.handle_timeout(self.now());
+            }
+            return;
         }
         self.writer.wait(&mut self.progress, deadline);
         match self.writer.take_failure() {

@@ -170,7 +170,8 @@ impl Server {
 
     /// As [`run`](Self::run), with a handler that answers through its [`Responder`], at once or later.
     ///
-    /// The handler runs on the connection's thread, which then waits for the answer, without a deadline. A
+    /// The handler runs on the connection's thread, which then waits for the answer, at most as long as
+    /// [`Config::handler_timeout`] says, and looks ten times a second whether the client has left. A
     /// [`shutdown`](ServerHandle::shutdown) drops connections that wait for one.
     ///
     /// # Errors

@@ -102,11 +102,11 @@ impl<S: Stream> Writer<S> {
         *seen = state.progress;
     }
 
-    /// Waits until somebody wakes whoever writes, before there is a second thread.
-    pub(crate) fn wait_woken(&self) {
-        let mut state =
-            self.changed.wait_while(self.lock(), |state| !state.woken).unwrap_or_else(PoisonError::into_inner);
-        state.woken = false;
+    /// Waits until somebody wakes whoever writes, before there is a second thread. False if nobody has by then.
+    pub(crate) fn wait_woken(&self, timeout: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.woken);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        std::mem::take(&mut state.woken)
     }
 
     /// Whether there is a second thread. Before there is a connection it would have nothing to do: then the first
@@ -241,9 +241,8 @@ mod tests {
         assert!(!writer.lock().started);
         let (waits, waited) = mpsc::channel();
         thread::spawn(move || {
-            writer.wait_woken();
-            waits.send(()).unwrap();
+            waits.send(writer.wait_woken(Duration::from_secs(10))).unwrap();
         });
-        waited.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(waited.recv_timeout(Duration::from_secs(20)).unwrap());
     }
 }

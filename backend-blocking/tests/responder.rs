@@ -240,7 +240,7 @@ fn a3_an_answer_after_the_client_has_gone_does_no_harm() {
         let (log, logged) = mpsc::channel();
         answer(responder, log);
         driving.join().unwrap();
-        // Nobody reads while the handler thinks: it may open before it is found to be gone.
+        // It is looked for now and then: it may open before it is found to be gone.
         let logged: Vec<_> = logged.try_iter().collect();
         assert!(logged.is_empty() || logged == ["open", "close"], "{logged:?}");
     }

@@ -39,6 +39,10 @@ pub struct Config {
     pub slow_reader: SlowReader,
     /// How long the opening handshake may take in total, not per read. Default 10 s: as Python websockets.
     pub open_timeout: Option<Duration>,
+    /// How long a server's handler may take that answers later, through a [`Responder`](crate::Responder) or as a
+    /// future: then the peer gets 503, the future is dropped, and nobody waits for the responder any more. A handler
+    /// that returns its answer runs to its end. Default 30 s: as browsers and proxies are about to give up.
+    pub handler_timeout: Option<Duration>,
     /// How long the peer may take to answer a close frame, and to take what is still queued. Default 10 s.
     pub close_timeout: Option<Duration>,
     /// How long to read on after the last byte was sent and the sending side was closed, so that no reset
@@ -95,6 +99,7 @@ impl Default for Config {
             max_queued: MIB,
             slow_reader: SlowReader::Refuse,
             open_timeout: Some(Duration::from_secs(10)),
+            handler_timeout: Some(Duration::from_secs(30)),
             close_timeout: Some(Duration::from_secs(10)),
             linger_timeout: Duration::from_secs(2),
             keepalive_interval: Some(Duration::from_secs(20)),
@@ -156,6 +161,13 @@ impl Config {
     #[must_use]
     pub fn open_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.open_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the deadline of a handler that answers later; `None` waits for ever.
+    #[must_use]
+    pub fn handler_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handler_timeout = timeout.into();
         self
     }
 

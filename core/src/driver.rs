@@ -69,7 +69,16 @@ struct Question {
     answer: Waiting,
     /// What came behind the request: it belongs to the connection.
     input: Vec<u8>,
+    /// Whether the answer was looked for: one that is there at once is given, also to a peer that has ended its
+    /// sending side.
+    sought: bool,
+    /// Until when the handler may think.
+    deadline: Option<Time>,
 }
+
+/// While a handler thinks the peer is read on, so that its end is noticed, as long as fewer bytes than this wait for
+/// the answer.
+const MAX_AHEAD: usize = 64 * 1024;
 
 /// How far the transport's end is.
 #[derive(Debug, Clone, Copy)]
@@ -159,11 +168,12 @@ impl Driver {
         self.open().map(|open| &open.shared)
     }
 
-    /// Whether it reads at all now: not while a callback or a handler is pending, nor while too much output waits.
+    /// Whether it reads at all now: not while a callback is pending, nor while too much output waits, or too much
+    /// input for a handler that is pending.
     pub fn is_reading(&self) -> bool {
         match &self.phase {
             Phase::Handshake(..) | Phase::Answer(..) => true,
-            Phase::Asked(_) => false,
+            Phase::Asked(question) => !self.eof && question.input.len() < MAX_AHEAD,
             Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
         }
     }
@@ -171,6 +181,11 @@ impl Driver {
     /// Whether no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
+    }
+
+    /// Whether a handler has not answered yet.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asked(_))
     }
 
     /// Whether the connection has ended and its last output is being written: for transports that hold back what
@@ -199,7 +214,7 @@ impl Driver {
     }
 
     /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
-    /// answered it is kept for later; [`step`](Self::step) says not to read then.
+    /// answered it is kept for later; when much is kept, [`step`](Self::step) says not to read.
     pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
         if let Phase::Handshake(handshake, _) = &mut self.phase {
             let Some(request) = handshake.receive(&mut input) else { return };
@@ -211,10 +226,12 @@ impl Driver {
         }
     }
 
-    /// The peer has sent its last byte.
+    /// The peer has sent its last byte. One whose handler still thinks has left: the handler's future is dropped, or
+    /// [`Responder::is_waiting`](crate::Responder::is_waiting) false.
     pub fn receive_eof(&mut self, now: Time) {
         self.eof = true;
         match &mut self.phase {
+            Phase::Asked(question) if !question.sought => {}
             Phase::Handshake(..) | Phase::Asked(_) => self.hang_up(now),
             Phase::Answer(..) => {}
             Phase::Open(open) => {
@@ -257,19 +274,25 @@ impl Driver {
                     self.ask(Err(refusal), now);
                 }
             }
-            (None, Phase::Asked(_) | Phase::Answer(..)) => {}
+            (None, Phase::Asked(question)) => {
+                if question.deadline.is_some_and(|deadline| deadline <= now) {
+                    self.answer_late(now);
+                }
+            }
+            (None, Phase::Answer(..)) => {}
             (None, Phase::Open(open)) => open.shared.handle_timeout(now),
         }
         self.pump(now, &mut []);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
-    /// means at once. A handler has no deadline.
+    /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
         match (&self.ending, &self.phase) {
             (Some(ending), _) => ending.deadline(),
             (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
-            (None, Phase::Asked(_) | Phase::Answer(..)) => None,
+            (None, Phase::Asked(question)) => question.deadline,
+            (None, Phase::Answer(..)) => None,
             (None, Phase::Open(open)) => open.shared.poll_timeout(),
         }
     }
@@ -331,6 +354,11 @@ impl Driver {
             Phase::Asked(question) => {
                 if let Poll::Ready(answer) = question.answer.poll(waker) {
                     self.answered(answer, now);
+                    return Err(Busy);
+                }
+                question.sought = true;
+                if self.eof {
+                    self.hang_up(now);
                     return Err(Busy);
                 }
             }
@@ -458,7 +486,9 @@ impl Driver {
         match service.ask(&request) {
             Asked::Answered(answer) => self.answer(&service, &request, answer, now),
             Asked::Waiting(answer) => {
-                self.phase = Phase::Asked(Box::new(Question { request, answer, input: Vec::new() }));
+                let deadline = service.config().handler_timeout.map(|timeout| now.saturating_add(timeout));
+                let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
+                self.phase = Phase::Asked(Box::new(question));
             }
         }
     }
@@ -468,10 +498,23 @@ impl Driver {
         let Some(service) = self.service.clone() else { return };
         let nothing = Phase::Answer(Output::new(), 0);
         let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
-        let Question { request, answer: waiting, mut input } = *question;
+        let Question { request, answer: waiting, mut input, .. } = *question;
         drop(waiting);
         self.answer(&service, &request, answer, now);
         self.pump(now, &mut input);
+        if self.eof {
+            self.receive_eof(now);
+        }
+    }
+
+    /// The handler's time is up: an answer that is there by now is as good as one in time.
+    fn answer_late(&mut self, now: Time) {
+        let Phase::Asked(question) = &mut self.phase else { return };
+        let answer = match question.answer.poll(Waker::noop()) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => question.answer.give_up(),
+        };
+        self.answered(answer, now);
     }
 
     /// Answers a request, with an open connection or with plain HTTP.

@@ -17,8 +17,9 @@ use crate::service::ServerError;
 /// Answers one request, later and from anywhere: Ring's `respond` and `raise` in one, so that a request cannot be
 /// answered twice.
 ///
-/// Dropped without an answer it is a 500, and [`ServerError::NoAnswer`] for the server's owner. There is no
-/// deadline: [`Config::open_timeout`](crate::Config::open_timeout) is for the peer, not for the handler.
+/// Dropped without an answer it is a 500, and [`ServerError::NoAnswer`] for the server's owner. After
+/// [`Config::handler_timeout`](crate::Config::handler_timeout) the peer gets 503, and the owner
+/// [`ServerError::HandlerTimeout`].
 ///
 /// ```
 /// use bellwire_core::{Request, Responder, Response, listener};
@@ -86,9 +87,12 @@ impl Responder {
         self.0.answer(Err(ServerError::Handler(error.into())));
     }
 
-    /// Whether somebody still waits for the answer. False when the connection was dropped, or when the server was
-    /// shut down. A peer that leaves goes unnoticed as long as its connection is not read: backends do not read
-    /// while a handler thinks.
+    /// Whether somebody still waits for the answer. False when the peer has left, which also one has that only ended
+    /// its sending side, when the handler has taken too long
+    /// ([`Config::handler_timeout`](crate::Config::handler_timeout)), and when the server was shut down.
+    ///
+    /// A peer is read ahead of the answer so that its end is seen: no more than 64 KiB, and a read that goes beyond
+    /// that. The end of one that sends more unasked is seen behind the answer.
     pub fn is_waiting(&self) -> bool {
         self.0.is_waiting()
     }

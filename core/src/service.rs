@@ -11,6 +11,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -93,6 +94,8 @@ pub enum ServerError {
     HandlerPanicked(String),
     /// The handler's [`Responder`] was dropped without an answer; the peer got 500.
     NoAnswer,
+    /// The handler has not answered within [`Config::handler_timeout`], which this is; the peer got 503.
+    HandlerTimeout(Duration),
     /// The handler chose a subprotocol that the client had not offered; the peer got 500.
     ProtocolNotOffered(String),
     /// The handler's response has a header that cannot be sent, and was answered with 500: see
@@ -120,8 +123,9 @@ impl Service {
     /// A service whose handler answers through a [`Responder`], at once or later: Ring's asynchronous handler
     /// `(request, respond, raise)`.
     ///
-    /// Nothing is read from a connection while its handler thinks. A panic of the handler is reported; it is a 500
-    /// if it has dropped the responder, and otherwise the responder's answer stands.
+    /// A peer that leaves meanwhile is noticed: see [`Responder::is_waiting`]. After [`Config::handler_timeout`] it
+    /// gets 503. A panic of the handler is reported; it is a 500 if it has dropped the responder, and otherwise the
+    /// responder's answer stands.
     pub fn with_responder(
         config: Config,
         handler: impl Fn(Request, Responder) + Send + Sync + 'static,
@@ -133,8 +137,8 @@ impl Service {
     /// A service whose handler is asynchronous: it returns a future of an answer, which may carry an
     /// [`AsyncListener`](crate::AsyncListener).
     ///
-    /// The future is polled by the connection's task, and dropped with it. Nothing is read from a connection while
-    /// its handler thinks.
+    /// The future is polled by the connection's task, and dropped with it: when the peer has left, and after
+    /// [`Config::handler_timeout`], when the peer gets 503.
     pub fn asynchronous<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
         config: Config,
         handler: impl Fn(Request) -> F + Send + Sync + 'static,
@@ -295,6 +299,13 @@ impl Waiting {
         answer.map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// The handler has taken too long: what the peer gets instead of its answer.
+    pub(crate) fn give_up(&self) -> Result<AsyncResponse, ServerError> {
+        let timeout = self.service.config.handler_timeout.unwrap_or_default();
+        self.service.report(&ServerError::HandlerTimeout(timeout));
+        Ok(Response::text("The server has not found an answer in time: try again later").with_status(503).into())
+    }
+
     /// Goes on with what an asynchronous handler does; gives back what it has panicked with.
     fn work(&mut self, waker: &Waker) -> Option<Box<dyn Any + Send>> {
         let work = self.work.0.as_mut()?;
@@ -362,6 +373,9 @@ impl fmt::Display for ServerError {
             Self::Refused { peer: None, refusal } => write!(f, "request refused: {refusal}"),
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
+            Self::HandlerTimeout(timeout) => {
+                write!(f, "the handler has not answered within {timeout:?}: make it faster, or raise handler_timeout")
+            }
             Self::NoAnswer => f.write_str("the handler dropped its responder without an answer: call respond or raise"),
             Self::ProtocolNotOffered(protocol) => {
                 write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")

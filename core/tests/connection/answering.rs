@@ -22,10 +22,14 @@ struct Server {
 
 impl Server {
     fn new(handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Self {
+        Self::with_config(Config::default().handler_timeout(None), handler)
+    }
+
+    fn with_config(config: Config, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Self {
         let (log, reports) = (Log::default(), Log::default());
         let (calls, reported) = (log.clone(), reports.clone());
         let service = Service::with_responder(
-            Config::default(),
+            config,
             move |request, responder| {
                 calls.add("asked");
                 handler(request, responder);
@@ -254,11 +258,11 @@ fn a_handler_that_panics_when_it_has_given_its_responder_away_is_reported_and_th
 // Waiting.
 
 #[test]
-fn nothing_is_read_or_written_and_no_deadline_runs_while_a_handler_thinks() {
+fn nothing_is_written_and_no_other_deadline_runs_while_a_handler_thinks() {
     let (server, mut driver, responder) = asked();
     for now in [START, secs(10), secs(1_000_000)] {
         driver.handle_timeout(now);
-        assert_eq!((driver.step(now), driver.poll_timeout()), (Step::Wait, None));
+        assert_eq!((driver.step(now), driver.poll_timeout()), (Step::Read, None));
         assert_eq!(driver.park(now, Waker::noop()), Ok(None));
         assert!(driver.take_output().is_none() && driver.is_handshaking() && !driver.is_flushing());
         assert!(driver.socket().is_none() && driver.shared().is_none() && responder.is_waiting());
@@ -269,6 +273,96 @@ fn nothing_is_read_or_written_and_no_deadline_runs_while_a_handler_thinks() {
     assert_eq!(driver.step(now), Step::Read);
     assert_eq!(driver.poll_timeout(), Some(now + secs(20)), "the first ping is due that long after the answer");
     assert_eq!((server.log.take(), server.reports.take()), (vec!["open".to_string()], vec![]));
+}
+
+#[test]
+fn l6_a_handler_has_a_deadline_which_is_on_by_default() {
+    let (sender, responders) = mpsc::channel();
+    let server = Server::with_config(Config::default(), move |_, responder| sender.send(responder).unwrap());
+    for late in [secs(30), secs(1_000_000)] {
+        let mut driver = server.receive(&request(""));
+        let responder: Responder = responders.try_recv().unwrap();
+        assert_eq!(driver.park(START, Waker::noop()), Ok(Some(secs(30))));
+        driver.handle_timeout(secs(30) - ms(1));
+        assert!(responder.is_waiting() && driver.is_asking());
+        driver.handle_timeout(late);
+        assert!(!responder.is_waiting() && !driver.is_asking());
+        assert!(data(&written(&mut driver)).starts_with("HTTP/1.1 503 "));
+        assert_eq!(driver.step(late), Step::Shutdown);
+        let report = "the handler has not answered within 30s: make it faster, or raise handler_timeout";
+        assert_eq!(server.reports.take(), [report]);
+        responder.respond(Response::websocket(server.echo()));
+        assert_eq!(server.log.take(), ["asked"]);
+    }
+}
+
+#[test]
+fn l6_an_answer_that_was_there_before_its_deadline_was_judged_stands() {
+    let (sender, responders) = mpsc::channel();
+    let server = Server::with_config(Config::default(), move |_, responder| sender.send(responder).unwrap());
+    let mut driver = server.receive(&request(""));
+    assert!(driver.park(START, Waker::noop()).is_ok());
+    let responder: Responder = responders.try_recv().unwrap();
+    responder.respond(Response::text("just in time"));
+    driver.handle_timeout(secs(31));
+    assert!(data(&written(&mut driver)).ends_with("just in time"));
+    assert_eq!(server.reports.take(), Vec::<String>::new());
+}
+
+#[test]
+fn l5_an_answer_that_is_there_at_once_is_given_to_a_peer_that_has_ended_its_sending_side() {
+    let (_server, mut driver, responder) = asked();
+    driver.receive_eof(START);
+    assert_eq!(driver.step(START), Step::Wait);
+    responder.respond(Response::text("here"));
+    assert!(answered(&mut driver).ends_with("here"));
+    assert_eq!(driver.step(START), Step::Shutdown);
+    assert_eq!(driver.step(START), Step::Done);
+}
+
+#[test]
+fn l5_an_upgrade_that_is_accepted_at_once_ends_behind_what_was_sent_before_the_end() {
+    let (server, mut driver, responder) = asked();
+    driver.receive(START, &mut Frame::text("x").sent_by(Role::Client));
+    driver.receive_eof(START);
+    responder.respond(Response::websocket(server.echo()));
+    assert_eq!(driver.park(START, Waker::noop()), Err(Busy));
+    let log = server.log.take();
+    assert_eq!(log[..2], ["open", "text x"]);
+    assert!(log[2].starts_with("error ") && log[3].starts_with("close 1006"), "{log:?}");
+    assert_eq!((driver.step(START), driver.step(START)), (Step::Shutdown, Step::Done));
+}
+
+#[test]
+fn l5_a_peer_that_ends_while_the_handler_thinks_has_left() {
+    let (server, mut driver, responder) = asked();
+    driver.receive_eof(START);
+    assert!(responder.is_waiting(), "it was not looked for yet");
+    assert_eq!(driver.park(START, Waker::noop()), Err(Busy));
+    assert!(!responder.is_waiting());
+    assert_eq!((driver.step(START), written(&mut driver)), (Step::Shutdown, vec![]));
+    assert_eq!(driver.step(START), Step::Done);
+    assert_eq!((server.log.take(), server.reports.take()), (vec![], vec![]));
+}
+
+#[test]
+fn l5_what_is_read_ahead_of_an_answer_is_bounded() {
+    const READ: usize = 10_000;
+    let (server, mut driver, responder) = asked();
+    sleeps(&mut driver);
+    let mut input = wire(&vec![Frame::text([b'x'; 100]); 1000], Role::Client);
+    let mut read = 0;
+    while driver.step(START) == Step::Read {
+        driver.receive(START, &mut input[read..read + READ]);
+        sleeps(&mut driver);
+        read += READ;
+    }
+    assert_eq!(read, 70_000, "64 KiB, and what goes beyond with the last read");
+    responder.respond(Response::websocket(server.echo()));
+    answered(&mut driver);
+    assert_eq!(driver.step(START), Step::Read);
+    driver.receive(START, &mut input[read..]);
+    assert_eq!(server.log.take().len(), 1001);
 }
 
 #[test]
@@ -380,7 +474,7 @@ fn an_upgrade_that_the_request_does_not_allow_is_refused_when_it_is_answered() {
     let mut driver = Driver::server(server.service.clone(), Some(peer), START);
     let bytes = String::from_utf8(request("")).unwrap().replace("dGhl", "");
     driver.receive(START, &mut bytes.into_bytes());
-    assert_eq!((driver.step(START), server.reports.take()), (Step::Wait, vec![]));
+    assert_eq!((driver.step(START), server.reports.take()), (Step::Read, vec![]));
     responders.try_recv().unwrap().respond(Response::websocket(server.echo()));
     assert!(answered(&mut driver).starts_with("HTTP/1.1 400 "));
     let reports = server.reports.take();

@@ -97,7 +97,7 @@ impl Server {
         let (log, reports) = (Log::default(), Log::default());
         let (own, reported) = (log.clone(), reports.clone());
         let service = Service::asynchronous(
-            Config::default(),
+            Config::default().handler_timeout(None),
             move |request| {
                 own.add("asked");
                 handler(request, own.clone())
@@ -128,7 +128,7 @@ fn a_handler_is_asked_once_and_answers_after_as_many_polls_as_it_likes() {
         });
         let mut driver = server.receive(&request(""));
         for _ in 0..count {
-            assert_eq!((driver.step(START), driver.park(START, Waker::noop())), (Step::Wait, Ok(None)));
+            assert_eq!((driver.step(START), driver.park(START, Waker::noop())), (Step::Read, Ok(None)));
             assert!(driver.take_output().is_none() && driver.is_handshaking());
         }
         assert_eq!(driver.park(START, Waker::noop()), Err(Busy));

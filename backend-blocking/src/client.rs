@@ -13,6 +13,7 @@ use bellwire_core::{
 };
 
 use crate::drive::{Drive, SHORTEST};
+use crate::pause::Pause;
 use crate::stream::Stream;
 use crate::writer::is_timeout;
 
@@ -177,9 +178,12 @@ impl Opening {
 
     /// Writes the request, reads the answer, and returns what was read behind it.
     fn shake_hands(&mut self, stream: &impl Stream) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+        stream.set_blocking().map_err(ConnectError::Io)?;
+        let mut pause = Pause::default();
         while !self.handshake.output().is_empty() {
-            stream.set_write_timeout(self.time_left()?).map_err(ConnectError::Io)?;
-            match stream.write(self.handshake.output()) {
+            let timeout = self.time_left()?;
+            stream.set_write_timeout(timeout).map_err(ConnectError::Io)?;
+            match pause.watch(timeout, || stream.write(self.handshake.output())) {
                 Ok(0) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
                 Ok(count) => self.handshake.wrote(count),
                 Err(error) => self.check(error)?,
@@ -187,8 +191,9 @@ impl Opening {
         }
         let mut buffer = [0; READ_BUFFER];
         loop {
-            stream.set_read_timeout(self.time_left()?).map_err(ConnectError::Io)?;
-            match stream.read(&mut buffer) {
+            let timeout = self.time_left()?;
+            stream.set_read_timeout(timeout).map_err(ConnectError::Io)?;
+            match pause.watch(timeout, || stream.read(&mut buffer)) {
                 Ok(0) => return Err(ConnectError::Handshake(self.handshake.receive_eof())),
                 Ok(count) => {
                     let mut input = &mut buffer[..count];

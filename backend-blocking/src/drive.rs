@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bellwire_core::{Config, Connection, Driver, IntoListener, Output, Role, Step, Time};
 
+use crate::pause::Pause;
 use crate::stream::Stream;
 use crate::writer::{WRITE_PATIENCE, Writer, is_timeout, write_some};
 
@@ -57,6 +58,7 @@ pub(crate) struct Drive<S> {
     failure: Option<io::Error>,
     /// How far the second thread was seen to be.
     progress: u64,
+    pause: Pause,
 }
 
 impl<S: Stream> Drive<S> {
@@ -65,15 +67,13 @@ impl<S: Stream> Drive<S> {
         let writer = Writer::new(stream.clone(), start);
         let waker = Waker::from(writer.clone());
         let (spare, failure) = (Output::new(), None);
-        Self { stream, driver, writer, waker, read_timeout: None, spare, failure, progress: 0 }
+        Self { stream, driver, writer, waker, read_timeout: None, spare, failure, progress: 0, pause: Pause::default() }
     }
 
     /// Drives the connection to its end. `leftover` was read by somebody else.
     pub(crate) fn run(mut self, leftover: &mut [u8]) {
         let mut buffer = vec![0; READ_BUFFER];
-        let prepared =
-            self.stream.set_read_timeout(None).and_then(|()| self.stream.set_write_timeout(Some(WRITE_PATIENCE)));
-        if let Err(error) = prepared {
+        if let Err(error) = self.prepare() {
             self.driver.start(self.now());
             return self.driver.transport_failed(self.now(), error);
         }
@@ -89,6 +89,12 @@ impl<S: Stream> Drive<S> {
                 Step::Done => return,
             }
         }
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.stream.set_blocking()?;
+        self.stream.set_read_timeout(None)?;
+        self.stream.set_write_timeout(Some(WRITE_PATIENCE))
     }
 
     fn now(&self) -> Time {
@@ -108,7 +114,7 @@ impl<S: Stream> Drive<S> {
         let mut began = self.now();
         while let Some(mut output) = self.driver.take_output() {
             while !output.is_empty() && self.failure.is_none() {
-                match write_some(&*self.stream, &output) {
+                match self.pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
                     Ok(count) => {
                         output.advance(count);
                         self.driver.wrote(self.now(), count);
@@ -178,7 +184,7 @@ impl<S: Stream> Drive<S> {
         if let Err(error) = self.arm(until) {
             return self.driver.transport_failed(self.now(), error);
         }
-        match self.stream.read(buffer) {
+        match self.pause.watch(self.read_timeout, || self.stream.read(buffer)) {
             Ok(0) => self.end_of_input(None),
             Ok(count) => {
                 self.driver.lend_output(&mut self.spare);

@@ -27,6 +27,7 @@
 
 mod client;
 mod drive;
+mod pause;
 mod server;
 mod stream;
 mod writer;

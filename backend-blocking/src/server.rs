@@ -163,7 +163,7 @@ impl Server {
     /// A failing accept (out of descriptors, a peer that gave up) is reported and does not end it.
     ///
     /// # Errors
-    /// None so far: the signature leaves room for those of other systems.
+    /// Those of the system: the listener is put into blocking mode.
     pub fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error))
     }
@@ -181,6 +181,8 @@ impl Server {
     }
 
     fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+        // A listener that was another runtime's does not wait.
+        self.listener.set_nonblocking(false)?;
         let service = Arc::new(service(self.config, self.on_error));
         self.running.lock().service = Some(service.clone());
         while self.running.wait_for_room() {

@@ -6,16 +6,25 @@ use std::time::Duration;
 
 /// A byte stream that two threads can share: one reads while the other writes.
 ///
-/// Implemented for TCP and Unix sockets, which must be in blocking mode. For TLS, implement it over a TCP stream and the TLS state in a
+/// Implemented for TCP and Unix sockets, which are put into blocking mode: that of tokio's `into_std` is another. For TLS, implement it over a TCP stream and the TLS state in a
 /// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read. Take out what
 /// is decrypted before decrypting more. There is no flush: a write that times out with a record half sent reports
 /// that nothing was written, and the same bytes come again. The tests of this repository do it with rustls
 /// (`tests/tests/suite/tls.rs`).
 pub trait Stream: Send + Sync + 'static {
+    /// Makes reads and writes wait, if they might not. Called once, before anything else. The default does nothing.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    fn set_blocking(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Reads some bytes; 0 at the end.
     ///
     /// # Errors
-    /// `WouldBlock` or `TimedOut` when the read timeout has passed.
+    /// `WouldBlock` or `TimedOut` when the read timeout has passed. One that says so too early is called again after a
+    /// pause.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes some bytes.
@@ -56,6 +65,10 @@ pub trait Stream: Send + Sync + 'static {
 macro_rules! std_stream {
     ($stream:ty) => {
         impl Stream for $stream {
+            fn set_blocking(&self) -> io::Result<()> {
+                self.set_nonblocking(false)
+            }
+
             fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 Read::read(&mut &*self, buffer)
             }

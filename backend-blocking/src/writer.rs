@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bellwire_core::{Output, Shared, Time};
 
+use crate::pause::Pause;
 use crate::stream::Stream;
 
 /// How long a write may be stuck before the thread that writes looks around: the first thread then leaves
@@ -161,8 +162,9 @@ impl<S: Stream> Writer<S> {
     }
 
     fn write(&self, shared: &Shared, mut output: Output) {
+        let mut pause = Pause::default();
         while !output.is_empty() {
-            match write_some(&*self.stream, &output) {
+            match pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
                 Ok(count) => {
                     output.advance(count);
                     shared.wrote(self.now(), count);

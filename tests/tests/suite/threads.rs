@@ -1,15 +1,28 @@
 //! What only happens to threads. Nobody can drop a connection that a thread drives, but its transport, which somebody
-//! else may have written, can panic: then the driver is dropped while the stack unwinds.
+//! else may have written, can panic: then the driver is dropped while the stack unwinds. And only here a stream can be in
+//! a mode in which nobody waits.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(target_os = "linux")]
+use std::net::TcpListener;
+#[cfg(target_os = "linux")]
+use std::os::{fd::AsRawFd, unix::net::UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
-use bellwire::blocking::{Stream, upgraded};
-use bellwire::{Role, listener};
-use bellwire_tests::{Event, Frame, MemoryEnd, Raw, logged, quiet};
+#[cfg(target_os = "linux")]
+use bellwire::Response;
+#[cfg(target_os = "linux")]
+use bellwire::blocking::Acceptor;
+use bellwire::blocking::{Stream, connect_over, upgraded};
+use bellwire::{ConnectError, Listener, Outcome, Role, Target, WebSocket, listener};
+#[cfg(target_os = "linux")]
+use bellwire_tests::{Backend, Blocking, Setup, echo, logged_handler};
+use bellwire_tests::{Event, Frame, MemoryEnd, Raw, logged, next, quiet};
 
 mod blocking {
     mod server {
@@ -65,4 +78,168 @@ fn i3_a_transport_that_panics_is_one_error_and_one_1006(role: Role) {
     let error = Event::error("The connection's driver was dropped");
     log.ends_with([Event::Open, Event::text("x"), error, Event::close(1006, "")]);
     peer.expect_end();
+}
+
+/// Never ready, and never waits: as a non-blocking socket whose peer is silent and does not read.
+#[derive(Default)]
+struct Impatient {
+    calls: Arc<AtomicUsize>,
+    /// Its reading side was closed.
+    shut: AtomicBool,
+    writes: bool,
+}
+
+impl Stream for Impatient {
+    fn read(&self, _: &mut [u8]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.shut.load(Ordering::SeqCst) { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.writes { Ok(bytes.len()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.shut.fetch_or(how != Shutdown::Write, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Far fewer than a loop makes that does not pause, in a time in which it would make very many.
+const FEW: usize = 500;
+const WHILE: Duration = Duration::from_millis(500);
+
+#[test]
+fn e7_a_stream_that_never_waits_is_not_read_without_end() {
+    for role in [Role::Server, Role::Client] {
+        let stream = Impatient { writes: true, ..Impatient::default() };
+        let calls = stream.calls.clone();
+        let (listener, log) = logged(listener());
+        let (sockets, socket) = mpsc::channel();
+        let listener = Told(listener, sockets);
+        let driving = thread::spawn(move || upgraded(stream, [], role, quiet(), listener));
+        let socket = next(&socket);
+        thread::sleep(WHILE);
+        assert!(calls.load(Ordering::SeqCst) < FEW, "{calls:?}");
+        // What others send leaves at once all the same, and an end is seen.
+        let (done, outcome) = mpsc::channel();
+        socket.send_with("x", move |result| done.send(result).unwrap());
+        assert_eq!(next(&outcome), Ok(()));
+        socket.abort();
+        driving.join().unwrap();
+        log.ends_with([Event::Open, Event::close(1006, "")]);
+    }
+}
+
+#[test]
+fn e7_a_stream_that_never_waits_is_not_written_without_end() {
+    for role in [Role::Server, Role::Client] {
+        let stream = Impatient::default();
+        let calls = stream.calls.clone();
+        let (listener, log) = logged(listener().on_open(|socket| socket.send("x")));
+        let (sockets, socket) = mpsc::channel();
+        let listener = Told(listener, sockets);
+        let driving = thread::spawn(move || upgraded(stream, [], role, quiet(), listener));
+        let socket = next(&socket);
+        thread::sleep(WHILE);
+        assert!(calls.load(Ordering::SeqCst) < FEW, "{calls:?}");
+        socket.abort();
+        driving.join().unwrap();
+        log.ends_with([Event::Open, Event::close(1006, "")]);
+    }
+}
+
+#[test]
+fn e7_a_handshake_over_a_stream_that_never_waits_does_not_spin() {
+    for writes in [false, true] {
+        let stream = Impatient { writes, ..Impatient::default() };
+        let calls = stream.calls.clone();
+        let target = Target::new("ws://localhost/").unwrap().config(quiet().open_timeout(WHILE));
+        let late = connect_over(target, stream, listener());
+        assert!(matches!(late, Err(ConnectError::Timeout)), "{late:?}");
+        assert!(calls.load(Ordering::SeqCst) < FEW, "{calls:?}");
+    }
+}
+
+/// Whether a socket is in non-blocking mode: what the system says of its descriptor.
+#[cfg(target_os = "linux")]
+fn is_nonblocking(socket: &impl AsRawFd) -> bool {
+    const O_NONBLOCK: u32 = 0o4000;
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", socket.as_raw_fd())).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap() & O_NONBLOCK != 0
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn e7_sockets_in_non_blocking_mode_are_put_into_the_other() {
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listening.local_addr().unwrap();
+    let theirs = thread::spawn(move || Raw::open(addr));
+    let tcp = listening.accept().unwrap().0;
+    tcp.set_nonblocking(true).unwrap();
+    let twin = tcp.try_clone().unwrap();
+    assert!(is_nonblocking(&twin));
+    let (handler, logs) = logged_handler(|_| echo());
+    let accepted = thread::spawn(move || Acceptor::new(handler).accept(tcp, None));
+    let mut peer = theirs.join().unwrap();
+    assert!(!is_nonblocking(&twin));
+    peer.send([Frame::close(1000, "")]);
+    peer.expect([Frame::close(1000, "")]);
+    drop((peer, twin));
+    accepted.join().unwrap();
+    logs.next().ends_with([Event::Open, Event::close(1000, "")]);
+
+    let (ours, peer) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let twin = ours.try_clone().unwrap();
+    let server = thread::spawn(move || {
+        let mut raw = Raw::server_over(peer);
+        raw.write(&raw.switching(&[]));
+        raw
+    });
+    let client = connect_over("ws://localhost/", ours, listener()).unwrap();
+    assert!(!is_nonblocking(&twin));
+    client.socket().abort();
+    drop(server.join().unwrap());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn e7_a_listener_in_non_blocking_mode_is_put_into_the_other() {
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    listening.set_nonblocking(true).unwrap();
+    let twin = listening.try_clone().unwrap();
+    let backend = Blocking::start();
+    let setup = Setup { listener: Some(listening), ..Setup::default() };
+    let server = backend.serve(setup, |_| Response::websocket(echo()));
+    let mut peer = Raw::open(server.addr);
+    assert!(!is_nonblocking(&twin));
+    peer.send([Frame::text("x")]);
+    peer.expect([Frame::text("x")]);
+    assert!(server.reports.try_recv().is_err(), "an accept has failed");
+}
+
+/// Hands its socket on when it is open.
+struct Told(Box<dyn Listener>, Sender<WebSocket>);
+
+impl Listener for Told {
+    fn inner(&mut self) -> Option<&mut dyn Listener> {
+        Some(&mut *self.0)
+    }
+
+    fn on_open(&mut self, socket: &WebSocket) -> Outcome {
+        let outcome = self.0.on_open(socket);
+        self.1.send(socket.clone())?;
+        outcome
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bellwire::{Closures, Listener, Message, Outcome, Response, WebSocket, listener};
+use bellwire::{Closures, Listener, Message, Outcome, Request, Response, WebSocket, listener};
 
 /// A listener as a type: counts the lines of one connection, and leaves after "bye".
 #[derive(Default)]
@@ -27,18 +27,23 @@ fn greeter() -> Closures {
     listener().on_open(|socket| socket.send("hello")).on_ping(|socket, data| socket.pong([b"you said ", data].concat()))
 }
 
-fn main() -> io::Result<()> {
-    bellwire::blocking::serve("127.0.0.1:9001", |request| match request.path() {
+/// The whole program but for its port.
+fn app(request: &Request) -> Response {
+    match request.path() {
         "/counter" => Response::websocket(Counter::default()),
         "/greeter" => Response::websocket(greeter()),
         _ => Response::not_found(),
-    })
+    }
+}
+
+fn main() -> io::Result<()> {
+    bellwire::blocking::serve("127.0.0.1:9001", app)
 }
 
 #[cfg(test)]
 mod tests {
-    use bellwire::testing::{Recorder, Sent};
-    use bellwire::{IntoListener, SendError};
+    use bellwire::testing::{self, Recorder, Sent};
+    use bellwire::{ConnectError, IntoListener, SendError};
 
     use super::*;
 
@@ -53,6 +58,16 @@ mod tests {
         counter.on_message(&recorder.socket(), Message::Text("bye"))?;
         assert_eq!(recorder.sent(), [Sent::text("3: bye"), Sent::close(1000, "bye")]);
         assert!(!recorder.socket().is_open());
+        Ok(())
+    }
+
+    /// The handler, too, by a client in memory.
+    #[test]
+    fn the_app_says_goodbye_to_whoever_does() -> Result<(), ConnectError> {
+        let mut client = testing::connect_to("ws://localhost/counter", app)?;
+        client.send("bye").unwrap();
+        assert_eq!(client.take_received(), [Sent::text("1: bye"), Sent::close(1000, "bye")]);
+        assert!(testing::connect_to("ws://localhost/elsewhere", app).is_err());
         Ok(())
     }
 

@@ -1,4 +1,9 @@
-//! For unit tests of listeners: a socket that records what is done with it, without any I/O.
+//! For tests without any I/O: a socket that records what is done with it, for listeners ([`Recorder`]), and a client and
+//! a server's connection in memory, for handlers with their listeners ([`connect`]).
+
+mod connect;
+
+pub use connect::{TestClient, connect, connect_service, connect_to};
 
 use alloc::string::String;
 use alloc::sync::Arc;

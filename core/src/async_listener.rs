@@ -1,4 +1,4 @@
-//! Listeners whose callbacks are `async`: the [`AsyncListener`] trait, and async closures as a listener.
+//! Listeners whose callbacks are `async`: the [`AsyncListener`] trait. Closures as one are in `async_closures`.
 //!
 //! While a callback is pending its connection is not read, and no other callback of it runs; output is written and
 //! deadlines are minded. So a callback may wait for its own sends.
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::close::CloseCode;
 use crate::error::Error;
 use crate::event::OwnedMessage;
-use crate::listener::{IntoOutcome, Outcome};
+use crate::listener::Outcome;
 use crate::socket::WebSocket;
 
 /// As [`Listener`](crate::Listener), with `async` callbacks. Implement it with plain `async fn`.
@@ -122,7 +122,8 @@ impl fmt::Debug for BoxAsyncListener {
     }
 }
 
-/// What an asynchronous response can carry: every [`AsyncListener`], and the builder of [`async_listener`].
+/// What an asynchronous response can carry: every [`AsyncListener`], and the builder of
+/// [`async_listener`](crate::async_listener()).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an asynchronous listener",
     note = "implement `AsyncListener` for it, or build one with `async_listener().on_message(async |socket, message| ..)`",
@@ -136,12 +137,6 @@ pub trait IntoAsyncListener {
 impl<L: AsyncListener + 'static> IntoAsyncListener for L {
     fn into_async_listener(self) -> BoxAsyncListener {
         BoxAsyncListener(Box::new(Adapted(Arc::new(Mutex::new(Some(self))))))
-    }
-}
-
-impl IntoAsyncListener for AsyncClosures {
-    fn into_async_listener(self) -> BoxAsyncListener {
-        BoxAsyncListener(Box::new(self.0))
     }
 }
 
@@ -199,152 +194,6 @@ impl<L: AsyncListener + 'static> Callbacks for Adapted<L> {
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
         if let Some(listener) = &mut self.take_out().listener {
             listener.on_close(socket, code, reason);
-        }
-    }
-}
-
-/// A listener made of async closures; events without one are ignored, and pings are answered.
-///
-/// Closures get a handle and a message of their own, so that their futures may live as long as they like. A
-/// closure that uses what it captures clones that for each call:
-/// `move |socket, message| { let room = room.clone(); async move { .. } }`.
-///
-/// ```
-/// use bellwire_core::{AsyncResponse, async_listener};
-///
-/// let response = AsyncResponse::websocket(
-///     async_listener()
-///         .on_open(async |socket| socket.send_and_wait("I will echo your messages").await)
-///         .on_message(async |socket, message| {
-///             if message == "exit" { socket.close() } else { socket.send_and_wait(message).await }
-///         }),
-/// );
-/// # assert!(response.is_websocket());
-/// ```
-pub fn async_listener() -> AsyncClosures {
-    AsyncClosures::default()
-}
-
-type OnSocket = Box<dyn FnMut(WebSocket) -> Pending + Send>;
-type OnMessage = Box<dyn FnMut(WebSocket, OwnedMessage) -> Pending + Send>;
-type OnData = Box<dyn FnMut(WebSocket, Bytes) -> Pending + Send>;
-type OnError = Box<dyn FnMut(&WebSocket, &Error) + Send>;
-type OnClose = Box<dyn FnMut(&WebSocket, CloseCode, &str) + Send>;
-
-/// The builder behind [`async_listener`].
-#[derive(Default)]
-pub struct AsyncClosures(Slots);
-
-#[derive(Default)]
-struct Slots {
-    open: Option<OnSocket>,
-    message: Option<OnMessage>,
-    ping: Option<OnData>,
-    pong: Option<OnData>,
-    error: Option<OnError>,
-    close: Option<OnClose>,
-}
-
-/// A callback's future, erased.
-fn pending<F: Future<Output: IntoOutcome> + Send + 'static>(future: F) -> Pending {
-    Box::pin(async move { future.await.into_outcome() })
-}
-
-impl AsyncClosures {
-    /// Called when the connection is open. The future's output is `()` or a `Result`.
-    #[must_use]
-    pub fn on_open<F: Future<Output: IntoOutcome> + Send + 'static>(
-        mut self,
-        mut callback: impl FnMut(WebSocket) -> F + Send + 'static,
-    ) -> Self {
-        self.0.open = Some(Box::new(move |socket| pending(callback(socket))));
-        self
-    }
-
-    /// Called for each whole message.
-    #[must_use]
-    pub fn on_message<F: Future<Output: IntoOutcome> + Send + 'static>(
-        mut self,
-        mut callback: impl FnMut(WebSocket, OwnedMessage) -> F + Send + 'static,
-    ) -> Self {
-        self.0.message = Some(Box::new(move |socket, message| pending(callback(socket, message))));
-        self
-    }
-
-    /// Called for each ping, and now owes the pong.
-    #[must_use]
-    pub fn on_ping<F: Future<Output: IntoOutcome> + Send + 'static>(
-        mut self,
-        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
-        self.0.ping = Some(Box::new(move |socket, data| pending(callback(socket, data))));
-        self
-    }
-
-    /// Called for each pong.
-    #[must_use]
-    pub fn on_pong<F: Future<Output: IntoOutcome> + Send + 'static>(
-        mut self,
-        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
-        self.0.pong = Some(Box::new(move |socket, data| pending(callback(socket, data))));
-        self
-    }
-
-    /// Called when the connection failed: a plain closure, whose result does not matter any more.
-    #[must_use]
-    pub fn on_error<R: IntoOutcome>(
-        mut self,
-        mut callback: impl FnMut(&WebSocket, &Error) -> R + Send + 'static,
-    ) -> Self {
-        self.0.error = Some(Box::new(move |socket, error| drop(callback(socket, error).into_outcome())));
-        self
-    }
-
-    /// Called once, when the connection ended: a plain closure, whose result does not matter any more.
-    #[must_use]
-    pub fn on_close<R: IntoOutcome>(
-        mut self,
-        mut callback: impl FnMut(&WebSocket, CloseCode, &str) -> R + Send + 'static,
-    ) -> Self {
-        self.0.close = Some(Box::new(move |socket, code, reason| drop(callback(socket, code, reason).into_outcome())));
-        self
-    }
-}
-
-impl fmt::Debug for AsyncClosures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncClosures").finish_non_exhaustive()
-    }
-}
-
-impl Callbacks for Slots {
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
-        let called = match call {
-            Call::Open => self.open.as_mut().map(|callback| callback(socket.clone())),
-            Call::Message(message) => self.message.as_mut().map(|callback| callback(socket.clone(), message)),
-            Call::Ping(data) => match &mut self.ping {
-                Some(callback) => Some(callback(socket.clone(), data)),
-                None => {
-                    socket.as_socket().answer_ping(&data);
-                    None
-                }
-            },
-            Call::Pong(data) => self.pong.as_mut().map(|callback| callback(socket.clone(), data)),
-            Call::Closing => None,
-        };
-        called.unwrap_or_else(|| Box::pin(core::future::ready(Ok(()))))
-    }
-
-    fn on_error(&mut self, socket: &WebSocket, error: Error) {
-        if let Some(callback) = &mut self.error {
-            callback(socket, &error);
-        }
-    }
-
-    fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
-        if let Some(callback) = &mut self.close {
-            callback(socket, code, reason);
         }
     }
 }

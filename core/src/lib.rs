@@ -149,6 +149,8 @@ mod sending;
 #[cfg(feature = "std")]
 mod async_listener;
 #[cfg(feature = "std")]
+mod async_closures;
+#[cfg(feature = "std")]
 mod async_response;
 #[cfg(feature = "std")]
 mod shared;
@@ -181,7 +183,9 @@ pub mod testing;
 pub mod fuzzing;
 
 #[cfg(feature = "std")]
-pub use async_listener::{AsyncClosures, AsyncListener, BoxAsyncListener, IntoAsyncListener, async_listener};
+pub use async_closures::{AsyncClosures, AsyncStateful, async_listener};
+#[cfg(feature = "std")]
+pub use async_listener::{AsyncListener, BoxAsyncListener, IntoAsyncListener};
 #[cfg(feature = "std")]
 pub use async_response::{AsyncResponse, IntoAsyncResponse};
 pub use broadcast::{Broadcast, broadcast};

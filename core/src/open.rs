@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 
-use crate::async_listener::{BoxAsyncListener, Call, IntoAsyncListener, Pending};
+use crate::async_listener::{BoxAsyncListener, Call, Pending};
 use crate::connection::Connection;
 use crate::deadlines::Time;
 use crate::error::{BoxError, Error, SendError};
@@ -38,7 +38,7 @@ enum Kind {
 
 /// A listener of either kind: every [`Listener`], the builders of [`listener`](crate::listener()) and
 /// [`async_listener`](crate::async_listener()), and what
-/// [`into_async_listener`](IntoAsyncListener::into_async_listener) makes of an
+/// [`into_async_listener`](crate::IntoAsyncListener::into_async_listener) makes of an
 /// [`AsyncListener`](crate::AsyncListener).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",
@@ -53,12 +53,6 @@ pub trait IntoAnyListener {
 impl<L: IntoListener> IntoAnyListener for L {
     fn into_any_listener(self) -> AnyListener {
         self.into_listener().into()
-    }
-}
-
-impl IntoAnyListener for crate::async_listener::AsyncClosures {
-    fn into_any_listener(self) -> AnyListener {
-        self.into_async_listener().into()
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use async_io::Async;
 use bellwire::async_std::{self as backend, Runtime, Timer, connect_on, connect_over_on, upgraded_on};
-use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Responder, Role};
+use bellwire::{Config, ConnectError, IntoAnyListener, IntoListener, IntoResponse, Request, Responder, Role};
 
 use crate::backend::{Acceptor, boxed};
 use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, Shutdown, Task, Tasks};
@@ -188,9 +188,9 @@ impl<R: Abort + Default> Tasks for OnFuturesIo<R> {
         leftover: Vec<u8>,
         role: Role,
         config: Config,
-        listener: impl IntoListener,
+        listener: impl IntoAnyListener,
     ) -> impl Future<Output = ()> + Send + 'static {
-        upgraded_on(R::default(), stream, leftover, role, config, boxed(listener))
+        upgraded_on(R::default(), stream, leftover, role, config, listener.into_any_listener())
     }
 
     fn serving<A: IntoResponse + 'static>(

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bellwire::tokio::{connect_over, upgraded};
-use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Responder, Role};
+use bellwire::{Config, ConnectError, IntoAnyListener, IntoListener, IntoResponse, Request, Responder, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -239,10 +239,10 @@ impl<F: Flavor> Tasks for OnTokio<F> {
         leftover: Vec<u8>,
         role: Role,
         config: Config,
-        listener: impl IntoListener,
+        listener: impl IntoAnyListener,
     ) -> impl Future<Output = ()> + Send + 'static {
         let _entered = self.handle.enter();
-        upgraded(stream, leftover, role, config, boxed(listener))
+        upgraded(stream, leftover, role, config, listener.into_any_listener())
     }
 
     fn serving<R: IntoResponse + 'static>(

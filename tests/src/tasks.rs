@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bellwire::{Config, IntoListener, IntoResponse, Request, Role};
+use bellwire::{Config, IntoAnyListener, IntoListener, IntoResponse, Request, Role};
 
 use crate::{Backend, Connect};
 
@@ -34,7 +34,7 @@ pub trait Tasks: Backend {
         leftover: Vec<u8>,
         role: Role,
         config: Config,
-        listener: impl IntoListener,
+        listener: impl IntoAnyListener,
     ) -> impl Future<Output = ()> + Send + 'static;
 
     /// Serves on a loopback port: where, how to shut down, and what serves.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use bellwire_core::{
-    AnyListener, AsyncListener, AsyncResponse, BoxError, Busy, CloseCode, Config, Driver, Error, IntoAsyncListener,
-    IntoAsyncResponse, Outcome, OwnedMessage, Request, Response, Role, SendError, ServerError, Service, Step, Time,
-    WebSocket, async_listener, listener,
+    AnyListener, AsyncListener, AsyncResponse, BoxError, Busy, CloseCode, Config, Driver, Error, IntoAnyListener,
+    IntoAsyncListener, IntoAsyncResponse, Outcome, OwnedMessage, Request, Response, Role, SendError, ServerError,
+    Service, Step, Time, WebSocket, async_listener, listener,
 };
 use bytes::Bytes;
 
@@ -484,8 +484,38 @@ fn logger(log: &Log, act: &Act) -> AnyListener {
     Logger { log: log.clone(), act: act.clone() }.into_async_listener().into()
 }
 
-/// The same listener as a type and as closures.
-const FORMS: [fn(&Log, &Act) -> AnyListener; 2] = [logger, closures];
+/// Some closures have a state, and some were there before it.
+fn stateful(log: &Log, act: &Act) -> AnyListener {
+    let (open, closes) = ((log.clone(), act.clone()), log.clone());
+    async_listener()
+        .on_open(move |socket| {
+            let (log, act) = open.clone();
+            log.add("open");
+            act(socket, "open".into())
+        })
+        .on_ping(async |_, _| unreachable!("there is another one"))
+        .on_close(move |_, code, reason| closes.add(format!("close {code} {reason}")))
+        .with_state((log.clone(), act.clone()))
+        .on_message(async |(log, act), socket, message| {
+            log.add(line(&message));
+            act(socket, line(&message)).await
+        })
+        .on_ping(|(log, act), socket, bytes| async move {
+            let line = format!("ping {}", data(&bytes));
+            log.add(&line);
+            act(socket, line).await
+        })
+        .on_pong(|(log, act), socket, bytes| {
+            let line = format!("pong {}", data(&bytes));
+            log.add(&line);
+            act(socket, line)
+        })
+        .on_error(|(log, _), _, error| log.add(format!("error {error}")))
+        .into_any_listener()
+}
+
+/// The same listener as a type, as closures, and as closures with a state.
+const FORMS: [fn(&Log, &Act) -> AnyListener; 3] = [logger, closures, stateful];
 
 /// Runs a test for both roles and both forms of a listener.
 fn each(config: &Config, act: &Act, test: impl Fn(Role, Driver, Log)) {
@@ -534,7 +564,9 @@ fn pings_are_answered_unless_the_listener_does_it() {
     struct Nothing;
     impl AsyncListener for Nothing {}
     for role in ROLES {
-        for listener in [Nothing.into_async_listener(), async_listener().into_async_listener()] {
+        let (closures, stateful) = (async_listener(), async_listener().with_state(1));
+        let stateful = stateful.into_async_listener();
+        for listener in [Nothing.into_async_listener(), closures.into_async_listener(), stateful] {
             let mut driver = started(role, &timeless(), listener);
             receive(&mut driver, role, &[Frame::ping("1"), Frame::text("x"), Frame::pong("y"), Frame::ping("2")]);
             assert_eq!(written(&mut driver), wire(&[Frame::pong("1"), Frame::pong("2")], role));
@@ -544,6 +576,29 @@ fn pings_are_answered_unless_the_listener_does_it() {
         receive(&mut driver, role, &[Frame::ping("1")]);
         assert_eq!(settle(&mut driver), b"");
     });
+}
+
+#[test]
+fn w1_the_state_of_asynchronous_closures_is_shared_by_its_clones_and_dropped_with_the_listener() {
+    for role in ROLES {
+        let counter = Arc::new(Mutex::new(0));
+        let listener = async_listener()
+            .with_state(counter.clone())
+            .on_message(async |counter, socket, _| {
+                *counter.lock().unwrap() += 1;
+                let count = *counter.lock().unwrap();
+                socket.send(format!("{count}"))
+            })
+            .on_close(|counter, _, _, _| *counter.lock().unwrap() += 100);
+        let mut driver = started(role, &timeless(), listener.into_async_listener());
+        receive(&mut driver, role, &[Frame::text("a"), Frame::text("b")]);
+        assert_eq!(written(&mut driver), wire(&[Frame::text("1"), Frame::text("2")], role));
+        assert_eq!(Arc::strong_count(&counter), 2, "the future of a callback that is done holds none");
+        receive(&mut driver, role, &[Frame::close(1000, "")]);
+        assert_eq!(*counter.lock().unwrap(), 102);
+        drop(driver);
+        assert_eq!(Arc::strong_count(&counter), 1);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `answering` | handlers that answer later |
 //! | `typed` | typed messages: a codec between a listener and its connection |
 //! | `middleware` | listeners around listeners |
+//! | `async_forms` | a shared state, wrappers and typed messages, for asynchronous listeners |
 //! | `config` | each limit and deadline by its effect, of one upgrade and of one client |
 //! | `handshake` | the opening handshake as a client sees it, and plain HTTP beside it |
 //! | `asking` | what a client asks for: URLs as browsers read them, credentials, zones |
@@ -31,6 +32,7 @@
 
 mod answering;
 mod asking;
+mod async_forms;
 mod client;
 mod client_example;
 mod config;

@@ -26,7 +26,7 @@ Usage: chat [OPTIONS]
 
   --listen ADDR   where to listen [127.0.0.1:9001]
   --backend B     blocking, tokio or async-std [the first that is compiled in]
-  --tick SECONDS  how often the room tells how many are in it [60]
+  --tick SECONDS  how often the room tells who is in it [60]
   --keepalive SECONDS
                   how long a client may be quiet before it gets a ping [20]
   --help          this text";
@@ -36,6 +36,9 @@ const MAX_MESSAGE: usize = 4096;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 24;
+
+/// The most names in a list of who is here.
+const MAX_LISTED: usize = 100;
 
 struct Options {
     listen: String,
@@ -124,7 +127,8 @@ impl Room {
         let name = self.members().add(socket);
         socket.send(format!("* you are {name}"))?;
         self.tell(format!("* {name} joined"));
-        Ok(())
+        let here = self.members().list();
+        Ok(socket.send(here)?)
     }
 
     fn leave(&self, socket: &WebSocket) {
@@ -153,8 +157,8 @@ impl Room {
     }
 
     fn count(&self) {
-        let count = self.members().names.len();
-        self.tell(format!("* {count} {} here", if count == 1 { "person" } else { "people" }));
+        let here = self.members().list();
+        self.tell(here);
     }
 
     /// Tells everybody. A member that reads too slowly misses it, and is not told so; a member that is gone misses
@@ -185,6 +189,15 @@ impl Members {
         };
         self.names.insert(socket.clone(), name.clone());
         name
+    }
+
+    /// Who is here, in a line. A name has no comma, so a page can take it apart.
+    fn list(&self) -> String {
+        let count = self.names.len();
+        let mut names: Vec<_> = self.names.values().take(MAX_LISTED).map(String::as_str).collect();
+        names.sort_unstable();
+        let more = if count > MAX_LISTED { ", …" } else { "" };
+        format!("* {count} {} here: {}{more}", if count == 1 { "person" } else { "people" }, names.join(", "))
     }
 
     fn name(&self, socket: &WebSocket) -> String {
@@ -304,10 +317,10 @@ mod tests {
     fn who_comes_and_who_leaves_is_told_to_all_who_are_there() {
         let room = Room::default();
         let a = Guest::join(&room);
-        assert_eq!(a.heard(), ["* you are guest 1", "* guest 1 joined"]);
+        assert_eq!(a.heard(), ["* you are guest 1", "* guest 1 joined", "* 1 person here: guest 1"]);
         let b = Guest::join(&room);
         assert_eq!(a.heard(), ["* guest 2 joined"]);
-        assert_eq!(b.heard(), ["* you are guest 2", "* guest 2 joined"]);
+        assert_eq!(b.heard(), ["* you are guest 2", "* guest 2 joined", "* 2 people here: guest 1, guest 2"]);
         a.leave();
         assert_eq!(b.heard(), ["* guest 1 left"]);
         b.leave();
@@ -357,7 +370,7 @@ mod tests {
         let room = Room::default();
         let mut a = Guest::join(&room);
         a.say("/name guest 2");
-        assert_eq!(Guest::join(&room).heard(), ["* you are guest 3", "* guest 3 joined"]);
+        assert_eq!(Guest::join(&room).heard()[..2], ["* you are guest 3", "* guest 3 joined"]);
     }
 
     #[test]
@@ -380,14 +393,24 @@ mod tests {
     }
 
     #[test]
-    fn the_room_tells_how_many_are_in_it() {
+    fn the_room_tells_who_is_in_it() {
         let (room, a, b) = two();
         room.count();
-        assert_eq!(a.heard(), ["* 2 people here"]);
+        assert_eq!(a.heard(), ["* 2 people here: guest 1, guest 2"]);
         b.leave();
         a.heard();
         room.count();
-        assert_eq!(a.heard(), ["* 1 person here"]);
+        assert_eq!(a.heard(), ["* 1 person here: guest 1"]);
+    }
+
+    #[test]
+    fn a_list_of_very_many_ends_somewhere() {
+        let room = Room::default();
+        let guests: Vec<_> = (0..=MAX_LISTED).map(|_| Guest::join(&room)).collect();
+        let heard = guests.last().unwrap().heard();
+        let list = heard.last().unwrap();
+        assert!(list.starts_with("* 101 people here: ") && list.ends_with(", …"), "{list}");
+        assert_eq!(list.split(", ").count(), MAX_LISTED + 1);
     }
 
     #[test]

@@ -544,7 +544,7 @@ impl core::error::Error for HandshakeError {}
 impl From<HeadError> for HandshakeError {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Malformed => Self::Malformed,
+            HeadError::Malformed | HeadError::Tls | HeadError::ProxyProtocol => Self::Malformed,
             HeadError::LineTooLong | HeadError::TooLarge => Self::TooLarge,
         }
     }

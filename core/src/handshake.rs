@@ -34,10 +34,15 @@ pub(crate) struct HeadReader {
     leading: LeadingLine,
 }
 
-/// Whether an empty line may still come before the head.
-#[derive(Debug, PartialEq, Eq)]
+/// Which empty lines may come before the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeadingLine {
     Allowed,
+    /// One has come.
+    Skipped,
+    /// A second one has come: the next byte tells what this is.
+    Repeated,
+    /// This is an answer.
     Refused,
 }
 
@@ -46,6 +51,10 @@ enum LeadingLine {
 pub(crate) enum HeadError {
     /// It does not look like HTTP.
     Malformed,
+    /// It looks like TLS.
+    Tls,
+    /// It begins as the PROXY protocol does.
+    ProxyProtocol,
     /// The first line alone is longer than the limit.
     LineTooLong,
     /// The head is longer than the limit.
@@ -69,9 +78,11 @@ impl HeadReader {
     /// Takes bytes from the front of `input`, none behind the blank line. `None`: all were taken.
     pub(crate) fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Vec<u8>, HeadError>> {
         while let Some(&next) = input.first() {
-            // What is not HTTP at all, such as TLS, is refused at once: it may never send a newline.
-            if self.bytes.is_empty() && !is_token_byte(next) && next != b'\r' {
-                return Some(Err(HeadError::Malformed));
+            // What is not HTTP at all is refused at once: it may never send a newline.
+            if self.bytes.is_empty() {
+                if let Some(error) = self.judge_first(next) {
+                    return Some(Err(error));
+                }
             }
             let room = self.max.saturating_sub(self.bytes.len());
             let newline = input.iter().take(room).position(|&byte| byte == b'\n');
@@ -88,26 +99,52 @@ impl HeadReader {
         None
     }
 
+    /// Why the first byte of a head, or of a line before it, cannot be one.
+    fn judge_first(&self, byte: u8) -> Option<HeadError> {
+        match (self.leading, byte) {
+            // RFC 8446 §5.1: `handshake(22)`: the record of a ClientHello.
+            (LeadingLine::Allowed, 0x16) => Some(HeadError::Tls),
+            // The PROXY protocol's second version begins with CR LF CR LF NUL.
+            (LeadingLine::Repeated, 0) => Some(HeadError::ProxyProtocol),
+            (LeadingLine::Repeated, _) => Some(HeadError::Malformed),
+            (_, b'\r') => None,
+            (_, byte) => (!is_token_byte(byte)).then_some(HeadError::Malformed),
+        }
+    }
+
     fn end_line(&mut self) -> Result<Progress, HeadError> {
         let line = self.bytes.get(self.line..).unwrap_or_default();
         // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator". May, not must: what
         // servers in a row read differently is how requests are smuggled.
-        if !line.ends_with(b"\r\n") {
-            return Err(HeadError::Malformed);
-        }
-        if line.len() > 2 {
+        let Some(line) = line.strip_suffix(b"\r\n") else { return Err(HeadError::Malformed) };
+        if !line.is_empty() {
+            if self.line == 0 && self.leading != LeadingLine::Refused {
+                check_request_line(line)?;
+            }
             self.line = self.bytes.len();
             return Ok(Progress::Taken);
         }
         if self.line > 0 {
             return Ok(Progress::Complete);
         }
-        if self.leading == LeadingLine::Refused {
-            return Err(HeadError::Malformed);
-        }
-        self.leading = LeadingLine::Refused;
+        self.leading = match self.leading {
+            LeadingLine::Allowed => LeadingLine::Skipped,
+            LeadingLine::Skipped => LeadingLine::Repeated,
+            LeadingLine::Repeated | LeadingLine::Refused => return Err(HeadError::Malformed),
+        };
         self.bytes.clear();
         Ok(Progress::Taken)
+    }
+}
+
+/// Tells what is not even the beginning of a request, and might never send a blank line: HTTP/0.9, which is one line
+/// without a version, and the PROXY protocol's first version, which is one line before the request.
+fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
+    let last = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    match line.starts_with(b"PROXY ") {
+        _ if last.starts_with(b"HTTP/") => Ok(()),
+        true => Err(HeadError::ProxyProtocol),
+        false => Err(HeadError::Malformed),
     }
 }
 
@@ -313,9 +350,11 @@ mod tests {
 
     #[test]
     fn one_empty_line_before_a_request_is_skipped_and_no_more() {
-        let head = b"G\r\n\r\n";
+        let head = b"G / HTTP/1.1\r\n\r\n";
         assert_eq!(read_in_every_way(100, &[b"\r\n", &head[..]].concat()), (Some(Ok(head.to_vec())), 0));
-        assert_eq!(read_in_every_way(100, b"\r\n\r\n").0, Some(Err(HeadError::Malformed)));
+        assert_eq!(read_in_every_way(100, b"\r\n\r\n").0, None);
+        assert_eq!(read_in_every_way(100, b"\r\n\r\nG").0, Some(Err(HeadError::Malformed)));
+        assert_eq!(read_in_every_way(100, b"\r\n\r\n\r\n").0, Some(Err(HeadError::Malformed)));
         assert_eq!(read(HeadReader::response(100), &[b"\r\nH"]).0, Some(Err(HeadError::Malformed)));
     }
 
@@ -328,17 +367,37 @@ mod tests {
 
     #[test]
     fn what_is_not_http_is_refused_at_its_first_byte() {
-        assert_eq!(read(HeadReader::request(100), &[b"\x16"]).0, Some(Err(HeadError::Malformed)));
+        assert_eq!(read(HeadReader::request(100), &[b"\x16"]).0, Some(Err(HeadError::Tls)));
+        assert_eq!(read(HeadReader::response(100), &[b"\x16"]).0, Some(Err(HeadError::Malformed)));
+        assert_eq!(read(HeadReader::request(100), &[b"\x15"]).0, Some(Err(HeadError::Malformed)));
         assert_eq!(read(HeadReader::request(100), &[b"\r\n", b" "]).0, Some(Err(HeadError::Malformed)));
     }
 
     #[test]
+    fn the_proxy_protocol_is_told_apart_in_either_version() {
+        let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
+        assert_eq!(read_in_every_way(100, v2).0, Some(Err(HeadError::ProxyProtocol)));
+        for line in ["PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "PROXY TCP6 ::1 ::1 1 2\r\n", "PROXY UNKNOWN\r\n"] {
+            let wire = [line.as_bytes(), b"GET / HTTP/1.1\r\n\r\n"].concat();
+            assert_eq!(read_in_every_way(100, &wire).0, Some(Err(HeadError::ProxyProtocol)), "{line}");
+        }
+        assert!(matches!(read_in_every_way(100, b"PROXY / HTTP/1.1\r\n\r\n").0, Some(Ok(_))), "a method of that name");
+    }
+
+    #[test]
+    fn a_request_line_without_a_version_is_refused_where_it_ends() {
+        for line in ["GET /\r\n", "GET\r\n", "GET / HTTP\r\n", "GET / http/1.1\r\n"] {
+            assert_eq!(read_in_every_way(100, line.as_bytes()).0, Some(Err(HeadError::Malformed)), "{line}");
+        }
+    }
+
+    #[test]
     fn the_limit_is_exact_however_the_bytes_are_cut() {
-        let head = b"GET /\r\nA: b\r\n\r\n";
+        let head = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
         assert_eq!(read_in_every_way(head.len(), head).0, Some(Ok(head.to_vec())));
         assert_eq!(read_in_every_way(head.len() - 1, head), (Some(Err(HeadError::TooLarge)), 1));
-        assert_eq!(read_in_every_way(7, head), (Some(Err(HeadError::TooLarge)), head.len() - 7));
-        assert_eq!(read_in_every_way(6, head), (Some(Err(HeadError::LineTooLong)), head.len() - 6));
+        assert_eq!(read_in_every_way(16, head), (Some(Err(HeadError::TooLarge)), head.len() - 16));
+        assert_eq!(read_in_every_way(15, head), (Some(Err(HeadError::LineTooLong)), head.len() - 15));
         assert_eq!(read_in_every_way(0, head), (Some(Err(HeadError::LineTooLong)), head.len()));
     }
 

@@ -13,6 +13,10 @@ use crate::handshake::HeadError;
 pub enum Refusal {
     /// 400: this is not HTTP/1.1 (RFC 9112).
     Malformed,
+    /// 400: this is TLS, and the server was given a transport without.
+    Tls,
+    /// 400: a proxy has put a line, or bytes, of the PROXY protocol before the request.
+    ProxyProtocol,
     /// 400: the request target is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
     Target,
     /// 400: there is not exactly one valid `Host` (RFC 9112 §3.2).
@@ -21,7 +25,7 @@ pub enum Refusal {
     Body,
     /// 403: the origin is not allowed ([`Config::origins`](crate::Config::origins), RFC 6455 §10.2).
     Origin,
-    /// 405: neither GET nor HEAD.
+    /// 405: neither GET nor HEAD nor OPTIONS.
     Method,
     /// 405: an upgrade with another method than GET (RFC 6455 §4.2.1).
     UpgradeMethod,
@@ -31,10 +35,12 @@ pub enum Refusal {
     TargetTooLong,
     /// 431: the head is longer than [`Config::max_head`](crate::Config::max_head), or has more than 100 fields.
     HeadTooLarge,
-    /// 505: not HTTP/1.1.
+    /// 505: not HTTP/1, but HTTP/2 without TLS, say.
     HttpVersion,
     /// 426: an upgrade to a WebSocket was not asked for.
     NotAnUpgrade,
+    /// 426: a WebSocket would have been the answer, but HTTP/1.0 has no upgrades (RFC 9110 §7.8).
+    Http10,
     /// 400: there is `Upgrade` but no `upgrade` in `Connection` (RFC 6455 §4.2.1).
     Connection,
     /// 426: the version of the protocol is missing or not 13 (RFC 6455 §4.4).
@@ -57,10 +63,12 @@ impl Refusal {
             Self::Method | Self::UpgradeMethod => 405,
             Self::Timeout => 408,
             Self::TargetTooLong => 414,
-            Self::NotAnUpgrade | Self::Version => 426,
+            Self::NotAnUpgrade | Self::Http10 | Self::Version => 426,
             Self::HeadTooLarge => 431,
             Self::HttpVersion => 505,
             Self::Malformed
+            | Self::Tls
+            | Self::ProxyProtocol
             | Self::Target
             | Self::Host
             | Self::Body
@@ -77,18 +85,30 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "Malformed request: send HTTP/1.1, with CRLF behind each line",
+            Self::Tls => {
+                "This looks like TLS, and plain HTTP is spoken here: connect to ws:// or http://, or have the server, or a \
+                 proxy in front of it, take TLS"
+            }
+            Self::ProxyProtocol => {
+                "This begins as the PROXY protocol, which is not spoken here: switch it off in the proxy (HAProxy: leave \
+                 send-proxy and send-proxy-v2 out)"
+            }
             Self::Target => "Invalid request target: send a path, such as /chat?room=1, without a fragment",
             Self::Host => "Invalid Host: send exactly one, with a host and maybe a port",
             Self::Body => "Requests must not have a body: send neither Content-Length nor Transfer-Encoding",
             Self::Origin => "Origin not allowed: connect from a page of this server, or have the server allow yours",
-            Self::Method => "Method not allowed: use GET or HEAD",
+            Self::Method => "Method not allowed: use GET, HEAD or OPTIONS",
             Self::UpgradeMethod => "Method not allowed: a WebSocket is opened with GET",
             Self::Timeout => "The request did not arrive in time: send all of it at once",
             Self::TargetTooLong => "The request target is too long: shorten it",
             Self::HeadTooLarge => "The request's head is too large: send fewer or shorter headers",
-            Self::HttpVersion => "HTTP version not supported: use HTTP/1.1",
+            Self::HttpVersion => "HTTP version not supported: use HTTP/1.1, also in a proxy in between",
             Self::NotAnUpgrade => {
                 "This is a WebSocket endpoint: connect with a WebSocket client, which sends Upgrade: websocket"
+            }
+            Self::Http10 => {
+                "This is a WebSocket endpoint, and HTTP/1.0 has no upgrades: use HTTP/1.1, also in a proxy in between \
+                 (nginx: proxy_http_version 1.1)"
             }
             Self::Connection => "Connection lacks the token Upgrade: send Connection: Upgrade; a proxy may remove it",
             Self::Version => "WebSocket version missing or not supported: send Sec-WebSocket-Version: 13",
@@ -106,6 +126,8 @@ impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Malformed => Self::Malformed,
+            HeadError::Tls => Self::Tls,
+            HeadError::ProxyProtocol => Self::ProxyProtocol,
             HeadError::LineTooLong => Self::TargetTooLong,
             HeadError::TooLarge => Self::HeadTooLarge,
         }

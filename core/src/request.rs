@@ -27,6 +27,7 @@ pub struct Request {
     /// Where path and query begin in the target: not at 0 if it has scheme and host in front.
     resource: usize,
     headers: Headers,
+    is_http10: bool,
     peer_addr: Option<SocketAddr>,
 }
 
@@ -35,7 +36,8 @@ impl Request {
     pub fn get(path: impl Into<String>) -> Self {
         let mut headers = Headers::new();
         headers.push("Host", b"localhost");
-        Self { method: Cow::Borrowed("GET"), target: path.into(), resource: 0, headers, peer_addr: None }
+        let method = Cow::Borrowed("GET");
+        Self { method, target: path.into(), resource: 0, headers, is_http10: false, peer_addr: None }
     }
 
     /// A request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
@@ -66,9 +68,18 @@ impl Request {
         Ok(self)
     }
 
-    /// The method, such as `GET`. Methods are case-sensitive (RFC 9110 §9.1).
+    /// The method: `GET` or `HEAD`. A server answers the others itself: `OPTIONS` with [`Response::options`], the rest
+    /// with 405.
+    ///
+    /// [`Response::options`]: crate::Response::options
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// Whether this came as HTTP/1.0, as health checks and some proxies send it. Such a request is served as plain HTTP:
+    /// it never asks for an upgrade, since its `Upgrade` was dropped (RFC 9110 §7.8: a server "MUST ignore" it).
+    pub fn is_http10(&self) -> bool {
+        self.is_http10
     }
 
     /// The request target as it was received (RFC 9112 §3.2).
@@ -154,11 +165,11 @@ pub(crate) fn lists(request: &Request, name: &str, element: &str) -> bool {
 }
 
 /// Reads a whole head, blank line included, and checks what does not depend on the handler.
-pub(crate) fn parse(head: &[u8]) -> Result<Request, Refusal> {
-    check_version(head)?;
+pub(crate) fn parse(mut head: Vec<u8>) -> Result<Request, Refusal> {
+    let is_http10 = check_version(&mut head)?;
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
-    match parsed.parse(head) {
+    match parsed.parse(&head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Refusal::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
@@ -167,42 +178,53 @@ pub(crate) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let method = parse_method(parsed.method.unwrap_or_default())?;
     let target = parsed.path.unwrap_or_default();
     let mut headers = Headers::parsed(parsed.headers);
-    check_host(&headers)?;
-    let (authority, resource) = split_target(target).ok_or(Refusal::Target)?;
+    check_host(&headers, is_http10)?;
+    let (authority, resource) = split_target(method, target).ok_or(Refusal::Target)?;
     if let Some(authority) = authority {
         headers.remove("Host");
         headers.push("Host", authority.as_bytes());
     }
     check_no_body(&headers)?;
-    Ok(Request { method: Cow::Borrowed(method), target: target.to_string(), resource, headers, peer_addr: None })
+    if is_http10 {
+        // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade
+        // field."
+        headers.remove("Upgrade");
+    }
+    let target = target.to_string();
+    Ok(Request { method: Cow::Borrowed(method), target, resource, headers, is_http10, peer_addr: None })
 }
 
-/// RFC 6455 §4.2.1: "An HTTP/1.1 or higher GET request". Higher ones are not spoken here, and HTTP/1.0 has
-/// no upgrades (RFC 9110 §7.8: a server "MUST ignore an Upgrade header field" of HTTP/1.0).
-fn check_version(head: &[u8]) -> Result<(), Refusal> {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|&byte| byte == b' ').next() {
-        Some(b"HTTP/1.1") => Ok(()),
+/// Whether this is HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number
+/// higher than what it implements SHOULD process the message as if it was in the highest minor version within that
+/// major version to which the recipient is conformant". RFC 9110 §15.6.6: 505 is for "the major version of HTTP".
+fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
+    let line = head.split_mut(|&byte| byte == b'\r').next().unwrap_or_default();
+    match line.rsplit_mut(|&byte| byte == b' ').next() {
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0']) => Ok(true),
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'1'..=b'9']) => {
+            *minor = b'1';
+            Ok(false)
+        }
         Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => Err(Refusal::HttpVersion),
         _ => Err(Refusal::Malformed),
     }
 }
 
-/// The two methods that handlers see. The others come with bodies, or mean nothing here.
+/// The methods that are taken. The others come with bodies, or mean nothing here.
 fn parse_method(method: &str) -> Result<&'static str, Refusal> {
-    match method {
-        "GET" => Ok("GET"),
-        "HEAD" => Ok("HEAD"),
-        _ => Err(Refusal::Method),
-    }
+    ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method)
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
 /// message that lacks a Host header field and to any request message that contains more than one Host
 /// header field line or a Host header field with an invalid field value."
-fn check_host(headers: &Headers) -> Result<(), Refusal> {
+fn check_host(headers: &Headers, is_http10: bool) -> Result<(), Refusal> {
     let mut hosts = headers.values("Host");
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::Host) };
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host,
+        (None, None) if is_http10 => return Ok(()),
+        _ => return Err(Refusal::Host),
+    };
     let host = core::str::from_utf8(host).map_err(|_| Refusal::Host)?;
     Authority::parse(host).map(drop).map_err(|_| Refusal::Host)
 }
@@ -211,11 +233,12 @@ fn check_host(headers: &Headers) -> Result<(), Refusal> {
 ///
 /// Visible ASCII is taken as it is, even where RFC 3986 wants it percent-encoded: browsers send `|` and
 /// `{` in queries. Not so `#`, which RFC 6455 §3 forbids.
-fn split_target(target: &str) -> Option<(Option<&str>, usize)> {
+fn split_target<'t>(method: &str, target: &'t str) -> Option<(Option<&'t str>, usize)> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return None;
     }
-    if target.starts_with('/') {
+    // RFC 9112 §3.2.4: "The asterisk-form of request-target is only used for a server-wide OPTIONS request".
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Some((None, 0));
     }
     let (scheme, rest) = target.split_once("://")?;
@@ -297,13 +320,13 @@ mod tests {
             ("ws://other?b", "/", Some("b"), "other"),
             ("wss://[::1]:443/", "/", None, "[::1]:443"),
         ] {
-            let request = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+            let request = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes()).unwrap();
             assert_eq!((request.target(), request.path(), request.query()), (target, path, query));
             assert_eq!(request.header("host").unwrap(), host, "{target}");
         }
         for target in ["*", "h:80", "x", "/a#b", "ftp://h/", "http:///x", "http://u@h/", "/ä", "http://h:x/", "?a"] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-            assert_eq!(parse(head.as_bytes()).unwrap_err(), Refusal::Target, "{target}");
+            assert_eq!(parse(head.into_bytes()).unwrap_err(), Refusal::Target, "{target}");
         }
     }
 

@@ -13,6 +13,9 @@ use crate::http::{Headers, InvalidHeader, reason_phrase, reserved, write_field};
 use crate::listener::{IntoListener, Listener, Returns};
 use crate::request::Request;
 
+/// The methods of plain requests.
+pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// What a handler answers: [`websocket`](Self::websocket) to accept an upgrade, anything else to send plain
 /// HTTP, which refuses it.
 ///
@@ -115,6 +118,15 @@ impl Response {
             Self::text("This is a WebSocket endpoint: connect with a WebSocket client\n").with_status(426);
         response.headers.push("Upgrade", b"websocket");
         response
+    }
+
+    /// 204 with the methods that are taken: how a server answers `OPTIONS`, as health checks send it (HAProxy, Apache),
+    /// without asking its handler.
+    ///
+    /// RFC 9110 §9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might indicate
+    /// optional features implemented by the server and applicable to the target resource (e.g., Allow)".
+    pub fn options() -> Self {
+        Self::new(204).with_own_headers(&[("Allow", METHODS)])
     }
 
     /// 500, without telling the client what is wrong inside of the program.

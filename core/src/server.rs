@@ -20,7 +20,7 @@ use crate::context::SocketContext;
 use crate::handshake::{HeadReader, VERSION, accept_value, is_key};
 use crate::http::{Authority, Headers, is_extension_list, token_list};
 use crate::request::{Request, lists, parse};
-use crate::response::{Response, encode_switching};
+use crate::response::{METHODS, Response, encode_switching};
 use crate::{Connection, Time};
 
 /// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for
@@ -72,7 +72,7 @@ impl Handshake {
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refusal>> {
         let head = self.reader.as_mut()?.receive(input)?;
         self.reader = None;
-        Some(head.map_err(Refusal::from).and_then(|head| parse(&head)))
+        Some(head.map_err(Refusal::from).and_then(parse))
     }
 
     /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
@@ -104,10 +104,10 @@ impl Refusal {
     fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
-            Self::Method => &[("Allow", "GET, HEAD")],
+            Self::Method => &[("Allow", METHODS)],
             Self::UpgradeMethod => &[("Allow", "GET")],
             // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-            Self::NotAnUpgrade => &[("Upgrade", "websocket")],
+            Self::NotAnUpgrade | Self::Http10 => &[("Upgrade", "websocket")],
             // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
             // |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
             Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
@@ -199,6 +199,10 @@ impl Request {
 /// RFC 6455 §4.2.1, 1, 3, 4 and 6.
 fn check_upgrade(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
+    // "An HTTP/1.1 or higher GET request".
+    if request.is_http10() {
+        return Err(Refusal::Http10);
+    }
     // "An |Upgrade| header field containing the value "websocket", treated as an ASCII case-insensitive value."
     if !lists(request, "Upgrade", "websocket") {
         return Err(Refusal::NotAnUpgrade);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwire_core::server::{Accept, AcceptError, Handshake, Refusal, encode_response};
-use bellwire_core::{Config, Request, Response, listener};
+use bellwire_core::{Config, Request, Response, is_upgrade_request, listener};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -89,8 +89,7 @@ fn one_empty_line_before_the_request_is_skipped() {
 #[test]
 fn bad_heads_are_refused_before_the_handler() {
     for (wire, refusal) in [
-        ("GET / HTTP/1.0\r\nHost: h\r\n\r\n", Refusal::HttpVersion),
-        ("GET / HTTP/1.2\r\nHost: h\r\n\r\n", Refusal::HttpVersion),
+        ("GET / HTTP/0.9\r\nHost: h\r\n\r\n", Refusal::HttpVersion),
         ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", Refusal::HttpVersion),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refusal::HttpVersion),
         ("GET /\r\nHost: h\r\n\r\n", Refusal::Malformed),
@@ -114,10 +113,14 @@ fn bad_heads_are_refused_before_the_handler() {
         ("GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n", Refusal::Malformed),
         ("GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n", Refusal::Malformed),
         ("GET / HTTP/1.1\r\nHost: h\r\nä: x\r\n\r\n", Refusal::Malformed),
-        ("\x16\x03\x01\x02\0", Refusal::Malformed),
+        ("\x16\x03\x01\x02\0", Refusal::Tls),
+        ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::ProxyProtocol),
+        ("\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c", Refusal::ProxyProtocol),
         ("POST / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Method),
         ("get / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Method),
-        ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Method),
+        ("options / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Method),
+        ("OPTIONS x HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Target),
+        ("OPTIONS / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n", Refusal::Body),
         ("CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Method),
         ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", Refusal::Method),
         ("GET * HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::Target),
@@ -136,6 +139,31 @@ fn bad_heads_are_refused_before_the_handler() {
     }
     assert!(read("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").is_ok());
     assert!(read("HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n").is_ok());
+}
+
+#[test]
+fn h1_http_1_0_is_plain_and_needs_no_host() {
+    for wire in ["GET /x HTTP/1.0\r\n\r\n", "GET /x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"] {
+        let request = read(wire).unwrap();
+        assert!(request.is_http10() && !is_upgrade_request(&request), "{wire:?}");
+        assert_eq!(request.path(), "/x");
+    }
+    let request = read(&format!("GET / HTTP/1.0\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n")).unwrap();
+    assert!(!is_upgrade_request(&request));
+    let refused = request.accept(&Accept::new(), Arc::default(), Duration::ZERO).map(drop);
+    assert_eq!(refused, Err(AcceptError::Refused(Refusal::Http10)));
+    for headers in ["Host: a\r\nHost: a\r\n", "Host: a b\r\n"] {
+        assert_eq!(read(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap_err(), Refusal::Host, "{headers:?}");
+    }
+    let chunked = "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(read(chunked).unwrap_err(), Refusal::Body);
+    // RFC 9110 §6.2: a later minor version is read as the highest that is known.
+    for version in ["1.1", "1.2", "1.9"] {
+        let head = format!("GET / HTTP/{version}\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n");
+        let request = read(&head).unwrap();
+        assert!(!request.is_http10() && request.accept(&Accept::new(), Arc::default(), Duration::ZERO).is_ok());
+        assert_eq!(read(&format!("GET / HTTP/{version}\r\n\r\n")).unwrap_err(), Refusal::Host);
+    }
 }
 
 #[test]
@@ -192,7 +220,7 @@ fn a_megabyte_fed_byte_by_byte_costs_no_more_than_linear_time() {
     let config = Config::default().max_head(1024 * 1024);
     let mut handshake = Handshake::new(Arc::new(config), Duration::ZERO);
     let mut fed = 0;
-    let line = b"GET /\r\n".iter().chain(b"X: yyyyyyyyyyyyyyyy\r\n".iter().cycle());
+    let line = b"GET / HTTP/1.1\r\n".iter().chain(b"X: yyyyyyyyyyyyyyyy\r\n".iter().cycle());
     let refusal = line.copied().find_map(|byte| {
         fed += 1;
         handshake.receive(&mut &mut [byte][..])
@@ -364,6 +392,8 @@ fn every_refusal_is_answered_with_its_status_its_headers_and_what_to_do() {
     let upgrade = "Upgrade: websocket\r\n";
     for (refusal, line, headers) in [
         (Refusal::Malformed, "400 Bad Request", vec![]),
+        (Refusal::Tls, "400 Bad Request", vec![]),
+        (Refusal::ProxyProtocol, "400 Bad Request", vec![]),
         (Refusal::Target, "400 Bad Request", vec![]),
         (Refusal::Host, "400 Bad Request", vec![]),
         (Refusal::Body, "400 Bad Request", vec![]),
@@ -373,11 +403,12 @@ fn every_refusal_is_answered_with_its_status_its_headers_and_what_to_do() {
         (Refusal::Protocols, "400 Bad Request", vec![]),
         (Refusal::Extensions, "400 Bad Request", vec![]),
         (Refusal::Origin, "403 Forbidden", vec![]),
-        (Refusal::Method, "405 Method Not Allowed", vec!["Allow: GET, HEAD\r\n"]),
+        (Refusal::Method, "405 Method Not Allowed", vec!["Allow: GET, HEAD, OPTIONS\r\n"]),
         (Refusal::UpgradeMethod, "405 Method Not Allowed", vec![allow_get]),
         (Refusal::Timeout, "408 Request Timeout", vec![]),
         (Refusal::TargetTooLong, "414 URI Too Long", vec![]),
         (Refusal::NotAnUpgrade, "426 Upgrade Required", vec![upgrade]),
+        (Refusal::Http10, "426 Upgrade Required", vec![upgrade]),
         (Refusal::Version, "426 Upgrade Required", vec![upgrade, VERSION]),
         (Refusal::HeadTooLarge, "431 Request Header Fields Too Large", vec![]),
         (Refusal::HttpVersion, "505 HTTP Version Not Supported", vec![]),

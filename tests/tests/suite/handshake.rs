@@ -59,7 +59,7 @@ fn bad_requests() -> Vec<BadRequest> {
             vec![("Sec-WebSocket-Version", "13")],
         ),
         ("no version", request(get, &[host, connection, upgrade, KEY]), 426, vec![("Sec-WebSocket-Version", "13")]),
-        ("POST", request("POST / HTTP/1.1", &[host]), 405, vec![("Allow", "GET, HEAD")]),
+        ("POST", request("POST / HTTP/1.1", &[host]), 405, vec![("Allow", "GET, HEAD, OPTIONS")]),
         (
             "an upgrade with HEAD",
             request("HEAD / HTTP/1.1", &[host, connection, upgrade, KEY, version]),
@@ -100,7 +100,12 @@ fn bad_requests() -> Vec<BadRequest> {
         ("a long head", request(get, &[host, &long]), 431, vec![]),
         ("many headers", request(get, &many), 431, vec![]),
         ("a long target", request(&long_target, &[host]), 414, vec![]),
-        ("HTTP/1.0", request("GET / HTTP/1.0", &[host, connection, upgrade, KEY, version]), 505, vec![]),
+        (
+            "HTTP/1.0",
+            request("GET / HTTP/1.0", &[host, connection, upgrade, KEY, version]),
+            426,
+            vec![("Upgrade", "websocket")],
+        ),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), 505, vec![]),
     ]
 }
@@ -138,7 +143,7 @@ fn d13_t1_t12_i1_each_bad_handshake_is_answered_with_its_status<B: Backend>() {
     let (called, untouched): (Vec<_>, Vec<_>) = all(&logs).into_iter().partition(|events| !events.is_empty());
     assert_eq!(called, [[Event::Open, Event::text("x"), Event::close(1000, "")]]);
     // The head alone decides over the others.
-    assert_eq!(untouched.len(), 10, "requests that the handler was asked about");
+    assert_eq!(untouched.len(), 11, "requests that the handler was asked about");
 }
 
 /// What the logs of all the connections so far say. The last one must have ended well.

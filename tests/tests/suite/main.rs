@@ -15,6 +15,7 @@
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
 //! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
 //! | `peer` | tungstenite in both roles |
+//! | `plain` | plain HTTP as proxies and health checks send it, and what is no HTTP/1 |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
@@ -47,6 +48,7 @@ mod leaving;
 mod middleware;
 mod order;
 mod peer;
+mod plain;
 mod pressure;
 mod ring;
 mod runtime;

@@ -1,0 +1,183 @@
+//! Plain HTTP as proxies and health checks send it, byte for byte, and what is no HTTP/1 at all.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use bellwire::{Request, Response, is_upgrade_request};
+use bellwire_tests::{
+    Backend, Frame, Http, Over, PATIENCE, Raw, Server, Setup, backends, echo, http, next, upgrade_request,
+};
+
+backends! {
+    server {
+        h1_h2_health_checks_are_answered_as_they_come,
+        h1_h2_health_checks_find_a_handler_that_answers_later,
+        h1_h2_health_checks_find_an_acceptor,
+        h1_an_upgrade_in_http_1_0_is_no_upgrade,
+        h2_options_are_answered_until_the_server_stops,
+        h3_what_is_no_http_1_is_told_so,
+    }
+}
+
+/// Requests as they are sent, and what the sender takes.
+const CHECKS: [(&str, &str, u16); 12] = [
+    ("HAProxy, option httpchk", "OPTIONS / HTTP/1.0\r\n\r\n", 204),
+    ("HAProxy, option httpchk, 2.2 and later", "OPTIONS / HTTP/1.0\r\ncontent-length: 0\r\n\r\n", 204),
+    ("HAProxy, option httpchk GET", "GET /health HTTP/1.0\r\n\r\n", 200),
+    ("Apache, hcmethod=OPTIONS", "OPTIONS / HTTP/1.0\r\nHost: 127.0.0.1:9001\r\n\r\n", 204),
+    ("Apache, hcmethod=HEAD", "HEAD /health HTTP/1.0\r\nHost: 127.0.0.1:9001\r\n\r\n", 200),
+    ("Apache, hcmethod=GET", "GET /health HTTP/1.0\r\nHost: 127.0.0.1:9001\r\n\r\n", 200),
+    ("Apache, hcmethod=OPTIONS11", "OPTIONS / HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n", 204),
+    (
+        "nginx, proxy_pass alone",
+        "GET /health HTTP/1.0\r\nHost: 127.0.0.1:9001\r\nConnection: close\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
+        200,
+    ),
+    ("Varnish's probe", "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 200),
+    ("ab", "GET /health HTTP/1.0\r\nHost: 127.0.0.1:9001\r\nUser-Agent: ApacheBench/2.3\r\nAccept: */*\r\n\r\n", 200),
+    (
+        "ab -k",
+        "GET /health HTTP/1.0\r\nConnection: Keep-Alive\r\nHost: 127.0.0.1:9001\r\nUser-Agent: ApacheBench/2.3\r\n\
+         Accept: */*\r\n\r\n",
+        200,
+    ),
+    ("OPTIONS of the whole server", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 204),
+];
+
+fn health(request: &Request) -> Response {
+    match request.path() {
+        "/health" => Response::text("well\n"),
+        _ => Response::websocket(echo()),
+    }
+}
+
+/// What a health check's sender sees of an answer.
+#[track_caller]
+fn check(what: &str, request: &str, status: u16, answer: &Http) {
+    assert_eq!(answer.status, status, "{what}");
+    assert_eq!(answer.header("Connection"), Some("close"), "{what}");
+    if status == 204 {
+        assert_eq!(answer.header("Allow"), Some("GET, HEAD, OPTIONS"), "{what}");
+        assert_eq!((answer.header("Content-Length"), answer.body.as_str()), (None, ""), "{what}");
+    } else {
+        assert_eq!(answer.header("Content-Length"), Some("5"), "{what}");
+        assert_eq!(answer.body, if request.starts_with("HEAD") { "" } else { "well\n" }, "{what}");
+    }
+}
+
+/// Each check, and the connection ends behind it.
+#[track_caller]
+fn check_all(server: &Server) {
+    for (what, request, status) in CHECKS {
+        check(what, request, status, &http(server.addr, request.as_bytes()));
+    }
+    assert!(server.reports.try_recv().is_err(), "nothing was refused");
+}
+
+fn h1_h2_health_checks_are_answered_as_they_come<B: Backend>() {
+    let backend = B::start();
+    check_all(&backend.serve(Setup::default(), health));
+}
+
+fn h1_h2_health_checks_find_a_handler_that_answers_later<B: Backend>() {
+    let backend = B::start();
+    check_all(&backend.serve_with(Setup::default(), |request, responder| {
+        thread::spawn(move || responder.respond(health(&request)));
+    }));
+}
+
+fn h1_h2_health_checks_find_an_acceptor<B: Backend>() {
+    let backend = B::start();
+    let acceptor = backend.acceptor(Setup::default(), health);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (what, request, status) in CHECKS {
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let driven = acceptor.accept(Over::Tcp(listener.accept().unwrap().0), None);
+        check(what, request, status, &Http::read(&stream));
+        drop(stream);
+        driven.wait();
+    }
+}
+
+fn h1_an_upgrade_in_http_1_0_is_no_upgrade<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match (request.path(), is_upgrade_request(request)) {
+        ("/strict", _) | (_, true) => Response::websocket(echo()),
+        (_, false) => Response::text("a page"),
+    });
+    let asked = |path: &str, version: &str| {
+        String::from_utf8(upgrade_request(path, &[])).unwrap().replace("HTTP/1.1", version).into_bytes()
+    };
+    let page = http(server.addr, &asked("/", "HTTP/1.0"));
+    assert_eq!((page.status, page.body.as_str()), (200, "a page"));
+    // There is nothing but a WebSocket: whoever looks after the proxy is told what to change.
+    let refused = http(server.addr, &asked("/strict", "HTTP/1.0"));
+    assert_eq!((refused.status, refused.header("Upgrade")), (426, Some("websocket")));
+    assert!(refused.body.contains("proxy_http_version 1.1"), "{}", refused.body);
+    assert_eq!(next(&server.reports).refused, Some(426));
+    // A later minor version is read as 1.1.
+    let mut client = Raw::open_with(server.addr, &asked("/", "HTTP/1.3"));
+    client.send([Frame::text("x")]);
+    client.expect([Frame::text("x")]);
+}
+
+fn h2_options_are_answered_until_the_server_stops<B: Backend>() {
+    let backend = B::start();
+    let acceptor = backend.acceptor(Setup::default(), |_| -> Response { panic!("not for the handler") });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ask = || {
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"OPTIONS / HTTP/1.0\r\n\r\n").unwrap();
+        let _driven = acceptor.accept(Over::Tcp(listener.accept().unwrap().0), None);
+        Http::read(stream).status
+    };
+    assert_eq!(ask(), 204);
+    acceptor.close_all();
+    assert_eq!(ask(), 503, "who is about to leave is not well");
+}
+
+fn h3_what_is_no_http_1_is_told_so<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), health);
+    let get = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Binary headers of the PROXY protocol: a command for TCP over IPv4, and one without an address.
+    let v2 =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\x1f\x90\x23\x29"[..], get.as_bytes()].concat();
+    let local = [&b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..], get.as_bytes()].concat();
+    let cases = [
+        (format!("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n{get}").into_bytes(), 400, "PROXY protocol"),
+        (format!("PROXY TCP6 ::1 ::1 56324 443\r\n{get}").into_bytes(), 400, "PROXY protocol"),
+        (format!("PROXY UNKNOWN\r\n{get}").into_bytes(), 400, "PROXY protocol"),
+        (v2, 400, "PROXY protocol"),
+        (local, 400, "PROXY protocol"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), 400, "TLS"),
+        (b"\x16".to_vec(), 400, "TLS"),
+        (b"GET /health\r\n".to_vec(), 400, "HTTP/1.1"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), 505, "HTTP/1.1"),
+        (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n".to_vec(), 505, "HTTP/1.1"),
+        (b"GET / HTTP/0.9\r\nHost: localhost\r\n\r\n".to_vec(), 505, "HTTP/1.1"),
+    ];
+    for (bytes, status, text) in &cases {
+        // The end comes although the sender waits for more.
+        let answer = http(server.addr, bytes);
+        assert_eq!(answer.status, *status, "{}", bytes.escape_ascii());
+        assert!(answer.body.contains(text), "{} for {}", answer.body, bytes.escape_ascii());
+        let report = next(&server.reports);
+        assert_eq!(report.refused, Some(*status));
+        assert!(report.text.contains(text), "{}", report.text);
+    }
+    for (bytes, status, text) in &cases[..5] {
+        let mut stream = TcpStream::connect(server.addr).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        for byte in bytes {
+            stream.write_all(&[*byte]).unwrap();
+        }
+        let answer = Http::read(stream);
+        assert!(answer.status == *status && answer.body.contains(text), "{}", answer.body);
+    }
+}

@@ -1,7 +1,7 @@
 //! Connects.
 
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<C
     let stream = connect_any(target.uri(), opening.deadline())?;
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
-    opening.peer = stream.peer_addr().ok();
+    opening.handshake.set_peer_addr(stream.peer_addr().ok());
     opening.finish(stream, listener)
 }
 
@@ -136,14 +136,12 @@ fn is_current(thread: &JoinHandle<()>) -> bool {
 /// A handshake and the instant that its deadline counts from, before the host was resolved.
 struct Opening {
     handshake: Handshake,
-    /// Where the other end of the transport is.
-    peer: Option<SocketAddr>,
     start: Instant,
 }
 
 impl Opening {
     fn new(target: &Target) -> Self {
-        Self { handshake: target.handshake(Time::ZERO), peer: None, start: Instant::now() }
+        Self { handshake: target.handshake(Time::ZERO), start: Instant::now() }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -152,9 +150,7 @@ impl Opening {
 
     /// Shakes hands, and lets a thread of its own drive the connection.
     fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (mut connection, response, mut leftover) =
-            self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
-        connection.set_peer_addr(self.peer);
+        let (connection, response, mut leftover) = self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
         let patience = connection.config().close_timeout.unwrap_or(DROP_PATIENCE);
         let driver = Driver::connected(connection, listener.into_listener());
         let (Some(socket), Some(shared)) = (driver.socket().cloned(), driver.shared().cloned()) else {

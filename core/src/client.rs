@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 
 pub use crate::handshake::MAX_BODY;
 
@@ -183,8 +184,8 @@ pub struct Handshake {
     written: usize,
     /// The value of `Sec-WebSocket-Accept` that answers the key.
     accept: String,
-    /// The path that was asked for.
-    path: Box<str>,
+    /// What the connection's handles are to know: the path from the start.
+    context: SocketContext,
     protocols: Vec<String>,
     entropy: Option<Box<dyn Entropy>>,
     deadline: Option<Time>,
@@ -214,7 +215,7 @@ impl Handshake {
             output: request.encode(&key),
             written: 0,
             accept: accept_value(key.as_bytes()),
-            path: request.path(),
+            context: SocketContext::new().path(request.path()),
             protocols: request.protocols.clone(),
             entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
@@ -229,6 +230,11 @@ impl Handshake {
     pub fn hang_up_by(&self, now: Time) -> Time {
         let until = now.saturating_add(self.config.linger_timeout);
         self.deadline.map_or(until, |deadline| deadline.min(until))
+    }
+
+    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
+    pub fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
+        self.context.peer_addr = addr;
     }
 
     /// The bytes that are still to be sent.
@@ -320,7 +326,7 @@ impl Handshake {
         // The entropy is here until it is taken, once, here.
         let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
         let mut connection = Connection::client(self.config.clone(), entropy, now);
-        let context = SocketContext::new().path(core::mem::take(&mut self.path));
+        let context = core::mem::take(&mut self.context);
         connection.set_context(match &protocol {
             Some(protocol) => context.protocol(protocol.as_str()),
             None => context,

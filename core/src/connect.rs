@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
+use core::net::SocketAddr;
 use std::io;
 
 use crate::client::{Handshake, HandshakeError, InvalidProtocol, Request};
@@ -28,6 +29,7 @@ use crate::uri::{Uri, UriError};
 pub struct Target {
     request: Request,
     config: Arc<Config>,
+    peer_addr: Option<SocketAddr>,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -47,7 +49,7 @@ impl Target {
     /// # Errors
     /// [`ConnectError::Url`], which says what is wrong with it.
     pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Arc::default() })
+        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Arc::default(), peer_addr: None })
     }
 
     /// Adds a header to the request. A `User-Agent` takes the place of bellwire's own (`bellwire/` and its version), an
@@ -94,6 +96,14 @@ impl Target {
         self
     }
 
+    /// Says where the other end of a stream is that is handed to `connect_over`, TLS for example: for
+    /// [`WebSocket::peer_addr`](crate::WebSocket::peer_addr). `connect` knows it without.
+    #[must_use]
+    pub fn peer_addr(mut self, addr: impl Into<Option<SocketAddr>>) -> Self {
+        self.peer_addr = addr.into();
+        self
+    }
+
     /// Where to connect.
     pub fn uri(&self) -> &Uri {
         self.request.uri()
@@ -101,7 +111,9 @@ impl Target {
 
     /// Begins the opening handshake, with keys from the operating system.
     pub fn handshake(&self, now: Time) -> Handshake {
-        Handshake::new(&self.request, self.config.clone(), Box::new(SystemEntropy), now)
+        let mut handshake = Handshake::new(&self.request, self.config.clone(), Box::new(SystemEntropy), now);
+        handshake.set_peer_addr(self.peer_addr);
+        handshake
     }
 }
 

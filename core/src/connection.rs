@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
-use core::net::SocketAddr;
 
 use crate::close::{self, CloseCode, Closed, Side};
 use crate::config::{Config, SlowReader};
@@ -122,12 +121,6 @@ impl Connection {
     /// handshakes here have done it.
     pub fn set_context(&mut self, context: SocketContext) {
         self.context = (context != SocketContext::new()).then(|| Box::new(context));
-    }
-
-    /// Says where the other end of the transport is, which a client's handshake does not know.
-    pub fn set_peer_addr(&mut self, addr: impl Into<Option<SocketAddr>>) {
-        let context = self.context.take().map(|context| *context).unwrap_or_default();
-        self.set_context(context.peer_addr(addr));
     }
 
     /// Takes out what this connection is about.

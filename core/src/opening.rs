@@ -34,20 +34,19 @@ const READ_BUFFER: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Opening<C> {
     handshake: Handshake,
-    peer: Option<SocketAddr>,
     timer: C,
 }
 
 impl<C: Timer> Opening<C> {
     /// The deadline of everything that follows counts from now.
     pub fn new(target: &Target, timer: C) -> Self {
-        Self { handshake: target.handshake(timer.now()), peer: None, timer }
+        Self { handshake: target.handshake(timer.now()), timer }
     }
 
     /// Says where the other end of the transport is, for [`WebSocket::peer_addr`].
     #[must_use]
     pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
-        self.peer = addr;
+        self.handshake.set_peer_addr(addr);
         self
     }
 
@@ -91,14 +90,13 @@ impl<C: Timer> Opening<C> {
         mut transport: T,
         listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
-        let (mut connection, response, mut leftover) = match self.shake_hands(&mut transport).await {
+        let (connection, response, mut leftover) = match self.shake_hands(&mut transport).await {
             Ok(opened) => opened,
             Err(error) => {
                 self.hang_up(&mut transport).await;
                 return Err(error);
             }
         };
-        connection.set_peer_addr(self.peer);
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
         let tasks = Arc::new(Tasks::default());

@@ -305,8 +305,9 @@ impl WebSocket {
     }
 
     /// The address of the other end of the transport: on a server where the request came from (a proxy's, behind one),
-    /// on a client where it has connected to. `None` where it is not known: on a stream that the caller has brought
-    /// without saying, or that somebody else has upgraded.
+    /// on a client where it has connected to, or what [`Target::peer_addr`](crate::Target::peer_addr) has said. `None`
+    /// where it is not known: on a stream that the caller has brought without saying, or that somebody else has
+    /// upgraded.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer_addr()
     }

@@ -94,7 +94,7 @@ impl Uri {
     }
 
     /// The host to connect to: a name, or an address. An IPv6 address comes without its brackets, and with its
-    /// [zone](Self::zone), as the system's resolver takes it: `fe80::1%eth0`.
+    /// [zone](Self::zone), as the system's resolver takes it: `fe80::1%eth0`. A certificate has no zone: for TLS, cut it.
     pub fn host(&self) -> &str {
         &self.host
     }

@@ -199,6 +199,8 @@ impl From<&ServerError> for Reported {
 pub struct Connect {
     /// The URL.
     pub url: String,
+    /// Where a stream of the caller's leads.
+    pub peer_addr: Option<SocketAddr>,
     /// In place of the URL's path and query.
     pub request_target: Option<String>,
     /// Headers of the request.
@@ -212,7 +214,14 @@ pub struct Connect {
 impl Connect {
     /// With the defaults of everything else.
     pub fn to(url: impl Into<String>) -> Self {
-        Self { url: url.into(), request_target: None, headers: Vec::new(), protocols: Vec::new(), config: quiet() }
+        Self {
+            url: url.into(),
+            peer_addr: None,
+            request_target: None,
+            headers: Vec::new(),
+            protocols: Vec::new(),
+            config: quiet(),
+        }
     }
 
     /// With other limits and deadlines.
@@ -226,7 +235,7 @@ impl Connect {
     /// # Errors
     /// Those of [`Target`].
     pub fn target(self) -> Result<Target, ConnectError> {
-        let mut target = Target::new(&self.url)?.config(self.config);
+        let mut target = Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr);
         if let Some(request_target) = self.request_target {
             target = target.request_target(request_target)?;
         }

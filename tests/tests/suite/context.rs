@@ -106,10 +106,10 @@ fn u1_a_socket_over_a_stream_of_the_callers_knows_what_it_was_told<B: Backend>()
         let _accepted = acceptor.accept(Over::Memory(server_end), peer);
         let (at_client, connected) = mpsc::channel();
         let joined = Joined::new(server_peer, client_peer);
-        let connect = Connect::to("ws://example.com/in/memory?x");
+        let connect = Connect { peer_addr: peer, ..Connect::to("ws://example.com/in/memory?x") };
         let client = backend.connect_over(connect, Over::Memory(client_end), telling(at_client)).unwrap();
         assert_eq!(next(&served), Known::new(peer, "/in/memory", None));
-        assert_eq!(next(&connected), Known::new(None, "/in/memory", None));
+        assert_eq!(next(&connected), Known::new(peer, "/in/memory", None));
         client.socket.abort();
         drop(joined);
     }

@@ -8,6 +8,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::any::Any;
 use core::fmt;
 use core::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use crate::close::CloseCode;
 use crate::error::Error;
 use crate::event::OwnedMessage;
-use crate::listener::Outcome;
+use crate::listener::{Listener, Outcome};
 use crate::socket::WebSocket;
 
 /// As [`Listener`](crate::Listener), with `async` callbacks. Implement it with plain `async fn`.
@@ -39,13 +40,18 @@ use crate::socket::WebSocket;
 /// }
 /// ```
 pub trait AsyncListener: Send {
+    /// What a wrapper wraps: the events that it does not override go there, the choice about pings included.
+    /// [`AsyncResponse::map_listener`](crate::AsyncResponse::map_listener) is an example.
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        None
+    }
+
     /// The connection is open; messages may be sent.
     ///
     /// # Cancel safety
     /// Dropped where it waits if the connection's driver is dropped, as all callbacks.
     fn on_open(&mut self, socket: &WebSocket) -> impl Future<Output = Outcome> + Send {
-        let _ = socket;
-        async { Ok(()) }
+        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Open)))
     }
 
     /// A whole message arrived.
@@ -53,8 +59,7 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> impl Future<Output = Outcome> + Send {
-        let _ = (socket, message);
-        async { Ok(()) }
+        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Message(message))))
     }
 
     /// A ping arrived. The default answers with a pong that carries the same data; whoever overrides this
@@ -63,8 +68,13 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_ping(&mut self, socket: &WebSocket, data: Bytes) -> impl Future<Output = Outcome> + Send {
-        socket.as_socket().answer_ping(&data);
-        async { Ok(()) }
+        passed_on(match self.inner() {
+            Some(inner) => Some(inner.0.call(socket, Call::Ping(data))),
+            None => {
+                socket.as_socket().answer_ping(&data);
+                None
+            }
+        })
     }
 
     /// A pong arrived, asked for or not.
@@ -72,18 +82,29 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_pong(&mut self, socket: &WebSocket, data: Bytes) -> impl Future<Output = Outcome> + Send {
-        let _ = (socket, data);
-        async { Ok(()) }
+        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Pong(data))))
     }
 
     /// The connection failed; `on_close` is next.
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
-        let _ = (socket, error);
+        if let Some(inner) = self.inner() {
+            inner.0.on_error(socket, error.clone());
+        }
     }
 
     /// The connection ended. [`WebSocket::closed`] says more.
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
-        let _ = (socket, code, reason);
+        if let Some(inner) = self.inner() {
+            inner.0.on_close(socket, code, reason);
+        }
+    }
+}
+
+/// What the listener inside makes of an event, if there is one.
+async fn passed_on(called: Option<Pending>) -> Outcome {
+    match called {
+        Some(pending) => pending.await,
+        None => Ok(()),
     }
 }
 
@@ -113,8 +134,60 @@ pub(crate) trait Callbacks: Send {
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str);
 }
 
-/// Any asynchronous listener, ready to receive events: what [`IntoAsyncListener`] makes.
+/// Any asynchronous listener, ready to receive events: what [`IntoAsyncListener`] makes, and what wrappers wrap.
+///
+/// Its events may be called by hand, for tests:
+///
+/// ```
+/// use bellwire_core::testing::{Recorder, Sent, now_or_never};
+/// use bellwire_core::{AsyncListener, IntoAsyncListener, async_listener};
+///
+/// let recorder = Recorder::new();
+/// let mut echo = async_listener()
+///     .on_message(async |socket, message| socket.send_and_wait(message).await)
+///     .into_async_listener();
+/// let outcome = now_or_never(echo.on_message(&recorder.socket(), "hello".into()));
+/// assert!(matches!(outcome, Some(Ok(()))));
+/// assert_eq!(recorder.sent(), [Sent::text("hello")]);
+/// ```
 pub struct BoxAsyncListener(pub(crate) Box<dyn Callbacks>);
+
+/// It is its own inner listener: all events go there.
+impl AsyncListener for BoxAsyncListener {
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        Some(self)
+    }
+}
+
+/// A plain listener where an asynchronous one is wanted: its futures are done at once.
+impl From<Box<dyn Listener>> for BoxAsyncListener {
+    fn from(listener: Box<dyn Listener>) -> Self {
+        Self(Box::new(Plain(listener)))
+    }
+}
+
+struct Plain(Box<dyn Listener>);
+
+impl Callbacks for Plain {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
+        let outcome = match call {
+            Call::Open => self.0.on_open(socket),
+            Call::Message(message) => self.0.on_message(socket, message.borrow()),
+            Call::Ping(data) => self.0.on_ping(socket, &data),
+            Call::Pong(data) => self.0.on_pong(socket, &data),
+            Call::Closing => Ok(()),
+        };
+        Box::pin(core::future::ready(outcome))
+    }
+
+    fn on_error(&mut self, socket: &WebSocket, error: Error) {
+        self.0.on_error(socket, &error);
+    }
+
+    fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
+        self.0.on_close(socket, code, reason);
+    }
+}
 
 impl fmt::Debug for BoxAsyncListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,19 +209,25 @@ pub trait IntoAsyncListener {
 
 impl<L: AsyncListener + 'static> IntoAsyncListener for L {
     fn into_async_listener(self) -> BoxAsyncListener {
-        BoxAsyncListener(Box::new(Adapted(Arc::new(Mutex::new(Some(self))))))
-    }
-}
-
-impl IntoAsyncListener for BoxAsyncListener {
-    fn into_async_listener(self) -> BoxAsyncListener {
-        self
+        let mut this = Some(self);
+        // One that is boxed already stays as it is.
+        if let Some(boxed) = (&mut this as &mut dyn Any).downcast_mut::<Option<BoxAsyncListener>>() {
+            if let Some(boxed) = boxed.take() {
+                return boxed;
+            }
+        }
+        let later = this.as_mut().and_then(L::inner).is_some_and(|inner| inner.0.answers_close_later());
+        BoxAsyncListener(Box::new(Adapted { place: Arc::new(Mutex::new(this)), later }))
     }
 }
 
 /// A listener that its running callback takes out and puts back, also when that is dropped half-way: a future
 /// cannot borrow what lies beside it.
-struct Adapted<L>(Arc<Mutex<Option<L>>>);
+struct Adapted<L> {
+    place: Arc<Mutex<Option<L>>>,
+    /// What is wrapped [answers later](Callbacks::answers_close_later).
+    later: bool,
+}
 
 /// A listener while it is out.
 struct Out<L> {
@@ -164,8 +243,8 @@ impl<L> Drop for Out<L> {
 
 impl<L> Adapted<L> {
     fn take_out(&self) -> Out<L> {
-        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Out { listener, place: self.0.clone() }
+        let listener = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Out { listener, place: self.place.clone() }
     }
 }
 
@@ -180,9 +259,13 @@ impl<L: AsyncListener + 'static> Callbacks for Adapted<L> {
                 Call::Message(message) => listener.on_message(&socket, message).await,
                 Call::Ping(data) => listener.on_ping(&socket, data).await,
                 Call::Pong(data) => listener.on_pong(&socket, data).await,
-                Call::Closing => Ok(()),
+                Call::Closing => passed_on(listener.inner().map(|inner| inner.0.call(&socket, call))).await,
             }
         })
+    }
+
+    fn answers_close_later(&self) -> bool {
+        self.later
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: Error) {

@@ -9,7 +9,7 @@ use crate::async_listener::{BoxAsyncListener, IntoAsyncListener};
 use crate::config::Config;
 use crate::error::BoxError;
 use crate::http::{Headers, InvalidHeader};
-use crate::listener::listener;
+use crate::listener::{IntoListener, listener};
 use crate::response::{IntoResponse, Response};
 
 /// What an asynchronous handler answers. Made of any [`Response`], or by [`websocket`](Self::websocket) of an
@@ -72,6 +72,44 @@ impl AsyncResponse {
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         Self { response: self.response.config(config), ..self }
+    }
+
+    /// Wraps the listener of an upgrade, as [`Response::map_listener`] does; plain responses stay as they are. This is
+    /// what middleware does, for listeners of all kinds: those of [`stream`](crate::stream()) are wrapped as any other,
+    /// and a plain listener as an asynchronous one.
+    ///
+    /// ```
+    /// use bellwire_core::{AsyncListener, AsyncResponse, BoxAsyncListener, Outcome, OwnedMessage, WebSocket};
+    ///
+    /// /// Prints what comes. All other events go to the listener inside.
+    /// struct Traced(BoxAsyncListener);
+    ///
+    /// impl AsyncListener for Traced {
+    ///     fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+    ///         Some(&mut self.0)
+    ///     }
+    ///
+    ///     async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
+    ///         println!("{}: {message:?}", socket.id());
+    ///         self.0.on_message(socket, message).await
+    ///     }
+    /// }
+    ///
+    /// fn traced(response: AsyncResponse) -> AsyncResponse {
+    ///     response.map_listener(Traced)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn map_listener<L: IntoAsyncListener>(mut self, wrap: impl FnOnce(BoxAsyncListener) -> L) -> Self {
+        if let Some(inner) = self.listener {
+            return Self { listener: Some(wrap(inner).into_async_listener()), ..self };
+        }
+        let mut plain = None;
+        self.response = self.response.map_listener(|inner| {
+            plain = Some(inner);
+            listener().into_listener()
+        });
+        Self { listener: plain.map(|plain| wrap(plain.into()).into_async_listener()), ..self }
     }
 
     /// Whether this accepts an upgrade.

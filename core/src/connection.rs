@@ -171,7 +171,7 @@ impl Connection {
     /// Reading from or writing to the transport failed. What that means comes out of
     /// [`next_event`](Self::next_event).
     pub fn transport_failed(&mut self, error: impl Into<crate::BoxError>) {
-        self.lose(Error::Transport(error.into()), Side::Peer);
+        self.lose(Error::Transport(error.into().into()), Side::Peer);
     }
 
     /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use core::fmt;
 
 use crate::close::CloseCode;
@@ -9,9 +10,12 @@ use crate::close::CloseCode;
 /// Any error, as callbacks return it.
 pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
+/// An error as [`Error`] keeps it: shared, so that each listener around a listener can have it.
+pub type SharedError = Arc<dyn core::error::Error + Send + Sync>;
+
 /// What `on_error` reports: why a connection was failed, followed by `on_close`; or a [`Decode`](Self::Decode), which
 /// leaves it open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer broke a rule of the protocol or a limit.
@@ -24,14 +28,14 @@ pub enum Error {
     /// The peer does not read what it is sent ([`SlowReader::Close`](crate::config::SlowReader::Close)).
     SlowReader,
     /// The transport failed otherwise: what its `read` or `write` returned.
-    Transport(BoxError),
+    Transport(SharedError),
     /// A callback of the listener returned this error.
-    Callback(BoxError),
+    Callback(SharedError),
     /// A callback of the listener panicked with this message.
     Panicked(String),
     /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects. The
     /// connection stays open.
-    Decode(BoxError),
+    Decode(SharedError),
     /// Whoever drove the connection stopped doing so: its future was dropped, its runtime shut down.
     Abandoned,
 }

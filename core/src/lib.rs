@@ -199,7 +199,7 @@ pub use context::{SocketContext, SocketId};
 pub use deadlines::Time;
 #[cfg(feature = "std")]
 pub use driver::{Driver, Step};
-pub use error::{BoxError, Error, SendError, Timeout, Violation};
+pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
 pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
 pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, listener};

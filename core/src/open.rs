@@ -313,7 +313,7 @@ impl Open {
             Ok(Ok(())) => {}
             // Too late is not wrong: the callback sent something after a close that it may not know of.
             Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
-            Ok(Err(error)) => self.shared.fail(Error::Callback(error)),
+            Ok(Err(error)) => self.shared.fail(Error::Callback(error.into())),
             Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
         }
     }

@@ -9,7 +9,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::task::{Poll, Waker};
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::close::{self, CloseCode};
@@ -203,6 +204,15 @@ impl Socket for Recording {
 
 fn check_control(data: &[u8]) -> Result<(), SendError> {
     if data.len() > MAX_CONTROL_PAYLOAD { Err(SendError::ControlTooLong(data.len())) } else { Ok(()) }
+}
+
+/// Polls a future once: what it returns, or `None` if it waits. Enough to call an asynchronous listener by hand, since
+/// what is sent to a [`Recorder`] counts as written at once; one that waits for something else needs a runtime.
+pub fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }
 
 #[cfg(test)]

@@ -361,7 +361,7 @@ impl<C: Codec, L: TypedListener<C>> Listener for Typed<C, L> {
         match socket.codec.decode(message) {
             Ok(value) => listener.on_message(socket, value).map_err(plain),
             Err(error) => {
-                listener.on_error(socket, &Error::Decode(error));
+                listener.on_error(socket, &Error::Decode(error.into()));
                 Ok(())
             }
         }

@@ -393,7 +393,7 @@ fn errors_and_payloads_may_call_the_connection_that_drops_them() {
         shared.abort();
         shared.send(Outgoing::from(payload())).unwrap_err();
         // Too late to be told.
-        shared.fail(Error::Callback(Box::new(calling())));
+        shared.fail(Error::Callback(Arc::new(calling())));
         shared.transport_failed(Box::new(calling()) as BoxError);
         handle_events(&shared, &mut []);
         shared.finish();

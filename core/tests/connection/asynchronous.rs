@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use bellwire_core::{
-    AnyListener, AsyncListener, AsyncResponse, BoxError, Busy, CloseCode, Config, Driver, Error, IntoAnyListener,
-    IntoAsyncListener, IntoAsyncResponse, Outcome, OwnedMessage, Request, Response, Role, SendError, ServerError,
-    Service, Step, Time, WebSocket, async_listener, listener,
+    AnyListener, AsyncListener, AsyncResponse, BoxAsyncListener, BoxError, Busy, CloseCode, Config, Driver, Error,
+    IntoAnyListener, IntoAsyncListener, IntoAsyncResponse, IntoListener, Outcome, OwnedMessage, Request, Response,
+    Role, SendError, ServerError, Service, Step, Time, WebSocket, async_listener, listener,
 };
 use bytes::Bytes;
 
@@ -514,8 +514,24 @@ fn stateful(log: &Log, act: &Act) -> AnyListener {
         .into_any_listener()
 }
 
-/// The same listener as a type, as closures, and as closures with a state.
-const FORMS: [fn(&Log, &Act) -> AnyListener; 3] = [logger, closures, stateful];
+/// A wrapper that overrides nothing.
+struct Wrapper(BoxAsyncListener);
+
+impl AsyncListener for Wrapper {
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        Some(&mut self.0)
+    }
+}
+
+/// In two wrappers, one of which is boxed between.
+fn wrapped(log: &Log, act: &Act) -> AnyListener {
+    let inner = Logger { log: log.clone(), act: act.clone() }.into_async_listener();
+    let boxed = Wrapper(inner).into_async_listener().into_async_listener();
+    Wrapper(boxed).into_async_listener().into()
+}
+
+/// The same listener as a type, as closures, as closures with a state, and inside of others.
+const FORMS: [fn(&Log, &Act) -> AnyListener; 4] = [logger, closures, stateful, wrapped];
 
 /// Runs a test for both roles and both forms of a listener.
 fn each(config: &Config, act: &Act, test: impl Fn(Role, Driver, Log)) {
@@ -566,7 +582,9 @@ fn pings_are_answered_unless_the_listener_does_it() {
     for role in ROLES {
         let (closures, stateful) = (async_listener(), async_listener().with_state(1));
         let stateful = stateful.into_async_listener();
-        for listener in [Nothing.into_async_listener(), closures.into_async_listener(), stateful] {
+        let plain = BoxAsyncListener::from(listener().into_listener());
+        let inside = Wrapper(Wrapper(plain).into_async_listener()).into_async_listener();
+        for listener in [Nothing.into_async_listener(), closures.into_async_listener(), stateful, inside] {
             let mut driver = started(role, &timeless(), listener);
             receive(&mut driver, role, &[Frame::ping("1"), Frame::text("x"), Frame::pong("y"), Frame::ping("2")]);
             assert_eq!(written(&mut driver), wire(&[Frame::pong("1"), Frame::pong("2")], role));
@@ -598,6 +616,49 @@ fn w1_the_state_of_asynchronous_closures_is_shared_by_its_clones_and_dropped_wit
         assert_eq!(*counter.lock().unwrap(), 102);
         drop(driver);
         assert_eq!(Arc::strong_count(&counter), 1);
+    }
+}
+
+/// What middleware does: counts messages, and lets none through that says "no".
+struct Censor(BoxAsyncListener, Log);
+
+impl AsyncListener for Censor {
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        Some(&mut self.0)
+    }
+
+    async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
+        self.1.add(format!("before {}", line(&message)));
+        polls(1).await;
+        if message == "no" {
+            return Ok(());
+        }
+        self.0.on_message(socket, message).await?;
+        self.1.add("behind");
+        Ok(())
+    }
+}
+
+#[test]
+fn w2_middleware_wraps_the_asynchronous_and_the_plain_listener_of_an_answer() {
+    let answers: [fn(&Log) -> AsyncResponse; 3] = [
+        |_| AsyncResponse::websocket(async_listener().on_message(async |socket, message| socket.send(message))),
+        |_| Response::websocket(listener().on_message(|socket, message| socket.send(message))).into(),
+        |_| Response::text("no upgrade").into(),
+    ];
+    for (index, answer) in answers.into_iter().enumerate() {
+        let server = Server::new(move |_, log| async move { answer(&log).map_listener(|inner| Censor(inner, log)) });
+        let mut driver = server.receive(&request(""));
+        let head = settle(&mut driver);
+        if index == 2 {
+            assert_eq!((status(&head), server.log.take()), ("200".into(), vec!["asked".into()]));
+            continue;
+        }
+        let frames = [Frame::text("yes"), Frame::text("no"), Frame::ping("p"), Frame::close(1000, "")];
+        receive(&mut driver, Role::Server, &frames);
+        let replies = [Frame::text("yes"), Frame::pong("p"), Frame::close(1000, "")];
+        assert_eq!(settle(&mut driver), wire(&replies, Role::Server));
+        assert_eq!(server.log.take(), ["asked", "before text yes", "behind", "before text no"]);
     }
 }
 

@@ -1,9 +1,15 @@
 //! The closing handshake (RFC 6455 §7), failing, vanishing, and ending exactly once.
 
-use bellwire_core::{CloseCode, Config, Connection, Error, Role, SendError, Side, Timeout, Violation};
+use bellwire_core::{
+    BoxError, CloseCode, Config, Connection, Error, Role, SendError, SharedError, Side, Timeout, Violation,
+};
 use proptest::prelude::*;
 
 use crate::common::*;
+
+fn shared(text: &str) -> SharedError {
+    BoxError::from(text).into()
+}
 
 fn each_role(test: impl Fn(Role, Connection)) {
     for role in ROLES {
@@ -148,7 +154,7 @@ fn d2_it_is_open_until_a_close_is_sent_or_received_or_something_fails() {
         ("abort", Connection::abort),
         ("eof", Connection::receive_eof),
         ("transport", |connection| connection.transport_failed("reset")),
-        ("callback", |connection| connection.fail(Error::Callback("oops".into()))),
+        ("callback", |connection| connection.fail(Error::Callback(shared("oops")))),
         ("abandoned", |connection| connection.fail(Error::Abandoned)),
         ("slow", |connection| connection.fail(Error::SlowReader)),
     ];
@@ -297,7 +303,7 @@ fn a_peer_that_vanishes_is_1006_and_what_was_queued_is_dropped() {
 fn a_transport_that_fails_is_1006_with_its_error() {
     each_role(|_, mut connection| {
         connection.transport_failed("connection reset");
-        let error = Error::Transport("connection reset".into());
+        let error = Error::Transport(shared("connection reset"));
         assert_eq!(waiting(&mut connection), [Seen::error(error), Seen::abnormal(Side::Peer)]);
         assert!(connection.is_lost());
     });
@@ -385,7 +391,7 @@ fn d21_failing_ends_at_once_and_leaves_the_close_frame_behind_what_was_queued() 
 fn each_error_of_this_side_has_its_code_and_tells_the_peer_nothing_of_the_inside() {
     type Make = fn() -> Error;
     let table: [(Make, u16, &str); 5] = [
-        (|| Error::Callback("secret".into()), 1011, "Unexpected Error"),
+        (|| Error::Callback(shared("secret")), 1011, "Unexpected Error"),
         (|| Error::Panicked("secret".into()), 1011, "Unexpected Error"),
         (|| Error::SlowReader, 1013, "Too much unread output"),
         (|| Error::Timeout(Timeout::Idle), 1001, "Connection Idle Timeout"),
@@ -403,7 +409,7 @@ fn each_error_of_this_side_has_its_code_and_tells_the_peer_nothing_of_the_inside
 #[test]
 fn failing_with_nobody_to_tell_sends_nothing() {
     let errors: [fn() -> Error; 4] =
-        [|| Error::Abandoned, || Error::Vanished, || Error::Transport("x".into()), || Error::Timeout(Timeout::Close)];
+        [|| Error::Abandoned, || Error::Vanished, || Error::Transport(shared("x")), || Error::Timeout(Timeout::Close)];
     for error in errors {
         each_role(|_, mut connection| {
             connection.send("dropped").unwrap();
@@ -417,11 +423,11 @@ fn failing_with_nobody_to_tell_sends_nothing() {
 #[test]
 fn the_first_failure_counts() {
     each_role(|role, mut connection| {
-        connection.fail(Error::Callback("first".into()));
+        connection.fail(Error::Callback(shared("first")));
         connection.fail(Error::SlowReader);
         connection.transport_failed("third");
         connection.receive_eof();
-        let error = Error::Callback("first".into());
+        let error = Error::Callback(shared("first"));
         assert_eq!(waiting(&mut connection), [Seen::error(error), Seen::failed(1011, "Unexpected Error")]);
         assert_eq!(output(&connection), Frame::close(1011, "Unexpected Error").sent_by(role));
     });

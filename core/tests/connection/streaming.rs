@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use allocation_counter::measure;
 use bellwire_core::task::accepting;
 use bellwire_core::{
-    Closed, Config, Driver, IntoAnyListener, MessageReceiver, MessageStream, OwnedMessage, Role, SendError, Side, Step,
-    StreamError, StreamListener, stream,
+    AsyncListener, BoxAsyncListener, Closed, Config, Driver, IntoAnyListener, IntoAsyncListener, MessageReceiver,
+    MessageStream, OwnedMessage, Role, SendError, Side, Step, StreamError, StreamListener, stream,
 };
 
 use crate::common::*;
@@ -26,13 +26,27 @@ struct World {
     sent: Vec<u8>,
 }
 
+/// A wrapper that overrides nothing.
+struct Wrapper(BoxAsyncListener);
+
+impl AsyncListener for Wrapper {
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        Some(&mut self.0)
+    }
+}
+
 impl World {
     fn new(role: Role, driver: Driver) -> Self {
         Self { role, driver, taken: VecDeque::new(), sent: Vec::new() }
     }
 
+    /// W2: of a client the listener is inside of a wrapper, which makes no difference.
     fn connected(role: Role, config: &Config, listener: StreamListener) -> Self {
-        Self::new(role, started(role, config, listener.into_any_listener()))
+        let listener = match role {
+            Role::Server => listener.into_any_listener(),
+            Role::Client => Wrapper(listener.into_async_listener()).into_async_listener().into(),
+        };
+        Self::new(role, started(role, config, listener))
     }
 
     /// Does what a backend does until it sleeps; the transport takes at most so many bytes.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use bellwire::{CloseCode, Error, Listener, Message, Outcome, Role, SendError, WebSocket, listener};
+use bellwire::{BoxError, CloseCode, Error, Listener, Message, Outcome, Role, SendError, WebSocket, listener};
 use bellwire_tests::{Backend, Event, Frame, Ours, PING, PONG, backends, next, quiet};
 
 backends! {
@@ -188,7 +188,7 @@ impl<L: Listener> Listener for Strict<L> {
 
     fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
         if message == "bad" {
-            self.0.on_error(socket, &Error::Callback("not good".into()));
+            self.0.on_error(socket, &Error::Callback(BoxError::from("not good").into()));
             return Ok(());
         }
         self.0.on_message(socket, message)

@@ -25,7 +25,7 @@ use crate::socket::WebSocket;
 use crate::stream::{MessageStream, stream};
 use crate::task::{Task, Transport};
 use crate::tasks::Tasks;
-use crate::timer::{Timer, in_time};
+use crate::timer::{Limit, Timer, in_time};
 
 /// How much is read at once during the handshake.
 const READ_BUFFER: usize = 4 * 1024;
@@ -120,8 +120,9 @@ impl<C: Timer> Opening<C> {
     ) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
         let Self { handshake, timer, .. } = self;
         let deadline = handshake.poll_timeout();
+        let mut limit = Limit::new(deadline);
         while !handshake.output().is_empty() {
-            match in_time(timer, deadline, write(transport, handshake.output())).await {
+            match limit.wait(timer, write(transport, handshake.output())).await {
                 Some(Ok(0)) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
                 Some(Ok(count)) => handshake.wrote(count),
                 Some(Err(error)) => return Err(ConnectError::Io(error)),
@@ -130,7 +131,7 @@ impl<C: Timer> Opening<C> {
         }
         let mut buffer = vec![0; READ_BUFFER];
         loop {
-            match in_time(timer, deadline, flush_and_read(transport, &mut buffer)).await {
+            match limit.wait(timer, flush_and_read(transport, &mut buffer)).await {
                 Some(Ok(0)) => return Err(ConnectError::Handshake(handshake.receive_eof())),
                 Some(Ok(count)) => {
                     let mut input = buffer.get_mut(..count).unwrap_or_default();

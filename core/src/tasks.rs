@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::service::{ServerError, Service};
-use crate::timer::{Timer, in_time};
+use crate::timer::{Timer, in_time, sleep};
 
 /// How long to wait before accepting again when that has failed: out of descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -95,7 +95,7 @@ impl Tasks {
         service.report(&ServerError::Accept(error));
         if pause {
             let deadline = timer.now().saturating_add(ACCEPT_PAUSE);
-            in_time(&mut timer, Some(deadline), core::future::pending::<()>()).await;
+            sleep(&mut timer, deadline).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 
 use crate::deadlines::Time;
 
@@ -74,24 +75,96 @@ impl<C: Timer> Alarm<C> {
     }
 }
 
+/// How long whoever waits for a deadline sleeps once more when it has come, before it is judged.
+///
+/// A process that was stopped or starved finds its timers fired before its runtime has asked the system what has
+/// arrived meanwhile: until then nothing can be read, whatever there is. Another sleep, however short, makes the
+/// runtime ask.
+pub(crate) const ONCE_MORE: Duration = Duration::from_millis(2);
+
+/// How much longer a deadline may wait while there is always more to be read.
+pub(crate) const READ_ON: Duration = Duration::from_millis(100);
+
+/// A deadline is judged after what has arrived was read, however late it is noticed.
+#[derive(Debug, Default)]
+pub(crate) struct Grace {
+    /// A deadline that has come, and when that was noticed.
+    noticed: Option<(Time, Time)>,
+}
+
+impl Grace {
+    /// When this deadline, which has come, is to be judged.
+    pub(crate) fn end(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
+        // "At once" is no deadline that anybody waits for.
+        if deadline.is_zero() {
+            return deadline;
+        }
+        let noticed = match self.noticed {
+            Some((known, noticed)) if known == deadline => noticed,
+            _ => now,
+        };
+        self.noticed = Some((deadline, noticed));
+        noticed.saturating_add(grace)
+    }
+}
+
+/// The deadline of several futures, one after the other.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    deadline: Option<Time>,
+    /// Whether it has come: then it was put off [once](ONCE_MORE).
+    is_last: bool,
+}
+
+impl Limit {
+    pub(crate) fn new(deadline: Option<Time>) -> Self {
+        Self { deadline, is_last: false }
+    }
+
+    /// Waits for a future, at most until the deadline: `None` if that comes first. The timer is set anew.
+    pub(crate) async fn wait<C: Timer, F: Future>(&mut self, timer: &mut C, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        if let Some(deadline) = self.deadline {
+            timer.set(deadline);
+        }
+        let mut has_rung = false;
+        core::future::poll_fn(|cx| {
+            loop {
+                // Before the future is asked: it may take its time, or the process may.
+                let now = timer.now();
+                if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                    return Poll::Ready(Some(output));
+                }
+                let Some(deadline) = self.deadline else { return Poll::Pending };
+                if now < deadline && !has_rung && timer.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if !self.is_last {
+                    let last = deadline.max(now).saturating_add(ONCE_MORE);
+                    (self.deadline, self.is_last) = (Some(last), true);
+                    timer.set(last);
+                } else if now >= deadline || has_rung {
+                    return Poll::Ready(None);
+                } else {
+                    has_rung = true;
+                }
+            }
+        })
+        .await
+    }
+}
+
 /// Waits for a future, at most until a deadline: `None` if that comes first. The timer is set anew.
 pub(crate) async fn in_time<C: Timer, F: Future>(
     timer: &mut C,
     deadline: Option<Time>,
     future: F,
 ) -> Option<F::Output> {
-    let mut future = pin!(future);
-    if let Some(deadline) = deadline {
-        timer.set(deadline);
-    }
-    core::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        match deadline {
-            Some(deadline) if timer.now() >= deadline || timer.poll(cx).is_ready() => Poll::Ready(None),
-            _ => Poll::Pending,
-        }
-    })
-    .await
+    Limit::new(deadline).wait(timer, future).await
+}
+
+/// Waits until then. The timer is set anew.
+pub(crate) async fn sleep(timer: &mut impl Timer, until: Time) {
+    timer.set(until);
+    core::future::poll_fn(|cx| if timer.now() >= until { Poll::Ready(()) } else { timer.poll(cx) }).await;
 }

@@ -1,0 +1,261 @@
+//! A process that was stopped, suspended or starved finds its timers fired before its runtime has looked what has arrived
+//! meanwhile. No deadline that waits for the peer may be judged before that was read. Time and the transport are virtual.
+
+// Not all of what the connection's tests share is needed here.
+#[allow(dead_code)]
+#[path = "connection/common.rs"]
+mod common;
+#[allow(dead_code)]
+#[path = "connection/logging.rs"]
+mod logging;
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bellwire_core::task::{Opening, Task, Tasks, Timer, Transport};
+use bellwire_core::{
+    Config, ConnectError, Driver, IntoAnyListener, Response, Role, ServerError, Service, Target, Time, listener,
+};
+
+use common::*;
+use logging::*;
+
+/// A runtime and its system.
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    now: Time,
+    /// What has arrived, and nobody knows yet.
+    arrived: Vec<u8>,
+    /// What the runtime has been told of.
+    readable: Vec<u8>,
+    written: Vec<u8>,
+}
+
+/// The timer of a task.
+struct Clock(World, Time);
+
+impl World {
+    fn timer(&self) -> Clock {
+        Clock(self.clone(), START)
+    }
+
+    /// The process does not run until then; meanwhile this arrives.
+    fn stop(&self, until: Time, arrives: &[u8]) {
+        let mut state = self.0.lock().unwrap();
+        state.now = until;
+        state.arrived.extend(arrives);
+    }
+
+    /// The runtime asks the system what there is, a moment later.
+    fn turn(&self, later: Time) {
+        let mut state = self.0.lock().unwrap();
+        state.now += later;
+        let arrived = std::mem::take(&mut state.arrived);
+        state.readable.extend(arrived);
+    }
+
+    fn written(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap().written)
+    }
+}
+
+impl Timer for Clock {
+    fn now(&self) -> Time {
+        self.0.0.lock().unwrap().now
+    }
+
+    fn set(&mut self, deadline: Time) {
+        self.1 = deadline;
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if self.now() >= self.1 { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Transport for World {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock().unwrap();
+        if state.readable.is_empty() {
+            return Poll::Pending;
+        }
+        let count = state.readable.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&state.readable[..count]);
+        state.readable.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.0.lock().unwrap().written.extend(&bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn poll(task: &mut Task<World, Clock>) -> Poll<()> {
+    Pin::new(task).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn task(world: &World, driver: Driver) -> Task<World, Clock> {
+    Task::new(world.clone(), driver, world.timer(), &Arc::new(Tasks::default()))
+}
+
+/// A connection that waits for its peer, what the peer says in time, and how the connection ends if it says nothing.
+struct Case {
+    config: Config,
+    closes: bool,
+    answer: Frame,
+    silence: &'static str,
+}
+
+fn cases() -> [Case; 3] {
+    let quiet = Config::default().keepalive_interval(None);
+    let pinging = quiet.clone().keepalive_interval(ms(500)).pong_timeout(ms(500));
+    [
+        Case { config: pinging, closes: false, answer: Frame::pong(""), silence: "close 1011" },
+        Case {
+            config: quiet.clone().idle_timeout(ms(600)),
+            closes: false,
+            answer: Frame::text("x"),
+            silence: "close 1001",
+        },
+        Case {
+            config: quiet.close_timeout(ms(600)),
+            closes: true,
+            answer: Frame::close(1000, "bye"),
+            silence: "close 1006",
+        },
+    ]
+}
+
+/// The task of a connection that waits for its peer, at 550 ms.
+fn waiting(role: Role, case: &Case) -> (World, Task<World, Clock>, Log) {
+    let (world, log) = (World::default(), Log::default());
+    let listener = logging(&log, |_, _| Ok(()));
+    let driver = started(role, &case.config, listener.into_any_listener());
+    let socket = driver.socket().unwrap().clone();
+    let mut task = task(&world, driver);
+    assert!(poll(&mut task).is_pending());
+    if case.closes {
+        socket.close().unwrap();
+    }
+    for now in [0, 500, 502, 550] {
+        world.stop(ms(now), b"");
+        assert!(poll(&mut task).is_pending());
+    }
+    assert_eq!(world.written().is_empty(), case.config.idle_timeout.is_some(), "a ping or a close");
+    assert_eq!(log.take(), ["open"]);
+    (world, task, log)
+}
+
+#[test]
+fn l7_what_arrived_while_the_process_was_stopped_is_read_before_a_deadline_is_judged() {
+    for role in ROLES {
+        for case in cases() {
+            let (world, mut task, log) = waiting(role, &case);
+            world.stop(secs(60), &case.answer.sent_by(peer_of(role)));
+            // The timer has fired, and there is nothing to be read yet.
+            let _ = poll(&mut task);
+            world.turn(ms(1));
+            let _ = poll(&mut task);
+            let seen = log.take();
+            assert_eq!(seen.len(), 1, "{role:?}, {seen:?}");
+            assert!(!seen[0].starts_with("error") && !seen[0].starts_with(case.silence), "{role:?}, {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn l7_a_peer_that_was_silent_is_judged_a_moment_after_its_deadline() {
+    for role in ROLES {
+        for case in cases() {
+            for late in [ms(1100), secs(60)] {
+                let (world, mut task, log) = waiting(role, &case);
+                world.stop(late, b"");
+                let _ = poll(&mut task);
+                world.turn(ms(1));
+                let _ = poll(&mut task);
+                assert_eq!(log.take(), Vec::<String>::new(), "not yet");
+                world.turn(ms(1));
+                let _ = poll(&mut task);
+                let seen = log.take();
+                assert!(seen.last().is_some_and(|last| last.starts_with(case.silence)), "{role:?}, {seen:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn l7_a_request_that_came_while_the_process_was_stopped_is_answered() {
+    for (arrives, status) in [(request(""), "200"), (vec![], "408")] {
+        let world = World::default();
+        let service = Service::new(Config::default(), |_| Response::text("here"), |_: &ServerError| ());
+        let mut task = task(&world, Driver::server(Arc::new(service), None, START));
+        assert!(poll(&mut task).is_pending());
+        world.stop(secs(60), &arrives);
+        let _ = poll(&mut task);
+        assert_eq!(data(&world.written()), "");
+        for _ in 0..2 {
+            world.turn(ms(1));
+            let _ = poll(&mut task);
+        }
+        let written = data(&world.written());
+        assert!(written.starts_with(&format!("HTTP/1.1 {status} ")), "{written}");
+    }
+}
+
+#[test]
+fn l7_an_answer_that_came_while_the_client_was_stopped_is_read() {
+    const REFUSAL: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    for arrives in [REFUSAL, b""] {
+        let world = World::default();
+        let target = Target::new("ws://localhost/").unwrap();
+        let opening = Opening::new(&target, world.timer());
+        let mut opening = pin!(opening.finish(world.clone(), listener().into_any_listener()));
+        let mut poll = || opening.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        world.stop(secs(60), arrives);
+        assert!(poll().is_pending());
+        world.turn(ms(1));
+        let mut result = poll();
+        if result.is_pending() {
+            world.turn(ms(1));
+            result = poll();
+        }
+        match result {
+            Poll::Ready(Err(ConnectError::Handshake(_))) => assert!(!arrives.is_empty()),
+            Poll::Ready(Err(ConnectError::Timeout)) => assert!(arrives.is_empty()),
+            result => panic!("{}", result.is_pending()),
+        }
+    }
+}
+
+/// Reads are never pending.
+#[test]
+fn l7_a_flood_puts_a_deadline_off_only_for_a_moment() {
+    for role in ROLES {
+        let [_, _, case] = cases();
+        let (world, mut task, log) = waiting(role, &case);
+        let flood = Frame::text([b'x'; 1000]).sent_by(peer_of(role)).repeat(600);
+        for (now, over) in [(601, false), (650, false), (702, true)] {
+            world.stop(ms(now), &flood);
+            world.turn(ms(0));
+            let _ = poll(&mut task);
+            let seen = log.take();
+            assert_eq!(seen.iter().any(|line| line.starts_with("close 1006")), over, "{role:?}, {now}, {seen:?}");
+        }
+    }
+}

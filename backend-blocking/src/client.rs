@@ -14,6 +14,7 @@ use bellwire_core::{
 
 use crate::drive::{Drive, SHORTEST};
 use crate::pause::Pause;
+use crate::race::race;
 use crate::stream::Stream;
 use crate::writer::is_timeout;
 
@@ -23,7 +24,8 @@ const READ_BUFFER: usize = 4 * 1024;
 /// How long dropping a client may wait if there is no close timeout.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
+/// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305, a thread for each
+/// attempt if there are several), and makes the opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
 /// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options.
 ///
@@ -230,25 +232,23 @@ impl Opening {
     }
 }
 
-/// Tries the host's addresses in turn. Each has an equal share of the time that is left, so that one which
-/// swallows everything does not hide the next.
+/// Resolves the host, and connects to the first of its addresses that answers. One alone needs no thread.
 fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
     let addrs = (uri.host(), uri.port()).to_socket_addrs().map_err(ConnectError::Resolve)?;
-    let Some(deadline) = deadline else {
-        return TcpStream::connect(&*addrs.collect::<Vec<_>>()).map_err(ConnectError::Connect);
-    };
-    let mut last = ConnectError::Connect(io::Error::new(ErrorKind::NotFound, "the host has no address"));
-    for (addr, count) in addrs.as_slice().iter().zip((1..=addrs.len()).rev()) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(count).unwrap_or(u32::MAX);
-        if share.is_zero() {
-            return Err(ConnectError::Timeout);
-        }
-        match TcpStream::connect_timeout(addr, share) {
-            Ok(stream) => return Ok(stream),
-            Err(error) if is_timeout(&error) => last = ConnectError::Timeout,
-            Err(error) => last = ConnectError::Connect(error),
-        }
+    let &[addr] = addrs.as_slice() else { return race(addrs, deadline, connect_one) };
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    match left {
+        Some(Duration::ZERO) => Err(ConnectError::Timeout),
+        left => connect_one(addr, left).map_err(|error| match is_timeout(&error) {
+            true => ConnectError::Timeout,
+            false => ConnectError::Connect(error),
+        }),
     }
-    Err(last)
+}
+
+fn connect_one(addr: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
+    match timeout {
+        Some(timeout) => TcpStream::connect_timeout(&addr, timeout),
+        None => TcpStream::connect(addr),
+    }
 }

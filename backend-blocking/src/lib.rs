@@ -28,6 +28,7 @@
 mod client;
 mod drive;
 mod pause;
+mod race;
 mod server;
 mod stream;
 mod writer;

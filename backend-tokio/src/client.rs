@@ -9,7 +9,8 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::runtime::{Timer, Transport};
 
-/// Connects: resolves the host, tries its addresses in turn, and makes the opening handshake, all within
+/// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305), and makes the
+/// opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout). `target` is a `ws://` URL, or a
 /// [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run; that of an
 /// asynchronous listener has begun.

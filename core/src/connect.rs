@@ -155,7 +155,7 @@ pub enum ConnectError {
     Tls,
     /// The host's name could not be resolved.
     Resolve(io::Error),
-    /// No address of the host could be connected to: what the last one said.
+    /// No address of the host could be connected to: what each of them said.
     Connect(io::Error),
     /// It took longer than [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,

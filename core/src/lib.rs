@@ -121,6 +121,8 @@ pub mod uri;
 pub mod client;
 #[cfg(feature = "std")]
 mod connect;
+#[cfg(feature = "std")]
+mod race;
 pub mod server;
 mod refusal;
 mod request;
@@ -207,6 +209,8 @@ pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, State
 pub use open::{AnyListener, IntoAnyListener};
 pub use output::Output;
 pub use prepared::Prepared;
+#[cfg(feature = "std")]
+pub use race::Race;
 pub use request::{Request, is_upgrade_request, request_protocols};
 #[cfg(feature = "std")]
 pub use responder::{Answer, Responder};

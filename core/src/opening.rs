@@ -1,12 +1,14 @@
 //! A client on a runtime that polls: connects, makes the opening handshake, and then is a task. And a server's end
 //! that is a stream.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::task::ready;
+use core::pin::Pin;
+use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +21,7 @@ use crate::connection::Connection;
 use crate::deadlines::Time;
 use crate::driver::Driver;
 use crate::open::AnyListener;
+use crate::race::Race;
 use crate::request::Request;
 use crate::service::{ServerError, Service};
 use crate::socket::WebSocket;
@@ -50,8 +53,8 @@ impl<C: Timer> Opening<C> {
         self
     }
 
-    /// Resolves the host, and tries its addresses in turn. Each has an equal share of the time that is left, so that
-    /// one which swallows everything does not hide the next.
+    /// Resolves the host, and tries its addresses as RFC 8305 says ([`Race`]): 250 ms apart, until the first succeeds;
+    /// the others are dropped then. So one that swallows everything does not hide the next.
     ///
     /// # Errors
     /// [`ConnectError::Resolve`], [`ConnectError::Connect`], [`ConnectError::Timeout`].
@@ -66,16 +69,22 @@ impl<C: Timer> Opening<C> {
         let deadline = self.handshake.poll_timeout();
         let resolved = in_time(&mut self.timer, deadline, resolving).await;
         let addrs = resolved.ok_or(ConnectError::Timeout)?.map_err(ConnectError::Resolve)?;
-        let mut last = ConnectError::Connect(io::Error::new(ErrorKind::NotFound, "the host has no address"));
-        for (&addr, count) in addrs.iter().zip((1..=addrs.len()).rev()) {
-            let until = deadline.map(|deadline| share(self.timer.now(), deadline, count));
-            match in_time(&mut self.timer, until, connecting(addr)).await {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => last = ConnectError::Connect(error),
-                None => last = ConnectError::Timeout,
+        let (mut race, mut attempts) = (Race::new(addrs), Vec::new());
+        loop {
+            if let Some(addr) = race.next(self.timer.now()) {
+                attempts.push((addr, Box::pin(connecting(addr))));
+            }
+            if race.is_lost() {
+                return Err(ConnectError::Connect(race.into_error()));
+            }
+            let until = deadline.into_iter().chain(race.poll_timeout()).min();
+            match in_time(&mut self.timer, until, first(&mut attempts)).await {
+                Some((_, Ok(stream))) => return Ok(stream),
+                Some((addr, Err(error))) => race.failed(addr, error),
+                None if until == deadline => return Err(ConnectError::Timeout),
+                None => {}
             }
         }
-        Err(last)
     }
 
     /// Makes the handshake, and runs `on_open`. The task is to be spawned.
@@ -147,9 +156,19 @@ impl<C: Timer> Opening<C> {
     }
 }
 
-/// When the next of `count` equal shares of the time until `deadline` ends.
-fn share(now: Time, deadline: Time, count: usize) -> Time {
-    now.saturating_add(deadline.saturating_sub(now) / u32::try_from(count).unwrap_or(u32::MAX))
+/// Waits for the first attempt that is done, and takes it out.
+async fn first<F: Future>(attempts: &mut Vec<(SocketAddr, Pin<Box<F>>)>) -> (SocketAddr, F::Output) {
+    core::future::poll_fn(|cx| {
+        for (index, (addr, attempt)) in attempts.iter_mut().enumerate() {
+            if let Poll::Ready(output) = attempt.as_mut().poll(cx) {
+                let addr = *addr;
+                drop(attempts.swap_remove(index));
+                return Poll::Ready((addr, output));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// A refusal whose body broke off tells more than the reset that broke it.

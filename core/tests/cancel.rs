@@ -618,7 +618,8 @@ fn connecting() {
             // It may be called again, in the time that is left.
             assert!(world.finish(opening.connect(resolving(), connecting)).is_ok());
         }
-        assert!(world.clock.lock().now < secs(10));
+        // The one that never answers is not waited for.
+        assert!(world.clock.lock().now < secs(1));
     });
     assert!(steps > 5, "{steps}");
 }

@@ -35,7 +35,7 @@ backends! {
     }
     pair {
         t1_i1_a_refusal_of_our_own_server_is_told_as_it_is,
-        all_addresses_of_a_host_are_tried,
+        e8_all_addresses_of_a_host_are_tried,
         an_ipv6_literal_is_connected_to,
     }
 }
@@ -283,7 +283,7 @@ fn an_answer_may_come_byte_by_byte<B: Backend>() {
     server.join().unwrap();
 }
 
-fn all_addresses_of_a_host_are_tried<B: Backend>() {
+fn e8_all_addresses_of_a_host_are_tried<B: Backend>() {
     let backend = B::start();
     let resolved: Vec<SocketAddr> = ("localhost", 1).to_socket_addrs().unwrap().collect();
     // Where `localhost` has several addresses, all but one of them refuse.

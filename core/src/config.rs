@@ -48,12 +48,14 @@ pub struct Config {
     /// How long to read on after the last byte was sent and the sending side was closed, so that no reset
     /// destroys it on its way. Default 2 s.
     pub linger_timeout: Duration,
-    /// After this much silence in both directions a ping is sent. Default 20 s: below the 30 s and 60 s
-    /// at which common proxies cut idle connections.
+    /// After this long without a received byte a ping is sent, however much this side says; and after this long without
+    /// a written one, since there are proxies that watch one direction only. Default 20 s: below the 30 s and 60 s at
+    /// which common proxies cut idle connections.
     pub keepalive_interval: Option<Duration>,
-    /// How long the peer may be silent after a keepalive ping reached the transport. Default 20 s.
+    /// How long the peer may be silent after a keepalive ping has left. Only received bytes end that, a pong or any
+    /// others. Default 20 s.
     pub pong_timeout: Option<Duration>,
-    /// After this much silence in both directions the connection is closed with 1001. Off by default:
+    /// After this long without a received byte the connection is closed with 1001. Off by default:
     /// keepalive finds dead peers without cutting off quiet ones. Pings and pongs end the silence as messages
     /// do (as in Ring), so this must be shorter than [`keepalive_interval`](Self::keepalive_interval) to fire.
     pub idle_timeout: Option<Duration>,

@@ -9,7 +9,7 @@ use core::mem;
 use crate::close::{self, CloseCode, Closed, Side};
 use crate::config::{Config, SlowReader};
 use crate::context::SocketContext;
-use crate::deadlines::{Deadlines, Due, Time};
+use crate::deadlines::{Deadlines, Due, Flow, Time};
 use crate::entropy::Entropy;
 use crate::error::{Error, SendError, Timeout, Violation};
 use crate::event::{Event, Outgoing};
@@ -178,9 +178,9 @@ impl Connection {
     /// [`next_event`](Self::next_event).
     pub fn handle_timeout(&mut self, now: Time) {
         while self.is_alive() {
-            match self.deadlines.due(now, self.outbound.buffered() > 0, &self.config) {
+            match self.deadlines.due(now, self.flow(), &self.config) {
                 None => return,
-                Some(Due::Ping) => drop(self.outbound.control(Opcode::Ping, b"", &self.config)),
+                Some(Due::Ping) => self.outbound.keepalive_ping(),
                 Some(Due::Fail(Timeout::Close)) if matches!(self.state, State::Closed { .. }) => self.answer_close(),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
             }
@@ -190,7 +190,12 @@ impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.is_alive() { self.deadlines.next(self.outbound.buffered() > 0, &self.config) } else { None }
+        if self.is_alive() { self.deadlines.next(self.flow(), &self.config) } else { None }
+    }
+
+    fn flow(&self) -> Flow {
+        let (unsent, ping_unsent) = (self.outbound.buffered() > 0, self.outbound.is_ping_unsent());
+        Flow { unsent, ping_unsent, paused: self.paused }
     }
 
     /// Sends a message, whole, behind what is queued. The position tells when it was
@@ -339,8 +344,8 @@ impl Connection {
         if count == 0 {
             return;
         }
+        self.deadlines.wrote(now, self.outbound.is_ping_unsent());
         self.outbound.wrote(count, &self.config);
-        self.deadlines.wrote(now);
         // D16: read again below the low watermark.
         if self.outbound.buffered() <= self.config.low_watermark {
             self.paused = false;

@@ -35,13 +35,25 @@ pub(crate) struct Outbound {
     /// Where the last message ends, and where the one ends that was the only one when it was queued.
     last: u64,
     alone: u64,
+    /// Where the last keepalive ping ends.
+    ping: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
     late_pong: Option<Vec<u8>>,
 }
 
 impl Outbound {
     pub(crate) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
-        Self { keys, output: Output::new(), taken: 0, queued: 0, written: 0, last: 0, alone: 0, late_pong: None }
+        Self {
+            keys,
+            output: Output::new(),
+            taken: 0,
+            queued: 0,
+            written: 0,
+            last: 0,
+            alone: 0,
+            ping: 0,
+            late_pong: None,
+        }
     }
 
     pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<Position, SendError> {
@@ -80,6 +92,19 @@ impl Outbound {
         Ok(())
     }
 
+    /// Sends a keepalive ping, however much is queued; one at a time, so that they do not pile up.
+    pub(crate) fn keepalive_ping(&mut self) {
+        if !self.is_ping_unsent() {
+            self.frame(Opcode::Ping, b"");
+            self.ping = self.queued;
+        }
+    }
+
+    /// Whether the last keepalive ping, or a part of it, has not left.
+    pub(crate) fn is_ping_unsent(&self) -> bool {
+        self.written < self.ping
+    }
+
     /// Answers a ping. RFC 6455 §5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong
     /// frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
     /// the most recently processed Ping frame." We elect so while the peer does not read.
@@ -114,6 +139,7 @@ impl Outbound {
         self.queued -= self.output.len() as u64;
         self.last = self.last.min(self.queued);
         self.alone = self.alone.min(self.queued);
+        self.ping = self.ping.min(self.queued);
         self.late_pong = None;
         mem::take(&mut self.output)
     }

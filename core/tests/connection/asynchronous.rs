@@ -838,6 +838,9 @@ fn a_peer_that_is_not_read_is_pinged_and_not_failed() {
         // Everything starts anew: also the idle timeout.
         gate.open();
         assert_eq!(driver.park(secs(190), Waker::noop()), Err(Busy));
+        assert_eq!(driver.poll_timeout(), Some(secs(200)));
+        driver.handle_timeout(secs(200));
+        assert_eq!(written_at(&mut driver, secs(200)), Frame::ping("").sent_by(role));
         assert_eq!(driver.poll_timeout(), Some(secs(205)));
         driver.handle_timeout(secs(205));
         assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
@@ -851,11 +854,11 @@ fn a_peer_that_is_read_again_has_all_its_time() {
         written_at(&mut driver, secs(20));
         gate.open();
         assert_eq!(driver.park(secs(39), Waker::noop()), Err(Busy));
-        assert_eq!(driver.poll_timeout(), Some(secs(59)));
-        driver.handle_timeout(secs(59));
-        assert_eq!(written_at(&mut driver, secs(59)), Frame::ping("").sent_by(role));
-        assert_eq!(driver.poll_timeout(), Some(secs(69)));
-        driver.handle_timeout(secs(69));
+        assert_eq!(driver.poll_timeout(), Some(secs(40)), "nothing was written since 20 s");
+        driver.handle_timeout(secs(40));
+        assert_eq!(written_at(&mut driver, secs(41)), Frame::ping("").sent_by(role));
+        assert_eq!(driver.poll_timeout(), Some(secs(51)));
+        driver.handle_timeout(secs(51));
         assert_eq!(log.take(), [format!("error {KEEPALIVE}"), format!("close 1011 {KEEPALIVE}")]);
     });
 }
@@ -900,12 +903,12 @@ fn a_peer_that_has_just_been_sent_something_has_time_to_take_it() {
 }
 
 #[test]
-fn a_peer_that_is_not_read_is_not_failed_for_a_ping_that_did_not_fit() {
-    each_held(&keepalive().max_queued(0), |_, mut driver, log, _| {
-        for now in [secs(20), secs(30), secs(40), secs(1000)] {
+fn a_peer_that_is_not_read_is_pinged_however_small_the_queue_is() {
+    each_held(&keepalive().max_queued(0), |role, mut driver, log, _| {
+        for now in [secs(20), secs(40), secs(60), secs(1000)] {
             driver.handle_timeout(now);
+            assert_eq!(written_at(&mut driver, now), Frame::ping("").sent_by(role));
         }
-        assert!(driver.take_output().is_none());
         assert_eq!(log.take(), [""; 0]);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bellwire_core::{Config, Connection, Role, Side, Time, Timeout};
+use bellwire_core::{Config, Connection, Role, SendError, Side, Time, Timeout};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -102,8 +102,8 @@ fn any_byte_received_ends_the_pong_deadline() {
         // The first byte of a frame that comes slowly.
         let byte = Frame::binary(vec![0; 1000]).sent_by(peer_of(role))[0];
         assert_eq!(feed(&mut connection, secs(29), &[byte]), []);
-        nothing_before(&mut connection, secs(49));
-        connection.handle_timeout(secs(49));
+        nothing_before(&mut connection, secs(40));
+        connection.handle_timeout(secs(40));
         assert_eq!(output(&connection), Frame::ping("").sent_by(role), "it begins anew");
     });
 }
@@ -119,31 +119,135 @@ fn asking_for_events_without_input_is_no_life() {
 }
 
 #[test]
-fn bytes_received_or_written_put_the_ping_off() {
+fn l1_received_bytes_put_the_ping_off_only_while_this_side_speaks_too() {
     each_role(&keepalive(), |role, mut connection| {
-        feed(&mut connection, secs(5), &Frame::text("x").sent_by(peer_of(role)));
-        assert_eq!(connection.poll_timeout(), Some(secs(25)));
+        let text = Frame::text("x").sent_by(peer_of(role));
+        feed(&mut connection, secs(5), &text);
+        assert_eq!(connection.poll_timeout(), Some(secs(20)), "nothing was written since the beginning");
         connection.send("x").unwrap();
-        assert_eq!(connection.poll_timeout(), Some(secs(25)), "what is queued has not reached the transport");
+        assert_eq!(connection.poll_timeout(), Some(secs(25)), "what waits is as good as a ping for the line");
         connection.wrote(secs(11), 1);
-        assert_eq!(connection.poll_timeout(), Some(secs(31)));
+        assert_eq!(connection.poll_timeout(), Some(secs(25)), "what is written is no sign of the peer's life");
+        write_all(&mut connection, secs(11));
+        feed(&mut connection, secs(12), &text);
+        assert_eq!(connection.poll_timeout(), Some(secs(31)), "nothing was written since 11 s");
+    });
+}
+
+/// What this side says at each of these times, to a peer that is fed at others.
+fn pings(connection: &mut Connection, until: u64, send_every: u64, feed_every: u64) -> Vec<u64> {
+    let role = connection.role();
+    let mut pings = vec![];
+    for second in 1..=until {
+        let now = secs(second);
+        if feed_every > 0 && second % feed_every == 0 {
+            feed(connection, now, &Frame::text("x").sent_by(peer_of(role)));
+        }
+        connection.handle_timeout(now);
+        if !connection.output().is_empty() {
+            assert_eq!(write_all(connection, now), Frame::ping("").sent_by(role));
+            pings.push(second);
+            feed(connection, now, &Frame::pong("").sent_by(peer_of(role)));
+        }
+        if send_every > 0 && second % send_every == 0 {
+            connection.send("x").unwrap();
+            write_all(connection, now);
+        }
+    }
+    pings
+}
+
+#[test]
+fn l1_a_ping_goes_out_after_each_interval_without_a_received_byte_however_much_is_sent() {
+    each_role(&keepalive(), |_, mut connection| assert_eq!(pings(&mut connection, 100, 1, 0), [20, 40, 60, 80, 100]));
+}
+
+#[test]
+fn l2_a_ping_goes_out_after_each_interval_without_a_written_byte_however_much_is_received() {
+    each_role(&keepalive(), |_, mut connection| assert_eq!(pings(&mut connection, 100, 0, 1), [20, 40, 60, 80, 100]));
+}
+
+#[test]
+fn l1_l2_no_ping_goes_out_while_both_speak() {
+    each_role(&keepalive(), |_, mut connection| assert_eq!(pings(&mut connection, 100, 19, 19), [0; 0]));
+}
+
+#[test]
+fn l1_a_peer_that_takes_everything_and_says_nothing_is_failed_after_the_interval_and_the_timeout() {
+    // However often this side sends, and whether that is above the high watermark or not.
+    for size in [1, 1000, 200_000] {
+        each_role(&keepalive().max_queued(1 << 30), |_, mut connection| {
+            for tenth in 1..300 {
+                let now = ms(tenth * 100);
+                connection.handle_timeout(now);
+                assert_eq!(feed(&mut connection, now, b""), [], "{now:?}");
+                connection.send(vec![0; size]).unwrap();
+                write_all(&mut connection, now);
+            }
+            fails_at(&mut connection, secs(30), Timeout::Keepalive, keepalive_failed());
+        });
+    }
+}
+
+#[test]
+fn l1_a_peer_that_is_seldom_read_is_failed_too() {
+    // The output is hardly ever below the watermark.
+    each_role(&keepalive().max_queued(1 << 30), |_, mut connection| {
+        for second in 1..30 {
+            let now = secs(second);
+            connection.send(vec![0; 200_000]).unwrap();
+            assert!(!connection.wants_read());
+            connection.handle_timeout(now);
+            assert_eq!(feed(&mut connection, now, b""), [], "{now:?}");
+            let left = 20_000;
+            connection.wrote(now, connection.buffered() - left);
+            assert!(!connection.wants_read());
+            connection.wrote(now, left);
+            assert!(connection.wants_read());
+        }
+        fails_at(&mut connection, secs(30), Timeout::Keepalive, keepalive_failed());
     });
 }
 
 #[test]
-fn written_bytes_put_the_pong_deadline_off_and_do_not_end_it() {
+fn l3_written_bytes_put_the_pong_deadline_off_until_the_ping_has_left() {
     each_role(&keepalive(), |_, mut connection| {
-        connection.send(vec![0; 50_000]).unwrap();
-        connection.handle_timeout(secs(20));
         // A slow peer, which takes a little every 9 s.
+        connection.send(vec![0; 1000]).unwrap();
+        connection.handle_timeout(secs(20));
         let mut now = secs(20);
-        for _ in 0..10 {
+        while connection.buffered() > 100 {
             now += secs(9);
             connection.handle_timeout(now);
             assert_eq!(feed(&mut connection, now, b""), []);
             connection.wrote(now, 100);
         }
+        // Then what follows does not.
+        now += secs(5);
+        write_all(&mut connection, now);
+        connection.send("more").unwrap();
+        write_all(&mut connection, now + secs(5));
         fails_at(&mut connection, now + secs(10), Timeout::Keepalive, keepalive_failed());
+    });
+}
+
+#[test]
+fn l3_a_peer_that_is_not_read_has_time_as_long_as_it_takes_output() {
+    each_role(&keepalive().idle_timeout(secs(15)), |role, mut connection| {
+        connection.send(vec![0; 500_000]).unwrap();
+        for second in (5..100).step_by(9) {
+            connection.wrote(secs(second), 1000);
+            connection.handle_timeout(secs(second));
+            assert_eq!(feed(&mut connection, secs(second), b""), []);
+        }
+        assert!(!connection.wants_read());
+        // Its pong has come meanwhile, and is read before anything is judged.
+        write_all(&mut connection, secs(100));
+        assert!(connection.wants_read());
+        assert_eq!(feed(&mut connection, secs(100), &Frame::pong("").sent_by(peer_of(role))), [Seen::pong("")]);
+        connection.handle_timeout(secs(100));
+        assert!(connection.is_open());
+        assert_eq!(connection.poll_timeout(), Some(secs(115)));
     });
 }
 
@@ -159,15 +263,30 @@ fn a_peer_that_takes_no_byte_is_dropped_after_interval_and_timeout() {
 }
 
 #[test]
-fn a_ping_that_does_not_fit_into_the_queue_is_no_error() {
-    let config = keepalive().max_queued(10);
-    each_role(&config, |_, mut connection| {
+fn l4_a_ping_is_sent_however_full_the_queue_is_and_one_at_a_time() {
+    let config = keepalive().pong_timeout(secs(1000)).max_queued(10);
+    each_role(&config, |role, mut connection| {
         connection.send(vec![0; 5000]).unwrap();
+        assert_eq!(connection.send("too much"), Err(SendError::Full));
+        let ping = Frame::ping("").sent_by(role).len();
         let buffered = connection.buffered();
-        connection.handle_timeout(secs(20));
-        assert_eq!(connection.buffered(), buffered);
-        assert!(connection.is_open());
-        fails_at(&mut connection, secs(30), Timeout::Keepalive, keepalive_failed());
+        for now in (20..1000).step_by(20).map(secs) {
+            connection.handle_timeout(now);
+            assert_eq!(connection.buffered(), buffered + ping);
+            assert!(connection.is_open());
+        }
+        fails_at(&mut connection, secs(1020), Timeout::Keepalive, keepalive_failed());
+    });
+}
+
+#[test]
+fn l4_a_peer_that_was_not_asked_is_not_failed() {
+    each_role(&keepalive().max_queued(0), |role, mut connection| {
+        for now in (20..200).step_by(20).map(secs) {
+            connection.handle_timeout(now);
+            assert_eq!(write_all(&mut connection, now), Frame::ping("").sent_by(role));
+            assert_eq!(feed(&mut connection, now, &Frame::pong("").sent_by(peer_of(role))), [Seen::pong("")]);
+        }
     });
 }
 
@@ -181,13 +300,20 @@ fn without_a_keepalive_interval_there_is_no_ping_and_no_deadline() {
 }
 
 #[test]
-fn without_a_pong_timeout_one_ping_is_sent_and_waited_for_for_ever() {
+fn without_a_pong_timeout_pings_keep_the_line_open_and_are_waited_for_for_ever() {
     each_role(&keepalive().pong_timeout(None), |role, mut connection| {
-        connection.handle_timeout(secs(20));
-        assert_eq!(write_all(&mut connection, secs(20)), Frame::ping("").sent_by(role));
-        assert_eq!(connection.poll_timeout(), None);
-        connection.handle_timeout(secs(1_000_000));
-        assert!(connection.is_open() && connection.output().is_empty());
+        for now in (20..200).step_by(20).map(secs) {
+            nothing_before(&mut connection, now);
+            connection.handle_timeout(now);
+            assert_eq!(output(&connection), Frame::ping("").sent_by(role));
+            if now == secs(180) {
+                assert_eq!(connection.poll_timeout(), None, "one at a time");
+                connection.handle_timeout(secs(1_000_000));
+                assert_eq!(output(&connection), Frame::ping("").sent_by(role));
+            }
+            write_all(&mut connection, now);
+        }
+        assert!(connection.is_open());
     });
 }
 
@@ -202,15 +328,50 @@ fn j9_a_silent_peer_is_closed_with_1001_after_exactly_the_idle_timeout() {
 }
 
 #[test]
-fn bytes_received_or_written_put_the_idle_deadline_off() {
+fn l10_received_bytes_put_the_idle_deadline_off_and_written_ones_do_not() {
     each_role(&Config::default().idle_timeout(secs(10)), |role, mut connection| {
         let bytes = Frame::pong("").sent_by(peer_of(role));
         feed(&mut connection, secs(3), &bytes[..1]);
         assert_eq!(connection.poll_timeout(), Some(secs(13)));
-        connection.send("x").unwrap();
-        connection.wrote(secs(8), 1);
-        fails_at(&mut connection, secs(18), Timeout::Idle, Seen::failed(1001, "Connection Idle Timeout"));
+        for second in 4..13 {
+            connection.send("x").unwrap();
+            write_all(&mut connection, secs(second));
+        }
+        fails_at(&mut connection, secs(13), Timeout::Idle, Seen::failed(1001, "Connection Idle Timeout"));
     });
+}
+
+#[test]
+fn l10_a_peer_that_is_not_read_is_idle_when_it_takes_nothing() {
+    each_role(&Config::default().keepalive_interval(None).idle_timeout(secs(10)), |_, mut connection| {
+        connection.send(vec![0; 500_000]).unwrap();
+        assert!(!connection.wants_read());
+        for second in (5..50).step_by(5) {
+            connection.wrote(secs(second), 1000);
+            assert_eq!(connection.poll_timeout(), Some(secs(second + 10)));
+            connection.handle_timeout(secs(second));
+        }
+        fails_at(&mut connection, secs(55), Timeout::Idle, Seen::failed(1001, "Connection Idle Timeout"));
+    });
+}
+
+#[test]
+fn l11_no_duration_makes_a_flood() {
+    let zero = Duration::ZERO;
+    let config = Config::default().keepalive_interval(zero).pong_timeout(zero);
+    each_role(&config, |role, mut connection| {
+        let (mut now, mut pings) = (ms(0), 0);
+        while now < secs(1) {
+            now = connection.poll_timeout().unwrap();
+            connection.handle_timeout(now);
+            if !write_all(&mut connection, now).is_empty() {
+                pings += 1;
+                feed(&mut connection, now, &Frame::pong("").sent_by(peer_of(role)));
+            }
+        }
+        assert_eq!(pings, 100);
+    });
+    each_role(&config.idle_timeout(zero), |_, connection| assert_eq!(connection.poll_timeout(), Some(ms(10))));
 }
 
 #[test]

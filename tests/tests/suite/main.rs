@@ -4,6 +4,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `ring` | what Ring's own tests assert, and keepalive |
+//! | `liveness` | who is alive, and who is found to be dead |
 //! | `answering` | handlers that answer later |
 //! | `typed` | typed messages: a codec between a listener and its connection |
 //! | `middleware` | listeners around listeners |
@@ -45,6 +46,7 @@ mod frames;
 mod handshake;
 mod last_words;
 mod leaving;
+mod liveness;
 mod middleware;
 mod order;
 mod peer;

@@ -194,8 +194,7 @@ impl Connection {
     }
 
     fn flow(&self) -> Flow {
-        let (unsent, ping_unsent) = (self.outbound.buffered() > 0, self.outbound.is_ping_unsent());
-        Flow { unsent, ping_unsent, paused: self.paused }
+        Flow { unsent: self.outbound.buffered() > 0, paused: self.paused }
     }
 
     /// Sends a message, whole, behind what is queued. The position tells when it was

@@ -55,8 +55,6 @@ enum Close {
 pub(crate) struct Flow {
     /// Output waits for the peer.
     pub(crate) unsent: bool,
-    /// A keepalive ping is part of it.
-    pub(crate) ping_unsent: bool,
     /// The peer is not read until it has taken some of it.
     pub(crate) paused: bool,
 }

@@ -6,9 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bellwire::{Config, Role, listener};
-use bellwire_tests::{Backend, Event, Frame, Ours, PING, PONG, Raw, TEXT, quiet};
-
-use crate::backends;
+use bellwire_tests::{Backend, Event, Frame, Ours, PING, PONG, Raw, TEXT, backends, quiet};
 
 backends! {
     both {

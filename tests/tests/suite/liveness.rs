@@ -13,7 +13,7 @@ backends! {
         l1_a_feed_notices_a_peer_that_takes_everything_and_says_nothing,
         l1_a_feed_pings_and_a_peer_that_answers_stays,
         l2_who_only_listens_pings,
-        l7_a_feed_is_idle_when_its_peer_is,
+        l10_a_feed_is_idle_when_its_peer_is,
     }
 }
 
@@ -95,7 +95,7 @@ fn l2_who_only_listens_pings<B: Backend>(role: Role) {
     assert!(socket.is_open());
 }
 
-fn l7_a_feed_is_idle_when_its_peer_is<B: Backend>(role: Role) {
+fn l10_a_feed_is_idle_when_its_peer_is<B: Backend>(role: Role) {
     let backend = B::start();
     let text = "Connection Idle Timeout";
     let config = quiet().idle_timeout(Duration::from_millis(300));

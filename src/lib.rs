@@ -1,11 +1,10 @@
-//! Ring's WebSocket API for any Rust runtime.
+//! WebSockets for any Rust runtime: listeners or streams, server and client, over a sans-IO core, tested in memory.
 //!
 //! ```no_run
 //! # #[cfg(feature = "blocking")] {
-//! use bellwire::{Request, Response, is_upgrade_request, listener};
+//! use bellwire::{Request, Response, listener};
 //!
-//! fn greeter(request: &Request) -> Response {
-//!     assert!(is_upgrade_request(request));
+//! fn greeter(_: &Request) -> Response {
 //!     Response::websocket(
 //!         listener()
 //!             .on_open(|socket| socket.send("I will echo your messages"))

@@ -1,12 +1,13 @@
 //! Accepts: a thread for each connection.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bellwire_core::report::printing;
 use bellwire_core::{Config, Driver, IntoResponse, Request, Responder, ServerError, Service, Time};
 
 use crate::drive::Drive;
@@ -25,6 +26,9 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
 /// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
 /// options, tells its address, and can be shut down.
+///
+/// Refused requests and failures of the handler are printed on stderr, each kind at most once per minute;
+/// [`Server::on_error`] takes another hook.
 ///
 /// # Errors
 /// If the address cannot be listened on.
@@ -118,7 +122,7 @@ impl Server {
         let addr = listener.local_addr().ok();
         let state = State { max_connections: MAX_CONNECTIONS, closing: false, service: None, connections: Vec::new() };
         let running = Arc::new(Running { addr, state: Mutex::new(state), changed: Condvar::new() });
-        Self { listener, config: Config::default(), on_error: Box::new(|_| ()), running }
+        Self { listener, config: Config::default(), on_error: Box::new(printing(unix_time, print)), running }
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -137,7 +141,8 @@ impl Server {
     }
 
     /// Sets what is told of failures outside of any listener: refused requests, a handler that panicked, an
-    /// accept that failed. By default nobody is.
+    /// accept that failed. By default each kind of failure is printed on stderr, at most once per minute;
+    /// `on_error(|_| ())` makes it quiet.
     #[must_use]
     pub fn on_error(mut self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         self.on_error = Box::new(hook);
@@ -325,14 +330,25 @@ impl Drop for Leaving {
     }
 }
 
+/// Prints a line on stderr. If that is closed, there is nobody to tell.
+fn print(line: &str) {
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The time since the beginning of 1970; none if the clock stands before that.
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
 #[derive(Clone)]
 pub struct Acceptor(Arc<Service>);
 
 impl Acceptor {
-    /// An acceptor with the default configuration.
+    /// An acceptor with the default configuration. What goes wrong outside of any listener is printed on stderr, each
+    /// kind at most once per minute; [`with`](Self::with) takes another hook, `|_| ()` for none.
     pub fn new<R: IntoResponse>(handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> Self {
-        Self::with(Config::default(), handler, |_| ())
+        Self::with(Config::default(), handler, printing(unix_time, print))
     }
 
     /// An acceptor with a configuration, and a hook that is told of failures outside of any listener.

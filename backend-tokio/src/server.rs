@@ -1,10 +1,11 @@
 //! Accepts: a task for each connection.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bellwire_core::report::printing;
 use bellwire_core::task::{self, Task, Tasks};
 use bellwire_core::{
     Config, Driver, IntoAnyListener, IntoAsyncResponse, IntoResponse, MessageStream, Request, Responder, Role,
@@ -22,6 +23,9 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
 /// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
 /// options, tells its address, and can be shut down.
+///
+/// Refused requests and failures of the handler are printed on stderr, each kind at most once per minute;
+/// [`Server::on_error`] takes another hook.
 ///
 /// # Errors
 /// If the address cannot be listened on.
@@ -146,7 +150,7 @@ impl Server {
             listener,
             config: Config::default(),
             max_connections: MAX_CONNECTIONS,
-            on_error: Box::new(|_| ()),
+            on_error: Box::new(printing(unix_time, print)),
             tasks: Arc::default(),
         }
     }
@@ -167,7 +171,8 @@ impl Server {
     }
 
     /// Sets what is told of failures outside of any listener: refused requests, a handler that panicked, an
-    /// accept that failed. By default nobody is.
+    /// accept that failed. By default each kind of failure is printed on stderr, at most once per minute;
+    /// `on_error(|_| ())` makes it quiet.
     #[must_use]
     pub fn on_error(mut self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         self.on_error = Box::new(hook);
@@ -294,6 +299,16 @@ fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     Task::new(Transport(stream), Driver::server(service.clone(), peer, Time::ZERO), Timer::start(), tasks)
 }
 
+/// Prints a line on stderr. If that is closed, there is nobody to tell.
+fn print(line: &str) {
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The time since the beginning of 1970; none if the clock stands before that.
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -302,9 +317,10 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor with the default configuration.
+    /// An acceptor with the default configuration. What goes wrong outside of any listener is printed on stderr, each
+    /// kind at most once per minute; [`with`](Self::with) takes another hook, `|_| ()` for none.
     pub fn new<R: IntoResponse>(handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> Self {
-        Self::with(Config::default(), handler, |_| ())
+        Self::with(Config::default(), handler, printing(unix_time, print))
     }
 
     /// An acceptor with a configuration, and a hook that is told of failures outside of any listener.

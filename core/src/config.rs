@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use crate::network::{InvalidNetwork, Network};
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -65,6 +67,9 @@ pub struct Config {
     pub max_head: usize,
     /// Which origins a server's upgrades accept. Default: the server's own.
     pub origins: Origins,
+    /// Whose word counts for the host that a client has asked a proxy for: see
+    /// [`trusted_proxies`](Self::trusted_proxies). Default: nobody's.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// What happens when a message does not fit below [`Config::max_queued`].
@@ -85,7 +90,8 @@ pub enum Origins {
     /// The server's own: host and port of `Origin` equal those of `Host`.
     #[default]
     Same,
-    /// The server's own and these, compared as a whole, ASCII case aside: `https://example.com`.
+    /// The server's own and these, compared as a whole, ASCII case aside: `https://example.com`. One without a scheme
+    /// is a host, maybe with a port, compared as the server's own: `example.com`.
     List(Vec<String>),
     /// Any.
     Any,
@@ -110,6 +116,7 @@ impl Default for Config {
             deliver_after_close: false,
             max_head: 16 * KIB,
             origins: Origins::Same,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -223,11 +230,32 @@ impl Config {
     }
 
     /// Accepts upgrades from these origins beside the server's own, each as browsers send it:
-    /// `https://example.com`, `http://localhost:3000`.
+    /// `https://example.com`, `http://localhost:3000`. Behind a proxy that changes `Host` the public host will do:
+    /// `example.com`, or `example.com:8443`.
     #[must_use]
     pub fn origins<I: IntoIterator<Item: Into<String>>>(mut self, origins: I) -> Self {
         self.origins = Origins::List(origins.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// Believes the proxies at these addresses or in these networks: when they connect, the host in their
+    /// `X-Forwarded-Host` or `Forwarded` takes the place of `Host` when origins are compared. Of several values the last
+    /// counts, which is the proxy's own; headers that contradict each other do not count, nor do those from anywhere else.
+    /// A transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
+    ///
+    /// ```
+    /// use bellwire_core::Config;
+    ///
+    /// let config = Config::default().trusted_proxies(["127.0.0.1", "10.0.0.0/8"])?;
+    /// # Ok::<(), bellwire_core::config::InvalidNetwork>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] if one of them is neither an address nor a network.
+    pub fn trusted_proxies<I: IntoIterator<Item: AsRef<str>>>(mut self, networks: I) -> Result<Self, InvalidNetwork> {
+        self.trusted_proxies =
+            networks.into_iter().map(|network| network.as_ref().parse()).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// Accepts upgrades from any origin. Safe only where no cookie and no network position authorises.

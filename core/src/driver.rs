@@ -35,7 +35,7 @@ use crate::open::{AnyListener, Open};
 use crate::output::Output;
 use crate::request::Request;
 use crate::response::Response;
-use crate::server::{self, AcceptError, Refusal};
+use crate::server::{self, AcceptError, Refused};
 use crate::service::{Asked, ServerError, Service, Waiting};
 use crate::shared::{Busy, Shared};
 use crate::socket::WebSocket;
@@ -271,7 +271,7 @@ impl Driver {
             }
             (None, Phase::Handshake(handshake, _)) => {
                 if let Some(refusal) = handshake.handle_timeout(now) {
-                    self.ask(Err(refusal), now);
+                    self.ask(Err(refusal.into()), now);
                 }
             }
             (None, Phase::Asked(question)) => {
@@ -475,12 +475,12 @@ impl Driver {
     }
 
     /// Asks the handler, unless what has come is refused.
-    fn ask(&mut self, request: Result<Request, Refusal>, now: Time) {
+    fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
         let Phase::Handshake(_, peer) = self.phase else { return };
         let Some(service) = self.service.clone() else { return };
         let mut request = match request {
             Ok(request) => request,
-            Err(refusal) => return self.reply(refuse(&service, peer, refusal, None), now),
+            Err(refused) => return self.reply(refuse(&service, peer, refused, None), now),
         };
         request.set_peer_addr(peer);
         match service.ask(&request) {
@@ -573,14 +573,15 @@ fn accept(
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {
         Ok(connection) => Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from))),
-        Err(AcceptError::Refused(refusal)) => Err(refuse(service, request.peer_addr(), refusal, Some(request))),
+        Err(AcceptError::Refused(refused)) => Err(refuse(service, request.peer_addr(), refused, Some(request))),
         Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
     }
 }
 
-fn refuse(service: &Service, peer: Option<SocketAddr>, refusal: Refusal, request: Option<&Request>) -> Vec<u8> {
-    let response = refusal.to_response();
-    service.report(&ServerError::Refused { peer, refusal });
+fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
+    let response = refused.to_response();
+    let Refused { refusal, origin, host, path } = refused;
+    service.report(&ServerError::Refused { peer, refusal, origin, host, path });
     server::encode_response(request, &response)
 }
 

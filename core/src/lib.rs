@@ -125,6 +125,8 @@ mod connect;
 mod race;
 pub mod server;
 mod refusal;
+mod network;
+mod origin;
 mod request;
 mod response;
 pub mod frame;
@@ -160,6 +162,8 @@ mod shared;
 mod responder;
 #[cfg(feature = "std")]
 mod service;
+#[cfg(feature = "std")]
+pub mod report;
 #[cfg(feature = "std")]
 mod open;
 #[cfg(feature = "std")]

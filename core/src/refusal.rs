@@ -1,8 +1,11 @@
 //! Why a server refuses a request: each rule that a client can break, its status and what it is told.
 
+use alloc::string::String;
 use core::fmt;
 
 use crate::handshake::HeadError;
+use crate::http::shown;
+use crate::request::Request;
 
 /// Why a server refuses a request: a rule that the client broke.
 ///
@@ -121,6 +124,93 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+/// A request that is refused: the [rule](Refusal), and what of the request helps to find out why.
+///
+/// Its text ([`Display`](fmt::Display)) says what to do, quotes what came, escaped and shortened, and is the body of the
+/// [response](Self::to_response). The fields are as they came, so escape what you print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Which rule was broken.
+    pub refusal: Refusal,
+    /// The value of `Origin`, if there was one.
+    pub origin: Option<String>,
+    /// The host that was asked for: the value of `Host`, or what a [trusted proxy](crate::Config::trusted_proxies) says
+    /// instead.
+    pub host: Option<String>,
+    /// The path that was asked for; the whole target if that is none.
+    pub path: Option<String>,
+}
+
+impl Refused {
+    /// A request that was read.
+    pub(crate) fn of(refusal: Refusal, request: &Request) -> Self {
+        let value = |name| request.header(name).map(|value| value.into_owned());
+        Self { refusal, origin: value("Origin"), host: value("Host"), path: Some(request.path().into()) }
+    }
+
+    /// A request whose head is no good: whatever can be made out.
+    pub(crate) fn of_head(refusal: Refusal, head: &[u8]) -> Self {
+        let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let target = lines.next().and_then(|line| line.split(|&byte| byte == b' ').nth(1));
+        let path = target.and_then(|target| target.split(|&byte| byte == b'?').next()).map(text);
+        let mut refused = Self { path, ..Self::from(refusal) };
+        for line in lines {
+            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+            let Some((name, value)) = line.split_at_checked(colon) else { continue };
+            let field = match name {
+                name if name.eq_ignore_ascii_case(b"Host") => &mut refused.host,
+                name if name.eq_ignore_ascii_case(b"Origin") => &mut refused.origin,
+                _ => continue,
+            };
+            let value = text(value.get(1..).unwrap_or_default().trim_ascii());
+            *field = Some(match field.take() {
+                Some(other) => other + ", " + &value,
+                None => value,
+            });
+        }
+        refused
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, origin: None, host: None, path: None }
+    }
+}
+
+impl PartialEq<Refusal> for Refused {
+    fn eq(&self, refusal: &Refusal) -> bool {
+        self.refusal == *refusal
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.refusal, &self.origin, &self.host) {
+            (Refusal::Origin, Some(origin), host) => {
+                let host = shown(host.as_deref().unwrap_or_default());
+                write!(
+                    f,
+                    "Origin not allowed: the page is from {}, and the server was asked for as {host}. If a proxy in \
+                     between has changed Host, let it pass on the client's (nginx: proxy_set_header Host $http_host), or \
+                     list the page's origin or the public host in the server's configuration (Config::origins)",
+                    shown(origin)
+                )
+            }
+            (Refusal::Host, _, Some(host)) => write!(
+                f,
+                "Invalid Host {}: send exactly one, with a host and maybe a port, an IPv6 address in brackets",
+                shown(host)
+            ),
+            (refusal, ..) => refusal.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
 
 impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use crate::handshake::{MAX_HEADERS, VERSION};
 use crate::http::{Authority, Headers, InvalidHeader, as_token, elements};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -165,11 +165,15 @@ pub(crate) fn lists(request: &Request, name: &str, element: &str) -> bool {
 }
 
 /// Reads a whole head, blank line included, and checks what does not depend on the handler.
-pub(crate) fn parse(mut head: Vec<u8>) -> Result<Request, Refusal> {
-    let is_http10 = check_version(&mut head)?;
+pub(crate) fn parse(mut head: Vec<u8>) -> Result<Request, Refused> {
+    parse_head(&mut head).map_err(|refusal| Refused::of_head(refusal, &head))
+}
+
+fn parse_head(head: &mut [u8]) -> Result<Request, Refusal> {
+    let is_http10 = check_version(head)?;
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
-    match parsed.parse(&head) {
+    match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Refusal::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),

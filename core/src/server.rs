@@ -12,13 +12,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use crate::refusal::Refusal;
+pub use crate::refusal::{Refusal, Refused};
 pub use crate::response::{Accept, Upgrade, encode_response};
 
-use crate::config::{Config, Origins};
+use crate::config::Config;
 use crate::context::SocketContext;
 use crate::handshake::{HeadReader, VERSION, accept_value, is_key};
-use crate::http::{Authority, Headers, is_extension_list, token_list};
+use crate::http::{Headers, is_extension_list, token_list};
+use crate::origin::check_origin;
 use crate::request::{Request, lists, parse};
 use crate::response::{METHODS, Response, encode_switching};
 use crate::{Connection, Time};
@@ -69,10 +70,10 @@ impl Handshake {
 
     /// Takes bytes up to the blank line that ends a request; those behind it stay in `input` and belong to
     /// the connection. `None`: all were taken, more are needed. After a result it takes nothing more.
-    pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refusal>> {
+    pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refused>> {
         let head = self.reader.as_mut()?.receive(input)?;
         self.reader = None;
-        Some(head.map_err(Refusal::from).and_then(parse))
+        Some(head.map_err(|error| Refusal::from(error).into()).and_then(parse))
     }
 
     /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
@@ -96,9 +97,9 @@ impl Handshake {
 }
 
 impl Refusal {
-    /// The answer to the client, for [`encode_response`].
+    /// The answer to the client, for [`encode_response`]. [`Refused::to_response`] knows more of the request.
     pub fn to_response(self) -> Response {
-        Response::text(format!("{self}\n")).with_status(self.status()).with_own_headers(self.headers())
+        Refused::from(self).to_response()
     }
 
     fn headers(self) -> &'static [(&'static str, &'static str)] {
@@ -116,12 +117,20 @@ impl Refusal {
     }
 }
 
+impl Refused {
+    /// The answer to the client, for [`encode_response`]: what is wrong, and what to do.
+    pub fn to_response(&self) -> Response {
+        let refusal = self.refusal;
+        Response::text(format!("{self}\n")).with_status(refusal.status()).with_own_headers(refusal.headers())
+    }
+}
+
 /// Why an upgrade was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcceptError {
     /// The client broke a rule.
-    Refused(Refusal),
+    Refused(Refused),
     /// The chosen subprotocol, this one, is not among those that the client offers: a mistake of the program, answered
     /// with 500. RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
     ProtocolNotOffered(String),
@@ -152,9 +161,9 @@ impl fmt::Display for AcceptError {
 
 impl core::error::Error for AcceptError {}
 
-impl From<Refusal> for AcceptError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Refused> for AcceptError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -167,7 +176,7 @@ impl Request {
     /// from an origin that is not allowed, [`AcceptError::ProtocolNotOffered`] if the chosen subprotocol is
     /// not among those offered.
     pub fn accept(&self, accept: &Accept, config: Arc<Config>, now: Time) -> Result<Connection, AcceptError> {
-        let head = self.switching_head(accept, &config.origins)?;
+        let head = self.switching_head(accept, &config)?;
         let mut connection = Connection::server(config, now);
         connection.queue_head(&head);
         connection.set_context(self.context(accept));
@@ -182,18 +191,24 @@ impl Request {
         }
     }
 
-    fn switching_head(&self, accept: &Accept, origins: &Origins) -> Result<Vec<u8>, AcceptError> {
-        check_upgrade(self)?;
-        let key = single(self.headers(), "Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
-        let offered = check_protocols(self.headers())?;
-        check_extensions(self.headers())?;
-        check_origin(self.headers(), origins)?;
+    fn switching_head(&self, accept: &Accept, config: &Config) -> Result<Vec<u8>, AcceptError> {
+        let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
+        check_origin(self, config)?;
         let protocol = accept.protocol.as_deref();
         if let Some(chosen) = protocol.filter(|chosen| !offered.contains(chosen)) {
             return Err(AcceptError::ProtocolNotOffered(chosen.into()));
         }
         Ok(encode_switching(&accept_value(key), protocol, &accept.headers))
     }
+}
+
+/// The key, and the subprotocols that are offered.
+fn check_handshake(request: &Request) -> Result<(&[u8], Vec<&str>), Refusal> {
+    check_upgrade(request)?;
+    let key = single(request.headers(), "Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+    let offered = check_protocols(request.headers())?;
+    check_extensions(request.headers())?;
+    Ok((key, offered))
 }
 
 /// RFC 6455 §4.2.1, 1, 3, 4 and 6.
@@ -253,49 +268,13 @@ fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
     if absent || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
 }
 
-/// RFC 6455 §10.2: servers that are for certain sites only "SHOULD verify the |Origin| field is an origin they
-/// expect".
-fn check_origin(headers: &Headers, allowed: &Origins) -> Result<(), Refusal> {
-    // RFC 6455 §4.2.1: "A connection attempt lacking this header field SHOULD NOT be interpreted as coming
-    // from a browser client."
-    if headers.values("Origin").next().is_none() {
-        return Ok(());
-    }
-    let origin = single(headers, "Origin").and_then(|origin| core::str::from_utf8(origin).ok());
-    let passes = match (origin, allowed) {
-        (None, _) => false,
-        (Some(_), Origins::Any) => true,
-        (Some(origin), Origins::Same) => is_own(origin, headers),
-        (Some(origin), Origins::List(list)) => {
-            is_own(origin, headers) || list.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
-        }
-    };
-    if passes { Ok(()) } else { Err(Refusal::Origin) }
-}
-
-/// Whether an origin's host and port are those of `Host`. `null`, and origins of schemes that have no port,
-/// are nobody's own.
-fn is_own(origin: &str, headers: &Headers) -> bool {
-    let own = || {
-        let (scheme, origin) = origin.split_once("://")?;
-        let default_port = match () {
-            () if ["http", "ws"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 80,
-            () if ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 443,
-            () => return None,
-        };
-        let host = core::str::from_utf8(single(headers, "Host")?).ok()?;
-        Some(Authority::parse(origin).ok()?.same(Authority::parse(host).ok()?, default_port))
-    };
-    own().unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::InvalidHeader;
 
     fn switching(request: &Request, accept: &Accept) -> String {
-        String::from_utf8(request.switching_head(accept, &Origins::Same).unwrap()).unwrap()
+        String::from_utf8(request.switching_head(accept, &Config::default()).unwrap()).unwrap()
     }
 
     #[test]

@@ -21,10 +21,11 @@ use crate::config::Config;
 use crate::context::SocketId;
 use crate::error::BoxError;
 use crate::http::InvalidHeader;
+use crate::http::shown;
 use crate::request::Request;
 use crate::responder::{Answer, Responder, Slot};
 use crate::response::{IntoResponse, Response};
-use crate::server::Refusal;
+use crate::server::{Refusal, Refused};
 use crate::socket::WebSocket;
 
 /// A server without its transport: shared by all its connections' [drivers](crate::Driver).
@@ -87,6 +88,12 @@ pub enum ServerError {
         peer: Option<SocketAddr>,
         /// Why, and with which status.
         refusal: Refusal,
+        /// The value of `Origin`: which page a browser has shown. As it came, as are the next two: escape what you print.
+        origin: Option<String>,
+        /// The host that was asked for, as in [`Refused`].
+        host: Option<String>,
+        /// The path that was asked for.
+        path: Option<String>,
     },
     /// The handler returned an error; the peer got 500.
     Handler(BoxError),
@@ -373,8 +380,17 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
-            Self::Refused { peer: Some(peer), refusal } => write!(f, "request from {peer} refused: {refusal}"),
-            Self::Refused { peer: None, refusal } => write!(f, "request refused: {refusal}"),
+            Self::Refused { peer, refusal, origin, host, path } => {
+                let (refusal, origin, host) = (*refusal, origin.clone(), host.clone());
+                f.write_str("request")?;
+                if let Some(peer) = peer {
+                    write!(f, " from {peer}")?;
+                }
+                if let Some(path) = path {
+                    write!(f, " for {}", shown(path))?;
+                }
+                write!(f, " refused: {}", Refused { refusal, origin, host, path: None })
+            }
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
             Self::HandlerTimeout(timeout) => {

@@ -180,17 +180,22 @@ pub struct Reported {
     pub refused: Option<u16>,
     /// From whom it came.
     pub peer: Option<SocketAddr>,
+    /// Origin, host and path of a refusal.
+    pub asked: (Option<String>, Option<String>, Option<String>),
     /// In words.
     pub text: String,
 }
 
 impl From<&ServerError> for Reported {
     fn from(error: &ServerError) -> Self {
-        let (refused, peer) = match error {
-            ServerError::Refused { refusal, peer } => (Some(refusal.status()), *peer),
-            _ => (None, None),
-        };
-        Self { refused, peer, text: error.to_string() }
+        let text = error.to_string();
+        match error {
+            ServerError::Refused { refusal, peer, origin, host, path } => {
+                let asked = (origin.clone(), host.clone(), path.clone());
+                Self { refused: Some(refusal.status()), peer: *peer, asked, text }
+            }
+            _ => Self { refused: None, peer: None, asked: (None, None, None), text },
+        }
     }
 }
 

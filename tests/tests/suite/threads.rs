@@ -4,25 +4,24 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-#[cfg(target_os = "linux")]
 use std::net::TcpListener;
 #[cfg(target_os = "linux")]
 use std::os::{fd::AsRawFd, unix::net::UnixStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use bellwire::Response;
 #[cfg(target_os = "linux")]
 use bellwire::blocking::Acceptor;
-use bellwire::blocking::{Stream, connect_over, upgraded};
-use bellwire::{ConnectError, Listener, Outcome, Role, Target, WebSocket, listener};
+use bellwire::blocking::{Client, Stream, connect, connect_over, upgraded};
+use bellwire::{BoxError, Config, ConnectError, IntoListener, Listener, Outcome, Role, Target, WebSocket, listener};
 #[cfg(target_os = "linux")]
 use bellwire_tests::{Backend, Blocking, Setup, echo, logged_handler};
-use bellwire_tests::{Event, Frame, MemoryEnd, Raw, logged, next, quiet};
+use bellwire_tests::{Event, Frame, MemoryEnd, PATIENCE, Raw, logged, next, quiet};
 
 mod blocking {
     mod server {
@@ -242,4 +241,56 @@ impl Listener for Told {
         self.1.send(socket.clone())?;
         outcome
     }
+}
+
+/// A client whose peer reads nothing but its request.
+fn client_of_a_deaf_peer(config: Config, listener: impl IntoListener) -> (Client, Raw) {
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = Target::new(&format!("ws://{}/", listening.local_addr().unwrap())).unwrap().config(config);
+    let deaf = thread::spawn(move || {
+        let mut raw = Raw::accept(&listening);
+        raw.write(&raw.switching(&[]));
+        raw
+    });
+    let client = connect(target, listener).unwrap();
+    (client, deaf.join().unwrap())
+}
+
+/// More than all the buffers in between hold.
+const LARGE: usize = 64 * 1024 * 1024;
+
+#[test]
+fn e2_dropping_a_client_waits_no_longer_than_the_close_timeout() {
+    let timeout = Duration::from_millis(300);
+    let (client, _deaf) = client_of_a_deaf_peer(quiet().close_timeout(timeout).max_queued(2 * LARGE), listener());
+    client.socket().send(vec![0; LARGE]).unwrap();
+    let start = Instant::now();
+    drop(client);
+    assert!((timeout..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn e2_dropping_a_client_after_an_abort_waits_for_nothing() {
+    let (client, _deaf) = client_of_a_deaf_peer(quiet().close_timeout(PATIENCE * 6), listener());
+    client.socket().send(vec![0; LARGE]).unwrap();
+    client.socket().abort();
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+}
+
+#[test]
+fn e2_a_client_that_its_own_callback_drops_waits_for_nothing() {
+    let place: Arc<Mutex<Option<Client>>> = Arc::default();
+    let (ends, ended) = mpsc::channel();
+    let listener = listener().with_state(place.clone()).on_message(move |place, socket, _| {
+        socket.send("last words")?;
+        drop(place.lock().unwrap().take());
+        ends.send(()).map_err(BoxError::from)
+    });
+    let (client, mut peer) = client_of_a_deaf_peer(quiet().close_timeout(PATIENCE * 6), listener);
+    *place.lock().unwrap() = Some(client);
+    peer.send([Frame::text("go")]);
+    next(&ended);
+    peer.expect([Frame::text("last words")]);
 }

@@ -2,6 +2,7 @@
 //! a server's connection in memory, for handlers with their listeners ([`connect`]).
 
 mod connect;
+mod server;
 
 pub use connect::{TestClient, connect, connect_service, connect_to};
 

@@ -305,3 +305,20 @@ fn u6_messages_of_every_size_pass() {
     }
     assert_eq!(client.take_received().len(), 1000);
 }
+
+#[test]
+fn u6_a_listener_that_sends_without_end_ends_no_call() {
+    fn again(socket: &bellwire_core::WebSocket) {
+        let next = socket.clone();
+        socket.send_with("again", move |outcome| {
+            if outcome.is_ok() {
+                again(&next);
+            }
+        });
+    }
+    let mut client = testing::connect(|_: &Request| Response::websocket(listener().on_open(again))).unwrap();
+    assert_eq!(client.try_recv().unwrap(), "again");
+    assert!(client.take_received().len() > 1000);
+    assert_eq!(client.try_recv().unwrap(), "again", "it goes on with the next call");
+    assert!(client.close().is_some() || client.close().is_some());
+}

@@ -9,16 +9,15 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use super::Sent;
+use super::server::ServerEnd;
 use crate::client::{Handshake, Response};
 use crate::close::{CloseCode, Closed};
 use crate::config::Config;
 use crate::connect::{ConnectError, IntoTarget};
 use crate::connection::Connection;
 use crate::deadlines::Time;
-use crate::driver::{Driver, Step};
 use crate::error::SendError;
 use crate::event::{Event, Outgoing, OwnedMessage};
-use crate::output::Output;
 use crate::request::Request;
 use crate::response::IntoResponse;
 use crate::service::{ServerError, Service};
@@ -276,6 +275,7 @@ impl TestClient {
 
     /// Carries bytes to and fro until both ends sleep; the server is woken by `waker`.
     fn settle(&mut self, waker: &Waker) {
+        self.server.rest();
         loop {
             let output = self.connection.take_output();
             if let Some(output) = &output {
@@ -292,7 +292,7 @@ impl TestClient {
                 self.connection.receive_eof();
                 self.receive(Vec::new());
                 self.server.hung_up = true;
-            } else if nothing && output.is_none() {
+            } else if (nothing && output.is_none()) || self.server.is_tired() {
                 return;
             }
         }
@@ -345,9 +345,7 @@ impl Opening {
         let mut handshake = target.into_target()?.handshake(Time::ZERO);
         let unread = handshake.output().to_vec();
         handshake.wrote(unread.len());
-        let driver = Driver::server(service, None, Time::ZERO);
-        let server = ServerEnd { driver, now: Time::ZERO, unread, hung_up: false, told: false, ended: false };
-        Ok(Self { handshake, server: Some(server) })
+        Ok(Self { handshake, server: Some(ServerEnd::new(service, unread)) })
     }
 
     /// `None` while the handler has not answered.
@@ -366,58 +364,5 @@ impl Opening {
         client.receive(input);
         client.settle(waker);
         Some(Ok(client))
-    }
-}
-
-/// The server's end, and what its transport would hold.
-struct ServerEnd {
-    driver: Driver,
-    now: Time,
-    /// What the client has written.
-    unread: Vec<u8>,
-    /// Whether the client has ended its side, and whether the driver has been told.
-    hung_up: bool,
-    told: bool,
-    /// Whether the driver has ended its side.
-    ended: bool,
-}
-
-impl ServerEnd {
-    /// Does what a backend does, until the driver sleeps: what it has written.
-    fn run(&mut self, waker: &Waker) -> Vec<u8> {
-        let mut written = Vec::new();
-        loop {
-            while let Some(output) = self.driver.take_output() {
-                self.write(&output, &mut written);
-            }
-            match self.driver.step(self.now) {
-                Step::Done => {
-                    self.ended = true;
-                    return written;
-                }
-                Step::Shutdown => self.ended = true,
-                Step::Read if !self.unread.is_empty() => {
-                    self.driver.receive(self.now, &mut mem::take(&mut self.unread));
-                }
-                Step::Read if self.hung_up && !self.told => {
-                    self.told = true;
-                    self.driver.receive_eof(self.now);
-                }
-                Step::Read | Step::Wait => {
-                    if self.driver.park(self.now, waker).is_ok() {
-                        return written;
-                    }
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, output: &Output, written: &mut Vec<u8>) {
-        written.extend(output.pieces().flatten());
-        self.driver.wrote(self.now, output.len());
-    }
-
-    fn deadline(&self) -> Option<Time> {
-        if self.ended && self.told { None } else { self.driver.poll_timeout() }
     }
 }

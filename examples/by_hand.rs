@@ -45,7 +45,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             None => {}
         }
         if let Some(refusal) = handshake.handle_timeout(start.elapsed()) {
-            break (Err(refusal), &mut [][..]);
+            break (Err(refusal.into()), &mut [][..]);
         }
     };
     let mut connection = match accept(request, config, start.elapsed()) {
@@ -98,11 +98,11 @@ fn read_until(
 
 /// A connection, or the bytes of the HTTP response that refuses it.
 fn accept(
-    request: Result<Request, server::Refusal>,
+    request: Result<Request, server::Refused>,
     config: Arc<Config>,
     now: Duration,
 ) -> Result<Connection, Vec<u8>> {
-    let request = request.map_err(|refusal| server::encode_response(None, &refusal.to_response()))?;
+    let request = request.map_err(|refused| server::encode_response(None, &refused.to_response()))?;
     request
         .accept(&server::Accept::new(), config, now)
         .map_err(|error| server::encode_response(Some(&request), &error.to_response()))

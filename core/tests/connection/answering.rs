@@ -478,7 +478,10 @@ fn an_upgrade_that_the_request_does_not_allow_is_refused_when_it_is_answered() {
     responders.try_recv().unwrap().respond(Response::websocket(server.echo()));
     assert!(answered(&mut driver).starts_with("HTTP/1.1 400 "));
     let reports = server.reports.take();
-    assert!(reports.len() == 1 && reports[0].starts_with("request from 192.0.2.1:5 refused: "), "{reports:?}");
+    assert!(
+        reports.len() == 1 && reports[0].starts_with("request from 192.0.2.1:5 for \"/chat\" refused: "),
+        "{reports:?}"
+    );
     drop(driver);
     assert_eq!(server.log.take(), ["asked"]);
 }

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn h5_each_kind_passes_once_per_minute_and_what_was_held_back_is_counted() {
         let throttle = Throttle::new();
-        assert_eq!(throttle.pass("a", 0 * SECOND), Some(0));
+        assert_eq!(throttle.pass("a", Duration::ZERO), Some(0));
         assert_eq!(throttle.pass("a", 1 * SECOND), None);
         assert_eq!(throttle.pass("b", 1 * SECOND), Some(0), "another kind");
         assert_eq!(throttle.pass("a", 59 * SECOND), None);
@@ -111,7 +111,7 @@ mod tests {
         let throttle = Throttle::new();
         let passed =
             |now: Duration| (0..10_000).filter(|kind| throttle.pass(format!("/{kind}"), now).is_some()).count();
-        assert_eq!(passed(0 * SECOND), MAX_KINDS);
+        assert_eq!(passed(Duration::ZERO), MAX_KINDS);
         assert_eq!(passed(30 * SECOND), 0);
         assert_eq!(throttle.lock().len(), MAX_KINDS);
         assert_eq!(passed(61 * SECOND), MAX_KINDS, "new room each minute");

@@ -27,6 +27,7 @@
 //! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
 //! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
 //! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
+//! | `serde` | | [`Json`], a codec for [typed messages](typed_listener()) |
 //!
 //! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio`, which would hide the runtime's
 //! own crate.

@@ -124,7 +124,7 @@ equals! {
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
 /// Made by `From` from `&str`, `String`, `&String`, `Cow<str>`, `&[u8]`, `&[u8; N]`, `Vec<u8>`,
-/// `&Vec<u8>`, [`Bytes`], [`Message`], [`OwnedMessage`], `&OwnedMessage` and `&`[`Prepared`]. Large owned
+/// `&Vec<u8>`, [`Bytes`], [`Message`], [`OwnedMessage`], `&OwnedMessage`, [`Prepared`] and `&Prepared`. Large owned
 /// payloads leave without being copied (a client masks a `Vec` or `String` in place, and copies `Bytes`).
 #[derive(Debug)]
 pub struct Outgoing<'m> {
@@ -137,7 +137,7 @@ pub(crate) enum Payload<'m> {
     Borrowed(&'m [u8]),
     Vec(Vec<u8>),
     Bytes(Bytes),
-    Prepared(&'m Prepared),
+    Prepared(Cow<'m, Prepared>),
 }
 
 impl Outgoing<'_> {
@@ -245,7 +245,13 @@ impl<'m> From<&'m OwnedMessage> for Outgoing<'m> {
 
 impl<'m> From<&'m Prepared> for Outgoing<'m> {
     fn from(prepared: &'m Prepared) -> Self {
-        Self { text: prepared.is_text(), payload: Payload::Prepared(prepared) }
+        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Borrowed(prepared)) }
+    }
+}
+
+impl From<Prepared> for Outgoing<'_> {
+    fn from(prepared: Prepared) -> Self {
+        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Owned(prepared)) }
     }
 }
 

@@ -146,6 +146,14 @@ mod socket;
 mod broadcast;
 mod listener;
 mod typed;
+mod typed_closures;
+mod typed_socket;
+#[cfg(feature = "std")]
+mod typed_async;
+#[cfg(feature = "std")]
+mod typed_stream;
+#[cfg(feature = "serde")]
+mod json;
 #[cfg(feature = "std")]
 mod sync;
 #[cfg(feature = "std")]
@@ -208,6 +216,8 @@ pub use driver::{Driver, Step};
 pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
 pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
+#[cfg(feature = "serde")]
+pub use json::Json;
 pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, listener};
 #[cfg(feature = "std")]
 pub use open::{AnyListener, IntoAnyListener};
@@ -228,4 +238,10 @@ pub use shared::{Busy, Shared};
 pub use socket::{Done, Position, Socket, Ticket, WebSocket};
 #[cfg(feature = "std")]
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
-pub use typed::{Codec, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, typed, typed_listener};
+pub use typed::{Codec, Typed, TypedListener, typed};
+#[cfg(feature = "std")]
+pub use typed_async::{TypedAsyncClosures, TypedAsyncStateful, typed_async_listener};
+pub use typed_closures::{TypedClosures, TypedStateful, typed_listener};
+pub use typed_socket::{TypedSendError, TypedSocket};
+#[cfg(feature = "std")]
+pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};

@@ -72,7 +72,7 @@ impl Outbound {
             Payload::Borrowed(payload) => self.frame(opcode, payload),
             Payload::Vec(payload) => self.frame(opcode, &payload),
             Payload::Bytes(payload) => self.frame(opcode, &payload),
-            Payload::Prepared(message) if self.keys.is_none() => self.prepared(message),
+            Payload::Prepared(message) if self.keys.is_none() => self.prepared(&message),
             Payload::Prepared(message) => self.frame(opcode, message.payload()),
         }
         self.last = self.queued;

@@ -9,7 +9,7 @@ use crate::frame::{Header, MAX_HEADER, Opcode};
 
 /// A message that is encoded already: sent to many connections, or many times, it is one frame in memory.
 ///
-/// Made from whatever `send` takes, and sent by reference. Clones share the bytes. A server's connection queues a
+/// Made from whatever `send` takes, and sent by reference or by value. Clones share the bytes. A server's connection queues a
 /// frame with a payload of 16 KiB or more without copying it, and copies a smaller one at once into what it
 /// writes next. A client has to copy, since RFC 6455 §5.3 wants each frame masked with a key of its own.
 ///
@@ -38,7 +38,7 @@ impl Prepared {
     pub fn new<'m>(message: impl Into<Outgoing<'m>>) -> Self {
         let message = message.into();
         match message.payload {
-            Payload::Prepared(prepared) => prepared.clone(),
+            Payload::Prepared(prepared) => prepared.into_owned(),
             _ => Self::encode(message.text, message.as_bytes()),
         }
     }

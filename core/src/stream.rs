@@ -293,7 +293,7 @@ impl MessageReceiver {
         self.socket().closed()
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
         self.channel.poll(cx, State::next).map(|next| next.map(|item| item.map_err(StreamError::Connection)))
     }
 }

@@ -9,14 +9,17 @@ mod common;
 #[path = "connection/logging.rs"]
 mod logging;
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
-use bellwire_core::testing::{Recorder, Sent};
+use bellwire_core::testing::{Recorder, Sent, now_or_never};
 use bellwire_core::{
-    BoxError, CloseCode, Codec, Driver, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Role, SendError,
-    TypedListener, TypedSendError, TypedSocket, WebSocket, typed, typed_listener,
+    AnyListener, BoxError, CloseCode, Codec, Driver, Error, IntoAnyListener, IntoListener, Listener, Message, Outcome,
+    OwnedMessage, Prepared, Role, SendError, TypedListener, TypedSendError, TypedSocket, TypedStreamError, WebSocket,
+    broadcast, listener, stream, typed, typed_async_listener, typed_listener,
 };
 
 use common::*;
@@ -104,15 +107,66 @@ fn as_closures(events: &Events) -> Box<dyn Listener> {
         .into_listener()
 }
 
-/// Both forms of a listener that logs all.
-fn both_forms() -> [(Events, Box<dyn Listener>); 2] {
-    let (one, two) = (Events::new(), Events::new());
-    let (listener, closures) = (typed(Numbers, one.clone()), as_closures(&two));
-    [(one, Box::new(listener)), (two, closures)]
+/// As closures that have their events as a state; two of them were there before it.
+fn stateful(events: &Events) -> Box<dyn Listener> {
+    let [open, error] = std::array::from_fn(|_| events.clone());
+    typed_listener(Numbers)
+        .on_open(move |socket| open.add(socket, "open".into()))
+        .on_error(move |socket, why| error.add(socket, format!("error {why}")))
+        .on_ping(|_, _| unreachable!("there is another one"))
+        .with_state(events.clone())
+        .on_message(|events, socket, number| events.add(socket, format!("message {number}")))
+        .on_ping(|events, socket, bytes| events.add(socket, format!("ping {}", data(bytes))))
+        .on_pong(|events, socket, bytes| events.add(socket, format!("pong {}", data(bytes))))
+        .on_close(|events, socket, code, reason| events.add(socket, format!("close {code} {reason}")))
+        .into_listener()
 }
 
-fn served(listener: impl IntoListener) -> Driver {
-    started(Role::Server, &timeless(), listener.into_listener())
+/// As async closures.
+fn as_async_closures(events: &Events) -> AnyListener {
+    let [open, message, ping, pong, error, close] = std::array::from_fn(|_| events.clone());
+    typed_async_listener(Numbers)
+        .on_open(move |socket| std::future::ready(open.add(&socket, "open".into())))
+        .on_message(move |socket, number| std::future::ready(message.add(&socket, format!("message {number}"))))
+        .on_ping(move |socket, bytes| std::future::ready(ping.add(&socket, format!("ping {}", data(&bytes)))))
+        .on_pong(move |socket, bytes| std::future::ready(pong.add(&socket, format!("pong {}", data(&bytes)))))
+        .on_error(move |socket, why| error.add(socket, format!("error {why}")))
+        .on_close(move |socket, code, reason| close.add(socket, format!("close {code} {reason}")))
+        .into_any_listener()
+}
+
+/// As async closures with a state; two of them were there before it.
+fn async_stateful(events: &Events) -> AnyListener {
+    let [open, error] = std::array::from_fn(|_| events.clone());
+    typed_async_listener(Numbers)
+        .on_open(move |socket| std::future::ready(open.add(&socket, "open".into())))
+        .on_error(move |socket, why| error.add(socket, format!("error {why}")))
+        .on_ping(async |_, _| unreachable!("there is another one"))
+        .with_state(events.clone())
+        .on_message(async |events, socket, number| events.add(&socket, format!("message {number}")))
+        .on_ping(async |events, socket, bytes| events.add(&socket, format!("ping {}", data(&bytes))))
+        .on_pong(async |events, socket, bytes| events.add(&socket, format!("pong {}", data(&bytes))))
+        .on_close(|events, socket, code, reason| events.add(socket, format!("close {code} {reason}")))
+        .into_any_listener()
+}
+
+/// The plain forms of a listener that logs all.
+fn plain_forms() -> [(Events, Box<dyn Listener>); 3] {
+    let [one, two, three] = std::array::from_fn(|_| Events::new());
+    let (listener, closures, state) = (typed(Numbers, one.clone()), as_closures(&two), stateful(&three));
+    [(one, Box::new(listener)), (two, closures), (three, state)]
+}
+
+/// All forms.
+fn all_forms() -> Vec<(Events, AnyListener)> {
+    let [four, five] = std::array::from_fn(|_| Events::new());
+    let (closures, state) = (as_async_closures(&four), async_stateful(&five));
+    let plain = plain_forms().map(|(events, listener)| (events, listener.into_any_listener()));
+    plain.into_iter().chain([(four, closures), (five, state)]).collect()
+}
+
+fn served(listener: impl IntoAnyListener) -> Driver {
+    started(Role::Server, &timeless(), listener.into_any_listener())
 }
 
 fn get(driver: &mut Driver, frames: &[Frame]) {
@@ -134,8 +188,8 @@ fn x1_values_are_sent_encoded_with_and_without_a_callback() {
 }
 
 #[test]
-fn x1_messages_are_received_decoded_and_the_close_is_passed_on() {
-    for (events, listener) in both_forms() {
+fn w3_x1_messages_are_received_decoded_and_the_close_is_passed_on() {
+    for (events, listener) in all_forms() {
         let mut driver = served(listener);
         get(&mut driver, &[Frame::text("40"), Frame::text("2").not_final(), Frame::continuation("0")]);
         get(&mut driver, &[Frame::close(3000, "bye")]);
@@ -238,6 +292,167 @@ fn d10_a_typed_send_that_comes_too_late_is_no_failure_of_the_callback() {
 }
 
 #[test]
+fn w3_d10_an_asynchronous_typed_send_that_comes_too_late_is_no_failure_and_another_error_is() {
+    let log = Log::default();
+    let listener = |log: &Log| {
+        typed_async_listener(Numbers)
+            .with_state(log.clone())
+            .on_message(async |_, socket, number| {
+                if number == 0 {
+                    socket.close()?;
+                }
+                socket.send_and_wait(&(1 - number)).await
+            })
+            .on_error(|log, _, error| log.add(error.to_string()))
+            .on_close(|log, _, code, _| log.add(code.to_string()))
+    };
+    let mut driver = served(listener(&log));
+    get(&mut driver, &[Frame::text("0"), Frame::close(1000, "")]);
+    assert_eq!(log.take(), ["1000"]);
+    let mut driver = served(listener(&log));
+    get(&mut driver, &[Frame::text("2")]);
+    assert_eq!(log.take(), ["A callback failed: the message could not be encoded: negative", "1011"]);
+    drop(driver);
+}
+
+#[test]
+fn w5_typed_sockets_are_broadcast_to_and_prepared_messages_are_sent_by_value() {
+    let (one, two) = (Recorder::new(), Recorder::new());
+    let socket = |recorder: &Recorder| TypedSocket::new(recorder.socket(), Numbers);
+    let room = HashSet::from([socket(&one), socket(&two)]);
+    let message = room.iter().next().unwrap().encode(&42).unwrap();
+    assert_eq!(broadcast(&room, message.clone()).sent, 2);
+    assert_eq!(broadcast(room.clone(), Prepared::new("now")).sent, 2);
+    assert_eq!(broadcast([&socket(&one)], &Prepared::new("ref")).sent, 1);
+    one.socket().send(Prepared::new("last")).unwrap();
+    assert_eq!(two.sent(), [Sent::text("42"), Sent::text("now")]);
+    assert_eq!(one.sent(), ["42", "now", "ref", "last"].map(Sent::text));
+    assert!(matches!(socket(&one).encode(&-1), Err(TypedSendError::Encode(_))));
+    let untyped: HashSet<WebSocket> = room.iter().map(|socket| socket.socket().clone()).collect();
+    assert!(room.iter().all(|socket| untyped.contains::<WebSocket>(socket.borrow())));
+    // A client masks it, a server shares it: the same bytes.
+    for role in ROLES {
+        let mut driver = started(role, &timeless(), listener().into_any_listener());
+        driver.socket().unwrap().send(Prepared::new("by value")).unwrap();
+        assert_eq!(written(&mut driver), wire(&[Frame::text("by value")], role));
+    }
+}
+
+#[test]
+fn w3_a_stream_of_values_goes_on_behind_what_cannot_be_decoded() {
+    for role in ROLES {
+        let (listener, opened) = stream();
+        let mut driver = started(role, &timeless(), listener.into_any_listener());
+        let mut values = now_or_never(opened).unwrap().unwrap().typed(Numbers);
+        receive(&mut driver, role, &[Frame::text("1"), Frame::text("one"), Frame::text("2")]);
+        let mut next = || now_or_never(values.recv()).unwrap().unwrap();
+        assert_eq!(next().unwrap(), 1);
+        let error = next().unwrap_err();
+        assert!(matches!(&error, TypedStreamError::Decode(_)), "{error}");
+        assert_eq!(error.to_string(), "A message could not be decoded: invalid digit found in string");
+        assert_eq!(next().unwrap(), 2);
+        assert!(now_or_never(values.recv()).is_none());
+
+        let refused = now_or_never(values.feed(&-1)).unwrap().unwrap_err();
+        assert_eq!(refused.to_string(), "the message could not be encoded: negative");
+        assert!(matches!(now_or_never(values.send(&-1)), Some(Err(TypedStreamError::Encode(_)))));
+        now_or_never(values.feed(&3)).unwrap().unwrap();
+        let (mut sender, mut receiver) = values.split();
+        assert!(now_or_never(sender.send(&4)).is_none(), "it waits for the transport");
+        receiver.socket().send(&5).unwrap();
+        assert_eq!(written(&mut driver), wire(&[3, 4, 5].map(|number: i64| Frame::text(number.to_string())), role));
+        receive(&mut driver, role, &[Frame::close(3000, "bye")]);
+        assert!(now_or_never(receiver.recv()).is_none_or(|end| end.is_none()));
+        settle(&mut driver);
+        assert!(now_or_never(receiver.recv()).unwrap().is_none());
+        assert_eq!(receiver.closed().map(|closed| closed.reason), Some("bye".into()));
+        assert_eq!(sender.closed(), receiver.closed());
+        let late = now_or_never(sender.send(&6)).unwrap().unwrap_err();
+        assert!(matches!(late, TypedStreamError::Send(SendError::Closed)));
+    }
+}
+
+/// Does what a backend does until the driver sleeps.
+fn settle(driver: &mut Driver) {
+    while driver.park(START, Waker::noop()).is_err() {
+        written(driver);
+    }
+}
+
+#[test]
+fn w3_a_failed_connection_is_an_error_of_the_stream_of_values() {
+    let (listener, opened) = stream();
+    let mut driver = served(listener);
+    let mut values = now_or_never(opened).unwrap().unwrap().typed(Numbers);
+    driver.receive_eof(START);
+    let error = now_or_never(values.recv()).unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, TypedStreamError::Connection(Error::Vanished)), "{error}");
+    assert!(now_or_never(values.recv()).unwrap().is_none());
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn w3_values_go_through_stream_and_sink_by_value_and_by_reference() {
+    use futures_util::{SinkExt, StreamExt};
+    let (listener, opened) = stream();
+    let mut driver = served(listener);
+    let mut values = now_or_never(opened).unwrap().unwrap().typed(Numbers);
+    get(&mut driver, &[Frame::text("7")]);
+    assert_eq!(now_or_never(values.next()).unwrap().unwrap().unwrap(), 7);
+    now_or_never(SinkExt::feed(&mut values, 1)).unwrap().unwrap();
+    now_or_never(SinkExt::feed(&mut values, &2)).unwrap().unwrap();
+    assert!(matches!(now_or_never(SinkExt::feed(&mut values, -1)), Some(Err(TypedStreamError::Encode(_)))));
+    assert_eq!(written(&mut driver), wire(&[Frame::text("1"), Frame::text("2")], Role::Server));
+}
+
+/// What comes is read as an `In`, what goes is written as an `Out`.
+#[cfg(feature = "serde")]
+#[test]
+fn w4_json_reads_and_writes_and_what_is_no_json_leaves_the_connection_open() {
+    use bellwire_core::Json;
+    use std::collections::BTreeMap;
+    type Scores = Json<BTreeMap<String, u32>, str>;
+    let log = Log::default();
+    let own = log.clone();
+    let mut driver = served(
+        typed_listener(Scores::new())
+            .on_message(|socket, scores| socket.send(&format!("{scores:?}")))
+            .on_error(move |_, error| own.add(error.to_string())),
+    );
+    let bad = ["{\"a\":-1}", "[]", "", "{\"a\":1} x", "{\"a\":"].map(Frame::text);
+    get(&mut driver, &[&[Frame::text("{\"a\":1}")][..], &bad, &[Frame::binary(" {} ")]].concat());
+    let sent = [Frame::text("\"{\\\"a\\\": 1}\""), Frame::text("\"{}\"")];
+    assert_eq!(written(&mut driver), wire(&sent, Role::Server));
+    let errors = log.take();
+    assert_eq!(errors.len(), bad.len());
+    for (error, start) in errors.iter().zip(["invalid value", "invalid type", "EOF", "trailing characters", "EOF"]) {
+        assert!(error.starts_with(&format!("A message could not be decoded: {start}")), "{error}");
+    }
+    assert!(driver.socket().unwrap().is_open());
+    // Maps whose keys are no text have no JSON.
+    let odd = TypedSocket::new(Recorder::new().socket(), Json::<(), BTreeMap<Vec<u8>, u8>>::default());
+    assert!(matches!(odd.send(&BTreeMap::from([(vec![1], 1)])), Err(TypedSendError::Encode(_))));
+}
+
+/// As deep as a message may be, the stack is not: serde_json stops at 128.
+#[cfg(feature = "serde")]
+#[test]
+fn w4_json_of_a_peer_that_nests_without_end_is_an_error() {
+    use bellwire_core::Json;
+    #[derive(Debug)]
+    struct Nested(#[allow(dead_code)] Option<Box<Nested>>);
+    impl<'de> serde::Deserialize<'de> for Nested {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Self(Vec::<Nested>::deserialize(deserializer)?.pop().map(Box::new)))
+        }
+    }
+    let codec = Json::<Nested, ()>::new();
+    codec.decode(Message::Text("[[[]]]")).unwrap();
+    let error = codec.decode(Message::Text(&"[".repeat(500_000))).unwrap_err();
+    assert!(error.to_string().starts_with("recursion limit exceeded"), "{error}");
+}
+
+#[test]
 fn other_errors_of_a_callback_are_passed_on_as_they_are() {
     let recorder = Recorder::new();
     let mut listener = typed_listener(Numbers)
@@ -283,8 +498,8 @@ fn x2_the_methods_of_the_socket_are_passed_on() {
 }
 
 #[test]
-fn x3_pings_pongs_and_errors_are_passed_on() {
-    for (events, listener) in both_forms() {
+fn w3_x3_pings_pongs_and_errors_are_passed_on() {
+    for (events, listener) in all_forms() {
         let mut driver = served(listener);
         get(&mut driver, &[Frame::ping("p"), Frame::pong("q"), Frame::new(3, "")]);
         assert_eq!(
@@ -300,7 +515,17 @@ fn x3_pings_pongs_and_errors_are_passed_on() {
 fn x3_a_typed_listener_without_a_choice_answers_pings() {
     struct Plain;
     impl TypedListener<Numbers> for Plain {}
-    let listeners: [Box<dyn Listener>; 2] = [Box::new(typed(Numbers, Plain)), typed_listener(Numbers).into_listener()];
+    let stateful = typed_listener(Numbers).with_state(1).into_listener();
+    let listeners: [Box<dyn Listener>; 3] =
+        [Box::new(typed(Numbers, Plain)), typed_listener(Numbers).into_listener(), stateful];
+    for listener in [
+        typed_async_listener(Numbers).into_any_listener(),
+        typed_async_listener(Numbers).with_state(1).into_any_listener(),
+    ] {
+        let mut driver = served(listener);
+        get(&mut driver, &[Frame::text("1"), Frame::ping("p"), Frame::pong("q"), Frame::text("no number")]);
+        assert_eq!(written(&mut driver), Frame::pong("p").sent_by(Role::Server));
+    }
     for mut listener in listeners {
         let recorder = Recorder::new();
         all_events(&mut *listener, &recorder.socket());
@@ -323,7 +548,7 @@ fn all_events(listener: &mut dyn Listener, socket: &WebSocket) {
 #[test]
 fn x4_what_cannot_be_decoded_goes_to_on_error_alone() {
     let recorder = Recorder::new();
-    for (events, mut listener) in both_forms() {
+    for (events, mut listener) in plain_forms() {
         listener.on_message(&recorder.socket(), Message::Text("four")).unwrap();
         listener.on_message(&recorder.socket(), Message::Binary(b"4")).unwrap();
         assert_eq!(
@@ -339,8 +564,8 @@ fn x4_what_cannot_be_decoded_goes_to_on_error_alone() {
 }
 
 #[test]
-fn x4_the_connection_stays_open_after_what_cannot_be_decoded() {
-    for (events, listener) in both_forms() {
+fn w3_x4_the_connection_stays_open_after_what_cannot_be_decoded() {
+    for (events, listener) in all_forms() {
         let mut driver = served(listener);
         get(&mut driver, &[Frame::text("four"), Frame::text("4")]);
         assert!(driver.socket().unwrap().is_open());
@@ -364,7 +589,7 @@ fn x4_a_listener_may_close_on_what_cannot_be_decoded() {
 
 #[test]
 fn the_socket_of_every_event_is_one_and_has_the_plain_one_s_identity() {
-    for (events, mut listener) in both_forms() {
+    for (events, mut listener) in plain_forms() {
         let recorder = Recorder::new();
         all_events(&mut *listener, &recorder.socket());
         let sockets = events.sockets.lock().unwrap();

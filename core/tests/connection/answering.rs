@@ -157,7 +157,7 @@ fn a3_an_answer_after_the_client_has_gone_does_nothing() {
             answer(responder, &server);
             if let Some(mut driver) = driver {
                 assert!(driver.park(START, Waker::noop()).is_ok());
-                assert_eq!(written(&mut driver), []);
+                assert_eq!(written(&mut driver), b"");
                 while driver.step(START) == Step::Shutdown {}
                 assert_eq!(driver.step(START), Step::Done);
             }

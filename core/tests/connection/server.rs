@@ -242,7 +242,7 @@ fn a_request_that_is_too_slow_is_408_and_a_peer_that_leaves_gets_no_answer() {
     let mut driver = server.accept();
     driver.receive(START, b"GET / HT".to_vec().as_mut_slice());
     driver.receive_eof(START);
-    assert_eq!(written(&mut driver), []);
+    assert_eq!(written(&mut driver), b"");
     leaves(&mut driver, START);
     assert_eq!((server.log.take(), server.reports.take()), (vec![], vec![]));
 }

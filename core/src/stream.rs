@@ -68,6 +68,9 @@ pub struct Opened(Option<Arc<Channel>>);
 /// As a stream it ends once, after the last message, and after the error if there was one;
 /// [`closed`](Self::closed) says with which code.
 ///
+/// As a sink it has taken a message when that is queued; it is flushed when the transport has taken all of them, and
+/// closed when the close frame has left, too. What the peer says until it answers can still be received.
+///
 /// Dropping it (both halves, if it was [split](Self::split)) closes the connection with 1000 "Normal Closure", behind
 /// what was sent. While the thread panics it is 1011 "Unexpected Error".
 ///

@@ -267,7 +267,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let mut memory = Memory::take();
         let mut cx = Context::from_waker(Waker::noop());
         // Whether that fails or not: nobody waits for it any more.
-        let _ = self.write(&mut cx, self.alarm.now(), &mut memory);
+        if self.write(&mut cx, self.alarm.now(), &mut memory).is_ok() && self.stalled.is_none() {
+            // Over TLS the peer learns so that nothing was cut off.
+            let _ = self.transport.poll_shutdown(&mut cx);
+        }
         memory.give_back();
     }
 

@@ -33,6 +33,7 @@ struct State {
     room: Option<usize>,
     panics: bool,
     writes: usize,
+    shut: bool,
 }
 
 impl Transport for Line {
@@ -60,6 +61,7 @@ impl Transport for Line {
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().unwrap().shut = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -105,6 +107,7 @@ fn e2_what_was_sent_leaves_when_the_task_is_dropped_before_its_turn() {
             let state = line.0.lock().unwrap();
             assert_eq!(state.written, wire(&[Frame::text("1"), Frame::binary(vec![2; 100_000])], role));
             assert_eq!(state.flushed, state.written.len(), "a stream that holds back is flushed");
+            assert!(state.shut, "and its sending side is closed");
             assert_eq!(log.take(), ABANDONED);
         }
     }
@@ -131,7 +134,9 @@ fn e2_a_task_that_is_dropped_does_not_wait_for_its_transport() {
             socket.send("hello").unwrap();
             (0..polls).for_each(|_| poll(&mut task));
             drop(task);
-            assert_eq!(line.0.lock().unwrap().written, wire(&[Frame::text("hello")], role)[..3]);
+            let state = line.0.lock().unwrap();
+            assert_eq!(state.written, wire(&[Frame::text("hello")], role)[..3]);
+            assert!(!state.shut, "something was cut off");
             assert_eq!(log.take(), ABANDONED);
         }
     }
@@ -144,7 +149,9 @@ fn e2_nothing_leaves_after_an_abort() {
         socket.send("1").unwrap();
         socket.abort();
         drop(task);
-        assert_eq!((line.0.lock().unwrap().writes, log.take()), (0, vec!["open".into(), "close 1006 ".into()]));
+        let state = line.0.lock().unwrap();
+        assert_eq!((state.writes, state.shut), (0, false));
+        assert_eq!(log.take(), ["open", "close 1006 "]);
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
 //! | `peer` | tungstenite in both roles |
 //! | `plain` | plain HTTP as proxies and health checks send it, and what is no HTTP/1 |
+//! | `proxies` | what reverse proxies make of an upgrade and of its answer |
 //! | `refusals` | what a refused request is told, and what the owner is told of it |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
@@ -53,6 +54,7 @@ mod order;
 mod peer;
 mod plain;
 mod pressure;
+mod proxies;
 mod refusals;
 mod ring;
 mod runtime;

@@ -18,6 +18,9 @@ use crate::race::race;
 use crate::stream::Stream;
 use crate::writer::is_timeout;
 
+/// How much longer than its deadline a handshake may take while there is always more to be read.
+const READ_ON: Duration = Duration::from_millis(100);
+
 /// How much is read at once during the handshake.
 const READ_BUFFER: usize = 4 * 1024;
 
@@ -138,12 +141,14 @@ fn is_current(thread: &JoinHandle<()>) -> bool {
 /// A handshake and the instant that its deadline counts from, before the host was resolved.
 struct Opening {
     handshake: Handshake,
+    /// When it was noticed that the deadline has come.
+    late: Option<Time>,
     start: Instant,
 }
 
 impl Opening {
     fn new(target: &Target) -> Self {
-        Self { handshake: target.handshake(Time::ZERO), start: Instant::now() }
+        Self { handshake: target.handshake(Time::ZERO), late: None, start: Instant::now() }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -205,20 +210,28 @@ impl Opening {
         }
     }
 
-    /// How long the handshake may still take; never zero.
+    /// How long the next call may wait; never zero. When the deadline has come what has arrived by then is still read.
     fn time_left(&mut self) -> Result<Option<Time>, ConnectError> {
         let Some(deadline) = self.handshake.poll_timeout() else { return Ok(None) };
-        match deadline.saturating_sub(self.start.elapsed()) {
-            Time::ZERO => Err(match self.handshake.handle_timeout(self.start.elapsed()) {
-                None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
-                Some(error) => ConnectError::Handshake(error),
-            }),
-            left => Ok(Some(left)),
+        let now = self.start.elapsed();
+        if now >= deadline && now.saturating_sub(*self.late.get_or_insert(now)) >= READ_ON {
+            return Err(self.timed_out());
+        }
+        Ok(Some(deadline.saturating_sub(now).max(SHORTEST)))
+    }
+
+    fn timed_out(&mut self) -> ConnectError {
+        match self.handshake.handle_timeout(self.start.elapsed()) {
+            None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
+            Some(error) => ConnectError::Handshake(error),
         }
     }
 
     /// Whether to go on after an error of the transport.
     fn check(&mut self, error: io::Error) -> Result<(), ConnectError> {
+        if is_timeout(&error) && self.late.is_some() {
+            return Err(self.timed_out());
+        }
         if is_timeout(&error) || error.kind() == ErrorKind::Interrupted {
             return Ok(());
         }

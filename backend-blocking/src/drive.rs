@@ -114,6 +114,7 @@ impl<S: Stream> Drive<S> {
         let mut began = self.now();
         while let Some(mut output) = self.driver.take_output() {
             while !output.is_empty() && self.failure.is_none() {
+                let asked = self.now();
                 match self.pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
                     Ok(count) => {
                         output.advance(count);
@@ -127,7 +128,7 @@ impl<S: Stream> Drive<S> {
                     return;
                 }
                 if self.now().saturating_sub(began) >= WRITE_PATIENCE {
-                    match self.hand_over(output) {
+                    match self.hand_over(output, asked) {
                         Some(back) => (output, began) = (back, self.now()),
                         None => return,
                     }
@@ -138,10 +139,10 @@ impl<S: Stream> Drive<S> {
     }
 
     /// Leaves the rest to the second thread. Gives it back if this one has to go on by itself: a plain HTTP
-    /// response, or no more threads.
-    fn hand_over(&mut self, output: Output) -> Option<Output> {
+    /// response, or no more threads. `asked`: when the last write began.
+    fn hand_over(&mut self, output: Output, asked: Time) -> Option<Output> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
-        self.driver.handle_timeout(self.now());
+        self.driver.handle_timeout(asked);
         // With all written, what comes next is for the loop to ask: asked twice, its answer would be lost.
         if output.is_empty() {
             return Some(output);
@@ -184,7 +185,10 @@ impl<S: Stream> Drive<S> {
         if let Err(error) = self.arm(until) {
             return self.driver.transport_failed(self.now(), error);
         }
+        // Before the read: what has arrived by then is read before a deadline is judged, whatever happens in between.
+        let asked = self.now();
         match self.pause.watch(self.read_timeout, || self.stream.read(buffer)) {
+            Ok(0) if self.writer.is_late() && self.failure.is_none() => self.judge_close(asked),
             Ok(0) => self.end_of_input(None),
             Ok(count) => {
                 self.driver.lend_output(&mut self.spare);
@@ -195,12 +199,24 @@ impl<S: Stream> Drive<S> {
                 // A peer that never pauses keeps no deadline from passing.
                 let now = self.now();
                 if deadline.is_some_and(|deadline| deadline <= now) {
-                    self.driver.handle_timeout(now);
+                    self.driver.handle_timeout_amid(now);
                 }
             }
-            Err(error) if is_timeout(&error) => self.driver.handle_timeout(self.now()),
+            Err(error) if is_timeout(&error) => self.driver.handle_timeout(asked),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => self.end_of_input(Some(error)),
+        }
+    }
+
+    /// All was read that had arrived when the second thread said that the peer's time is up.
+    fn judge_close(&mut self, asked: Time) {
+        if let Some(error) = self.writer.take_failure() {
+            return self.driver.transport_failed(self.now(), error);
+        }
+        self.driver.handle_timeout(asked);
+        if !self.driver.is_ending() {
+            // It has taken something in the very moment: more time, but nothing more to read.
+            self.writer.wait(&mut self.progress, self.driver.poll_timeout());
         }
     }
 
@@ -228,10 +244,12 @@ impl<S: Stream> Drive<S> {
             }
             return;
         }
+        // Before the wait: the second thread may have been stopped with this one.
+        let asked = self.now();
         self.writer.wait(&mut self.progress, deadline);
         match self.writer.take_failure() {
             Some(error) => self.failure = Some(error),
-            None => self.driver.handle_timeout(self.now()),
+            None => self.driver.handle_timeout(asked),
         }
         if self.failure.is_some() {
             self.end_of_input(None);

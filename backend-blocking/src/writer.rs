@@ -1,9 +1,9 @@
 //! The second thread of a connection: writes what other threads send, and what a slow peer does not take
 //! at once. It is started when it is first needed.
 //!
-//! It calls no listener: events are the first thread's. To hand one over (a deadline has passed, another
-//! thread has aborted the connection, a write has failed), it closes the reading side of the transport,
-//! which is the one portable way to wake a thread that is parked in a read.
+//! It calls no listener, and judges no deadline: what arrives is read by the first thread. To hand something over
+//! (another thread has aborted the connection, or has closed it and the peer's time is up, or a write has failed), it
+//! closes the reading side of the transport, which is the one portable way to wake a thread that is parked in a read.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
@@ -14,12 +14,16 @@ use std::time::{Duration, Instant};
 
 use bellwire_core::{Output, Shared, Time};
 
+use crate::drive::SHORTEST;
 use crate::pause::Pause;
 use crate::stream::Stream;
 
 /// How long a write may be stuck before the thread that writes looks around: the first thread then leaves
 /// the rest to the second and reads on, the second looks at the deadlines.
 pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// A thread that knows its deadline needs nobody to wake it.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// How many pieces leave in one write, and how many bytes: a write that ends now and then lets a connection be
 /// aborted while a large message is on its way.
@@ -46,6 +50,8 @@ struct State {
     failure: Option<io::Error>,
     /// How often the second thread got on.
     progress: u64,
+    /// The peer has had its time to answer a close. The reading side was closed to say so.
+    late: bool,
     /// The connection is over.
     ended: bool,
 }
@@ -88,6 +94,11 @@ impl<S: Stream> Writer<S> {
         if self.wake_thread() { None } else { self.lock().left.take() }
     }
 
+    /// Whether the end of the input is not the peer's: a deadline is to be judged.
+    pub(crate) fn is_late(&self) -> bool {
+        self.lock().late
+    }
+
     /// What the second thread's write has failed with.
     pub(crate) fn take_failure(&self) -> Option<io::Error> {
         self.lock().failure.take()
@@ -97,7 +108,8 @@ impl<S: Stream> Writer<S> {
     pub(crate) fn wait(&self, seen: &mut u64, deadline: Option<Time>) {
         let mut state = self.lock();
         if state.progress == *seen && state.failure.is_none() {
-            let timeout = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_sub(self.now()).min(WRITE_PATIENCE));
+            let left = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_sub(self.now()));
+            let timeout = left.clamp(SHORTEST, WRITE_PATIENCE);
             state = self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
         }
         *seen = state.progress;
@@ -130,13 +142,12 @@ impl<S: Stream> Writer<S> {
         while let Some(work) = self.next_work(shared) {
             match work {
                 Work::Write(output) => self.write(shared, output),
-                Work::Look => self.look_at_deadlines(shared),
+                Work::Look => self.look_around(shared),
             }
-            // A ping that was due is among it.
             while let Some(output) = shared.take_output() {
                 self.write(shared, output);
             }
-            self.look_at_deadlines(shared);
+            self.look_around(shared);
         }
     }
 
@@ -153,7 +164,8 @@ impl<S: Stream> Writer<S> {
             if std::mem::take(&mut state.woken) {
                 return Some(Work::Look);
             }
-            state = match shared.parked_timeout().map(|deadline| deadline.saturating_sub(self.now())) {
+            let due = if state.late { None } else { self.close_due_in(shared) };
+            state = match due {
                 Some(Duration::ZERO) => return Some(Work::Look),
                 Some(timeout) => self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -175,15 +187,25 @@ impl<S: Stream> Writer<S> {
                 Err(error) => return self.fail(error),
             }
             // Also while the peer takes some: a connection that was aborted says no more.
-            self.look_at_deadlines(shared);
+            self.look_around(shared);
             if self.lock().ended {
                 return;
             }
         }
     }
 
-    fn look_at_deadlines(&self, shared: &Shared) {
-        shared.handle_parked_timeout(self.now());
+    /// How long the peer may still take to answer a close that the first thread may not know of, and that one to judge
+    /// it if it does.
+    fn close_due_in(&self, shared: &Shared) -> Option<Duration> {
+        let now = self.now();
+        shared.parked_close(now).map(|deadline| deadline.saturating_add(HEAD_START).saturating_sub(now))
+    }
+
+    fn look_around(&self, shared: &Shared) {
+        if self.close_due_in(shared) == Some(Duration::ZERO) && !std::mem::replace(&mut self.lock().late, true) {
+            let _ = self.stream.shutdown(Shutdown::Read);
+            self.changed.notify_all();
+        }
         if shared.is_awaited() {
             // With nothing left to say to the peer, a write that is stuck is ended as well.
             let how = if shared.is_silent() { Shutdown::Both } else { Shutdown::Read };

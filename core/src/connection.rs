@@ -187,6 +187,12 @@ impl Connection {
         }
     }
 
+    /// When a close that this side has called for is due.
+    #[cfg(feature = "std")]
+    pub(crate) fn close_by(&mut self, now: Time) -> Option<Time> {
+        if self.is_alive() { self.deadlines.close_by(now, self.flow(), &self.config) } else { None }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {

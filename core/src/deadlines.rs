@@ -117,6 +117,17 @@ impl Deadlines {
         }
     }
 
+    /// The deadline of a close that this side has called for: it counts from now if nobody has told the time before.
+    #[cfg(feature = "std")]
+    pub(crate) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
+        match self.close {
+            Close::Open => return None,
+            Close::Requested => self.close = Close::Since(now),
+            Close::Since(_) => {}
+        }
+        self.next(flow, config)
+    }
+
     /// When [`due`](Self::due) has something to say. Zero: at once.
     pub(crate) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
         match self.close {

@@ -39,6 +39,7 @@ use crate::server::{self, AcceptError, Refused};
 use crate::service::{Asked, ServerError, Service, Waiting};
 use crate::shared::{Busy, Shared};
 use crate::socket::WebSocket;
+use crate::timer::{Grace, READ_ON};
 
 /// Drives one transport, from the handshake to the last byte.
 pub struct Driver {
@@ -50,6 +51,7 @@ pub struct Driver {
     eof: bool,
     close_timeout: Option<Duration>,
     linger_timeout: Duration,
+    grace: Grace,
     /// Set when the request is answered, before anybody can see that.
     answered: Option<Arc<AtomicBool>>,
 }
@@ -140,7 +142,16 @@ impl Driver {
         let config = service.config().clone();
         let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
         let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
-        Self { service: Some(service), phase, ending: None, eof: false, close_timeout, linger_timeout, answered: None }
+        Self {
+            service: Some(service),
+            phase,
+            ending: None,
+            eof: false,
+            close_timeout,
+            linger_timeout,
+            answered: None,
+            grace: Grace::default(),
+        }
     }
 
     /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
@@ -148,7 +159,16 @@ impl Driver {
         let config = connection.config();
         let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
         let phase = Phase::Open(Open::new(connection, listener.into()));
-        Self { service: None, phase, ending: None, eof: false, close_timeout, linger_timeout, answered: None }
+        Self {
+            service: None,
+            phase,
+            ending: None,
+            eof: false,
+            close_timeout,
+            linger_timeout,
+            answered: None,
+            grace: Grace::default(),
+        }
     }
 
     /// The flag is set when the request is answered, before `on_open`: for a server that shuts down on another thread
@@ -181,6 +201,11 @@ impl Driver {
     /// Whether no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
+    }
+
+    /// Whether the connection has ended, and what is left is to say so; or a plain answer is on its way.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// Whether a handler has not answered yet.
@@ -262,6 +287,9 @@ impl Driver {
     }
 
     /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
+    ///
+    /// What has arrived by `now` is to be [received](Self::receive) before: take the time, read until there is nothing,
+    /// then call this. A process that was stopped must not take its own absence for the peer's silence.
     pub fn handle_timeout(&mut self, now: Time) {
         match (self.ending, &mut self.phase) {
             (Some(ending), _) => {
@@ -283,6 +311,20 @@ impl Driver {
             (None, Phase::Open(open)) => open.shared.handle_timeout(now),
         }
         self.pump(now, &mut []);
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), for whoever has perhaps not read all that has arrived: a deadline
+    /// that has come is judged when this was called for 100 ms. So a peer that never pauses keeps none from passing.
+    pub fn handle_timeout_amid(&mut self, now: Time) {
+        let deadline = self.poll_timeout().filter(|deadline| *deadline <= now);
+        if deadline.is_some_and(|deadline| self.judged_at(deadline, now, READ_ON) <= now) {
+            self.handle_timeout(now);
+        }
+    }
+
+    /// When a deadline that has come is judged.
+    pub(crate) fn judged_at(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
+        self.grace.end(deadline, now, grace)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past

@@ -188,18 +188,11 @@ impl Shared {
         self.lock().connection.handle_timeout(now);
     }
 
-    /// As [`poll_timeout`](Self::poll_timeout), while the driver sleeps.
-    pub fn parked_timeout(&self) -> Option<Time> {
-        let state = self.lock();
-        if state.parked { state.connection.poll_timeout() } else { None }
-    }
-
-    /// As [`handle_timeout`](Self::handle_timeout), while the driver sleeps.
-    pub fn handle_parked_timeout(&self, now: Time) {
+    /// When a close that was called for while the driver sleeps is due; it may sleep longer than that. `None` while it is
+    /// awake: it has its deadlines for itself, and judges them behind what it has read.
+    pub fn parked_close(&self, now: Time) -> Option<Time> {
         let mut state = self.lock();
-        if state.parked {
-            state.connection.handle_timeout(now);
-        }
+        if state.parked { state.connection.close_by(now) } else { None }
     }
 
     /// [`Connection::receive_eof`].

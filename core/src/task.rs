@@ -30,7 +30,7 @@ use crate::frame::Role;
 use crate::open::{AnyListener, IntoAnyListener};
 use crate::output::Output;
 use crate::tasks::{Place, Stage};
-use crate::timer::{Alarm, Grace, ONCE_MORE, READ_ON};
+use crate::timer::{Alarm, ONCE_MORE};
 
 /// A byte stream of a runtime that polls.
 ///
@@ -89,7 +89,6 @@ pub struct Task<T: Transport, C: Timer> {
     transport: T,
     driver: Driver,
     alarm: Alarm<C>,
-    grace: Grace,
     /// What a write has left over: the transport is full.
     stalled: Option<Box<Output>>,
     owed: Owed,
@@ -119,15 +118,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// A task for a driver. `timer` is what the driver's time counts by; `tasks` is whom it belongs to.
     pub fn new(transport: T, driver: Driver, timer: C, tasks: &Arc<Tasks>) -> Self {
         let place = Place::new(tasks.clone());
-        Self {
-            transport,
-            driver,
-            alarm: Alarm::new(timer),
-            grace: Grace::default(),
-            stalled: None,
-            owed: Owed::Nothing,
-            place,
-        }
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, place }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read behind it.
@@ -155,7 +146,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
             if self.alarm.poll(cx, deadline, now).is_pending() {
                 return Poll::Pending;
             }
-            let judged = self.grace.end(deadline, now, ONCE_MORE);
+            let judged = self.driver.judged_at(deadline, now, ONCE_MORE);
             if self.alarm.poll(cx, judged, now).is_pending() {
                 return Poll::Pending;
             }
@@ -170,11 +161,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
             self.driver.handle_timeout(if deadline.is_zero() { self.alarm.now() } else { now });
         }
         // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
-        let now = self.alarm.now();
-        let deadline = self.driver.poll_timeout().filter(|deadline| *deadline <= now);
-        if deadline.is_some_and(|deadline| self.grace.end(deadline, now, READ_ON) <= now) {
-            self.driver.handle_timeout(now);
-        }
+        self.driver.handle_timeout_amid(self.alarm.now());
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::socket::WebSocket;
 
 const NOW: Time = Time::ZERO;
+/// When the time of a close is up that was called for at that time.
+const LATE: Time = Duration::from_secs(1);
 
 /// Frames as a server writes them.
 const A: &[u8] = b"\x81\x01a";
@@ -443,6 +445,8 @@ struct Line {
     silent: bool,
     /// The reading side was shut down, to wake the thread that reads.
     shut: bool,
+    /// That was for a close whose time is up.
+    late: bool,
     woken: bool,
     ended: bool,
 }
@@ -492,9 +496,9 @@ impl TwoThreads {
     fn run_writer(&self, shared: &Shared) {
         while let Some(now) = self.next_work(shared) {
             self.write(shared);
-            shared.handle_parked_timeout(now);
-            if shared.is_awaited() {
-                self.change(|line| line.shut = true);
+            let late = shared.parked_close(now).is_some_and(|deadline| deadline <= now);
+            if late || shared.is_awaited() {
+                self.change(|line| (line.shut, line.late) = (true, line.late || late));
             }
         }
     }
@@ -510,7 +514,7 @@ impl TwoThreads {
                 return Some(NOW);
             }
             if !line.shut {
-                if let Some(deadline) = shared.parked_timeout() {
+                if let Some(deadline) = shared.parked_close(NOW) {
                     return Some(deadline);
                 }
             }
@@ -536,6 +540,9 @@ impl TwoThreads {
         loop {
             if !line.input.is_empty() {
                 return Read::Bytes(mem::take(&mut line.input));
+            }
+            if line.late {
+                return Read::TimedOut(LATE);
             }
             if line.shut {
                 return Read::Eof;
@@ -613,12 +620,12 @@ fn a_driver_that_is_awake_has_its_deadlines_for_itself() {
             let shared = shared.clone();
             move || {
                 shared.close(CloseCode::NORMAL, "").unwrap();
-                shared.handle_parked_timeout(NOW);
-                shared.handle_parked_timeout(Duration::from_secs(1));
+                shared.parked_close(NOW)
             }
         });
         handle_events(&shared, &mut []);
-        writer.join().unwrap();
+        assert_eq!(shared.parked_close(NOW), None);
+        assert!(writer.join().unwrap().is_none_or(|deadline| deadline == LATE));
         assert!(!shared.is_awaited());
     });
 }

@@ -16,7 +16,9 @@ pub use crate::handshake::MAX_BODY;
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
-use crate::handshake::{Framing, HeadError, HeadReader, MAX_HEADERS, VERSION, accept_value, encode_key, is_reserved};
+use crate::handshake::{
+    Framing, HeadError, HeadReader, VERSION, accept_value, encode_key, field_slots, is_reserved, max_fields,
+};
 use crate::http::{Headers, InvalidHeader, is_token, reserved, token_list, write_field};
 use crate::uri::{Uri, UriError};
 use crate::{Connection, Time};
@@ -300,7 +302,7 @@ impl Handshake {
     /// Reads a whole head: `Some` is a 101, `None` that there is more to read.
     fn read_head(&mut self, mut head: Vec<u8>) -> Result<Option<Response>, HandshakeError> {
         unfold(&mut head);
-        let (version, response) = parse(&head)?;
+        let (version, response) = parse(&head, self.config.max_head)?;
         match response.status {
             // RFC 9110 §15.2: 101 is for the upgrade, and to be judged; of the other 1xx "a client MUST be
             // able to parse one or more 1xx responses received prior to a final response".
@@ -410,9 +412,14 @@ impl Response {
         &self.headers
     }
 
-    /// The value of a header, repeats joined with ", " ([`Headers::value`]).
+    /// The value of a header, repeats joined with ", "; of `Set-Cookie` the first one ([`Headers::value`]).
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers.value(name)
+    }
+
+    /// The value of each header of this name, in order: all the cookies that are set, say ([`Headers::texts`]).
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.headers.texts(name)
     }
 
     /// The subprotocol that the server chose, one of those that were offered; never that of a refusal.
@@ -457,13 +464,13 @@ fn unfold(head: &mut [u8]) {
 }
 
 /// The minor version of HTTP/1, and the response without its body.
-fn parse(head: &[u8]) -> Result<(u8, Response), HandshakeError> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+fn parse(head: &[u8], max_head: usize) -> Result<(u8, Response), HandshakeError> {
+    let mut fields = field_slots(head, max_head);
     let mut parsed = httparse::Response::new(&mut fields);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(HandshakeError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooLarge),
+        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields(max_fields(max_head))),
         Err(httparse::Error::Version) if head.starts_with(b"HTTP/") => return Err(HandshakeError::HttpVersion),
         Err(_) => return Err(HandshakeError::Malformed),
     }
@@ -489,8 +496,10 @@ pub enum HandshakeError {
     Eof,
     /// The answer is not HTTP/1 (RFC 9112).
     Malformed,
-    /// The answer's head is longer than [`Config::max_head`], or has more than 100 fields.
+    /// The answer's head is longer than [`Config::max_head`].
     TooLarge,
+    /// The answer's head has more than so many fields: one for each 16 bytes of [`Config::max_head`], and 100 at least.
+    TooManyFields(usize),
     /// The answer is not HTTP/1.1.
     HttpVersion,
     /// The 101 has no `Upgrade`.
@@ -527,6 +536,11 @@ impl fmt::Display for HandshakeError {
             Self::TooLarge => {
                 f.write_str("the head of the server's answer is too large: raise Config::max_head if that is right")
             }
+            Self::TooManyFields(most) => write!(
+                f,
+                "the server's answer has more than {most} header fields: if that is right, raise Config::max_head, which \
+                 allows one for each 16 bytes"
+            ),
             Self::HttpVersion => f.write_str("the server's answer is not HTTP/1.1"),
             Self::MissingUpgrade => f.write_str("the server's 101 lacks the header Upgrade"),
             Self::WrongUpgrade(upgrade) => write!(f, "the server's 101 upgrades to {upgrade:?}, not to websocket"),

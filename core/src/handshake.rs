@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
 use crate::http::{Headers, elements, is_token_byte};
@@ -15,8 +16,18 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// The only version there is: RFC 6455 §4.1: "The value of this header field MUST be 13."
 pub(crate) const VERSION: &str = "13";
 
-/// The most header fields in a head: as Apache and Node allow hundreds, and no browser sends fifty.
-pub(crate) const MAX_HEADERS: usize = 100;
+/// The most header fields in a head of at most `max_head` bytes: one for each 16 bytes, and 100 at least. That is 1024 by
+/// default, about as many as in Node; who raises [`Config::max_head`](crate::Config::max_head) raises this, too.
+pub(crate) const fn max_fields(max_head: usize) -> usize {
+    let fields = max_head / 16;
+    if fields > 100 { fields } else { 100 }
+}
+
+/// Room for the fields of a head, so that memory follows what came; [`max_fields`] at most.
+pub(crate) fn field_slots<'h>(head: &[u8], max_head: usize) -> Vec<httparse::Header<'h>> {
+    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
+    alloc::vec![httparse::EMPTY_HEADER; lines.min(max_fields(max_head))]
+}
 
 /// RFC 6455 §1.3: the Globally Unique Identifier behind the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -285,12 +296,16 @@ pub(crate) fn encode_key(nonce: [u8; 16]) -> String {
     STANDARD.encode(nonce)
 }
 
+/// Base64 as others write it, too: the unused bits of the last character are not looked at.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// Whether this is a key: RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when
-/// decoded, is 16 bytes in length".
+/// decoded, is 16 bytes in length". Its own example in §4.1, `AQIDBAUGBwgJCgsMDQ4PEC==`, has bits that an encoder would
+/// not set.
 pub(crate) fn is_key(key: &[u8]) -> bool {
-    // The decoder wants the padding, and the unused bits of the last character to be zero: there is one way
-    // to write a key, in 24 characters. It wants room for three bytes for each four of them.
-    STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
+    // The decoder wants the padding, and room for three bytes for each four of them.
+    LENIENT.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// The `Sec-WebSocket-Accept` that answers a key.
@@ -421,11 +436,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_canonical_form_of_16_bytes() {
-        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+    fn h7_a_key_is_16_bytes_in_base64_canonical_or_not() {
+        for key in [&b"dGhlIHNhbXBsZSBub25jZQ=="[..], b"dGhlIHNhbXBsZSBub25jZR==", b"AQIDBAUGBwgJCgsMDQ4PEC=="] {
+            assert!(is_key(key), "{key:?}");
+        }
         for wrong in [
             &b""[..],
-            b"dGhlIHNhbXBsZSBub25jZR==",
             b"dGhlIHNhbXBsZSBub25jZQ",
             b"dGhlIHNhbXBsZSBub25jZQ= ",
             b"dGhlIHNhbXBsZSBub25jZQ=A",
@@ -436,8 +452,6 @@ mod tests {
             b"dGhlIHNhbXBsZSBub25jZ-==",
             b"dGhlIHNhbXBsZSBub25jZQ==AAAA",
             b"dGhlIHNhbXBsZSBub25=",
-            // The example of §4.1, which its own encoder would not write: the last bits are not zero.
-            b"AQIDBAUGBwgJCgsMDQ4PEC==",
         ] {
             assert!(!is_key(wrong), "{wrong:?}");
         }

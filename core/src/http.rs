@@ -66,16 +66,38 @@ impl Headers {
     /// The value of a header as text, or `None` if there is none of that name.
     ///
     /// RFC 9110 §5.3: repeats are combined "by appending each subsequent field line value to the initial
-    /// field line value in order, separated by a comma". What is not UTF-8 is replaced by U+FFFD.
+    /// field line value in order, separated by a comma". Two headers are no such lists: `Cookie`s are joined with "; "
+    /// (RFC 9113 §8.2.3), and of several `Set-Cookie`s this is the first: they cannot be combined, see
+    /// [`texts`](Self::texts). What is not UTF-8 is replaced by U+FFFD.
     pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self.values(name).map(String::from_utf8_lossy);
         let mut joined = values.next()?;
+        if name.eq_ignore_ascii_case("Set-Cookie") {
+            return Some(joined);
+        }
+        let separator = if name.eq_ignore_ascii_case("Cookie") { "; " } else { ", " };
         for value in values {
             let text = joined.to_mut();
-            text.push_str(", ");
+            text.push_str(separator);
             text.push_str(&value);
         }
         Some(joined)
+    }
+
+    /// The value of each field of this name as text, in order; what is not UTF-8 is replaced by U+FFFD.
+    ///
+    /// ```
+    /// use bellwire_core::http::Headers;
+    ///
+    /// let mut headers = Headers::new();
+    /// headers.append("Set-Cookie", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT")?;
+    /// headers.append("Set-Cookie", "b=2")?;
+    /// let cookies: Vec<_> = headers.texts("set-cookie").collect();
+    /// assert_eq!(cookies, ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"]);
+    /// # Ok::<(), bellwire_core::http::InvalidHeader>(())
+    /// ```
+    pub fn texts<'a>(&'a self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+        self.values(name).map(String::from_utf8_lossy)
     }
 
     /// The value of each field of this name, in order.
@@ -377,9 +399,17 @@ impl<'a> Authority<'a> {
 /// RFC 3986 §3.2.2: `host = IP-literal / IPv4address / reg-name`, but not empty.
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
-        Some(literal) => literal.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        Some(literal) => literal.strip_suffix(']').is_some_and(is_ipv6),
         None => host.bytes().all(|byte| is_name_byte(byte) || byte == b'%') && is_percent_encoded(host),
     }
+}
+
+/// RFC 6874 §2: `IPv6addrz = IPv6address "%25" ZoneID`, `ZoneID = 1*( unreserved / pct-encoded )`.
+fn is_ipv6(literal: &str) -> bool {
+    let (address, zone) = literal.split_once("%25").map_or((literal, None), |(address, zone)| (address, Some(zone)));
+    let is_zone_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
+    let is_zone = |zone: &str| !zone.is_empty() && zone.bytes().all(is_zone_byte) && is_percent_encoded(zone);
+    address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(is_zone)
 }
 
 /// What is behind a host: nothing, or a colon and digits.
@@ -504,6 +534,21 @@ mod tests {
     }
 
     #[test]
+    fn h8_cookies_are_no_lists_with_commas() {
+        let headers = headers(&[
+            ("cookie", "a=1"),
+            ("Set-Cookie", "x=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
+            ("Cookie", "b=2; c=3"),
+            ("set-cookie", "y=2"),
+        ]);
+        assert_eq!(headers.value("COOKIE").unwrap(), "a=1; b=2; c=3");
+        assert_eq!(headers.value("SET-COOKIE").unwrap(), "x=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT");
+        let all: Vec<_> = headers.texts("Set-Cookie").collect();
+        assert_eq!(all, ["x=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "y=2"]);
+        assert_eq!((headers.texts("Cookie").count(), headers.texts("none").count()), (2, 0));
+    }
+
+    #[test]
     fn headers_of_a_name_are_removed() {
         let mut headers = headers(&[("B", "1"), ("a", "2"), ("b", "3"), ("c", "4")]);
         headers.remove("b");
@@ -594,6 +639,8 @@ mod tests {
             ("[::1]:0080", "[::1]", Some(80)),
             ("[::ffff:1.2.3.4]:1", "[::ffff:1.2.3.4]", Some(1)),
             ("a_b~c%20!", "a_b~c%20!", None),
+            ("[fe80::1%25eth0]", "[fe80::1%25eth0]", None),
+            ("[fe80::1%25en%2f0]:81", "[fe80::1%25en%2f0]", Some(81)),
         ] {
             assert_eq!(Authority::parse(text), Ok(Authority { host, port }), "{text}");
         }
@@ -610,7 +657,11 @@ mod tests {
             ("[::1", AuthorityError::Host),
             ("[]", AuthorityError::Host),
             ("[::1]x", AuthorityError::Host),
-            ("[fe80::1%25eth0]", AuthorityError::Host),
+            ("[fe80::1%25]", AuthorityError::Host),
+            ("[fe80::1%eth0]", AuthorityError::Host),
+            ("[fe80::1%25a b]", AuthorityError::Host),
+            ("[fe80::1%25a%2]", AuthorityError::Host),
+            ("[1.2.3.4%25eth0]", AuthorityError::Host),
             ("x[::1]", AuthorityError::Host),
             ("[1.2.3.4]", AuthorityError::Host),
             ("a b", AuthorityError::Host),

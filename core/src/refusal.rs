@@ -36,8 +36,11 @@ pub enum Refusal {
     Timeout,
     /// 414: the request line is longer than [`Config::max_head`](crate::Config::max_head).
     TargetTooLong,
-    /// 431: the head is longer than [`Config::max_head`](crate::Config::max_head), or has more than 100 fields.
+    /// 431: the head is longer than [`Config::max_head`](crate::Config::max_head).
     HeadTooLarge,
+    /// 431: the head has more fields than one for each 16 bytes of [`Config::max_head`](crate::Config::max_head), and
+    /// more than 100.
+    TooManyFields,
     /// 505: not HTTP/1, but HTTP/2 without TLS, say.
     HttpVersion,
     /// 426: an upgrade to a WebSocket was not asked for.
@@ -67,7 +70,7 @@ impl Refusal {
             Self::Timeout => 408,
             Self::TargetTooLong => 414,
             Self::NotAnUpgrade | Self::Http10 | Self::Version => 426,
-            Self::HeadTooLarge => 431,
+            Self::HeadTooLarge | Self::TooManyFields => 431,
             Self::HttpVersion => 505,
             Self::Malformed
             | Self::Tls
@@ -105,6 +108,10 @@ impl fmt::Display for Refusal {
             Self::Timeout => "The request did not arrive in time: send all of it at once",
             Self::TargetTooLong => "The request target is too long: shorten it",
             Self::HeadTooLarge => "The request's head is too large: send fewer or shorter headers",
+            Self::TooManyFields => {
+                "The request has too many header fields: send fewer, or let the server raise Config::max_head, which allows \
+                 one for each 16 bytes"
+            }
             Self::HttpVersion => "HTTP version not supported: use HTTP/1.1, also in a proxy in between",
             Self::NotAnUpgrade => {
                 "This is a WebSocket endpoint: connect with a WebSocket client, which sends Upgrade: websocket"

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use crate::handshake::{MAX_HEADERS, VERSION};
+use crate::handshake::{VERSION, field_slots};
 use crate::http::{Authority, Headers, InvalidHeader, as_token, elements};
 use crate::refusal::{Refusal, Refused};
 
@@ -113,9 +113,14 @@ impl Request {
         &mut self.headers
     }
 
-    /// The value of a header, repeats joined with ", " ([`Headers::value`]).
+    /// The value of a header, repeats joined with ", ", those of `Cookie` with "; " ([`Headers::value`]).
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers.value(name)
+    }
+
+    /// The value of each header of this name, in order ([`Headers::texts`]).
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.headers.texts(name)
     }
 
     /// The subprotocols that the client offers, in its order of preference. Elements that are no tokens are
@@ -165,18 +170,18 @@ pub(crate) fn lists(request: &Request, name: &str, element: &str) -> bool {
 }
 
 /// Reads a whole head, blank line included, and checks what does not depend on the handler.
-pub(crate) fn parse(mut head: Vec<u8>) -> Result<Request, Refused> {
-    parse_head(&mut head).map_err(|refusal| Refused::of_head(refusal, &head))
+pub(crate) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refused> {
+    parse_head(&mut head, max_head).map_err(|refusal| Refused::of_head(refusal, &head))
 }
 
-fn parse_head(head: &mut [u8]) -> Result<Request, Refusal> {
+fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
     let is_http10 = check_version(head)?;
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut fields = field_slots(head, max_head);
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Refusal::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyFields),
         Err(_) => return Err(Refusal::Malformed),
     }
     let method = parse_method(parsed.method.unwrap_or_default())?;
@@ -229,6 +234,11 @@ fn check_host(headers: &Headers, is_http10: bool) -> Result<(), Refusal> {
         (None, None) if is_http10 => return Ok(()),
         _ => return Err(Refusal::Host),
     };
+    // RFC 9112 §3.2: "If the authority component is missing or undefined for the target URI, then a client MUST send a
+    // Host header field with an empty field value": over Unix sockets, say.
+    if host.is_empty() {
+        return Ok(());
+    }
     let host = core::str::from_utf8(host).map_err(|_| Refusal::Host)?;
     Authority::parse(host).map(drop).map_err(|_| Refusal::Host)
 }
@@ -324,13 +334,13 @@ mod tests {
             ("ws://other?b", "/", Some("b"), "other"),
             ("wss://[::1]:443/", "/", None, "[::1]:443"),
         ] {
-            let request = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes()).unwrap();
+            let request = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes(), 1024).unwrap();
             assert_eq!((request.target(), request.path(), request.query()), (target, path, query));
             assert_eq!(request.header("host").unwrap(), host, "{target}");
         }
         for target in ["*", "h:80", "x", "/a#b", "ftp://h/", "http:///x", "http://u@h/", "/ä", "http://h:x/", "?a"] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
-            assert_eq!(parse(head.into_bytes()).unwrap_err(), Refusal::Target, "{target}");
+            assert_eq!(parse(head.into_bytes(), 1024).unwrap_err(), Refusal::Target, "{target}");
         }
     }
 

@@ -55,6 +55,7 @@ pub fn accept_key(key: &str) -> String {
 pub struct Handshake {
     /// `None` when the phase is over.
     reader: Option<HeadReader>,
+    max_head: usize,
     deadline: Option<Time>,
 }
 
@@ -64,6 +65,7 @@ impl Handshake {
     pub fn new(config: Arc<Config>, now: Time) -> Self {
         Self {
             reader: Some(HeadReader::request(config.max_head)),
+            max_head: config.max_head,
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
         }
     }
@@ -73,7 +75,7 @@ impl Handshake {
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refused>> {
         let head = self.reader.as_mut()?.receive(input)?;
         self.reader = None;
-        Some(head.map_err(|error| Refusal::from(error).into()).and_then(parse))
+        Some(head.map_err(|error| Refusal::from(error).into()).and_then(|head| parse(head, self.max_head)))
     }
 
     /// The peer ended its side of the transport before the request was complete: there is nothing to answer.

@@ -47,7 +47,7 @@ fn bad_requests() -> Vec<BadRequest> {
         ("Host: localhost", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13");
     let long = format!("X-Long: {}", "x".repeat(17 * 1024));
     let long_target = format!("GET /{} HTTP/1.1", "x".repeat(17 * 1024));
-    let many: Vec<_> = (0..101).map(|index| format!("X-{index}: x")).collect();
+    let many: Vec<_> = (0..1024).map(|index| format!("X{index}: x")).collect();
     let mut many: Vec<_> = many.iter().map(String::as_str).collect();
     many.push(host);
     vec![

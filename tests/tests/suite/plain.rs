@@ -1,13 +1,15 @@
-//! Plain HTTP as proxies and health checks send it, byte for byte, and what is no HTTP/1 at all.
+//! HTTP as proxies, health checks and clients of all kinds send it, byte for byte, and what is no HTTP/1 at all.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use bellwire::{Request, Response, is_upgrade_request};
+use bellwire::{Request, Response, is_upgrade_request, listener};
 use bellwire_tests::{
-    Backend, Frame, Http, Over, PATIENCE, Raw, Server, Setup, backends, echo, http, next, upgrade_request,
+    Backend, Connect, Frame, Http, Over, PATIENCE, Raw, Server, Setup, backends, echo, http, next, quiet, request,
+    upgrade_request, within,
 };
+use tungstenite::handshake::derive_accept_key;
 
 backends! {
     server {
@@ -17,6 +19,14 @@ backends! {
         h1_an_upgrade_in_http_1_0_is_no_upgrade,
         h2_options_are_answered_until_the_server_stops,
         h3_what_is_no_http_1_is_told_so,
+        h7_a_key_need_not_be_canonical,
+        h8_cookies_of_several_lines_are_one_list,
+        h9_many_fields_are_taken_and_more_are_told_how_many,
+        h10_an_empty_host_and_a_zone_are_hosts_and_a_bad_one_is_named,
+    }
+    client {
+        h8_every_cookie_of_an_answer_can_be_read,
+        h9_an_answer_of_many_fields_is_read_and_a_limit_says_what_to_raise,
     }
 }
 
@@ -180,4 +190,125 @@ fn h3_what_is_no_http_1_is_told_so<B: Backend>() {
         let answer = Http::read(stream);
         assert!(answer.status == *status && answer.body.contains(text), "{}", answer.body);
     }
+}
+
+fn h7_a_key_need_not_be_canonical<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
+    let asked = |key: &str| {
+        let lines = ["Host: h", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key];
+        request("GET / HTTP/1.1", &lines)
+    };
+    // RFC 6455 §4.1's own example, and 22 random letters.
+    for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "QWxhZGRpbjpvcGVuIHNlc2=="] {
+        let mut stream = TcpStream::connect(server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&asked(&format!("Sec-WebSocket-Key: {key}"))).unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.next().unwrap().starts_with("HTTP/1.1 101 "), "{key}");
+        let accept = format!("Sec-WebSocket-Accept: {}", derive_accept_key(key.as_bytes()));
+        assert!(lines.take_while(|line| !line.is_empty()).any(|line| line == accept), "{key}");
+    }
+    for key in
+        ["AQIDBAUGBwgJCgsMDQ4PEC=", "AQIDBAUGBwgJCgsMDQ4PEBA=", "AQIDBAUGBwgJCgsMDQ4PEC", "not in base64, at all=="]
+    {
+        assert_eq!(http(server.addr, &asked(&format!("Sec-WebSocket-Key: {key}"))).status, 400, "{key}");
+    }
+}
+
+fn h8_cookies_of_several_lines_are_one_list<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| {
+        let lines: Vec<_> = request.header_values("Cookie").collect();
+        Response::text(format!("{} | {}", request.header("cookie").unwrap_or_default(), lines.join(" | ")))
+    });
+    let lines = ["Host: h", "Cookie: a=1", "X: y", "cookie: b=2; c=3"];
+    assert_eq!(http(server.addr, &request("GET / HTTP/1.1", &lines)).body, "a=1; b=2; c=3 | a=1 | b=2; c=3");
+}
+
+fn h9_many_fields_are_taken_and_more_are_told_how_many<B: Backend>() {
+    let backend = B::start();
+    let count = |request: &Request| Response::text(request.headers().len().to_string());
+    let small = backend.serve(Setup::default(), count);
+    let large = backend.serve(Setup::new(quiet().max_head(1024 * 1024)), count);
+    let many = |count: usize| {
+        request("GET / HTTP/1.1", &["Host: h"].into_iter().chain(vec!["X: y"; count - 1]).collect::<Vec<_>>())
+    };
+    assert_eq!(http(small.addr, &many(500)).body, "500");
+    assert_eq!(http(large.addr, &many(5000)).body, "5000");
+    let refused = http(small.addr, &many(1025));
+    assert_eq!(refused.status, 431);
+    assert!(refused.body.contains("Config::max_head, which allows one for each 16 bytes"), "{}", refused.body);
+}
+
+fn h10_an_empty_host_and_a_zone_are_hosts_and_a_bad_one_is_named<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match is_upgrade_request(request) {
+        true => Response::websocket(echo()),
+        false => Response::text(request.header("Host").unwrap_or_default()),
+    });
+    let upgrade = |host: &str| {
+        String::from_utf8(upgrade_request("/", &[])).unwrap().replace("Host: localhost", host).into_bytes()
+    };
+    for host in ["", "[fe80::1%25eth0]:9001", "[fe80::1%25eth0]"] {
+        let line = format!("Host: {host}");
+        assert_eq!(http(server.addr, &request("GET / HTTP/1.1", &[&line])).body, host);
+        Raw::open_with(server.addr, &upgrade(&line));
+    }
+    for (host, named) in [("::1:9514", "\"::1:9514\""), ("a<b>", r#""a\x3cb\x3e""#), ("a, b", "\"a, b\"")] {
+        let answer = http(server.addr, &upgrade(&format!("Host: {host}")));
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(named), "{}", answer.body);
+        let report = next(&server.reports);
+        assert!(report.text.contains(named) && report.asked.1.as_deref() == Some(host), "{report:?}");
+    }
+    let two = http(server.addr, &request("GET / HTTP/1.1", &["Host: a", "Host: b"]));
+    assert!(two.status == 400 && two.body.contains("\"a, b\""), "{}", two.body);
+    // A page of nowhere is not this server's.
+    let mut foreign = upgrade("Host:");
+    foreign.truncate(foreign.len() - 2);
+    foreign.extend_from_slice(b"Origin: http://localhost\r\n\r\n");
+    assert_eq!(http(server.addr, &foreign).status, 403);
+}
+
+/// What a client makes of a 101 with these lines.
+fn answered<B: Backend>(
+    backend: &B,
+    config: bellwire::Config,
+    lines: &[&str],
+) -> Result<bellwire::client::Response, String> {
+    let listener_of_peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener_of_peer.local_addr().unwrap());
+    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+    let peer = thread::spawn(move || {
+        let mut raw = Raw::accept(&listener_of_peer);
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        raw.write(&raw.switching(&lines));
+        raw.drain();
+    });
+    let result = backend.connect(Connect::to(url).config(config), listener());
+    let response = result.map(|client| {
+        client.socket.abort();
+        client.response.clone()
+    });
+    within("the peer", move || peer.join().unwrap());
+    response.map_err(|error| error.to_string())
+}
+
+fn h8_every_cookie_of_an_answer_can_be_read<B: Backend>() {
+    let backend = B::start();
+    let cookies = ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"];
+    let lines = cookies.map(|cookie| format!("Set-Cookie: {cookie}"));
+    let response = answered(&backend, quiet(), &[&lines[0], "X: 1", &lines[1], "x: 2"]).unwrap();
+    assert_eq!(response.header_values("set-cookie").collect::<Vec<_>>(), cookies);
+    assert_eq!(response.header("Set-Cookie").unwrap(), cookies[0], "never joined");
+    assert_eq!(response.header("X").unwrap(), "1, 2");
+}
+
+fn h9_an_answer_of_many_fields_is_read_and_a_limit_says_what_to_raise<B: Backend>() {
+    let backend = B::start();
+    assert_eq!(answered(&backend, quiet(), &["X: y"; 500]).unwrap().headers().len(), 503);
+    let refused = answered(&backend, quiet(), &["X: y"; 1100]).unwrap_err();
+    assert!(refused.contains("more than 1024 header fields") && refused.contains("16 bytes"), "{refused}");
+    assert_eq!(answered(&backend, quiet().max_head(32 * 1024), &["X: y"; 1100]).unwrap().headers().len(), 1103);
 }

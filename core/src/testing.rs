@@ -14,7 +14,7 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::close::{self, CloseCode};
+use crate::close::{self, CloseCode, Closed};
 use crate::context::{SocketContext, SocketId};
 use crate::error::SendError;
 use crate::event::{Outgoing, OwnedMessage};
@@ -66,6 +66,7 @@ struct State {
     sent: Vec<Sent>,
     full: bool,
     ended: bool,
+    closed: Option<Closed>,
 }
 
 impl Recorder {
@@ -102,6 +103,22 @@ impl Recorder {
     /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`].
     pub fn end(&self) {
         self.0.lock().ended = true;
+    }
+
+    /// Pretends that the connection has ended like this: what a listener sees that asks [`WebSocket::closed`] in its
+    /// `on_close`.
+    ///
+    /// ```
+    /// use bellwire_core::testing::Recorder;
+    /// use bellwire_core::{Closed, Side};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.end_with(Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Peer });
+    /// assert!(!recorder.socket().closed().unwrap().clean);
+    /// ```
+    pub fn end_with(&self, closed: Closed) {
+        let mut state = self.0.lock();
+        (state.ended, state.closed) = (true, Some(closed));
     }
 }
 
@@ -193,6 +210,10 @@ impl Socket for Recording {
         !self.lock().ended
     }
 
+    fn closed(&self) -> Option<Closed> {
+        self.lock().closed.clone()
+    }
+
     /// What is recorded counts as written.
     fn when_written(&self, _: Position, done: Done) {
         done(Ok(()));
@@ -231,6 +252,7 @@ mod tests {
         assert_eq!(socket.ping([0; 126]), Err(SendError::ControlTooLong(126)));
         assert_eq!(socket.close_with(1006, ""), Err(SendError::CloseCode(CloseCode::ABNORMAL)));
         assert!(socket.is_open());
+        assert_eq!(socket.closed(), None);
         recorder.end();
         assert_eq!(socket.send("c"), Err(SendError::Closed));
         assert!(!socket.is_open());

@@ -69,8 +69,8 @@ class Unpacked:
         (root / "partial").mkdir(parents=True)
         for package in self.download(packages):
             subprocess.run(["dpkg", "-x", package, root], check=True)
-        libraries = glob.glob(f"{root}/usr/lib/*-linux-gnu") + glob.glob(f"{root}/lib/*-linux-gnu")
-        self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+        libraries = {os.path.dirname(found) for found in glob.glob(f"{root}/**/*.so.*", recursive=True)}
+        self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(sorted(libraries))}
 
     def download(self, packages):
         (self.kept / "partial").mkdir(parents=True, exist_ok=True)
@@ -100,15 +100,14 @@ class Unpacked:
         return done.stdout
 
     def program(self, name):
-        here = self.root / "usr" / "sbin" / name
-        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-        found = here if here.exists() else shutil.which(name, path=path)
+        path = [self.root / "usr" / "sbin", self.root / "usr" / "bin", os.environ.get("PATH", ""), "/usr/sbin"]
+        found = shutil.which(name, path=":".join(map(str, path)))
         return found or sys.exit(f"{name} is not there")
 
     def folder(self, path):
         return self.root / path if (self.root / path).exists() else pathlib.Path("/") / path
 
-    def version(self, program):
-        command = [self.program(program), "-v"]
+    def version(self, program, option):
+        command = [self.program(program), option]
         done = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.stdout.splitlines()[0]

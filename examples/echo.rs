@@ -100,6 +100,8 @@ fn greeter(request: &Request) -> Response {
             .on_open(|socket| socket.send("I will echo your messages"))
             .on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) }),
     )
+    // Some clients fail if they offer subprotocols and get none.
+    .select_protocol(request, &["greeter"])
 }
 
 #[cfg(feature = "tokio")]

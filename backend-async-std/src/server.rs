@@ -276,6 +276,7 @@ impl<R: Runtime> Server<R> {
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { runtime, listener, config, max_connections, on_error, tasks } = self;
         let service = Arc::new(service(config, on_error));
+        service.lend_clock(unix_time);
         tasks.run(service.clone(), accept_all(&runtime, &listener, &service, &tasks, max_connections)).await;
         drop(listener);
         tasks.wait_for_end().await;
@@ -370,6 +371,7 @@ impl Acceptor {
     /// An acceptor for a service of any kind: [`Service::with_responder`] has a handler that answers later,
     /// [`Service::asynchronous`] one that is `async`.
     pub fn from_service(service: Arc<Service>) -> Self {
+        service.lend_clock(unix_time);
         Self { service, tasks: Arc::default() }
     }
 
@@ -483,6 +485,7 @@ pub async fn accept_stream_on<R: Runtime, S: AsyncRead + AsyncWrite + Unpin + Se
     config: Config,
 ) -> io::Result<MessageStream> {
     let (service, accepted) = task::accepting(config);
+    service.lend_clock(unix_time);
     let tasks = Arc::default();
     // Dropped, it takes along a connection whose request is not answered yet.
     let _guard = Tasks::guard(&tasks);

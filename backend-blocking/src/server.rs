@@ -189,6 +189,7 @@ impl Server {
         // A listener that was another runtime's does not wait.
         self.listener.set_nonblocking(false)?;
         let service = Arc::new(service(self.config, self.on_error));
+        service.lend_clock(unix_time);
         self.running.lock().service = Some(service.clone());
         while self.running.wait_for_room() {
             match self.listener.accept() {
@@ -362,6 +363,7 @@ impl Acceptor {
 
     /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
     pub fn from_service(service: Arc<Service>) -> Self {
+        service.lend_clock(unix_time);
         Self(service)
     }
 

@@ -248,6 +248,7 @@ impl Server {
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { listener, config, max_connections, on_error, tasks } = self;
         let service = Arc::new(service(config, on_error));
+        service.lend_clock(unix_time);
         tasks.run(service.clone(), accept_all(&listener, &service, &tasks, max_connections)).await;
         drop(listener);
         tasks.wait_for_end().await;
@@ -335,6 +336,7 @@ impl Acceptor {
     /// An acceptor for a service of any kind: [`Service::with_responder`] has a handler that answers later,
     /// [`Service::asynchronous`] one that is `async`.
     pub fn from_service(service: Arc<Service>) -> Self {
+        service.lend_clock(unix_time);
         Self { service, tasks: Arc::default() }
     }
 
@@ -412,6 +414,7 @@ pub async fn accept_stream<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     config: Config,
 ) -> io::Result<MessageStream> {
     let (service, accepted) = task::accepting(config);
+    service.lend_clock(unix_time);
     let tasks = Arc::default();
     // Dropped, it takes along a connection whose request is not answered yet.
     let _guard = Tasks::guard(&tasks);

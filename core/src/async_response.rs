@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::error::BoxError;
 use crate::http::{Headers, InvalidHeader};
 use crate::listener::{IntoListener, listener};
+use crate::request::Request;
 use crate::response::{IntoResponse, Response};
 
 /// What an asynchronous handler answers. Made of any [`Response`], or by [`websocket`](Self::websocket) of an
@@ -66,6 +67,12 @@ impl AsyncResponse {
     #[must_use]
     pub fn protocol(self, protocol: impl Into<alloc::string::String>) -> Self {
         Self { response: self.response.protocol(protocol), ..self }
+    }
+
+    /// As [`Response::select_protocol`].
+    #[must_use]
+    pub fn select_protocol(self, request: &Request, supported: &[&str]) -> Self {
+        Self { response: self.response.select_protocol(request, supported), ..self }
     }
 
     /// As [`Response::config`].

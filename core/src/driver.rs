@@ -602,7 +602,7 @@ fn accept(
     answer: Result<AsyncResponse, ServerError>,
     now: Time,
 ) -> Result<(Connection, AnyListener), Vec<u8>> {
-    let plain = |response: &Response| server::encode_response(Some(request), response);
+    let plain = |response: &Response| service.encode(Some(request), response);
     let failed = |error: &ServerError| {
         service.report(error);
         plain(&Response::internal_error())
@@ -611,10 +611,18 @@ fn accept(
     if let Some((name, error)) = response.invalid_header() {
         return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
     }
-    let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
+    let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
+    if let Some(date) = service.date() {
+        upgrade.accept.date(&date);
+    }
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {
-        Ok(connection) => Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from))),
+        Ok(connection) => {
+            if upgrade.accept.protocol.is_none() {
+                service.accepted_without_protocol(request);
+            }
+            Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from)))
+        }
         Err(AcceptError::Refused(refused)) => Err(refuse(service, request.peer_addr(), refused, Some(request))),
         Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
     }
@@ -624,7 +632,7 @@ fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request
     let response = refused.to_response();
     let Refused { refusal, origin, host, path } = refused;
     service.report(&ServerError::Refused { peer, refusal, origin, host, path });
-    server::encode_response(request, &response)
+    service.encode(request, &response)
 }
 
 impl Ending {

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::Ipv6Addr;
 
+pub use crate::date::date;
+
 /// The header fields of a request or response, in the order of the wire, repeats kept.
 ///
 /// Names are compared without regard to ASCII case (RFC 9110 §5.1). Values are bytes: HTTP does not say

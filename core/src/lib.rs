@@ -116,6 +116,7 @@ extern crate std;
 // In the order in which data flows.
 mod handshake;
 pub mod http;
+mod date;
 mod percent;
 pub mod uri;
 pub mod client;

@@ -65,7 +65,12 @@ impl<K: PartialEq> Throttle<K> {
 pub fn printing(now: fn() -> Duration, print: fn(&str)) -> impl Fn(&ServerError) + Send + Sync {
     let throttle = Throttle::new();
     move |error: &ServerError| {
-        if let Some(held_back) = throttle.pass(kind(error), now()) {
+        // Those come once per path already.
+        let held_back = match error {
+            ServerError::NoProtocolChosen { .. } => Some(0),
+            error => throttle.pass(kind(error), now()),
+        };
+        if let Some(held_back) = held_back {
             print(&line(error, held_back));
         }
     }

@@ -35,6 +35,8 @@ pub struct Response {
     status: u16,
     headers: Headers,
     content: Content,
+    /// Whether this is bellwire's own text, which no cache is to keep.
+    own: bool,
 }
 
 enum Content {
@@ -88,11 +90,21 @@ impl Accept {
     }
 }
 
+impl Accept {
+    /// Adds this `Date`, if there is none.
+    #[cfg(feature = "std")]
+    pub(crate) fn date(&mut self, date: &str) {
+        if lacks(&self.headers, "Date") {
+            self.headers.push("Date", date.as_bytes());
+        }
+    }
+}
+
 impl Response {
     /// A response without a body. A status outside 200–599 is a mistake that no client would understand:
     /// it becomes 500.
     pub fn new(status: u16) -> Self {
-        Self { status: valid_status(status), headers: Headers::new(), content: Content::Body(Vec::new()) }
+        Self { status: valid_status(status), headers: Headers::new(), content: Content::Body(Vec::new()), own: false }
     }
 
     /// 200 with text.
@@ -105,17 +117,16 @@ impl Response {
         Self::content("text/html; charset=utf-8", html.into())
     }
 
-    /// 404 with a text that says so.
+    /// 404 with a text that says so, and that no cache keeps unless a header says otherwise.
     pub fn not_found() -> Self {
-        Self::text("Not found\n").with_status(404)
+        Self::own_text(404, "Not found\n")
     }
 
     /// 426: there is a WebSocket here, and nothing else.
     ///
     /// RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
     pub fn upgrade_required() -> Self {
-        let mut response =
-            Self::text("This is a WebSocket endpoint: connect with a WebSocket client\n").with_status(426);
+        let mut response = Self::own_text(426, "This is a WebSocket endpoint: connect with a WebSocket client\n");
         response.headers.push("Upgrade", b"websocket");
         response
     }
@@ -126,12 +137,17 @@ impl Response {
     /// RFC 9110 §9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might indicate
     /// optional features implemented by the server and applicable to the target resource (e.g., Allow)".
     pub fn options() -> Self {
-        Self::new(204).with_own_headers(&[("Allow", METHODS)])
+        Self { own: true, ..Self::new(204) }.with_own_headers(&[("Allow", METHODS)])
     }
 
     /// 500, without telling the client what is wrong inside of the program.
     pub(crate) fn internal_error() -> Self {
-        Self::text("Internal Server Error\n").with_status(500)
+        Self::own_text(500, "Internal Server Error\n")
+    }
+
+    /// What bellwire itself has to say: no cache is to keep it, unless it is told so. Caches keep a 404, say, for minutes.
+    pub(crate) fn own_text(status: u16, text: impl Into<String>) -> Self {
+        Self { own: true, ..Self::text(text).with_status(status) }
     }
 
     /// Accepts the upgrade: the listener receives the connection's events.
@@ -140,7 +156,7 @@ impl Response {
     /// runs, and the client gets an answer that says what is wrong.
     pub fn websocket(listener: impl IntoListener) -> Self {
         let upgrade = Upgrade { listener: listener.into_listener(), accept: Accept::new(), config: None };
-        Self { status: 101, headers: Headers::new(), content: Content::Upgrade(Box::new(upgrade)) }
+        Self { status: 101, headers: Headers::new(), content: Content::Upgrade(Box::new(upgrade)), own: false }
     }
 
     /// Sets the status. On an upgrade it does nothing: that is 101.
@@ -181,7 +197,9 @@ impl Response {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         match self.append(name, value.as_ref()) {
             Ok(()) => self,
-            Err(error) => Self { status: 500, headers: Headers::new(), content: Content::Broken(name.into(), error) },
+            Err(error) => {
+                Self { status: 500, headers: Headers::new(), content: Content::Broken(name.into(), error), own: true }
+            }
         }
     }
 
@@ -217,6 +235,28 @@ impl Response {
             upgrade.accept.protocol = Some(protocol.into());
         }
         self
+    }
+
+    /// Chooses the subprotocol of an upgrade: of those that are supported the one that the client likes best, or none if
+    /// it offers none of them.
+    ///
+    /// A client that has offered subprotocols and gets none may go on or may fail: Chromium and Node fail, with 1006 and
+    /// nothing else to see, Firefox goes on. The server's owner is told, once per path and minute.
+    ///
+    /// ```
+    /// use bellwire_core::{Request, Response, listener};
+    ///
+    /// fn handler(request: &Request) -> Response {
+    ///     Response::websocket(listener()).select_protocol(request, &["graphql-transport-ws", "graphql-ws"])
+    /// }
+    /// # assert!(handler(&Request::upgrade("/")).is_websocket());
+    /// ```
+    #[must_use]
+    pub fn select_protocol(self, request: &Request, supported: &[&str]) -> Self {
+        match request.select_protocol(supported) {
+            Some(protocol) => self.protocol(protocol),
+            None => self,
+        }
     }
 
     /// Sets the limits and deadlines of this upgrade, in place of the server's.
@@ -347,19 +387,24 @@ impl IntoResponse for <fn() -> ! as Returns>::Output {
 /// ([`Response::websocket`]) has no such bytes, nor has a response with a header that cannot be sent; what comes out for
 /// them is a 500.
 pub fn encode_response(request: Option<&Request>, response: &Response) -> Vec<u8> {
+    encode_dated(request, response, None)
+}
+
+/// The same with this `Date`, if the response has none.
+pub(crate) fn encode_dated(request: Option<&Request>, response: &Response, date: Option<&str>) -> Vec<u8> {
     let Content::Body(body) = &response.content else {
-        return encode_response(request, &Response::internal_error());
+        return encode_dated(request, &Response::internal_error(), date);
     };
     let body = if has_content(response.status) { body.as_slice() } else { &[] };
-    let mut bytes = encode_head(response, body.len());
+    let mut bytes = encode_head(response, body.len(), date);
     if request.is_none_or(|request| request.method() != "HEAD") {
         bytes.extend_from_slice(body);
     }
     bytes
 }
 
-fn encode_head(response: &Response, length: usize) -> Vec<u8> {
-    let Response { status, headers, .. } = response;
+fn encode_head(response: &Response, length: usize, date: Option<&str>) -> Vec<u8> {
+    let Response { status, headers, own, .. } = response;
     let mut head = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(*status)).into_bytes();
     // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
     let options: &[u8] = if headers.values("Upgrade").next().is_some() { b"close, Upgrade" } else { b"close" };
@@ -369,9 +414,21 @@ fn encode_head(response: &Response, length: usize) -> Vec<u8> {
     if !matches!(status, 204 | 304) {
         write_field(&mut head, "Content-Length", format!("{length}").as_bytes());
     }
+    // RFC 9110 §6.6.1: "An origin server with a clock [..] MUST generate a Date header field in all 2xx (Successful), 3xx
+    // (Redirection), and 4xx (Client Error) responses".
+    if let Some(date) = date.filter(|_| lacks(headers, "Date")) {
+        write_field(&mut head, "Date", date.as_bytes());
+    }
+    if *own && lacks(headers, "Cache-Control") {
+        write_field(&mut head, "Cache-Control", b"no-store");
+    }
     headers.write_to(&mut head);
     head.extend_from_slice(b"\r\n");
     head
+}
+
+fn lacks(headers: &Headers, name: &str) -> bool {
+    headers.values(name).next().is_none()
 }
 
 /// RFC 9110 §15.3.5, §15.3.6 and §15.4.5: 204, 205 and 304 have no content.

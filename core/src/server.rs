@@ -123,7 +123,7 @@ impl Refused {
     /// The answer to the client, for [`encode_response`]: what is wrong, and what to do.
     pub fn to_response(&self) -> Response {
         let refusal = self.refusal;
-        Response::text(format!("{self}\n")).with_status(refusal.status()).with_own_headers(refusal.headers())
+        Response::own_text(refusal.status(), format!("{self}\n")).with_own_headers(refusal.headers())
     }
 }
 

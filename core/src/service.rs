@@ -13,7 +13,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::async_response::{AsyncResponse, IntoAsyncResponse};
 use crate::close::CloseCode;
@@ -21,10 +21,11 @@ use crate::config::Config;
 use crate::context::SocketId;
 use crate::error::BoxError;
 use crate::http::InvalidHeader;
-use crate::http::shown;
+use crate::http::{self, shown};
+use crate::report::Throttle;
 use crate::request::Request;
 use crate::responder::{Answer, Responder, Slot};
-use crate::response::{IntoResponse, Response};
+use crate::response::{IntoResponse, Response, encode_dated};
 use crate::server::{Refusal, Refused};
 use crate::socket::WebSocket;
 
@@ -34,6 +35,9 @@ pub struct Service {
     on_error: OnError,
     config: Arc<Config>,
     connections: Mutex<Connections>,
+    clock: OnceLock<fn() -> Duration>,
+    /// Paths whose clients were left without a subprotocol.
+    unchosen: Throttle<String>,
 }
 
 enum Handler {
@@ -105,6 +109,15 @@ pub enum ServerError {
     HandlerTimeout(Duration),
     /// The handler chose a subprotocol that the client had not offered; the peer got 500.
     ProtocolNotOffered(String),
+    /// A client has offered subprotocols, and the handler has accepted it without choosing one. The connection is open;
+    /// Chromium, Node and others then fail it by themselves, with 1006. Told once per path and minute; choose with
+    /// [`Response::select_protocol`].
+    NoProtocolChosen {
+        /// The path that was asked for, as it came.
+        path: String,
+        /// What was offered, in the client's order.
+        offered: Vec<String>,
+    },
     /// The handler's response has a header that cannot be sent, and was answered with 500: see
     /// [`Response::header`].
     Header {
@@ -161,12 +174,46 @@ impl Service {
 
     fn of(config: Config, handler: Handler, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         let (config, connections) = (Arc::new(config), Mutex::default());
-        Self { handler, on_error: Box::new(on_error), config, connections }
+        let (clock, unchosen) = (OnceLock::new(), Throttle::new());
+        Self { handler, on_error: Box::new(on_error), config, connections, clock, unchosen }
     }
 
     /// The configuration of connections that do not bring their own.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Lends it a clock, once: the time since the beginning of 1970. From then on responses have a `Date`. For backends,
+    /// and for those who drive connections by hand; the core has no clock of its own.
+    pub fn lend_clock(&self, unix_time: fn() -> Duration) {
+        // Each backend lends the same one.
+        let _ = self.clock.set(unix_time);
+    }
+
+    /// What `Date` says now, if there is a clock.
+    pub(crate) fn date(&self) -> Option<String> {
+        self.clock.get().map(|unix_time| http::date(unix_time()))
+    }
+
+    /// The bytes of a plain response.
+    pub(crate) fn encode(&self, request: Option<&Request>, response: &Response) -> Vec<u8> {
+        encode_dated(request, response, self.date().as_deref())
+    }
+
+    /// A request is accepted without a subprotocol: if it has offered some, the owner is told, once per path and minute.
+    pub(crate) fn accepted_without_protocol(&self, request: &Request) {
+        /// How much of a path tells it from others.
+        const MAX_PATH: usize = 128;
+        let offered = request.protocols();
+        if offered.is_empty() {
+            return;
+        }
+        let path: String = request.path().chars().take(MAX_PATH).collect();
+        let now = self.clock.get().map(|unix_time| unix_time()).unwrap_or_default();
+        if self.unchosen.pass(path, now).is_some() {
+            let offered = offered.into_iter().map(String::from).collect();
+            self.report(&ServerError::NoProtocolChosen { path: request.path().into(), offered });
+        }
     }
 
     /// Tells the owner what went wrong. A hook that panics harms no connection.
@@ -314,7 +361,7 @@ impl Waiting {
     pub(crate) fn give_up(&self) -> Result<AsyncResponse, ServerError> {
         let timeout = self.service.config.handler_timeout.unwrap_or_default();
         self.service.report(&ServerError::HandlerTimeout(timeout));
-        Ok(Response::text("The server has not found an answer in time: try again later").with_status(503).into())
+        Ok(Response::own_text(503, "The server has not found an answer in time: try again later\n").into())
     }
 
     /// Goes on with what an asynchronous handler does; gives back what it has panicked with.
@@ -355,7 +402,7 @@ fn address(answer: &Answer) -> usize {
 }
 
 fn unavailable() -> Response {
-    Response::text("The server is shutting down: try again later").with_status(503)
+    Response::own_text(503, "The server is shutting down: try again later\n")
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> ServerError {
@@ -400,6 +447,13 @@ impl fmt::Display for ServerError {
             Self::ProtocolNotOffered(protocol) => {
                 write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")
             }
+            Self::NoProtocolChosen { path, offered } => write!(
+                f,
+                "the client offers the subprotocols {} for {}, and the handler chose none: Chromium and Node fail such \
+                 connections (1006), so choose one with Response::select_protocol",
+                shown(&offered.join(", ")),
+                shown(path)
+            ),
             Self::Header { name, error } => {
                 write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
             }

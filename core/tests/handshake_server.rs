@@ -458,7 +458,8 @@ fn every_refusal_is_answered_with_its_status_its_headers_and_what_to_do() {
         }
         let connection = if headers.contains(&upgrade) { "close, Upgrade" } else { "close" };
         assert!(head.contains(&format!("\r\nConnection: {connection}\r\n")), "{head}");
-        assert_eq!(head.matches("\r\n").count(), 4 + headers.len(), "nothing else: {head}");
+        assert!(head.contains("\r\nCache-Control: no-store\r\n") && !head.contains("Date"), "no clock here: {head}");
+        assert_eq!(head.matches("\r\n").count(), 5 + headers.len(), "nothing else: {head}");
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
         assert_eq!(body, format!("{refusal}\n"));
         assert!(body.contains(": "), "says what to do: {body}");

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bellwire::{Request, Response, is_upgrade_request, listener};
 use bellwire_tests::{
@@ -22,6 +23,8 @@ backends! {
         h7_a_key_need_not_be_canonical,
         h8_cookies_of_several_lines_are_one_list,
         h9_many_fields_are_taken_and_more_are_told_how_many,
+        h11_every_answer_has_a_date_and_what_bellwire_says_is_not_kept,
+        h12_d14_a_client_without_a_subprotocol_is_told_of_once_per_path,
         h10_an_empty_host_and_a_zone_are_hosts_and_a_bad_one_is_named,
     }
     client {
@@ -269,6 +272,99 @@ fn h10_an_empty_host_and_a_zone_are_hosts_and_a_bad_one_is_named<B: Backend>() {
     foreign.truncate(foreign.len() - 2);
     foreign.extend_from_slice(b"Origin: http://localhost\r\n\r\n");
     assert_eq!(http(server.addr, &foreign).status, 403);
+}
+
+fn h11_every_answer_has_a_date_and_what_bellwire_says_is_not_kept<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match request.path() {
+        "/page" => Ok(Response::text("page")),
+        "/none" => Ok(Response::not_found()),
+        "/upgrade" => Ok(Response::upgrade_required()),
+        "/kept" => Ok(Response::not_found().header("cache-control", "max-age=60").header("date", "yesterday")),
+        "/fails" => Err("out of order"),
+        "/dated" => Ok(Response::websocket(echo()).header("Date", "yesterday")),
+        _ => Ok(Response::websocket(echo())),
+    });
+    let seen = |bytes: &[u8]| {
+        let answer = http(server.addr, bytes);
+        let (date, cache) = (answer.header("Date"), answer.header("Cache-Control"));
+        (answer.status, date.unwrap().to_string(), cache.map(String::from))
+    };
+    let get = |path: &str| request(&format!("GET {path} HTTP/1.1"), &["Host: h"]);
+    for (bytes, status) in [
+        (get("/none"), 404),
+        (get("/upgrade"), 426),
+        (get("/fails"), 500),
+        (get("/"), 426),
+        (get("x"), 400),
+        (b"OPTIONS / HTTP/1.0\r\n\r\n".to_vec(), 204),
+        (b"POST / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), 405),
+        (upgrade_request("/", &["Origin: http://evil"]), 403),
+        (b"\x16\x03\x01".to_vec(), 400),
+    ] {
+        let (seen_status, date, cache) = seen(&bytes);
+        assert_eq!((seen_status, cache.as_deref()), (status, Some("no-store")));
+        assert!(is_date_of_now(&date), "{date}");
+    }
+    let (status, date, cache) = seen(&get("/page"));
+    assert!(status == 200 && is_date_of_now(&date) && cache.is_none(), "a page may be kept");
+    // What the handler says stands.
+    assert_eq!(seen(&get("/kept")), (404, "yesterday".into(), Some("max-age=60".into())));
+    let date_of = |path: &str| {
+        let head = Raw::open_with(server.addr, &upgrade_request(path, &[])).head;
+        let dates: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("Date: ")).map(String::from).collect();
+        assert_eq!(dates.len(), 1, "{head}");
+        dates.concat()
+    };
+    assert!(is_date_of_now(&date_of("/")));
+    assert_eq!(date_of("/dated"), "yesterday");
+    // An acceptor has a clock, too.
+    let acceptor = backend.acceptor(Setup::default(), |_| Response::text("page"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&get("/")).unwrap();
+    let _driven = acceptor.accept(Over::Tcp(listener.accept().unwrap().0), None);
+    assert!(is_date_of_now(Http::read(stream).header("Date").unwrap()));
+}
+
+/// Whether this is a time of the last minute, as `Date` has it.
+fn is_date_of_now(date: &str) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    (0..60).any(|ago| bellwire::http::date(now - Duration::from_secs(ago)) == date)
+}
+
+fn h12_d14_a_client_without_a_subprotocol_is_told_of_once_per_path<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match request.path() {
+        "/picks" => Response::websocket(echo()).select_protocol(request, &["soap", "mqtt"]),
+        _ => Response::websocket(echo()),
+    });
+    let offering = |path: &str, offered: &str| {
+        Raw::open_with(server.addr, &upgrade_request(path, &[&format!("Sec-WebSocket-Protocol: {offered}")]))
+    };
+    for _ in 0..3 {
+        let mut client = offering("/one?x", "mqtt, soap");
+        assert!(!client.head.contains("Sec-WebSocket-Protocol"), "{}", client.head);
+        client.send([Frame::text("x")]);
+        client.expect([Frame::text("x")]);
+    }
+    let report = next(&server.reports).text;
+    for part in ["mqtt, soap", "\"/one\"", "select_protocol", "1006"] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    // The helper takes what the client likes best; where it finds nothing that is told, too.
+    assert!(offering("/picks", "x, mqtt, soap").head.contains("Sec-WebSocket-Protocol: mqtt\r\n"));
+    assert!(!offering("/picks", "x, y").head.contains("Sec-WebSocket-Protocol"));
+    let report = next(&server.reports).text;
+    assert!(report.contains("\"/picks\"") && report.contains("x, y"), "{report}");
+    // Who offers nothing misses nothing, and whoever makes paths up makes no flood.
+    Raw::open_with(server.addr, &upgrade_request("/three", &[]));
+    for path in 0..200 {
+        offering(&format!("/made/up/{path}"), "x");
+    }
+    let reports = server.reports.try_iter().count();
+    assert!((1..=62).contains(&reports), "{reports}");
 }
 
 /// What a client makes of a 101 with these lines.

@@ -36,7 +36,7 @@ use crate::typed::Codec;
 /// assert_eq!(recorder.sent(), [Sent::text("42")]);
 /// # Ok::<(), bellwire_core::BoxError>(())
 /// ```
-pub struct Json<In, Out: ?Sized = In>(PhantomData<(fn() -> In, fn(&Out))>);
+pub struct Json<In, Out: ?Sized = In>(PhantomData<fn(&Out) -> In>);
 
 impl<In, Out: ?Sized> Json<In, Out> {
     /// The codec. It has no state.

@@ -76,7 +76,7 @@ fn everything_that_can_be_sent_can_be_prepared() {
         Prepared::new(text.to_string()),
         Prepared::new(Message::Text(text)),
         Prepared::new(OwnedMessage::from(text)),
-        Prepared::new(&Prepared::new(text)),
+        Prepared::new(Prepared::new(text)),
     ];
     let binaries = [
         Prepared::new(&bytes[..]),
@@ -189,8 +189,8 @@ fn d16_a_prepared_message_takes_as_much_room_as_any_other() {
             assert_eq!(accepts((&Prepared::new(&bytes)).into()), accepts((&bytes).into()), "{length}");
         }
         let mut connection = open(role, &timeless().max_queued(100));
-        connection.send(&Prepared::new([0; 1000].as_slice())).unwrap();
-        assert_eq!(connection.send(&Prepared::new([0; 100].as_slice())), Err(SendError::Full));
+        connection.send(Prepared::new([0; 1000].as_slice())).unwrap();
+        assert_eq!(connection.send(Prepared::new([0; 100].as_slice())), Err(SendError::Full));
     }
 }
 

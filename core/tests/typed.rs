@@ -12,6 +12,7 @@ mod logging;
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::error::Error as _;
+use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -122,14 +123,20 @@ fn stateful(events: &Events) -> Box<dyn Listener> {
         .into_listener()
 }
 
+/// A future that has nothing left to do.
+fn later(events: &Events, socket: &TypedSocket<Numbers>, line: String) -> Ready<()> {
+    events.add(socket, line);
+    ready(())
+}
+
 /// As async closures.
 fn as_async_closures(events: &Events) -> AnyListener {
     let [open, message, ping, pong, error, close] = std::array::from_fn(|_| events.clone());
     typed_async_listener(Numbers)
-        .on_open(move |socket| std::future::ready(open.add(&socket, "open".into())))
-        .on_message(move |socket, number| std::future::ready(message.add(&socket, format!("message {number}"))))
-        .on_ping(move |socket, bytes| std::future::ready(ping.add(&socket, format!("ping {}", data(&bytes)))))
-        .on_pong(move |socket, bytes| std::future::ready(pong.add(&socket, format!("pong {}", data(&bytes)))))
+        .on_open(move |socket| later(&open, &socket, "open".into()))
+        .on_message(move |socket, number| later(&message, &socket, format!("message {number}")))
+        .on_ping(move |socket, bytes| later(&ping, &socket, format!("ping {}", data(&bytes))))
+        .on_pong(move |socket, bytes| later(&pong, &socket, format!("pong {}", data(&bytes))))
         .on_error(move |socket, why| error.add(socket, format!("error {why}")))
         .on_close(move |socket, code, reason| close.add(socket, format!("close {code} {reason}")))
         .into_any_listener()
@@ -139,7 +146,7 @@ fn as_async_closures(events: &Events) -> AnyListener {
 fn async_stateful(events: &Events) -> AnyListener {
     let [open, error] = std::array::from_fn(|_| events.clone());
     typed_async_listener(Numbers)
-        .on_open(move |socket| std::future::ready(open.add(&socket, "open".into())))
+        .on_open(move |socket| later(&open, &socket, "open".into()))
         .on_error(move |socket, why| error.add(socket, format!("error {why}")))
         .on_ping(async |_, _| unreachable!("there is another one"))
         .with_state(events.clone())

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use bellwire::config::SlowReader;
 use bellwire::{Config, ConnectError, IntoListener, Message, Response, Role, WebSocket, listener};
 use bellwire_tests::{
     BINARY, Backend, Connect, Event, Frame, Http, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Setup, TEXT, backends,
-    echo, http, logged, logged_handler, quiet, request, upgrade_request,
+    echo, http, logged, logged_handler, next, quiet, request, upgrade_request,
 };
 
 backends! {
@@ -19,6 +20,8 @@ backends! {
         d17_open_timeout_is_the_servers_and_bounds_the_wait_for_a_request,
         d17_max_head_is_the_servers_and_bounds_a_request,
         d17_origins_are_listed_or_any_for_one_upgrade,
+        d17_trusted_proxies_name_the_host_for_one_upgrade,
+        d17_handler_timeout_is_the_servers_and_bounds_the_wait_for_an_answer,
         k3_a_configuration_of_a_plain_response_changes_nothing,
     }
     client {
@@ -340,7 +343,7 @@ fn d17_keepalive_interval_says_when_pings_go_out<B: Backend>(role: Role) {
 fn d17_pong_timeout_bounds_the_wait_for_an_answer_to_a_ping<B: Backend>(role: Role) {
     each_way::<B, _>(
         role,
-        &quiet().keepalive_interval(SHORT / 2),
+        &quiet().keepalive_interval(SHORT),
         |config| config.pong_timeout(SHORT),
         echo,
         |mut with, mut without| {
@@ -350,7 +353,7 @@ fn d17_pong_timeout_bounds_the_wait_for_an_answer_to_a_ping<B: Backend>(role: Ro
             with.log.expect([Event::Open, Event::error(text), Event::close(1011, text)]);
             // It still waits, and takes any sign of life.
             without.peer.send([Frame::text("x")]);
-            without.peer.expect([Frame::text("x")]);
+            while without.peer.read() != Frame::text("x") {}
         },
     );
 }
@@ -430,6 +433,30 @@ fn d17_open_timeout_is_the_servers_and_bounds_the_wait_for_a_request<B: Backend>
     slow.write_all(first).unwrap();
     assert_eq!(http(with, first).status, 408);
     echoes(&mut Raw::open_over(slow, rest));
+}
+
+fn d17_trusted_proxies_name_the_host_for_one_upgrade<B: Backend>() {
+    let backend = B::start();
+    let trusting = quiet().trusted_proxies(["127.0.0.0/8", "::1"]).unwrap();
+    let server = backend.serve(Setup::default(), move |request| {
+        let response = Response::websocket(echo());
+        if request.path() == "/own" { response.config(trusting.clone()) } else { response }
+    });
+    let headers = ["Origin: https://public.example", "X-Forwarded-Host: public.example"];
+    assert_eq!(http(server.addr, &upgrade_request("/", &headers)).status, 403);
+    assert_eq!(http(server.addr, &upgrade_request("/own", &headers[..1])).status, 403);
+    echoes(&mut Raw::open_with(server.addr, &upgrade_request("/own", &headers)));
+}
+
+fn d17_handler_timeout_is_the_servers_and_bounds_the_wait_for_an_answer<B: Backend>() {
+    let backend = B::start();
+    let (kept, keeps) = mpsc::channel();
+    let server = backend.serve_with(Setup::new(quiet().handler_timeout(SHORT)), move |_, responder| {
+        kept.send(responder).unwrap();
+    });
+    let answer = http(server.addr, &upgrade_request("/", &[]));
+    assert_eq!(answer.status, 503);
+    assert!(!next(&keeps).is_waiting());
 }
 
 fn d17_max_head_is_the_servers_and_bounds_a_request<B: Backend>() {

@@ -36,7 +36,7 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 #[cfg(feature = "async-std")]
 pub async fn serve<A: IntoResponse>(
     addr: impl AsyncToSocketAddrs,
-    handler: impl Fn(&Request) -> A + Send + Sync + 'static,
+    handler: impl Fn(&Request) -> A + Send + Sync + 'static, // an `async` one goes to `serve_async`
 ) -> io::Result<()> {
     serve_on(AsyncStd, addr, handler).await
 }
@@ -51,7 +51,7 @@ pub async fn serve<A: IntoResponse>(
 pub async fn serve_on<R: Runtime, A: IntoResponse>(
     runtime: R,
     addr: impl AsyncToSocketAddrs,
-    handler: impl Fn(&Request) -> A + Send + Sync + 'static,
+    handler: impl Fn(&Request) -> A + Send + Sync + 'static, // an `async` one goes to `serve_async_on`
 ) -> io::Result<()> {
     Server::bind_on(runtime, addr).await?.run(handler).await
 }
@@ -98,7 +98,7 @@ pub async fn serve_with_on<R: Runtime>(
 #[cfg(feature = "async-std")]
 pub async fn serve_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
     addr: impl AsyncToSocketAddrs,
-    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `serve`
 ) -> io::Result<()> {
     serve_async_on(AsyncStd, addr, handler).await
 }
@@ -113,7 +113,7 @@ pub async fn serve_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
 pub async fn serve_async_on<R: Runtime, F: Future<Output: IntoAsyncResponse> + Send + 'static>(
     runtime: R,
     addr: impl AsyncToSocketAddrs,
-    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `serve_on`
 ) -> io::Result<()> {
     Server::bind_on(runtime, addr).await?.run_async(handler).await
 }
@@ -241,7 +241,10 @@ impl<R: Runtime> Server<R> {
     /// # Cancel safety
     /// Dropping the future ends the listening. Connections that were accepted live on, and
     /// [`shutdown`](ServerHandle::shutdown) still ends them.
-    pub async fn run<A: IntoResponse>(self, handler: impl Fn(&Request) -> A + Send + Sync + 'static) -> io::Result<()> {
+    pub async fn run<A: IntoResponse>(
+        self,
+        handler: impl Fn(&Request) -> A + Send + Sync + 'static, // an `async` one goes to `run_async`
+    ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error)).await
     }
 
@@ -268,7 +271,7 @@ impl<R: Runtime> Server<R> {
     /// As [`run`](Self::run).
     pub async fn run_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
         self,
-        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `run`
     ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::asynchronous(config, handler, on_error)).await
     }

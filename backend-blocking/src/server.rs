@@ -34,7 +34,7 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 /// If the address cannot be listened on.
 pub fn serve<R: IntoResponse>(
     addr: impl ToSocketAddrs,
-    handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `serve_async` of tokio or async-std
 ) -> io::Result<()> {
     Server::bind(addr)?.run(handler)
 }
@@ -169,7 +169,10 @@ impl Server {
     ///
     /// # Errors
     /// Those of the system: the listener is put into blocking mode.
-    pub fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
+    pub fn run<R: IntoResponse>(
+        self,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `run_async` of tokio or async-std
+    ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error))
     }
 

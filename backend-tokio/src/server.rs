@@ -37,7 +37,7 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 /// As [`Server::run`].
 pub async fn serve<R: IntoResponse>(
     addr: impl ToSocketAddrs,
-    handler: impl Fn(&Request) -> R + Send + Sync + 'static,
+    handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `serve_async`
 ) -> io::Result<()> {
     Server::bind(addr).await?.run(handler).await
 }
@@ -107,7 +107,7 @@ pub async fn serve_with(
 /// As [`Server::run`].
 pub async fn serve_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
     addr: impl ToSocketAddrs,
-    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `serve`
 ) -> io::Result<()> {
     Server::bind(addr).await?.run_async(handler).await
 }
@@ -207,7 +207,10 @@ impl Server {
     ///
     /// # Panics
     /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
-    pub async fn run<R: IntoResponse>(self, handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> io::Result<()> {
+    pub async fn run<R: IntoResponse>(
+        self,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `run_async`
+    ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error)).await
     }
 
@@ -240,7 +243,7 @@ impl Server {
     /// As [`run`](Self::run).
     pub async fn run_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
         self,
-        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `run`
     ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::asynchronous(config, handler, on_error)).await
     }

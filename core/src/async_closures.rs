@@ -107,37 +107,49 @@ impl AsyncClosures {
 
     /// Called when the connection is open. The future's output is `()` or a `Result`.
     #[must_use]
-    pub fn on_open<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_open<F>(
         self,
-        mut callback: impl FnMut(WebSocket) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(WebSocket) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         Self(self.0.on_open(move |(), socket| callback(socket)))
     }
 
     /// Called for each whole message.
     #[must_use]
-    pub fn on_message<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_message<F>(
         self,
-        mut callback: impl FnMut(WebSocket, OwnedMessage) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(WebSocket, OwnedMessage) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         Self(self.0.on_message(move |(), socket, message| callback(socket, message)))
     }
 
     /// Called for each ping, and now owes the pong.
     #[must_use]
-    pub fn on_ping<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_ping<F>(
         self,
-        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         Self(self.0.on_ping(move |(), socket, data| callback(socket, data)))
     }
 
     /// Called for each pong.
     #[must_use]
-    pub fn on_pong<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_pong<F>(
         self,
-        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(WebSocket, Bytes) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         Self(self.0.on_pong(move |(), socket, data| callback(socket, data)))
     }
 
@@ -164,40 +176,52 @@ impl<T> AsyncStateful<T> {
 
     /// Called when the connection is open. The future's output is `()` or a `Result`.
     #[must_use]
-    pub fn on_open<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_open<F>(
         mut self,
-        mut callback: impl FnMut(T, WebSocket) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(T, WebSocket) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         self.0.open = Some(Box::new(move |state, socket| pending(callback(state, socket))));
         self
     }
 
     /// Called for each whole message.
     #[must_use]
-    pub fn on_message<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_message<F>(
         mut self,
-        mut callback: impl FnMut(T, WebSocket, OwnedMessage) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(T, WebSocket, OwnedMessage) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         self.0.message = Some(Box::new(move |state, socket, message| pending(callback(state, socket, message))));
         self
     }
 
     /// Called for each ping, and now owes the pong.
     #[must_use]
-    pub fn on_ping<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_ping<F>(
         mut self,
-        mut callback: impl FnMut(T, WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(T, WebSocket, Bytes) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         self.0.ping = Some(Box::new(move |state, socket, data| pending(callback(state, socket, data))));
         self
     }
 
     /// Called for each pong.
     #[must_use]
-    pub fn on_pong<F: Future<Output: IntoOutcome> + Send + 'static>(
+    pub fn on_pong<F>(
         mut self,
-        mut callback: impl FnMut(T, WebSocket, Bytes) -> F + Send + 'static,
-    ) -> Self {
+        mut callback: impl FnMut(T, WebSocket, Bytes) -> F + Send + 'static, // what it captures goes to `with_state`
+    ) -> Self
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static, // of a plain closure: `listener()`
+    {
         self.0.pong = Some(Box::new(move |state, socket, data| pending(callback(state, socket, data))));
         self
     }

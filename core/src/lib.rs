@@ -219,7 +219,7 @@ pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
 #[cfg(feature = "serde")]
 pub use json::Json;
-pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, listener};
+pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, done, listener};
 #[cfg(feature = "std")]
 pub use open::{AnyListener, IntoAnyListener};
 pub use output::Output;

@@ -11,6 +11,26 @@ use crate::socket::WebSocket;
 /// What a callback returns: an error fails the connection with 1011.
 pub type Outcome = Result<(), BoxError>;
 
+/// The end of a closure that uses `?`: `Ok(())`, with the type that it needs.
+///
+/// A callback may return any error, so behind `?` rustc cannot tell which one is meant by a mere `Ok(())`:
+/// "type annotations needed". This says that it is [`BoxError`], into which all others turn.
+///
+/// ```
+/// use bellwire_core::{done, listener};
+///
+/// let doubling = listener().on_message(|socket, message| {
+///     let number: i32 = message.as_text().ok_or("a number is text")?.parse()?;
+///     socket.send((2 * number).to_string())?;
+///     done()
+/// });
+/// ```
+///
+/// The same in a closure of any other kind, also an `async` one. To name the type, write `|socket, message| -> Outcome`.
+pub fn done() -> Outcome {
+    Ok(())
+}
+
 /// Receives the events of one connection: Ring's `Listener` and `PingListener` in one.
 ///
 /// Every method has a default. Events come serially, in wire order: `on_open` first, `on_close` exactly
@@ -392,7 +412,8 @@ impl<T: Send + 'static> IntoListener for Stateful<T> {
 /// What a callback may return: `()`, a `Result`, or nothing at all because it never returns.
 #[diagnostic::on_unimplemented(
     message = "a callback returns `()` or `Result<(), E>`, not `{Self}`",
-    note = "end it with `;` to drop the value, or annotate `|..| -> Outcome {{ .. Ok(()) }}`"
+    note = "an `async` closure goes to `async_listener()`, for typed messages to `typed_async_listener(..)`",
+    note = "a value that is not needed is dropped by `;`, and `?` needs `done()` at the end in place of `Ok(())`"
 )]
 pub trait IntoOutcome {
     /// The outcome.

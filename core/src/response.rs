@@ -351,7 +351,7 @@ impl fmt::Debug for Response {
 #[diagnostic::on_unimplemented(
     message = "a handler returns `Response` or `Result<Response, E>`, not `{Self}`",
     note = "`Response::text(..)` makes a response of a text, `Response::websocket(..)` one of a listener",
-    note = "an asynchronous handler goes to `serve_async`, on a backend that has it"
+    note = "an `async` handler goes to `serve_async` or `run_async`, which tokio and async-std have"
 )]
 pub trait IntoResponse {
     /// The response, or why there is none.

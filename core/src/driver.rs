@@ -327,6 +327,32 @@ impl Driver {
         self.grace.end(deadline, now, grace)
     }
 
+    /// So many callbacks may run now, where several connections share a thread. What is left then of what was read
+    /// waits: [`park`](Self::park) has the task polled again at once, and goes on.
+    pub(crate) fn grant(&mut self, callbacks: usize) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.grant(callbacks);
+        }
+    }
+
+    /// Whether they have run.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.open().is_some_and(Open::is_spent)
+    }
+
+    /// Whether a part of what was read waits for the turn of others.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.open().is_some_and(Open::is_yielding)
+    }
+
+    /// Handles what waits for the turn of others, and all that comes until the next [`grant`](Self::grant).
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.hurry(now, self.service.as_deref());
+        }
+        self.pump(now, &mut []);
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {

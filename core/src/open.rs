@@ -97,14 +97,17 @@ pub(crate) struct Open {
     /// Whether `on_open` has been called.
     opened: bool,
     waiting: Option<Box<Waiting>>,
+    /// How many callbacks may run until it is others' turn.
+    budget: usize,
 }
 
 /// What a callback has returned, or what it panicked with.
 type Called = Result<Outcome, Box<dyn Any + Send>>;
 
-/// A callback that is not done.
+/// A callback that is not done, or the turn of others.
 struct Waiting {
-    callback: Pending,
+    /// `None`: enough callbacks have run at once.
+    callback: Option<Pending>,
     /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
     /// when its task has returned: it is polled again before that.)
     yields: bool,
@@ -134,7 +137,7 @@ impl Open {
         if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
             shared.answer_close_later();
         }
-        Self { shared, socket, listener: listener.0, opened: false, waiting: None }
+        Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
     }
 
     pub(crate) fn start(&mut self) {
@@ -145,9 +148,33 @@ impl Open {
         }
     }
 
-    /// Whether a callback is pending: nothing is to be read.
+    /// Whether a callback is pending, or others are to run before what was read is handled: nothing is to be read.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
+    }
+
+    /// Whether what was read waits for nothing but the turn of others.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.callback.is_none())
+    }
+
+    /// So many callbacks may run now, before it is others' turn.
+    pub(crate) fn grant(&mut self, callbacks: usize) {
+        self.budget = callbacks;
+    }
+
+    /// Whether they have run.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Handles what waits for the turn of others, however much that is.
+    pub(crate) fn hurry(&mut self, now: Time, service: Option<&Service>) {
+        self.budget = usize::MAX;
+        if self.is_yielding() {
+            let Some(waiting) = self.waiting.take() else { return };
+            self.go_on(now, waiting.input, waiting.at, service);
+        }
     }
 
     /// Goes on with the callback that is pending, if one is. Whether it is done now; what was read behind its event
@@ -159,7 +186,16 @@ impl Open {
             self.waiting = Some(waiting);
             return false;
         }
-        match self.poll(&mut waiting.callback, waker) {
+        let Some(callback) = &mut waiting.callback else {
+            if self.is_spent() {
+                waker.wake_by_ref();
+                self.waiting = Some(waiting);
+                return false;
+            }
+            self.go_on(now, waiting.input, waiting.at, service);
+            return true;
+        };
+        match self.poll(callback, waker) {
             Poll::Pending => {
                 self.waiting = Some(waiting);
                 false
@@ -212,6 +248,10 @@ impl Open {
         loop {
             while let Some(event) = self.shared.next_event(now, input) {
                 self.handle(event, service);
+                self.budget = self.budget.saturating_sub(1);
+                if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
+                    self.waiting = Some(Box::new(Waiting { callback: None, yields: false, input: Vec::new(), at: 0 }));
+                }
                 if self.waiting.is_some() {
                     return;
                 }
@@ -230,6 +270,7 @@ impl Open {
     /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
     /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
     pub(crate) fn drain(&mut self, now: Time, service: Option<&Service>) {
+        self.hurry(now, service);
         while matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
             let Some(waiting) = self.waiting.take() else { return };
             self.shared.answer_close();
@@ -294,7 +335,7 @@ impl Open {
             Poll::Pending => {
                 self.shared.hold();
                 let yields = yielded.0.load(Ordering::Relaxed);
-                self.waiting = Some(Box::new(Waiting { callback, yields, input: Vec::new(), at: 0 }));
+                self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, input: Vec::new(), at: 0 }));
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::frame::Role;
 use crate::open::{AnyListener, IntoAnyListener};
 use crate::output::Output;
 use crate::tasks::{Place, Stage};
-use crate::timer::{Alarm, ONCE_MORE};
+use crate::timer::{Alarm, ONCE_MORE, READ_ON};
 
 /// A byte stream of a runtime that polls.
 ///
@@ -67,9 +67,10 @@ const READ_BUFFER: usize = 64 * 1024;
 /// The most memory that a thread keeps for output between two turns.
 const SPARE_OUTPUT: usize = 64 * 1024;
 
-/// After so many turns, or so many bytes, others may run.
+/// After so many turns, or so many bytes, or so many callbacks, others may run.
 const MAX_TURNS: usize = 256;
 const MAX_READ: usize = 256 * 1024;
+const MAX_CALLBACKS: usize = 64;
 
 /// So often completions may send more before the peer is read.
 const MAX_WRITES: usize = 8;
@@ -131,11 +132,12 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
+        self.driver.grant(MAX_CALLBACKS);
         for _ in 0..MAX_TURNS {
             // Anew for each turn: a callback may have taken its time.
             let now = self.alarm.now();
             match self.turn(cx, now, memory) {
-                Turn::Again if memory.read >= MAX_READ => break,
+                Turn::Again if memory.read >= MAX_READ || self.driver.is_spent() => break,
                 Turn::Again => continue,
                 Turn::Done => return Poll::Ready(()),
                 Turn::Idle => {}
@@ -146,7 +148,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
             if self.alarm.poll(cx, deadline, now).is_pending() {
                 return Poll::Pending;
             }
-            let judged = self.driver.judged_at(deadline, now, ONCE_MORE);
+            let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
+            let judged = self.driver.judged_at(deadline, now, grace);
             if self.alarm.poll(cx, judged, now).is_pending() {
                 return Poll::Pending;
             }
@@ -170,6 +173,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     fn turn(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Turn {
         if let Err(error) = self.write(cx, now, memory) {
             // Nothing is lost: the peer's last words may have arrived before its end was noticed.
+            self.driver.hurry(now);
             for _ in 0..MAX_TURNS {
                 if !self.driver.is_reading() {
                     break;

@@ -124,7 +124,8 @@ fn one_poll_reads_about_256_kib_at_most_and_asks_for_the_next() {
     ];
     for listener in listeners {
         let reads = Arc::new(Reads::default());
-        let says = wire(&vec![Frame::binary([1; 1000]); 1000], Role::Client);
+        // So large that no poll handles too many of them.
+        let says = wire(&vec![Frame::binary([1; 10_000]); 100], Role::Client);
         let peer = Peer { says, rounds: None, piece: usize::MAX, at: 0, reads: reads.clone() };
         let mut task = task(peer, listener());
         let (wakes, waker) = waker();
@@ -135,6 +136,96 @@ fn one_poll_reads_about_256_kib_at_most_and_asks_for_the_next() {
             assert!((1..=256 * 1024 + 64 * 1024).contains(&bytes), "{bytes} bytes in poll {round}");
             assert!(wakes.count() >= round, "nobody polls it again");
         }
+    }
+}
+
+/// A listener that writes down what it gets, and sends it back.
+fn noting(kind: usize, seen: &Arc<Mutex<Vec<u8>>>) -> AnyListener {
+    let seen = seen.clone();
+    let note = move |bytes: &[u8]| seen.lock().unwrap().extend(bytes);
+    match kind {
+        0 => listener()
+            .on_message(move |socket, message| {
+                note(message.as_bytes());
+                socket.send(message)
+            })
+            .into_any_listener(),
+        _ => async_listener()
+            .on_message(move |socket, message| {
+                note(message.as_bytes());
+                async move { socket.send(message) }
+            })
+            .into_any_listener(),
+    }
+}
+
+#[test]
+fn l8_one_poll_runs_64_callbacks_at_most_and_asks_for_the_next() {
+    // All at once, and a frame in each read.
+    for (kind, piece) in [(0, usize::MAX), (1, usize::MAX), (0, 7), (1, 7)] {
+        let frames: Vec<_> = (0..200).map(|number| Frame::binary([number])).collect();
+        let peer = Peer { says: wire(&frames, Role::Client), rounds: Some(1), piece, at: 0, reads: Arc::default() };
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut task = task(peer, noting(kind, &seen));
+        let (wakes, waker) = waker();
+        let mut counts = Vec::new();
+        let mut polls = 0;
+        while polls == wakes.count() {
+            polls += 1;
+            let before = seen.lock().unwrap().len();
+            assert!(poll(&mut task, &waker).is_pending());
+            counts.push(seen.lock().unwrap().len() - before);
+        }
+        assert_eq!(*seen.lock().unwrap(), (0..200).collect::<Vec<u8>>(), "all, in order, and no other");
+        counts.retain(|count| *count > 0);
+        assert_eq!(counts, [64, 64, 64, 8], "{kind}, {piece}");
+    }
+}
+
+#[test]
+fn l8_what_waits_for_the_turn_of_others_is_not_lost_when_the_peer_ends() {
+    for kind in [0, 1] {
+        let frames: Vec<_> = (0..200).map(|number| Frame::binary([number])).collect();
+        let peer = Ends(Peer {
+            says: wire(&frames, Role::Client),
+            rounds: Some(1),
+            piece: usize::MAX,
+            at: 0,
+            reads: Arc::default(),
+        });
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let driver = started(Role::Server, &timeless(), noting(kind, &seen));
+        let mut task = Task::new(peer, driver, Still, &Arc::new(Tasks::default()));
+        let mut polls = 0;
+        while Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            polls += 1;
+            assert!(polls < 100);
+        }
+        assert_eq!(seen.lock().unwrap().len(), 200);
+    }
+}
+
+/// A peer that fails when it has said everything, and takes nothing.
+struct Ends(Peer);
+
+impl Transport for Ends {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.0.poll_read(cx, buffer) {
+            Poll::Pending => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            ready => ready,
+        }
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

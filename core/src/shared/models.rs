@@ -488,7 +488,11 @@ impl TwoThreads {
             match self.read(shared.poll_timeout()) {
                 Read::Bytes(bytes) => input = bytes,
                 Read::Eof => shared.receive_eof(),
-                Read::TimedOut(now) => shared.handle_timeout(now),
+                Read::TimedOut(now) => {
+                    // A deadline is judged a turn after it was noticed.
+                    self.write(shared);
+                    shared.handle_timeout(now);
+                }
             }
         }
     }

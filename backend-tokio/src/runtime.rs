@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bellwire_core::Time;
 use bellwire_core::task;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A stream of tokio's.
@@ -67,5 +67,13 @@ impl task::Timer for Timer {
         let Some(sleep) = &mut self.sleep else { return Poll::Pending };
         // Outside of tokio's budget: with it, a sleep that was not even looked at would seem to be pending.
         pin!(unconstrained(sleep.as_mut())).poll(cx)
+    }
+
+    /// A task that wakes itself is polled up to 61 times before tokio asks the system what has arrived. Its own
+    /// `yield_now` wakes the task behind that, when it is polled first.
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        if pin!(yield_now()).poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 }

@@ -140,6 +140,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Turn::Again if memory.read >= MAX_READ || self.driver.is_spent() => break,
                 Turn::Again => continue,
                 Turn::Done => return Poll::Ready(()),
+                Turn::Idle if self.driver.is_spent() && self.driver.is_yielding() => break,
                 Turn::Idle => {}
             }
             // Somebody has sent meanwhile, or closed: then there is more to do.
@@ -165,7 +166,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
         // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
         self.driver.handle_timeout_amid(self.alarm.now());
-        cx.waker().wake_by_ref();
+        self.alarm.yield_now(cx);
         Poll::Pending
     }
 

@@ -17,6 +17,12 @@ pub trait Timer: Unpin {
 
     /// Ready when the time that was set has come; otherwise the task of `cx` is woken then, and not before.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Has the task of `cx` polled again when others have had their turn. The default wakes it at once. A runtime that
+    /// then polls it many times before it asks the system what has arrived for the others needs more than that.
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// A timer that is re-armed lazily. Most deadlines move on with every message: then the sleep is left where it is,
@@ -37,6 +43,10 @@ impl<C: Timer> Alarm<C> {
 
     pub(crate) fn now(&self) -> Time {
         self.timer.now()
+    }
+
+    pub(crate) fn yield_now(&mut self, cx: &mut Context<'_>) {
+        self.timer.yield_now(cx);
     }
 
     /// Ready at the deadline; otherwise the task is woken then. `now` may be a little late.

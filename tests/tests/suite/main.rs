@@ -21,6 +21,7 @@
 //! | `refusals` | what a refused request is told, and what the owner is told of it |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
+//! | `fairness` | one peer that sends without end, and the others |
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
 //! | `stream_form` | a connection as a stream of messages and a sink for them |
@@ -42,8 +43,10 @@ mod client_example;
 mod config;
 mod context;
 mod ending;
+mod fairness;
 #[cfg(unix)]
 mod forked;
+
 mod frames;
 mod handshake;
 mod last_words;

@@ -36,6 +36,8 @@ pub struct Service {
     config: Arc<Config>,
     connections: Mutex<Connections>,
     clock: OnceLock<fn() -> Duration>,
+    /// The second for which `Date` was written last, and how.
+    date: Mutex<Option<(u64, Arc<str>)>>,
     /// Paths whose clients were left without a subprotocol.
     unchosen: Throttle<String>,
 }
@@ -174,8 +176,8 @@ impl Service {
 
     fn of(config: Config, handler: Handler, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         let (config, connections) = (Arc::new(config), Mutex::default());
-        let (clock, unchosen) = (OnceLock::new(), Throttle::new());
-        Self { handler, on_error: Box::new(on_error), config, connections, clock, unchosen }
+        let (clock, date, unchosen) = (OnceLock::new(), Mutex::default(), Throttle::new());
+        Self { handler, on_error: Box::new(on_error), config, connections, clock, date, unchosen }
     }
 
     /// The configuration of connections that do not bring their own.
@@ -190,9 +192,14 @@ impl Service {
         let _ = self.clock.set(unix_time);
     }
 
-    /// What `Date` says now, if there is a clock.
-    pub(crate) fn date(&self) -> Option<String> {
-        self.clock.get().map(|unix_time| http::date(unix_time()))
+    /// What `Date` says now, if there is a clock. Written once per second.
+    pub(crate) fn date(&self) -> Option<Arc<str>> {
+        let now = self.clock.get()?();
+        let mut written = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*written {
+            Some((second, date)) if *second == now.as_secs() => Some(date.clone()),
+            _ => Some(written.insert((now.as_secs(), http::date(now).into())).1.clone()),
+        }
     }
 
     /// The bytes of a plain response.

@@ -1,6 +1,8 @@
 //! A server's driver, from the first byte of a request.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bellwire_core::{
     Config, Driver, Listener, Request, Response, Role, ServerError, Service, Step, is_upgrade_request, listener,
@@ -201,6 +203,60 @@ fn d14_a_subprotocol_that_was_not_offered_is_500_and_a_report_and_no_101() {
     let (_driver, answer) = server.answer(&request("Sec-WebSocket-Protocol: soap, mqtt\r\n"));
     assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{answer}");
     assert_eq!((server.log.take(), server.reports.take()), (vec!["open".to_string()], vec![]));
+}
+
+/// What a service says to these bytes.
+fn said(service: &Arc<Service>, mut bytes: Vec<u8>) -> String {
+    let mut driver = Driver::server(service.clone(), None, START);
+    driver.receive(START, &mut bytes);
+    String::from_utf8(written(&mut driver)).unwrap()
+}
+
+#[test]
+fn h1_h2_options_and_http_1_0_are_served_whatever_the_handler_is_made_of() {
+    let page = || Response::text("page");
+    let silent = |_: &ServerError| ();
+    for service in [
+        Service::new(Config::default(), move |_: &Request| page(), silent),
+        Service::with_responder(Config::default(), move |_, responder| responder.respond(page()), silent),
+        Service::asynchronous(Config::default(), move |_| async move { page() }, silent),
+    ] {
+        let service = Arc::new(service);
+        let options = said(&service, b"OPTIONS / HTTP/1.0\r\n\r\n".to_vec());
+        assert!(
+            options.starts_with("HTTP/1.1 204 ") && options.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"),
+            "{options}"
+        );
+        let mut driver = Driver::server(service, None, START);
+        driver.receive(START, &mut b"GET / HTTP/1.0\r\n\r\n".to_vec());
+        // A future is polled where the driver is about to sleep.
+        let _ = driver.park(START, std::task::Waker::noop());
+        let page = String::from_utf8(written(&mut driver)).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("page"), "{page}");
+    }
+}
+
+#[test]
+fn h11_h12_dates_and_the_word_about_subprotocols_go_by_the_clock_that_was_lent() {
+    static NOW: AtomicU64 = AtomicU64::new(784_111_777);
+    let reports = Log::default();
+    let reported = reports.clone();
+    let hook = move |error: &ServerError| reported.add(error.to_string());
+    let handler = |_: &Request| Response::websocket(listener());
+    let service = Arc::new(Service::new(Config::default(), handler, hook));
+    let offer = || request("Sec-WebSocket-Protocol: soap\r\n");
+    assert!(!said(&service, request("")).contains("Date"), "no clock, no date");
+    service.lend_clock(|| Duration::from_secs(NOW.load(Ordering::Relaxed)));
+    for (seconds, date) in [(0, "08:49:37"), (0, "08:49:37"), (1, "08:49:38"), (58, "08:50:36")] {
+        NOW.fetch_add(seconds, Ordering::Relaxed);
+        let answer = said(&service, offer());
+        assert!(answer.contains(&format!("\r\nDate: Sun, 06 Nov 1994 {date} GMT\r\n")), "{answer}");
+    }
+    assert_eq!(reports.take().len(), 1, "once per minute");
+    NOW.fetch_add(1, Ordering::Relaxed);
+    said(&service, offer());
+    said(&service, offer());
+    assert_eq!(reports.take().len(), 1, "the next minute");
 }
 
 #[test]

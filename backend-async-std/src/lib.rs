@@ -14,11 +14,12 @@
 //! here for programs that have it.
 //!
 //! ```no_run
+//! # mod bellwire { pub use bellwire_core::*; pub mod async_std { pub use bellwire_async_std::*; } }
 //! # #[cfg(feature = "async-std")]
 //! # async fn example() -> std::io::Result<()> {
-//! use bellwire_core::{Response, listener};
+//! use bellwire::{Response, listener};
 //!
-//! bellwire_async_std::serve("127.0.0.1:9001", |_request| {
+//! bellwire::async_std::serve("127.0.0.1:9001", |_request| {
 //!     Response::websocket(listener().on_message(|socket, message| socket.send(message)))
 //! })
 //! .await
@@ -31,8 +32,9 @@
 //! which says how to spawn and how to sleep:
 //!
 //! ```
-//! use bellwire_async_std::{Runtime, Server, Timer, connect_on};
-//! use bellwire_core::{Response, listener};
+//! # mod bellwire { pub use bellwire_core::*; pub mod async_std { pub use bellwire_async_std::*; } }
+//! use bellwire::async_std::{Runtime, Server, Timer, connect_on};
+//! use bellwire::{Response, listener};
 //!
 //! #[derive(Clone)]
 //! struct Smol;

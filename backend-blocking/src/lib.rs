@@ -7,8 +7,9 @@
 //! while what the connection's own callbacks have sent is above the high watermark.
 //!
 //! ```no_run
-//! use bellwire_blocking::serve;
-//! use bellwire_core::{Response, listener};
+//! # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }
+//! use bellwire::blocking::serve;
+//! use bellwire::{Response, listener};
 //!
 //! serve("127.0.0.1:9001", |_request| {
 //!     Response::websocket(listener().on_message(|socket, message| socket.send(message)))

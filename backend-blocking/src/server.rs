@@ -43,8 +43,9 @@ pub fn serve<R: IntoResponse>(
 /// handler. [`Server::run_with`] has options.
 ///
 /// ```no_run
-/// use bellwire_blocking::serve_with;
-/// use bellwire_core::{Response, listener};
+/// # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }
+/// use bellwire::blocking::serve_with;
+/// use bellwire::{Response, listener};
 /// use std::thread;
 ///
 /// serve_with("127.0.0.1:9001", |request, responder| {

@@ -71,8 +71,9 @@ async fn finish<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// As [`connect`], and the connection is a [`MessageStream`]: a `Stream` of messages and a `Sink` for them.
 ///
 /// ```no_run
+/// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let (mut messages, _response) = bellwire_tokio::connect_stream("ws://127.0.0.1:9001/").await?;
+/// let (mut messages, _response) = bellwire::tokio::connect_stream("ws://127.0.0.1:9001/").await?;
 /// messages.send("hello").await?;
 /// while let Some(message) = messages.recv().await {
 ///     println!("{:?}", message?);

@@ -8,8 +8,9 @@
 //! Callbacks run on the runtime's threads: one that blocks, blocks the other tasks of its thread.
 //!
 //! ```no_run
-//! use bellwire_core::{Response, listener};
-//! use bellwire_tokio::serve;
+//! # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+//! use bellwire::{Response, listener};
+//! use bellwire::tokio::serve;
 //!
 //! # async fn example() -> std::io::Result<()> {
 //! serve("127.0.0.1:9001", |_request| {

@@ -46,8 +46,9 @@ pub async fn serve<R: IntoResponse>(
 /// handler. [`Server::run_with`] has options.
 ///
 /// ```no_run
-/// use bellwire_core::{Response, listener};
-/// use bellwire_tokio::serve_with;
+/// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+/// use bellwire::{Response, listener};
+/// use bellwire::tokio::serve_with;
 ///
 /// # async fn example() -> std::io::Result<()> {
 /// serve_with("127.0.0.1:9001", |request, responder| {
@@ -84,8 +85,9 @@ pub async fn serve_with(
 /// [`Server::run_async`] has options.
 ///
 /// ```no_run
-/// use bellwire_core::{AsyncResponse, async_listener};
-/// use bellwire_tokio::serve_async;
+/// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+/// use bellwire::{AsyncResponse, async_listener};
+/// use bellwire::tokio::serve_async;
 ///
 /// # async fn example() -> std::io::Result<()> {
 /// serve_async("127.0.0.1:9001", |_request| async {

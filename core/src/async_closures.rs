@@ -20,7 +20,8 @@ use crate::socket::WebSocket;
 /// itself.
 ///
 /// ```
-/// use bellwire_core::{AsyncResponse, async_listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, async_listener};
 ///
 /// let response = AsyncResponse::websocket(
 ///     async_listener()
@@ -72,7 +73,8 @@ impl AsyncClosures {
     /// callbacks change lies behind an [`Arc`](alloc::sync::Arc), an `Arc<Mutex<..>>` for example.
     ///
     /// ```
-    /// use bellwire_core::{AsyncResponse, Request, WebSocket, async_listener, broadcast};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{AsyncResponse, Request, WebSocket, async_listener, broadcast};
     /// use std::{collections::HashSet, sync::{Arc, Mutex}};
     ///
     /// type Room = Arc<Mutex<HashSet<WebSocket>>>;

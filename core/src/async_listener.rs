@@ -28,7 +28,8 @@ use crate::socket::WebSocket;
 /// it waits, and `on_close` runs.
 ///
 /// ```
-/// use bellwire_core::{AsyncListener, Outcome, OwnedMessage, WebSocket};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncListener, Outcome, OwnedMessage, WebSocket};
 ///
 /// struct Echo;
 ///
@@ -139,8 +140,9 @@ pub(crate) trait Callbacks: Send {
 /// Its events may be called by hand, for tests:
 ///
 /// ```
-/// use bellwire_core::testing::{Recorder, Sent, now_or_never};
-/// use bellwire_core::{AsyncListener, IntoAsyncListener, async_listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::testing::{Recorder, Sent, now_or_never};
+/// use bellwire::{AsyncListener, IntoAsyncListener, async_listener};
 ///
 /// let recorder = Recorder::new();
 /// let mut echo = async_listener()

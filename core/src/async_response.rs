@@ -17,7 +17,8 @@ use crate::response::{IntoResponse, Response};
 /// asynchronous listener.
 ///
 /// ```
-/// use bellwire_core::{AsyncResponse, Request, Response, async_listener, is_upgrade_request};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, Request, Response, async_listener, is_upgrade_request};
 ///
 /// async fn echo(request: Request) -> AsyncResponse {
 ///     if !is_upgrade_request(&request) {
@@ -32,7 +33,8 @@ use crate::response::{IntoResponse, Response};
 /// A plain [`Response`], which is all that a blocking server takes, does not carry an asynchronous listener:
 ///
 /// ```compile_fail,E0277
-/// use bellwire_core::{Response, async_listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Response, async_listener};
 ///
 /// let response = Response::websocket(async_listener());
 /// ```
@@ -86,7 +88,8 @@ impl AsyncResponse {
     /// and a plain listener as an asynchronous one.
     ///
     /// ```
-    /// use bellwire_core::{AsyncListener, AsyncResponse, BoxAsyncListener, Outcome, OwnedMessage, WebSocket};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{AsyncListener, AsyncResponse, BoxAsyncListener, Outcome, OwnedMessage, WebSocket};
     ///
     /// /// Prints what comes. All other events go to the listener inside.
     /// struct Traced(BoxAsyncListener);

@@ -24,7 +24,8 @@ use crate::socket::WebSocket;
 /// send.
 ///
 /// ```
-/// use bellwire_core::{broadcast, testing::Recorder};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{broadcast, testing::Recorder};
 /// use std::collections::HashSet;
 /// use std::sync::Mutex;
 ///

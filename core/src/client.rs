@@ -26,7 +26,8 @@ use crate::{Connection, Time};
 /// What a client asks for: a URI, subprotocols, headers.
 ///
 /// ```
-/// use bellwire_core::client::Request;
+/// # use bellwire_core as bellwire;
+/// use bellwire::client::Request;
 ///
 /// let request = Request::new("wss://example.com/chat")?.protocol("mqtt")?.header("Authorization", "Bearer x")?;
 /// assert_eq!(request.uri().port(), 443);
@@ -86,10 +87,11 @@ impl Request {
     /// what no URI has, such as raw brackets or characters beyond ASCII. Nothing is encoded.
     ///
     /// ```
-    /// use bellwire_core::client::Request;
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::client::Request;
     ///
     /// let request = Request::new("ws://example.com")?.request_target("/odd{path}?^raw`")?;
-    /// # Ok::<(), bellwire_core::uri::UriError>(())
+    /// # Ok::<(), bellwire::uri::UriError>(())
     /// ```
     ///
     /// # Errors

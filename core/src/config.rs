@@ -14,7 +14,8 @@ const MIB: usize = 1024 * KIB;
 /// Set the fields, or chain the methods of the same names:
 ///
 /// ```
-/// use bellwire_core::Config;
+/// # use bellwire_core as bellwire;
+/// use bellwire::Config;
 /// use core::time::Duration;
 ///
 /// let config = Config::default().max_message(64 * 1024).idle_timeout(Duration::from_secs(60)).any_origin();
@@ -244,10 +245,11 @@ impl Config {
     /// A transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
     ///
     /// ```
-    /// use bellwire_core::Config;
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Config;
     ///
     /// let config = Config::default().trusted_proxies(["127.0.0.1", "10.0.0.0/8"])?;
-    /// # Ok::<(), bellwire_core::config::InvalidNetwork>(())
+    /// # Ok::<(), bellwire::config::InvalidNetwork>(())
     /// ```
     ///
     /// # Errors

@@ -17,13 +17,14 @@ use crate::uri::{Uri, UriError};
 /// Where a client connects, and how: a URL, headers, subprotocols, limits and deadlines.
 ///
 /// ```
-/// use bellwire_core::{Config, Target};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Config, Target};
 ///
 /// let target = Target::new("ws://example.com/chat")?
 ///     .header("Authorization", "Bearer 42")?
 ///     .protocol("mqtt")?
 ///     .config(Config::default().max_message(64 * 1024));
-/// # Ok::<(), bellwire_core::ConnectError>(())
+/// # Ok::<(), bellwire::ConnectError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -56,11 +57,12 @@ impl Target {
     /// `Authorization` that of the credentials in the URL; either is not sent at all if its value is empty.
     ///
     /// ```
-    /// use bellwire_core::Target;
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Target;
     ///
     /// let target = Target::new("ws://example.com/")?.header("User-Agent", "my-feed/2.1")?;
     /// let anonymous = Target::new("ws://example.com/")?.header("User-Agent", "")?;
-    /// # Ok::<(), bellwire_core::ConnectError>(())
+    /// # Ok::<(), bellwire::ConnectError>(())
     /// ```
     ///
     /// # Errors

@@ -10,7 +10,8 @@ use core::net::SocketAddr;
 /// [set it](crate::Connection::set_context), and a [`Recorder`](crate::testing::Recorder) can pretend.
 ///
 /// ```
-/// use bellwire_core::{SocketContext, testing::Recorder};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{SocketContext, testing::Recorder};
 ///
 /// let recorder = Recorder::with_context(SocketContext::new().path("/chat").protocol("mqtt"));
 /// assert_eq!(recorder.socket().path(), Some("/chat"));
@@ -55,7 +56,8 @@ impl SocketContext {
 /// number, and so can be a key in logs, too.
 ///
 /// ```
-/// use bellwire_core::testing::Recorder;
+/// # use bellwire_core as bellwire;
+/// use bellwire::testing::Recorder;
 ///
 /// let (first, second) = (Recorder::new().socket().id(), Recorder::new().socket().id());
 /// assert!(first < second, "{first} came before {second}");

@@ -11,7 +11,8 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 /// §5.6.7's `IMF-fixdate`. Servers send `Date` by themselves; this is for those who answer by hand.
 ///
 /// ```
-/// use bellwire_core::http::date;
+/// # use bellwire_core as bellwire;
+/// use bellwire::http::date;
 /// use std::time::Duration;
 ///
 /// assert_eq!(date(Duration::from_secs(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");

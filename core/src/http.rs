@@ -89,14 +89,15 @@ impl Headers {
     /// The value of each field of this name as text, in order; what is not UTF-8 is replaced by U+FFFD.
     ///
     /// ```
-    /// use bellwire_core::http::Headers;
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::http::Headers;
     ///
     /// let mut headers = Headers::new();
     /// headers.append("Set-Cookie", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT")?;
     /// headers.append("Set-Cookie", "b=2")?;
     /// let cookies: Vec<_> = headers.texts("set-cookie").collect();
     /// assert_eq!(cookies, ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"]);
-    /// # Ok::<(), bellwire_core::http::InvalidHeader>(())
+    /// # Ok::<(), bellwire::http::InvalidHeader>(())
     /// ```
     pub fn texts<'a>(&'a self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         self.values(name).map(String::from_utf8_lossy)

@@ -17,7 +17,8 @@ use crate::typed::Codec;
 /// [`Error::Decode`](crate::Error::Decode), which leaves the connection open.
 ///
 /// ```
-/// use bellwire_core::{Json, Response, typed_listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Json, Response, typed_listener};
 ///
 /// // Or types with `#[derive(Deserialize)]` and `#[derive(Serialize)]`.
 /// let response = Response::websocket(
@@ -27,14 +28,14 @@ use crate::typed::Codec;
 /// );
 ///
 /// // It is tested as any listener.
-/// use bellwire_core::{IntoListener, Listener, Message, testing::{Recorder, Sent}};
+/// use bellwire::{IntoListener, Listener, Message, testing::{Recorder, Sent}};
 /// let recorder = Recorder::new();
 /// let mut sum = typed_listener(Json::<Vec<i64>, i64>::new())
 ///     .on_message(|socket, numbers| socket.send(&numbers.iter().sum()))
 ///     .into_listener();
 /// sum.on_message(&recorder.socket(), Message::Text("[40, 2]"))?;
 /// assert_eq!(recorder.sent(), [Sent::text("42")]);
-/// # Ok::<(), bellwire_core::BoxError>(())
+/// # Ok::<(), bellwire::BoxError>(())
 /// ```
 pub struct Json<In, Out: ?Sized = In>(PhantomData<fn(&Out) -> In>);
 

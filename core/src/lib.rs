@@ -28,7 +28,8 @@
 //! package is a complete program with deadlines.
 //!
 //! ```
-//! use bellwire_core::{Config, Event, server};
+//! # use bellwire_core as bellwire;
+//! use bellwire::{Config, Event, server};
 //! use std::io::{Read, Write};
 //! use std::{sync::Arc, time::Instant};
 //!

@@ -17,7 +17,8 @@ pub type Outcome = Result<(), BoxError>;
 /// "type annotations needed". This says that it is [`BoxError`], into which all others turn.
 ///
 /// ```
-/// use bellwire_core::{done, listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{done, listener};
 ///
 /// let doubling = listener().on_message(|socket, message| {
 ///     let number: i32 = message.as_text().ok_or("a number is text")?.parse()?;
@@ -119,7 +120,8 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
 /// are answered.
 ///
 /// ```
-/// use bellwire_core::{listener, testing::{Recorder, Sent}, IntoListener, Listener, Message};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{listener, testing::{Recorder, Sent}, IntoListener, Listener, Message};
 ///
 /// let recorder = Recorder::new();
 /// let mut echo = listener()
@@ -152,7 +154,8 @@ impl Closures {
     /// clone of its [`Arc`](alloc::sync::Arc).
     ///
     /// ```
-    /// use bellwire_core::{Request, Response, WebSocket, listener};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Request, Response, WebSocket, listener};
     /// use std::{collections::HashSet, sync::{Arc, Mutex}};
     ///
     /// type Room = Arc<Mutex<HashSet<WebSocket>>>;

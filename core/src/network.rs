@@ -9,7 +9,8 @@ use core::str::FromStr;
 /// IPv4 addresses that are mapped into IPv6 (`::ffff:10.0.0.1`), as a socket for both shows them, are IPv4 here.
 ///
 /// ```
-/// use bellwire_core::config::Network;
+/// # use bellwire_core as bellwire;
+/// use bellwire::config::Network;
 ///
 /// let network: Network = "10.0.0.0/8".parse()?;
 /// assert!(network.contains("10.1.2.3".parse()?) && network.contains("::ffff:10.1.2.3".parse()?));

@@ -16,14 +16,15 @@ use crate::frame::{Header, MAX_HEADER, Opcode};
 /// [`broadcast`](crate::broadcast) prepares its message by itself.
 ///
 /// ```
-/// use bellwire_core::{Prepared, testing::Recorder};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Prepared, testing::Recorder};
 ///
 /// let socket = Recorder::new().socket();
 /// let tick = Prepared::new("tick");
 /// for _ in 0..3 {
 ///     socket.send(&tick)?;
 /// }
-/// # Ok::<(), bellwire_core::SendError>(())
+/// # Ok::<(), bellwire::SendError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Prepared {

@@ -12,13 +12,14 @@ use crate::refusal::{Refusal, Refused};
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
 /// ```
-/// use bellwire_core::{Request, is_upgrade_request, request_protocols};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Request, is_upgrade_request, request_protocols};
 ///
 /// let request = Request::upgrade("/chat?room=1").with_header("Sec-WebSocket-Protocol", "soap, mqtt")?;
 /// assert!(is_upgrade_request(&request));
 /// assert_eq!(request_protocols(&request), ["soap", "mqtt"]);
 /// assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
-/// # Ok::<(), bellwire_core::http::InvalidHeader>(())
+/// # Ok::<(), bellwire::http::InvalidHeader>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Request {

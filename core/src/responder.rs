@@ -22,7 +22,8 @@ use crate::service::ServerError;
 /// [`ServerError::HandlerTimeout`].
 ///
 /// ```
-/// use bellwire_core::{Request, Responder, Response, listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Request, Responder, Response, listener};
 /// use std::thread;
 ///
 /// fn handler(request: Request, responder: Responder) {
@@ -40,7 +41,8 @@ pub struct Responder(Arc<Slot>);
 /// The other end of a [`Responder`]. Dropping it says that nobody waits any more.
 ///
 /// ```
-/// use bellwire_core::{Responder, Response};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Responder, Response};
 ///
 /// let (responder, answer) = Responder::pair();
 /// assert!(answer.take().is_none());

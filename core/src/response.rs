@@ -20,7 +20,8 @@ pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
 /// HTTP, which refuses it.
 ///
 /// ```
-/// use bellwire_core::{Request, Response, is_upgrade_request, listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Request, Response, is_upgrade_request, listener};
 ///
 /// fn echo(request: &Request) -> Response {
 ///     if !is_upgrade_request(request) {
@@ -185,7 +186,8 @@ impl Response {
     /// [`try_header`](Self::try_header) says at once whether it can be sent.
     ///
     /// ```
-    /// use bellwire_core::Response;
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Response;
     ///
     /// let refusal = Response::new(401).header("WWW-Authenticate", "Basic realm=\"chat\"").with_body("Who are you?");
     /// assert_eq!((refusal.status(), refusal.body()), (401, &b"Who are you?"[..]));
@@ -244,7 +246,8 @@ impl Response {
     /// nothing else to see, Firefox goes on. The server's owner is told, once per path and minute.
     ///
     /// ```
-    /// use bellwire_core::{Request, Response, listener};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Request, Response, listener};
     ///
     /// fn handler(request: &Request) -> Response {
     ///     Response::websocket(listener()).select_protocol(request, &["graphql-transport-ws", "graphql-ws"])

@@ -28,8 +28,9 @@ use crate::{Connection, Time};
 /// those who answer the request themselves and hand the stream over. Nothing checks the key here.
 ///
 /// ```
+/// # use bellwire_core as bellwire;
 /// // The example of RFC 6455 §1.3.
-/// assert_eq!(bellwire_core::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// assert_eq!(bellwire::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> String {
     accept_value(key.trim().as_bytes())
@@ -38,7 +39,8 @@ pub fn accept_key(key: &str) -> String {
 /// Reads a request: the first phase of a server's connection.
 ///
 /// ```
-/// use bellwire_core::{Config, server::{Accept, Handshake}};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Config, server::{Accept, Handshake}};
 /// use std::{sync::Arc, time::Duration};
 ///
 /// let config = Arc::new(Config::default());

@@ -30,7 +30,8 @@ use crate::socket::WebSocket;
 /// listener is dropped, and what waits for the connection gets `None`.
 ///
 /// ```
-/// use bellwire_core::{AsyncResponse, Request, stream};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, Request, stream};
 /// # fn spawn(_: impl Future<Output = ()> + Send + 'static) {}
 ///
 /// async fn handler(_: Request) -> AsyncResponse {

@@ -24,8 +24,9 @@ use crate::socket::{Done, Position, Socket, Ticket, WebSocket};
 /// Records what a listener sends.
 ///
 /// ```
-/// use bellwire_core::testing::{Recorder, Sent};
-/// use bellwire_core::{Listener, Message, listener, IntoListener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::testing::{Recorder, Sent};
+/// use bellwire::{Listener, Message, listener, IntoListener};
 ///
 /// let recorder = Recorder::new();
 /// let mut greeter = listener()
@@ -109,8 +110,9 @@ impl Recorder {
     /// `on_close`.
     ///
     /// ```
-    /// use bellwire_core::testing::Recorder;
-    /// use bellwire_core::{Closed, Side};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::testing::Recorder;
+    /// use bellwire::{Closed, Side};
     ///
     /// let recorder = Recorder::new();
     /// recorder.end_with(Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Peer });

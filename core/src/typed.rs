@@ -41,7 +41,8 @@ pub trait Codec: Send + Sync + 'static {
 /// that does not want such a peer closes it there. To write the listener as closures, see [`typed_listener`](crate::typed_listener()).
 ///
 /// ```
-/// use bellwire_core::{BoxError, Codec, Message, Outcome, OwnedMessage, Response, TypedListener, TypedSocket, typed};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{BoxError, Codec, Message, Outcome, OwnedMessage, Response, TypedListener, TypedSocket, typed};
 ///
 /// /// Numbers, as text.
 /// struct Numbers;
@@ -74,7 +75,7 @@ pub trait Codec: Send + Sync + 'static {
 /// let response = Response::websocket(typed(Numbers, Sum::default()));
 ///
 /// // It is tested as any listener.
-/// use bellwire_core::{Listener, testing::{Recorder, Sent}};
+/// use bellwire::{Listener, testing::{Recorder, Sent}};
 /// let recorder = Recorder::new();
 /// let mut sum = typed(Numbers, Sum::default());
 /// sum.on_message(&recorder.socket(), Message::Text("40"))?;

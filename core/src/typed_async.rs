@@ -21,8 +21,9 @@ use crate::typed_socket::TypedSocket;
 /// A message that cannot be decoded goes to `on_error` as [`Error::Decode`], and the connection stays open.
 ///
 /// ```
-/// use bellwire_core::{AsyncResponse, typed_async_listener};
-/// # use bellwire_core::{BoxError, Codec, Message, OwnedMessage};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, typed_async_listener};
+/// # use bellwire::{BoxError, Codec, Message, OwnedMessage};
 /// # struct Numbers;
 /// # impl Codec for Numbers {
 /// #     type In = i64;

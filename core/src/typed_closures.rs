@@ -13,8 +13,9 @@ use crate::typed_socket::TypedSocket;
 /// so the closures need no annotation.
 ///
 /// ```
-/// use bellwire_core::{Response, typed_listener};
-/// # use bellwire_core::{BoxError, Codec, Message, OwnedMessage};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Response, typed_listener};
+/// # use bellwire::{BoxError, Codec, Message, OwnedMessage};
 /// # struct Numbers;
 /// # impl Codec for Numbers {
 /// #     type In = i64;

@@ -50,7 +50,8 @@ impl MessageStream {
     /// The same stream with typed messages.
     ///
     /// ```
-    /// use bellwire_core::{Codec, MessageStream, TypedStreamError};
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Codec, MessageStream, TypedStreamError};
     ///
     /// /// Answers each value with itself, until the peer closes.
     /// async fn echo<C: Codec<In = T, Out = T>, T>(messages: MessageStream, codec: C) -> Result<(), TypedStreamError> {

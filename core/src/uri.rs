@@ -16,12 +16,13 @@ use crate::percent::{decode, encode_all, encode_path, encode_query};
 /// A `ws://` or `wss://` URI: where a client connects, and what it asks for there.
 ///
 /// ```
-/// use bellwire_core::uri::Uri;
+/// # use bellwire_core as bellwire;
+/// use bellwire::uri::Uri;
 ///
 /// let uri: Uri = "wss://example.com/chat?room=1".parse()?;
 /// assert!(uri.secure());
 /// assert_eq!((uri.host(), uri.port(), uri.resource()), ("example.com", 443, "/chat?room=1"));
-/// # Ok::<(), bellwire_core::uri::UriError>(())
+/// # Ok::<(), bellwire::uri::UriError>(())
 /// ```
 ///
 /// Path and query are taken as browsers take them: what may not stand there is percent-encoded, characters beyond ASCII
@@ -29,10 +30,11 @@ use crate::percent::{decode, encode_all, encode_path, encode_query};
 /// ends of lines anywhere in it, are dropped.
 ///
 /// ```
-/// # use bellwire_core::uri::Uri;
+/// # use bellwire_core as bellwire;
+/// # use bellwire::uri::Uri;
 /// let uri: Uri = " ws://example.com/{a}/é?q={\"a\":[1|2]}&half=%s ".parse()?;
 /// assert_eq!(uri.resource(), "/%7Ba%7D/%C3%A9?q={%22a%22:[1|2]}&half=%s");
-/// # Ok::<(), bellwire_core::uri::UriError>(())
+/// # Ok::<(), bellwire::uri::UriError>(())
 /// ```
 ///
 /// A user name and a password in front of the host are sent as Basic credentials. Nothing here shows them again, neither

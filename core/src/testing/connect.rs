@@ -30,8 +30,9 @@ use crate::socket::WebSocket;
 /// it goes on by [`advance`](TestClient::advance) only.
 ///
 /// ```
-/// use bellwire_core::testing::{self, Sent};
-/// use bellwire_core::{Request, Response, listener};
+/// # use bellwire_core as bellwire;
+/// use bellwire::testing::{self, Sent};
+/// use bellwire::{Request, Response, listener};
 /// use std::time::Duration;
 ///
 /// fn app(_: &Request) -> Response {
@@ -68,8 +69,9 @@ pub fn connect<R: IntoResponse>(
 /// As [`connect`], with a URL, or with a [`Target`](crate::Target) that has headers, subprotocols and a configuration.
 ///
 /// ```
-/// use bellwire_core::client::HandshakeError;
-/// use bellwire_core::{ConnectError, Request, Response, Target, listener, testing};
+/// # use bellwire_core as bellwire;
+/// use bellwire::client::HandshakeError;
+/// use bellwire::{ConnectError, Request, Response, Target, listener, testing};
 ///
 /// fn app(request: &Request) -> Response {
 ///     match request.header("Authorization").as_deref() {
@@ -108,7 +110,8 @@ pub fn connect_to<R: IntoResponse>(
 /// their sleeps are virtual, too.
 ///
 /// ```
-/// use bellwire_core::{AsyncResponse, Config, Request, Service, async_listener, testing};
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, Config, Request, Service, async_listener, testing};
 /// use std::sync::Arc;
 ///
 /// async fn app(_: Request) -> AsyncResponse {

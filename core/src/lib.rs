@@ -153,6 +153,8 @@ mod typed_socket;
 #[cfg(feature = "std")]
 mod typed_async;
 #[cfg(feature = "std")]
+mod typed_async_listener;
+#[cfg(feature = "std")]
 mod typed_stream;
 #[cfg(feature = "serde")]
 mod json;
@@ -243,6 +245,8 @@ pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamEr
 pub use typed::{Codec, Typed, TypedListener, typed};
 #[cfg(feature = "std")]
 pub use typed_async::{TypedAsyncClosures, TypedAsyncStateful, typed_async_listener};
+#[cfg(feature = "std")]
+pub use typed_async_listener::{TypedAsync, TypedAsyncListener, typed_async};
 pub use typed_closures::{TypedClosures, TypedStateful, typed_listener};
 pub use typed_socket::{TypedSendError, TypedSocket};
 #[cfg(feature = "std")]

@@ -18,10 +18,12 @@ use std::task::Waker;
 
 use bellwire_core::testing::{Recorder, Sent, now_or_never};
 use bellwire_core::{
-    AnyListener, BoxError, CloseCode, Codec, Driver, Error, IntoAnyListener, IntoListener, Listener, Message, Outcome,
-    OwnedMessage, Prepared, Role, SendError, TypedListener, TypedSendError, TypedSocket, TypedStreamError, WebSocket,
-    broadcast, listener, stream, typed, typed_async_listener, typed_listener,
+    AnyListener, BoxError, CloseCode, Codec, Driver, Error, IntoAnyListener, IntoAsyncListener, IntoListener, Listener,
+    Message, Outcome, OwnedMessage, Prepared, Role, SendError, TypedAsyncListener, TypedListener, TypedSendError,
+    TypedSocket, TypedStreamError, WebSocket, broadcast, listener, stream, typed, typed_async, typed_async_listener,
+    typed_listener,
 };
+use bytes::Bytes;
 
 use common::*;
 use logging::*;
@@ -142,6 +144,35 @@ fn as_async_closures(events: &Events) -> AnyListener {
         .into_any_listener()
 }
 
+/// The same with `async` callbacks.
+struct AsyncEvents(Events);
+
+impl TypedAsyncListener<Numbers> for AsyncEvents {
+    async fn on_open(&mut self, socket: &TypedSocket<Numbers>) -> Outcome {
+        self.0.on_open(socket)
+    }
+
+    async fn on_message(&mut self, socket: &TypedSocket<Numbers>, number: i64) -> Outcome {
+        self.0.on_message(socket, number)
+    }
+
+    async fn on_ping(&mut self, socket: &TypedSocket<Numbers>, bytes: Bytes) -> Outcome {
+        self.0.on_ping(socket, &bytes)
+    }
+
+    async fn on_pong(&mut self, socket: &TypedSocket<Numbers>, bytes: Bytes) -> Outcome {
+        self.0.on_pong(socket, &bytes)
+    }
+
+    fn on_error(&mut self, socket: &TypedSocket<Numbers>, error: &Error) {
+        self.0.on_error(socket, error);
+    }
+
+    fn on_close(&mut self, socket: &TypedSocket<Numbers>, code: CloseCode, reason: &str) {
+        self.0.on_close(socket, code, reason);
+    }
+}
+
 /// As async closures with a state; two of them were there before it.
 fn async_stateful(events: &Events) -> AnyListener {
     let [open, error] = std::array::from_fn(|_| events.clone());
@@ -166,10 +197,11 @@ fn plain_forms() -> [(Events, Box<dyn Listener>); 3] {
 
 /// All forms.
 fn all_forms() -> Vec<(Events, AnyListener)> {
-    let [four, five] = std::array::from_fn(|_| Events::new());
+    let [four, five, six] = std::array::from_fn(|_| Events::new());
+    let asynchronous = typed_async(Numbers, AsyncEvents(six.clone())).into_async_listener().into();
     let (closures, state) = (as_async_closures(&four), async_stateful(&five));
     let plain = plain_forms().map(|(events, listener)| (events, listener.into_any_listener()));
-    plain.into_iter().chain([(four, closures), (five, state)]).collect()
+    plain.into_iter().chain([(four, closures), (five, state), (six, asynchronous)]).collect()
 }
 
 fn served(listener: impl IntoAnyListener) -> Driver {
@@ -522,10 +554,12 @@ fn w3_x3_pings_pongs_and_errors_are_passed_on() {
 fn x3_a_typed_listener_without_a_choice_answers_pings() {
     struct Plain;
     impl TypedListener<Numbers> for Plain {}
+    impl TypedAsyncListener<Numbers> for Plain {}
     let stateful = typed_listener(Numbers).with_state(1).into_listener();
     let listeners: [Box<dyn Listener>; 3] =
         [Box::new(typed(Numbers, Plain)), typed_listener(Numbers).into_listener(), stateful];
     for listener in [
+        typed_async(Numbers, Plain).into_async_listener().into(),
         typed_async_listener(Numbers).into_any_listener(),
         typed_async_listener(Numbers).with_state(1).into_any_listener(),
     ] {

@@ -59,7 +59,7 @@ const LAST_WORDS: &str = "last words";
 const RUNS: usize = 50;
 
 /// How the programs call a backend, and how one sends and returns there.
-trait Named {
+pub(crate) trait Named {
     const NAME: &str;
     const SEND: &str;
 }

@@ -24,6 +24,7 @@
 //! | `fairness` | one peer that sends without end, and the others |
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
+//! | `stopped` | a process that is stopped while its peers answer |
 //! | `stream_form` | a connection as a stream of messages and a sink for them |
 //! | `tls` | rustls as such a transport |
 //! | `frames` | what a peer may put on the wire, and what it may not |
@@ -62,6 +63,8 @@ mod refusals;
 mod ring;
 mod runtime;
 mod sending;
+#[cfg(unix)]
+mod stopped;
 mod stream_form;
 mod streams;
 mod tasks;

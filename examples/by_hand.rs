@@ -77,22 +77,25 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads once, at the latest until `deadline`: `None` if that has passed.
+/// Reads once, at the latest until `deadline`: `None` if that has passed, and nothing had arrived by then. A process that
+/// was stopped reads before it judges: it must not take its own absence for the peer's silence.
 fn read_until(
     stream: &mut TcpStream,
     buffer: &mut [u8],
     deadline: Option<Duration>,
     start: Instant,
 ) -> io::Result<Option<usize>> {
-    let left = deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
-    if left.is_some_and(|left| left.is_zero()) {
-        return Ok(None);
-    }
-    stream.set_read_timeout(left)?;
-    match stream.read(buffer) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
-        Err(error) => Err(error),
+    loop {
+        let now = start.elapsed();
+        let left = deadline.map(|deadline| deadline.saturating_sub(now));
+        // Zero would be for ever.
+        stream.set_read_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
+        match stream.read(buffer).map_err(|error| (error.kind(), error)) {
+            Ok(count) => return Ok(Some(count)),
+            Err((ErrorKind::WouldBlock | ErrorKind::TimedOut, _)) if left == Some(Duration::ZERO) => return Ok(None),
+            Err((ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted, _)) => {}
+            Err((_, error)) => return Err(error),
+        }
     }
 }
 

@@ -236,7 +236,7 @@ impl<R: Runtime> Server<R> {
     /// peer that gave up) is reported and does not end it.
     ///
     /// # Errors
-    /// None so far: the signature leaves room for those of other systems.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the configuration is not a good one: see [`Config::check`].
     ///
     /// # Cancel safety
     /// Dropping the future ends the listening. Connections that were accepted live on, and
@@ -278,6 +278,7 @@ impl<R: Runtime> Server<R> {
 
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { runtime, listener, config, max_connections, on_error, tasks } = self;
+        config.check()?;
         let service = Arc::new(service(config, on_error));
         service.lend_clock(unix_time);
         tasks.run(service.clone(), accept_all(&runtime, &listener, &service, &tasks, max_connections)).await;

@@ -197,3 +197,14 @@ fn a_connection_whose_future_is_polled_late_has_all_its_time() {
         assert!(said.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{said:?}");
     }
 }
+
+#[test]
+fn l12_a_server_with_a_timeout_of_zero_does_not_start() {
+    let config = Config::default().keepalive_interval(Duration::ZERO);
+    let error = block_on(async {
+        let server = Server::bind("127.0.0.1:0").await.unwrap().config(config);
+        server.run(|_| Response::new(204)).await.unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("Config::keepalive_interval is 0ns: "), "{error}");
+}

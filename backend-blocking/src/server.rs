@@ -169,7 +169,8 @@ impl Server {
     /// A failing accept (out of descriptors, a peer that gave up) is reported and does not end it.
     ///
     /// # Errors
-    /// Those of the system: the listener is put into blocking mode.
+    /// Those of the system: the listener is put into blocking mode. [`InvalidInput`](ErrorKind::InvalidInput) if the
+    /// configuration is not a good one: see [`Config::check`](bellwire_core::Config::check).
     pub fn run<R: IntoResponse>(
         self,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `run_async` of tokio or async-std
@@ -190,6 +191,7 @@ impl Server {
     }
 
     fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+        self.config.check()?;
         // A listener that was another runtime's does not wait.
         self.listener.set_nonblocking(false)?;
         let service = Arc::new(service(self.config, self.on_error));

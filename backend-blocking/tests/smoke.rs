@@ -1,11 +1,12 @@
 //! The backend on its own; the suite that all backends share is in the workspace's `tests`.
 
+use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use bellwire_blocking::{Server, connect};
-use bellwire_core::{CloseCode, OwnedMessage, Response, listener};
+use bellwire_core::{CloseCode, Config, OwnedMessage, Response, listener};
 
 #[test]
 fn a_client_and_a_server_talk_and_part() {
@@ -36,4 +37,12 @@ fn a_client_and_a_server_talk_and_part() {
 
     assert_eq!(handle.shutdown(Duration::from_secs(5)), 0);
     running.join().unwrap().unwrap();
+}
+
+#[test]
+fn l12_a_server_with_a_timeout_of_zero_does_not_start() {
+    let config = Config::default().keepalive_interval(Duration::ZERO);
+    let error = Server::bind("127.0.0.1:0").unwrap().config(config).run(|_| Response::new(204)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("Config::keepalive_interval is 0ns: "), "{error}");
 }

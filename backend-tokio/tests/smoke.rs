@@ -332,3 +332,12 @@ async fn an_accept_that_is_dropped_takes_its_connection_along() {
     assert!(accepting.await.is_err(), "no request has come");
     assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0, "the peer is told at once");
 }
+
+#[tokio::test]
+async fn l12_a_server_with_a_timeout_of_zero_does_not_start() {
+    let config = Config::default().keepalive_interval(Duration::ZERO);
+    let server = Server::bind("127.0.0.1:0").await.unwrap().config(config);
+    let error = server.run(|_: &Request| Response::new(204)).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("Config::keepalive_interval is 0ns: "), "{error}");
+}

@@ -2,12 +2,18 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
+
+use crate::deadlines::SHORTEST;
 
 pub use crate::network::{InvalidNetwork, Network};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+/// Below this many bytes no request has all that it needs.
+const SHORTEST_HEAD: usize = 64;
 
 /// Limits, deadlines and policies of a connection, for both roles.
 ///
@@ -265,5 +271,80 @@ impl Config {
     pub fn any_origin(mut self) -> Self {
         self.origins = Origins::Any;
         self
+    }
+
+    /// Whether a server or a client can work with this. `connect`, `Server::run` and what is like them ask it; whoever
+    /// drives connections by hand may do so.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] says which option cannot be meant so, and what to set instead: a timeout of zero, which many
+    /// take for "off" and which fails everything at once, or limits that contradict each other.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        self.check_open()?;
+        for (option, timeout) in [("open_timeout", self.open_timeout), ("handler_timeout", self.handler_timeout)] {
+            if timeout == Some(Duration::ZERO) {
+                let advice = "nothing is that fast: set some seconds, or None to wait for ever";
+                return Err(InvalidConfig { option, timeout, advice });
+            }
+        }
+        if self.max_head < SHORTEST_HEAD {
+            let advice = "no request is that short: set some KiB";
+            return Err(InvalidConfig { option: "max_head", timeout: None, advice });
+        }
+        Ok(())
+    }
+
+    /// The same for what counts when the handshake is done: for a single upgrade.
+    pub(crate) fn check_open(&self) -> Result<(), InvalidConfig> {
+        let silences = [
+            ("keepalive_interval", self.keepalive_interval),
+            ("pong_timeout", self.pong_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ];
+        for (option, timeout) in silences {
+            if timeout.is_some_and(|timeout| timeout < SHORTEST) {
+                let advice = "set at least 10 ms, or None to switch it off";
+                return Err(InvalidConfig { option, timeout, advice });
+            }
+        }
+        if self.low_watermark > self.high_watermark {
+            let advice = "set it to at most high_watermark: reading stops above that, and goes on below this";
+            return Err(InvalidConfig { option: "low_watermark", timeout: None, advice });
+        }
+        Ok(())
+    }
+}
+
+/// An option of a [`Config`] that cannot be meant so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidConfig {
+    option: &'static str,
+    timeout: Option<Duration>,
+    advice: &'static str,
+}
+
+impl InvalidConfig {
+    /// The name of the option.
+    pub fn option(&self) -> &'static str {
+        self.option
+    }
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, timeout, advice } = self;
+        match timeout {
+            Some(timeout) => write!(f, "Config::{option} is {timeout:?}: {advice}"),
+            None => write!(f, "Config::{option} cannot work: {advice}"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidConfig {}
+
+#[cfg(feature = "std")]
+impl From<InvalidConfig> for std::io::Error {
+    fn from(error: InvalidConfig) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
     }
 }

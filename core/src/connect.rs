@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use std::io;
 
 use crate::client::{Handshake, HandshakeError, InvalidProtocol, Request};
-use crate::config::Config;
+use crate::config::{Config, InvalidConfig};
 use crate::deadlines::Time;
 use crate::entropy::SystemEntropy;
 use crate::http::InvalidHeader;
@@ -121,6 +121,7 @@ impl Target {
 
 impl IntoTarget for Target {
     fn into_target(self) -> Result<Target, ConnectError> {
+        self.config.check().map_err(ConnectError::Config)?;
         Ok(self)
     }
 }
@@ -153,6 +154,8 @@ pub enum ConnectError {
     Header(InvalidHeader),
     /// A subprotocol cannot be offered.
     Protocol(InvalidProtocol),
+    /// The configuration is not a good one.
+    Config(InvalidConfig),
     /// `wss://` needs TLS, which is not built in: make the TLS stream and use the backend's `connect_over`.
     Tls,
     /// The host's name could not be resolved.
@@ -175,6 +178,7 @@ impl fmt::Display for ConnectError {
             Self::Url(error) => error.fmt(f),
             Self::Header(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
             Self::Tls => {
                 f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or connect_stream_over")
             }
@@ -194,6 +198,7 @@ impl core::error::Error for ConnectError {
             Self::Url(error) => Some(error),
             Self::Header(error) => Some(error),
             Self::Protocol(error) => Some(error),
+            Self::Config(error) => Some(error),
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => Some(error),
             Self::Handshake(error) => Some(error),
             Self::Tls | Self::Timeout => None,

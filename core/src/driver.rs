@@ -27,6 +27,7 @@ use core::time::Duration;
 use std::io::{self, ErrorKind};
 
 use crate::async_response::AsyncResponse;
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::deadlines::Time;
 use crate::error::BoxError;
@@ -546,6 +547,11 @@ impl Driver {
     fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
         let Phase::Handshake(_, peer) = self.phase else { return };
         let Some(service) = self.service.clone() else { return };
+        if let Err(error) = service.config().check() {
+            service.report(&ServerError::Config(error));
+            let answer = service.encode(request.as_ref().ok(), &Response::internal_error());
+            return self.reply(answer, now);
+        }
         let mut request = match request {
             Ok(request) => request,
             Err(refused) => return self.reply(refuse(&service, peer, refused, None), now),
@@ -640,6 +646,9 @@ fn accept(
     let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     if let Some(date) = service.date() {
         upgrade.accept.date(&date);
+    }
+    if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
+        return Err(failed(&ServerError::Config(error)));
     }
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
     match request.accept(&upgrade.accept, config, now) {

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::async_response::{AsyncResponse, IntoAsyncResponse};
 use crate::close::CloseCode;
-use crate::config::Config;
+use crate::config::{Config, InvalidConfig};
 use crate::context::SocketId;
 use crate::error::BoxError;
 use crate::http::InvalidHeader;
@@ -128,6 +128,8 @@ pub enum ServerError {
         /// What is wrong.
         error: InvalidHeader,
     },
+    /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
+    Config(InvalidConfig),
     /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
     ListenerPanicked(String),
 }
@@ -464,6 +466,7 @@ impl fmt::Display for ServerError {
             Self::Header { name, error } => {
                 write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
             }
+            Self::Config(error) => error.fmt(f),
             Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
         }
     }
@@ -475,6 +478,7 @@ impl core::error::Error for ServerError {
             Self::Accept(error) => Some(error),
             Self::Handler(error) => Some(&**error),
             Self::Header { error, .. } => Some(error),
+            Self::Config(error) => Some(error),
             _ => None,
         }
     }

@@ -1,14 +1,24 @@
 //! Who is alive: what a peer's silence means, while this side speaks and while it does not.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::{Config, Role, listener};
-use bellwire_tests::{Backend, Event, Frame, Ours, PING, PONG, Raw, TEXT, backends, quiet};
+use bellwire::{Config, ConnectError, Response, Role, listener};
+use bellwire_tests::{
+    Backend, Connect, Event, Frame, Ours, Over, PING, PONG, Raw, Setup, TEXT, backends, http, next, quiet,
+    upgrade_request,
+};
 
 backends! {
+    server {
+        l12_a_server_or_an_upgrade_with_a_timeout_of_zero_is_a_500_that_says_so,
+    }
+    client {
+        l12_a_client_with_a_timeout_of_zero_does_not_connect,
+    }
     both {
         l1_a_feed_notices_a_peer_that_takes_everything_and_says_nothing,
         l1_a_feed_pings_and_a_peer_that_answers_stays,
@@ -103,4 +113,46 @@ fn l10_a_feed_is_idle_when_its_peer_is<B: Backend>(role: Role) {
     let _feed = Feed::new(move || socket.send("tick").is_ok());
     read_feed(&mut peer, |_, frame| frame != Frame::close(1001, text));
     log.ends_with([Event::Open, Event::error(text), Event::close(1001, text)]);
+}
+
+/// Each of them would fail everything at once, or flood its peer.
+fn zeros() -> [(&'static str, Config); 3] {
+    let zero = Duration::ZERO;
+    [
+        ("keepalive_interval", Config::default().keepalive_interval(zero)),
+        ("pong_timeout", Config::default().pong_timeout(zero)),
+        ("idle_timeout", Config::default().idle_timeout(zero)),
+    ]
+}
+
+fn l12_a_server_or_an_upgrade_with_a_timeout_of_zero_is_a_500_that_says_so<B: Backend>() {
+    let backend = B::start();
+    for (option, config) in zeros() {
+        let own = config.clone();
+        let server = backend.serve(Setup::default(), move |_| Response::websocket(listener()).config(own.clone()));
+        assert_eq!(http(server.addr, &upgrade_request("/", &[])).status, 500);
+        let text = next(&server.reports).text;
+        assert_eq!(text, format!("Config::{option} is 0ns: set at least 10 ms, or None to switch it off"));
+
+        let acceptor = backend.acceptor(Setup::new(config), |_| Response::websocket(listener()));
+        let (ours, mut peer, _) = backend.memory(4096);
+        let _driven = acceptor.accept(Over::Memory(ours), None);
+        peer.write_all(&upgrade_request("/", &[])).unwrap();
+        let mut answer = [0; 12];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 500");
+    }
+}
+
+fn l12_a_client_with_a_timeout_of_zero_does_not_connect<B: Backend>() {
+    let backend = B::start();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", server.local_addr().unwrap());
+    for (option, config) in zeros() {
+        let error = backend.connect(Connect::to(&url).config(config), listener()).map(drop).unwrap_err();
+        assert!(matches!(error, ConnectError::Config(_)), "{error:?}");
+        assert!(error.to_string().starts_with(&format!("Config::{option} is 0ns: ")), "{error}");
+    }
+    server.set_nonblocking(true).unwrap();
+    assert!(server.accept().is_err(), "nobody has come");
 }

@@ -172,14 +172,14 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     /// Writes what there is to write, and then does what the driver says.
     fn turn(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Turn {
-        if let Err(error) = self.write(cx, now, memory) {
+        if let Err(error) = self.write(cx, memory) {
             // Nothing is lost: the peer's last words may have arrived before its end was noticed.
             self.driver.hurry(now);
             for _ in 0..MAX_TURNS {
                 if !self.driver.is_reading() {
                     break;
                 }
-                let Poll::Ready(Ok(1..)) = self.read(cx, now, memory) else { break };
+                let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
             }
             self.stalled = None;
             self.driver.transport_failed(now, error);
@@ -194,7 +194,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
             return Turn::Idle;
         }
         match self.driver.step(now) {
-            Step::Read => match self.read(cx, now, memory) {
+            Step::Read => match self.read(cx, memory) {
                 Poll::Pending => return Turn::Idle,
                 Poll::Ready(Ok(0)) => self.driver.receive_eof(now),
                 Poll::Ready(Ok(_)) => {}
@@ -208,9 +208,9 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Writes until nothing is left, or the transport is full.
-    fn write(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> io::Result<()> {
+    fn write(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> io::Result<()> {
         if let Some(mut output) = self.stalled.take() {
-            if self.poll_write_all(cx, now, &mut output)?.is_pending() {
+            if self.poll_write_all(cx, &mut output)?.is_pending() {
                 self.stalled = Some(output);
                 return Ok(());
             }
@@ -219,7 +219,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         // Completions may send without end: after a few rounds it is the peer's turn to be read.
         for _ in 0..MAX_WRITES {
             let Some(mut output) = self.driver.take_output() else { break };
-            if self.poll_write_all(cx, now, &mut output)?.is_pending() {
+            if self.poll_write_all(cx, &mut output)?.is_pending() {
                 self.stalled = Some(Box::new(output));
                 return Ok(());
             }
@@ -231,7 +231,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Ok(())
     }
 
-    fn poll_write_all(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<Poll<()>> {
+    fn poll_write_all(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Poll<()>> {
         while !output.is_empty() {
             match poll_write(&mut self.transport, cx, output)? {
                 Poll::Pending => return Ok(Poll::Pending),
@@ -239,7 +239,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Ready(count) => {
                     output.advance(count);
                     self.owed = Owed::Flush;
-                    self.driver.wrote(now, count);
+                    // The time from behind the write: the process may have been stopped in front of it.
+                    self.driver.wrote(self.alarm.now(), count);
                     if !output.is_empty() && self.driver.is_silent() {
                         // A connection that was aborted says no more.
                         output.clear();
@@ -259,7 +260,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let mut memory = Memory::take();
         let mut cx = Context::from_waker(Waker::noop());
         // Whether that fails or not: nobody waits for it any more.
-        if self.write(&mut cx, self.alarm.now(), &mut memory).is_ok() && self.stalled.is_none() {
+        if self.write(&mut cx, &mut memory).is_ok() && self.stalled.is_none() {
             // Over TLS the peer learns so that nothing was cut off.
             let _ = self.transport.poll_shutdown(&mut cx);
         }
@@ -267,12 +268,12 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Reads once, and runs the callbacks that come of it. 0 is the end.
-    fn read(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Poll<io::Result<usize>> {
+    fn read(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<io::Result<usize>> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
         memory.read += count;
         if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
             self.driver.lend_output(&mut memory.spare);
-            self.driver.receive(now, input);
+            self.driver.receive(self.alarm.now(), input);
             // Nothing was sent: the memory comes back at once.
             self.driver.lend_output(&mut memory.spare);
         }

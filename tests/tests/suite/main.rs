@@ -63,7 +63,7 @@ mod refusals;
 mod ring;
 mod runtime;
 mod sending;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod stopped;
 mod stream_form;
 mod streams;

@@ -2,6 +2,7 @@
 //! (`src/bin/stopped.rs`) has connections that wait for pongs, for messages, for the answer to a close, for a request
 //! or the answer to one; it is stopped, all of that comes, and it goes on after all deadlines.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -46,6 +47,20 @@ impl Program {
             }
         });
         Self { child, lines }
+    }
+
+    /// Returns when none of its threads runs any more: the first that hears of it tells the others.
+    fn stop(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap();
+            // Behind the name in parentheses.
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        };
+        while !fs::read_dir(&tasks).unwrap().all(|task| is_stopped(task.unwrap())) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn signal(&self, name: &str) {
@@ -170,7 +185,7 @@ fn stop_and_go_on<B: Named>(role: Role) -> bool {
         }
     };
     peers.iter_mut().for_each(Peer::wait);
-    program.signal("STOP");
+    program.stop();
     if began.elapsed() > SOON {
         return false;
     }

@@ -16,7 +16,7 @@ use crate::drive::{Drive, SHORTEST};
 use crate::pause::Pause;
 use crate::race::race;
 use crate::stream::Stream;
-use crate::writer::is_timeout;
+use crate::writer::{is_timeout, is_writer_of};
 
 /// How much longer than its deadline a handshake may take while there is always more to be read.
 const READ_ON: Duration = Duration::from_millis(100);
@@ -105,13 +105,22 @@ impl Client {
     }
 
     /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
-    /// called from its own callbacks, which run on the thread that would be waited for: there it does not wait.
+    /// called from its own callbacks, nor from what [`WebSocket::send_with`] calls, which run on the threads that would be
+    /// waited for: there it does not wait.
     pub fn closed(&mut self) -> Closed {
-        if let Some(thread) = self.thread.take_if(|thread| !is_current(thread)) {
-            // However it ended: the driver has seen to `on_close`.
-            let _ = thread.join();
+        if !self.is_on_own_thread() {
+            if let Some(thread) = self.thread.take() {
+                // However it ended: the driver has seen to `on_close`.
+                let _ = thread.join();
+            }
         }
         self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+    }
+
+    /// Whether this is one of the two threads that it would wait for.
+    fn is_on_own_thread(&self) -> bool {
+        let current = thread::current().id();
+        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) || is_writer_of(&self.shared)
     }
 
     /// Waits until what is queued is written, or will not be any more.
@@ -126,16 +135,10 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let is_running = self.thread.as_ref().is_some_and(|thread| !is_current(thread));
-        if is_running && !self.shared.is_silent() {
+        if self.thread.is_some() && !self.is_on_own_thread() && !self.shared.is_silent() {
             self.drain();
         }
     }
-}
-
-/// Whether this is the thread that it would wait for.
-fn is_current(thread: &JoinHandle<()>) -> bool {
-    thread.thread().id() == thread::current().id()
 }
 
 /// A handshake and the instant that its deadline counts from, before the host was resolved.

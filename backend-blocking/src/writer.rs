@@ -5,6 +5,7 @@
 //! (another thread has aborted the connection, or has closed it and the peer's time is up, or a write has failed), it
 //! closes the reading side of the transport, which is the one portable way to wake a thread that is parked in a read.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -54,6 +55,16 @@ struct State {
     late: bool,
     /// The connection is over.
     ended: bool,
+}
+
+std::thread_local! {
+    /// The connection that this thread writes for: its address, or zero.
+    static WRITES_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this is the second thread of that connection: it runs completions.
+pub(crate) fn is_writer_of(shared: &Arc<Shared>) -> bool {
+    WRITES_FOR.get() == Arc::as_ptr(shared).addr()
 }
 
 enum Work {
@@ -139,6 +150,7 @@ impl<S: Stream> Writer<S> {
 
     fn run(&self) {
         let Some(shared) = self.shared.get() else { return };
+        WRITES_FOR.set(Arc::as_ptr(shared).addr());
         while let Some(work) = self.next_work(shared) {
             match work {
                 Work::Write(output) => self.write(shared, output),

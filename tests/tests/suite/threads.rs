@@ -294,3 +294,42 @@ fn e2_a_client_that_its_own_callback_drops_waits_for_nothing() {
     next(&ended);
     peer.expect([Frame::text("last words")]);
 }
+
+/// Does this with a client in a completion that runs on the second thread, with more output behind it: how long that took.
+fn in_a_completion(act: impl FnOnce(Client) + Send + 'static) -> Duration {
+    let config = quiet().close_timeout(PATIENCE * 6).max_queued(2 * LARGE);
+    let (client, mut peer) = client_of_a_deaf_peer(config, listener());
+    let socket = client.socket().clone();
+    let place = Arc::new(Mutex::new(Some(client)));
+    let (ends, ended) = mpsc::channel();
+    let (sender, completed) = (socket.clone(), place.clone());
+    socket.send_with(vec![0; LARGE], move |outcome| {
+        outcome.unwrap();
+        sender.send(vec![0; LARGE]).unwrap();
+        let client = completed.lock().unwrap().take().unwrap();
+        let start = Instant::now();
+        act(client);
+        ends.send(start.elapsed()).unwrap();
+    });
+    thread::spawn(move || {
+        // Until then nothing is taken, and what is left is the second thread's.
+        thread::sleep(Duration::from_millis(300));
+        peer.drain();
+    });
+    let took = next(&ended);
+    // Its transport is closed, its threads end.
+    socket.abort();
+    took
+}
+
+#[test]
+fn e2_a_client_that_a_completion_drops_waits_for_nothing() {
+    let took = in_a_completion(drop);
+    assert!(took < PATIENCE / 2, "{took:?}");
+}
+
+#[test]
+fn e1_a_client_that_a_completion_closes_waits_for_nothing() {
+    let took = in_a_completion(|mut client| drop(client.close()));
+    assert!(took < PATIENCE / 2, "{took:?}");
+}

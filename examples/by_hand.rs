@@ -44,8 +44,8 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             }
             None => {}
         }
-        if let Some(refusal) = handshake.handle_timeout(start.elapsed()) {
-            break (Err(refusal.into()), &mut [][..]);
+        if let Some(refused) = handshake.handle_timeout(start.elapsed()) {
+            break (Err(refused), &mut [][..]);
         }
     };
     let mut connection = match accept(request, config, start.elapsed()) {

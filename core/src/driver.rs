@@ -299,8 +299,8 @@ impl Driver {
                 }
             }
             (None, Phase::Handshake(handshake, _)) => {
-                if let Some(refusal) = handshake.handle_timeout(now) {
-                    self.ask(Err(refusal.into()), now);
+                if let Some(refused) = handshake.handle_timeout(now) {
+                    self.ask(Err(refused), now);
                 }
             }
             (None, Phase::Asked(question)) => {
@@ -665,7 +665,7 @@ fn accept(
 
 fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
     let response = refused.to_response();
-    let Refused { refusal, origin, host, path } = refused;
+    let Refused { refusal, origin, host, path, .. } = refused;
     service.report(&ServerError::Refused { peer, refusal, origin, host, path });
     service.encode(request, &response)
 }

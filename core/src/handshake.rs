@@ -86,6 +86,11 @@ impl HeadReader {
         Self { leading: LeadingLine::Refused, ..Self::request(max) }
     }
 
+    /// What has come so far of the head.
+    pub(crate) fn part(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Takes bytes from the front of `input`, none behind the blank line. `None`: all were taken.
     pub(crate) fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Vec<u8>, HeadError>> {
         while let Some(&next) = input.first() {

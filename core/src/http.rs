@@ -69,16 +69,21 @@ impl Headers {
     ///
     /// RFC 9110 §5.3: repeats are combined "by appending each subsequent field line value to the initial
     /// field line value in order, separated by a comma". Two headers are no such lists: `Cookie`s are joined with "; "
-    /// (RFC 9113 §8.2.3), and of several `Set-Cookie`s this is the first: they cannot be combined, see
-    /// [`texts`](Self::texts). What is not UTF-8 is replaced by U+FFFD.
+    /// (RFC 9113 §8.2.3), without the empty ones, and of several `Set-Cookie`s this is the first: they cannot be combined,
+    /// see [`texts`](Self::texts). What is not UTF-8 is replaced by U+FFFD.
     pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self.values(name).map(String::from_utf8_lossy);
         let mut joined = values.next()?;
         if name.eq_ignore_ascii_case("Set-Cookie") {
             return Some(joined);
         }
-        let separator = if name.eq_ignore_ascii_case("Cookie") { "; " } else { ", " };
-        for value in values {
+        let is_cookie = name.eq_ignore_ascii_case("Cookie");
+        let separator = if is_cookie { "; " } else { ", " };
+        for value in values.filter(|value| !(is_cookie && value.is_empty())) {
+            if is_cookie && joined.is_empty() {
+                joined = value;
+                continue;
+            }
             let text = joined.to_mut();
             text.push_str(separator);
             text.push_str(&value);

@@ -148,13 +148,26 @@ pub struct Refused {
     pub host: Option<String>,
     /// The path that was asked for; the whole target if that is none.
     pub path: Option<String>,
+    /// Whether it was a `HEAD` request, whose answer has no content.
+    pub(crate) is_head: bool,
 }
 
 impl Refused {
     /// A request that was read.
     pub(crate) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());
-        Self { refusal, origin: value("Origin"), host: value("Host"), path: Some(request.path().into()) }
+        let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
+        Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head }
+    }
+
+    /// A request whose head is not complete: what its whole lines say, or the first one as far as it came.
+    pub(crate) fn of_part(refusal: Refusal, part: &[u8]) -> Self {
+        // That line is not a request's.
+        if refusal == Refusal::ProxyProtocol {
+            return refusal.into();
+        }
+        let end = part.iter().rposition(|&byte| byte == b'\n').unwrap_or(part.len());
+        Self::of_head(refusal, part.get(..end).unwrap_or_default())
     }
 
     /// A request whose head is no good: whatever can be made out.
@@ -163,7 +176,7 @@ impl Refused {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let target = lines.next().and_then(|line| line.split(|&byte| byte == b' ').nth(1));
         let path = target.and_then(|target| target.split(|&byte| byte == b'?').next()).map(text);
-        let mut refused = Self { path, ..Self::from(refusal) };
+        let mut refused = Self { path, is_head: head.starts_with(b"HEAD "), ..Self::from(refusal) };
         for line in lines {
             let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
             let Some((name, value)) = line.split_at_checked(colon) else { continue };
@@ -184,7 +197,7 @@ impl Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, origin: None, host: None, path: None }
+        Self { refusal, origin: None, host: None, path: None, is_head: false }
     }
 }
 
@@ -197,6 +210,11 @@ impl PartialEq<Refusal> for Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.refusal, &self.origin, &self.host) {
+            // WHATWG HTML: the serialization of an opaque origin is "null".
+            (Refusal::Origin, Some(origin), _) if origin == "null" => f.write_str(
+                "Origin not allowed: it is \"null\", so the page is a file, or in a frame with sandbox: have the page served \
+                 by this server, or by one whose origin this server allows",
+            ),
             (Refusal::Origin, Some(origin), host) => {
                 let host = shown(host.as_deref().unwrap_or_default());
                 write!(

@@ -83,11 +83,16 @@ fn kind(error: &ServerError) -> (Discriminant<ServerError>, Option<Refusal>) {
 
 fn line(error: &ServerError, held_back: u64) -> String {
     // What handlers and panics say may have several lines, and come from anywhere.
-    let text: String = format!("{error}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = format!("{error}").chars().map(|c| if is_layout(c) { ' ' } else { c }).collect();
     match held_back {
         0 => format!("bellwire: {text}\n"),
         count => format!("bellwire: {text} (and {count} more of this kind since the last one)\n"),
     }
+}
+
+/// Whether a character moves others about: controls, ends of lines and paragraphs, changes of the writing's direction.
+fn is_layout(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -151,7 +156,7 @@ mod tests {
         assert_eq!(printed().len(), 2, "other kinds");
         NOW.fetch_add(60, Ordering::Relaxed);
         hook(&refused(Refusal::Origin));
-        hook(&ServerError::Handler("two\nlines".into()));
+        hook(&ServerError::Handler("two\u{2028}lines".into()));
         let lines = printed();
         assert!(lines[0].ends_with("(and 2 more of this kind since the last one)\n"), "{lines:?}");
         assert_eq!(lines[1], "bellwire: the handler failed: two lines\n");

@@ -38,6 +38,8 @@ pub struct Response {
     content: Content,
     /// Whether this is bellwire's own text, which no cache is to keep.
     own: bool,
+    /// Whether this answers `HEAD`: the length of its body is sent, but no body.
+    to_head: bool,
 }
 
 enum Content {
@@ -105,7 +107,8 @@ impl Response {
     /// A response without a body. A status outside 200–599 is a mistake that no client would understand:
     /// it becomes 500.
     pub fn new(status: u16) -> Self {
-        Self { status: valid_status(status), headers: Headers::new(), content: Content::Body(Vec::new()), own: false }
+        let content = Content::Body(Vec::new());
+        Self { status: valid_status(status), headers: Headers::new(), content, own: false, to_head: false }
     }
 
     /// 200 with text.
@@ -151,13 +154,19 @@ impl Response {
         Self { own: true, ..Self::text(text).with_status(status) }
     }
 
+    /// For a `HEAD` request that is refused before it is one that could be handed to [`encode_response`].
+    pub(crate) fn without_content(mut self) -> Self {
+        self.to_head = true;
+        self
+    }
+
     /// Accepts the upgrade: the listener receives the connection's events.
     ///
     /// If the request turns out not to be a valid upgrade the listener is dropped, none of its callbacks
     /// runs, and the client gets an answer that says what is wrong.
     pub fn websocket(listener: impl IntoListener) -> Self {
         let upgrade = Upgrade { listener: listener.into_listener(), accept: Accept::new(), config: None };
-        Self { status: 101, headers: Headers::new(), content: Content::Upgrade(Box::new(upgrade)), own: false }
+        Self { status: 101, content: Content::Upgrade(Box::new(upgrade)), ..Self::new(500) }
     }
 
     /// Sets the status. On an upgrade it does nothing: that is 101.
@@ -199,9 +208,7 @@ impl Response {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         match self.append(name, value.as_ref()) {
             Ok(()) => self,
-            Err(error) => {
-                Self { status: 500, headers: Headers::new(), content: Content::Broken(name.into(), error), own: true }
-            }
+            Err(error) => Self { content: Content::Broken(name.into(), error), own: true, ..Self::new(500) },
         }
     }
 
@@ -386,7 +393,8 @@ impl IntoResponse for <fn() -> ! as Returns>::Output {
 /// The bytes of a plain HTTP response, behind which the connection is closed.
 ///
 /// The request tells whether there is a body: RFC 9110 §9.3.2: for `HEAD` "the server MUST NOT send content
-/// in the response". Without one, as for a refused handshake, `GET` is assumed. An upgrade
+/// in the response". Without one it is as for `GET`, but what a [refusal](crate::server::Refused::to_response) of
+/// `HEAD` makes has none. An upgrade
 /// ([`Response::websocket`]) has no such bytes, nor has a response with a header that cannot be sent; what comes out for
 /// them is a 500.
 pub fn encode_response(request: Option<&Request>, response: &Response) -> Vec<u8> {
@@ -400,7 +408,8 @@ pub(crate) fn encode_dated(request: Option<&Request>, response: &Response, date:
     };
     let body = if has_content(response.status) { body.as_slice() } else { &[] };
     let mut bytes = encode_head(response, body.len(), date);
-    if request.is_none_or(|request| request.method() != "HEAD") {
+    let to_head = response.to_head || request.is_some_and(|request| request.method() == "HEAD");
+    if !to_head {
         bytes.extend_from_slice(body);
     }
     bytes

@@ -76,8 +76,11 @@ impl Handshake {
     /// the connection. `None`: all were taken, more are needed. After a result it takes nothing more.
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refused>> {
         let head = self.reader.as_mut()?.receive(input)?;
-        self.reader = None;
-        Some(head.map_err(|error| Refusal::from(error).into()).and_then(|head| parse(head, self.max_head)))
+        let reader = self.reader.take()?;
+        Some(match head {
+            Ok(head) => parse(head, self.max_head),
+            Err(error) => Err(Refused::of_part(error.into(), reader.part())),
+        })
     }
 
     /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
@@ -91,12 +94,12 @@ impl Handshake {
     }
 
     /// Refuses with 408 if the request is not complete and its deadline has passed. Early calls do nothing.
-    pub fn handle_timeout(&mut self, now: Time) -> Option<Refusal> {
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Refused> {
         if now < self.poll_timeout()? {
             return None;
         }
-        self.reader = None;
-        Some(Refusal::Timeout)
+        let reader = self.reader.take()?;
+        Some(Refused::of_part(Refusal::Timeout, reader.part()))
     }
 }
 
@@ -125,7 +128,8 @@ impl Refused {
     /// The answer to the client, for [`encode_response`]: what is wrong, and what to do.
     pub fn to_response(&self) -> Response {
         let refusal = self.refusal;
-        Response::own_text(refusal.status(), format!("{self}\n")).with_own_headers(refusal.headers())
+        let response = Response::own_text(refusal.status(), format!("{self}\n")).with_own_headers(refusal.headers());
+        if self.is_head { response.without_content() } else { response }
     }
 }
 

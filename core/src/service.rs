@@ -445,7 +445,7 @@ impl fmt::Display for ServerError {
                 if let Some(path) = path {
                     write!(f, " for {}", shown(path))?;
                 }
-                write!(f, " refused: {}", Refused { refusal, origin, host, path: None })
+                write!(f, " refused: {}", Refused { origin, host, ..Refused::from(refusal) })
             }
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
@@ -459,7 +459,7 @@ impl fmt::Display for ServerError {
             Self::NoProtocolChosen { path, offered } => write!(
                 f,
                 "the client offers the subprotocols {} for {}, and the handler chose none: Chromium and Node fail such \
-                 connections (1006), so choose one with Response::select_protocol",
+                 connections (1006), so choose one with Response::select_protocol, or refuse who offers none that you speak",
                 shown(&offered.join(", ")),
                 shown(path)
             ),

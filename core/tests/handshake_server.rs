@@ -407,7 +407,7 @@ fn the_deadline_is_for_the_whole_request() {
     assert!(handshake.receive(&mut &mut b"GET".to_vec()[..]).is_none());
     assert_eq!(handshake.handle_timeout(14 * second), None);
     assert_eq!(handshake.poll_timeout(), Some(15 * second), "bytes do not move it");
-    assert_eq!(handshake.handle_timeout(15 * second), Some(Refusal::Timeout));
+    assert_eq!(handshake.handle_timeout(15 * second).unwrap(), Refusal::Timeout);
     assert_eq!(handshake.handle_timeout(16 * second), None);
     assert_eq!(handshake.poll_timeout(), None);
 

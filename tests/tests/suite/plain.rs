@@ -227,6 +227,9 @@ fn h8_cookies_of_several_lines_are_one_list<B: Backend>() {
     });
     let lines = ["Host: h", "Cookie: a=1", "X: y", "cookie: b=2; c=3"];
     assert_eq!(http(server.addr, &request("GET / HTTP/1.1", &lines)).body, "a=1; b=2; c=3 | a=1 | b=2; c=3");
+    // An empty line is no cookie.
+    let lines = ["Host: h", "Cookie:", "Cookie: a=1", "Cookie: ", "Cookie: b=2", "Cookie:"];
+    assert_eq!(http(server.addr, &request("GET / HTTP/1.1", &lines)).body, "a=1; b=2 |  | a=1 |  | b=2 | ");
 }
 
 fn h9_many_fields_are_taken_and_more_are_told_how_many<B: Backend>() {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bellwire::{Config, Response};
 use bellwire_tests::{
@@ -14,6 +15,9 @@ backends! {
     server {
         h4_d20_a_refused_origin_is_named_with_its_host_the_likely_cause_and_a_cure,
         h4_what_a_refusal_quotes_is_escaped_and_short,
+        h4_a_refused_head_request_gets_no_body,
+        h4_what_came_too_late_or_is_too_long_is_named_as_far_as_it_came,
+        h4_an_origin_of_null_is_told_what_that_is,
         h5_who_sets_no_hook_reads_each_kind_of_failure_once_on_stderr,
         h6_d20_the_public_host_may_be_listed,
         h6_d20_a_trusted_proxy_tells_the_host_and_nobody_else,
@@ -59,6 +63,60 @@ fn h4_what_a_refusal_quotes_is_escaped_and_short<B: Backend>() {
             assert!(!text.contains('<'), "{text}");
         }
         assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    }
+}
+
+/// RFC 9110 §9.3.2: "the server MUST NOT send content in the response": whoever reads the next answer behind this one
+/// would take it for that.
+fn h4_a_refused_head_request_gets_no_body<B: Backend>() {
+    let backend = B::start();
+    let config = quiet().open_timeout(Duration::from_millis(300));
+    let server = backend.serve(Setup::new(config), |_| Response::websocket(echo()));
+    let long = format!("X: {}", "x".repeat(20_000));
+    for (bytes, status) in [
+        (request("HEAD / HTTP/1.1", &["Host: h", "Content-Length: 5"]), 400),
+        (request("HEAD / HTTP/1.1", &[]), 400),
+        (request("HEAD / HTTP/1.1", &["Host: h", "X : y"]), 400),
+        (b"HEAD / HTTP/1.1\nHost: h\n\n".to_vec(), 400),
+        (request("HEAD / HTTP/2.0", &["Host: h"]), 505),
+        (request("HEAD / HTTP/1.1", &["Host: h", &long]), 431),
+        (request(&format!("HEAD /{} HTTP/1.1", &long[3..]), &["Host: h"]), 414),
+        (request("HEAD / HTTP/1.1", &["Host: h"]), 426),
+        (b"HEAD / HTTP/1.1\r\nHost: h\r\n".to_vec(), 408),
+    ] {
+        let answer = http(server.addr, &bytes);
+        assert_eq!((answer.status, answer.body.as_str()), (status, ""));
+        assert_ne!(answer.header("Content-Length"), Some("0"), "{status}: as for GET");
+    }
+}
+
+fn h4_what_came_too_late_or_is_too_long_is_named_as_far_as_it_came<B: Backend>() {
+    let backend = B::start();
+    let config = quiet().open_timeout(Duration::from_millis(300));
+    let server = backend.serve(Setup::new(config), |_| Response::websocket(echo()));
+    let long = "x".repeat(20_000);
+    for (bytes, status) in [
+        (request("GET /a?b HTTP/1.1", &["Host: h", "Origin: http://x", &format!("X: {long}")]), 431),
+        (b"GET /a?b HTTP/1.1\r\nHost: h\r\nOrigin: http://x\r\nHost: half".to_vec(), 408),
+    ] {
+        assert_eq!(http(server.addr, &bytes).status, status);
+        let report = next(&server.reports);
+        assert_eq!(report.refused, Some(status));
+        let (origin, host, path) = report.asked;
+        assert_eq!((origin.as_deref(), host.as_deref(), path.as_deref()), (Some("http://x"), Some("h"), Some("/a")));
+    }
+    assert_eq!(http(server.addr, &request(&format!("GET /a{long} HTTP/1.1"), &["Host: h"])).status, 414);
+    let report = next(&server.reports);
+    assert!(report.asked.2.unwrap().starts_with("/axx") && report.text.len() < 400, "{}", report.text);
+}
+
+fn h4_an_origin_of_null_is_told_what_that_is<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
+    let answer = http(server.addr, &upgrade_request("/", &["Origin: null"]));
+    assert_eq!(answer.status, 403);
+    for text in [&answer.body, &next(&server.reports).text] {
+        assert!(text.contains("a file") && text.contains("sandbox") && !text.contains("proxy"), "{text}");
     }
 }
 
@@ -187,6 +245,9 @@ fn h6_d20_a_trusted_proxy_tells_the_host_and_nobody_else<B: Backend>() {
         &["Forwarded: for=192.0.2.1;host=chat.example;proto=https"],
         &["Forwarded: host=evil.example, for=192.0.2.1;Host=\"chat.example:443\""],
         &["Forwarded: host=chat.example", "X-Forwarded-Host: chat.example"],
+        &["Forwarded: host=Chat.Example", "X-Forwarded-Host: chat.example"],
+        // RFC 7239 has no spaces here, but some write them.
+        &["Forwarded: for=192.0.2.1; host=chat.example; proto=https"],
     ] {
         assert!(told(trusting(&networks), proxy, lines), "{lines:?}");
         assert!(told(trusting(&networks), Some("[::ffff:10.0.0.7]:1"), lines), "{lines:?}, mapped into IPv6");

@@ -1,5 +1,6 @@
 //! Connects.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, mpsc};
@@ -30,7 +31,8 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305, a thread for each
 /// attempt if there are several), and makes the opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
-/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options.
+/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
+/// `on_open` has run, however long that takes.
 ///
 /// # Errors
 /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
@@ -48,6 +50,7 @@ pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<C
 }
 
 /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.
+/// When this returns, `on_open` has run.
 ///
 /// # Errors
 /// Those [`ConnectError`]s that come after connecting.
@@ -167,10 +170,13 @@ impl Opening {
             return Err(ConnectError::Io(ErrorKind::NotConnected.into()));
         };
         let drive = Drive::new(Arc::new(stream), driver, self.start);
+        let (opening, opened) = mpsc::channel::<Infallible>();
         let thread = thread::Builder::new()
             .name("bellwire-client".into())
-            .spawn(move || drive.run(&mut leftover))
+            .spawn(move || drive.run_telling(&mut leftover, || drop(opening)))
             .map_err(ConnectError::Thread)?;
+        // What `on_open` sends comes before what the caller sends, and before a close. Nothing comes here but the end.
+        let _ = opened.recv();
         Ok(Client { socket, shared, response, patience, thread: Some(thread) })
     }
 

@@ -71,7 +71,12 @@ impl<S: Stream> Drive<S> {
     }
 
     /// Drives the connection to its end. `leftover` was read by somebody else.
-    pub(crate) fn run(mut self, leftover: &mut [u8]) {
+    pub(crate) fn run(self, leftover: &mut [u8]) {
+        self.run_telling(leftover, || ());
+    }
+
+    /// The same, and calls `opened` when `on_open` has returned. Should it not come to that, `opened` is dropped.
+    pub(crate) fn run_telling(mut self, leftover: &mut [u8], opened: impl FnOnce()) {
         let mut buffer = vec![0; READ_BUFFER];
         if let Err(error) = self.prepare() {
             self.driver.start(self.now());
@@ -79,6 +84,7 @@ impl<S: Stream> Drive<S> {
         }
         self.share();
         self.driver.start(self.now());
+        opened();
         self.driver.receive(self.now(), leftover);
         loop {
             self.flush();

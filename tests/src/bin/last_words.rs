@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bellwire::async_std::{AsyncStd, Runtime, Server, connect_on, connect_stream_on};
-use bellwire::{AsyncResponse, Closed, Response, blocking, listener, stream, tokio};
+use bellwire::{AsyncResponse, Closed, Closures, Response, blocking, listener, stream, tokio};
 use bellwire_tests::SmolRuntime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -26,6 +26,7 @@ fn main() -> Result {
     match (&*program, &*backend) {
         ("send", "blocking") => send_blocking(&url),
         ("close", "blocking") => close_blocking(&url),
+        ("on_open", "blocking") => ended_well(&blocking::connect(&url, says_it_at_once())?.close()),
         ("shutdown", "blocking") => shutdown_blocking(),
         (_, "tokio") => multi_threaded()?.block_on(on_tokio(&program, &url)),
         (_, "tokio_single_threaded") => single_threaded()?.block_on(on_tokio(&program, &url)),
@@ -85,6 +86,7 @@ async fn on_tokio(program: &str, url: &str) -> Result {
             client.socket().send(LAST_WORDS)?;
             return ended_well(&client.close().await);
         }
+        "on_open" => return ended_well(&tokio::connect(url, says_it_at_once()).await?.close().await),
         "stream_send" => tokio::connect_stream(url).await?.0.send(LAST_WORDS).await?,
         "stream_close" => {
             let (mut messages, _) = tokio::connect_stream(url).await?;
@@ -128,6 +130,7 @@ async fn on_futures_io<R: Runtime>(runtime: R, program: &str, url: &str) -> Resu
             client.socket().send(LAST_WORDS)?;
             return ended_well(&client.close().await);
         }
+        "on_open" => return ended_well(&connect_on(runtime, url, says_it_at_once()).await?.close().await),
         "stream_send" => connect_stream_on(runtime, url).await?.0.send(LAST_WORDS).await?,
         "stream_close" => {
             let (mut messages, _) = connect_stream_on(runtime, url).await?;
@@ -168,6 +171,10 @@ async fn on_futures_io<R: Runtime>(runtime: R, program: &str, url: &str) -> Resu
         _ => return Err("there is no such program".into()),
     }
     Ok(())
+}
+
+fn says_it_at_once() -> Closures {
+    listener().on_open(|socket| socket.send(LAST_WORDS))
 }
 
 fn ended_well(closed: &Closed) -> Result {

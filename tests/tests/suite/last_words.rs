@@ -13,6 +13,7 @@ backends! {
     }
     client {
         e1_a_client_that_closes_and_returns_loses_no_last_word,
+        e1_what_on_open_sends_comes_before_a_close,
         e2_a_client_that_sends_and_returns_loses_no_last_word,
     }
 }
@@ -92,6 +93,10 @@ impl Named for Smol {
 
 fn e1_a_client_that_closes_and_returns_loses_no_last_word<B: Named>() {
     again_and_again(|| client::<B>("close", answer_close));
+}
+
+fn e1_what_on_open_sends_comes_before_a_close<B: Named>() {
+    again_and_again(|| client::<B>("on_open", answer_close));
 }
 
 fn e2_a_client_that_sends_and_returns_loses_no_last_word<B: Named>() {

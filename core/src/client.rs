@@ -434,10 +434,19 @@ impl Response {
         &self.body
     }
 
+    /// Whether the server names another place. RFC 6455 §4.1: "the server might redirect the client using a 3xx status code
+    /// (but clients are not required to follow them)". Credentials and cookies were meant for the server that was named.
+    fn is_redirect(&self) -> bool {
+        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.values("Location").next().is_some()
+    }
+
     /// In words, with the start of the body: it often says why. What comes from a stranger is escaped, since it may end
     /// in a terminal or a log.
     fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server refused the WebSocket with status {}", self.status)?;
+        if self.is_redirect() {
+            f.write_str(" (no redirect is followed: connect to what its Location says, if you trust that)")?;
+        }
         // A character has at most four bytes.
         let bytes = self.body.trim_ascii().get(..BODY_START * 4 + 1).unwrap_or(self.body.trim_ascii());
         let text = String::from_utf8_lossy(bytes);

@@ -239,6 +239,24 @@ fn u13_a_refusal_says_the_start_of_its_body_and_nothing_that_harms() {
 }
 
 #[test]
+fn u9_u13_a_redirect_is_told_as_one() {
+    let said = |status: u16, headers: &str| match read(&format!(
+        "HTTP/1.1 {status} X\r\n{headers}Content-Length: 0\r\n\r\n"
+    )) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("a refusal"),
+    };
+    for status in [301, 302, 303, 307, 308] {
+        let text = said(status, "Location: wss://u:secret@other/\r\n");
+        assert!(text.contains("redirect") && text.contains("Location"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    for (status, headers) in [(302, ""), (304, "Location: /x\r\n"), (404, "Location: /x\r\n")] {
+        assert!(!said(status, headers).contains("redirect"), "{status}");
+    }
+}
+
+#[test]
 fn u12_a_folded_line_is_one_line() {
     let folded = "Upgrade:\r\n websocket\r\nConnection: keep-alive,\r\n\tUpgrade\r\n\
         Sec-WebSocket-Accept:\r\n \r\n\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n \r\nX-Long: a\r\n b\r\n\t\tc\r\n";

@@ -249,7 +249,8 @@ impl<R: Runtime> Server<R> {
     }
 
     /// As [`run`](Self::run), with a handler that answers when it likes, and from where it likes: Ring's
-    /// asynchronous handler. While a request waits for its answer the peer is not read.
+    /// asynchronous handler. It has as long as [`Config::handler_timeout`](bellwire_core::Config::handler_timeout) says. The
+    /// peer is read on meanwhile, 64 KiB at most: so it is noticed if it leaves.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -261,8 +262,8 @@ impl<R: Runtime> Server<R> {
     }
 
     /// As [`run`](Self::run), with an asynchronous handler, whose answer may carry an asynchronous listener. Its
-    /// future is polled by the connection's task, and dropped with it. While a request waits for its answer the peer
-    /// is not read.
+    /// future is polled by the connection's task, and dropped with it, when the peer leaves, and after
+    /// [`Config::handler_timeout`](bellwire_core::Config::handler_timeout). The peer is read on meanwhile, 64 KiB at most.
     ///
     /// # Errors
     /// As [`run`](Self::run).

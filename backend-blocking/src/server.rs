@@ -223,7 +223,8 @@ impl ServerHandle {
 
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
     /// others with 1001, waits at most `grace` for them, and then drops those that are left; their `on_close`
-    /// still runs, and is waited for at most one second more. Returns how many had to be dropped.
+    /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be called by a
+    /// callback of one of them, which would be waited for: leave it to another thread.
     pub fn shutdown(&self, grace: Duration) -> usize {
         let running = &self.0;
         let service = {

@@ -396,3 +396,40 @@ fn an_echo_of_everything_comes_back_as_it_was() {
     pair.settle();
     assert_eq!(pair.ends[client].seen_messages(), messages);
 }
+
+/// How many pings each of two ends with the defaults has had answered after five minutes, in which the first says
+/// something every so many seconds, and the second as well. Zero: never.
+fn answered_pings(every: [u64; 2]) -> [usize; 2] {
+    let mut pair = Pair::new(&Config::default());
+    for second in 1..=300 {
+        pair.now = START + Time::from_secs(second);
+        for (at, every) in every.into_iter().enumerate() {
+            if every > 0 && second % every == 0 {
+                pair.ends[at].send(Seen::text("x"));
+            }
+        }
+        pair.settle();
+        for end in &mut pair.ends {
+            end.connection.handle_timeout(pair.now);
+        }
+        pair.settle();
+    }
+    for end in &pair.ends {
+        assert!(end.connection.is_open() && end.closed().is_empty());
+    }
+    [0, 1].map(|at| only(&pair.ends[at].seen, |event| matches!(event, Seen::Pong(_))).len())
+}
+
+#[test]
+fn l1_l2_two_ends_with_the_defaults_ping_each_other_no_more_than_every_20_s() {
+    assert_eq!(answered_pings([0, 0]), [15, 15]);
+    for one_way in [[1, 0], [0, 1], [7, 0], [19, 0]] {
+        let pings = answered_pings(one_way);
+        assert!(pings.iter().all(|pings| (10..=15).contains(pings)), "{one_way:?}: {pings:?}");
+    }
+    assert_eq!(answered_pings([1, 1]), [0, 0]);
+    assert_eq!(answered_pings([19, 13]), [0, 0]);
+    // One that is silent for longer than the other: no more than the one silence asks for.
+    let pings = answered_pings([30, 1]);
+    assert!(pings.iter().all(|pings| (1..=15).contains(pings)), "{pings:?}");
+}

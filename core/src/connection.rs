@@ -208,6 +208,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`].
+    #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<Position, SendError> {
         self.check_open()?;
         let result = self.outbound.message(message.into(), &self.config);

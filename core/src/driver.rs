@@ -643,6 +643,10 @@ fn accept(
     if let Some((name, error)) = response.invalid_header() {
         return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
     }
+    // Handlers know pages and sockets. A health check wants to know whether the server is there.
+    if request.method() == "OPTIONS" && !response.answers_options() {
+        return Err(plain(&Response::options()));
+    }
     let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     if let Some(date) = service.date() {
         upgrade.accept.date(&date);

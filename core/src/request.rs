@@ -69,8 +69,8 @@ impl Request {
         Ok(self)
     }
 
-    /// The method: `GET` or `HEAD`. A server answers the others itself: `OPTIONS` with [`Response::options`], the rest
-    /// with 405.
+    /// The method: `GET`, `HEAD`, or `OPTIONS`, which may be answered as `GET` is: a server sends [`Response::options`]
+    /// then. It answers all others with 405 itself.
     ///
     /// [`Response::options`]: crate::Response::options
     pub fn method(&self) -> &str {

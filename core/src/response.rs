@@ -136,12 +136,37 @@ impl Response {
     }
 
     /// 204 with the methods that are taken: how a server answers `OPTIONS`, as health checks send it (HAProxy, Apache),
-    /// without asking its handler.
+    /// unless its handler does. What a handler returns for `OPTIONS` is sent if it is meant for that: if its status is
+    /// 2xx, and it has `Allow` or `Access-Control-Allow-Origin`; so is a 5xx, which health checks want to know. So a page of another origin may be let in, which asks
+    /// first (CORS):
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Request, Response};
+    ///
+    /// fn ticket(request: &Request) -> Response {
+    ///     let response = match request.method() {
+    ///         "OPTIONS" => Response::options().header("Access-Control-Allow-Headers", "Authorization"),
+    ///         _ => Response::text("a ticket"),
+    ///     };
+    ///     response.header("Access-Control-Allow-Origin", "https://app.example")
+    /// }
+    /// # assert_eq!(ticket(&Request::get("/").with_method("OPTIONS")).status(), 204);
+    /// ```
     ///
     /// RFC 9110 §9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might indicate
     /// optional features implemented by the server and applicable to the target resource (e.g., Allow)".
     pub fn options() -> Self {
         Self { own: true, ..Self::new(204) }.with_own_headers(&[("Allow", METHODS)])
+    }
+
+    /// Whether this is meant for `OPTIONS`, and not what a resource answers any method with; or says that the server is
+    /// not well.
+    #[cfg(feature = "std")]
+    pub(crate) fn answers_options(&self) -> bool {
+        let is_told = |name| !lacks(&self.headers, name);
+        self.status >= 500
+            || (matches!(self.status, 200..=299) && (is_told("Allow") || is_told("Access-Control-Allow-Origin")))
     }
 
     /// 500, without telling the client what is wrong inside of the program.

@@ -264,8 +264,8 @@ impl Service {
         if self.is_closing() {
             return Asked::Answered(Ok(unavailable().into()));
         }
-        // Handlers know pages and sockets. A health check wants to know whether the server is there.
-        if request.method() == "OPTIONS" {
+        // RFC 9110 §9.3.7: an asterisk "applies to the server in general rather than to a specific resource".
+        if request.target() == "*" {
             return Asked::Answered(Ok(Response::options().into()));
         }
         let (responder, answer) = match &self.handler {

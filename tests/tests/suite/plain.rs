@@ -19,6 +19,8 @@ backends! {
         h1_h2_health_checks_find_an_acceptor,
         h1_an_upgrade_in_http_1_0_is_no_upgrade,
         h2_options_are_answered_until_the_server_stops,
+        h2_a_handlers_own_answer_to_options_is_sent,
+        h2_whatever_else_a_handler_has_for_options_is_204,
         h3_what_is_no_http_1_is_told_so,
         h7_a_key_need_not_be_canonical,
         h8_cookies_of_several_lines_are_one_list,
@@ -139,7 +141,7 @@ fn h1_an_upgrade_in_http_1_0_is_no_upgrade<B: Backend>() {
 
 fn h2_options_are_answered_until_the_server_stops<B: Backend>() {
     let backend = B::start();
-    let acceptor = backend.acceptor(Setup::default(), |_| -> Response { panic!("not for the handler") });
+    let acceptor = backend.acceptor(Setup::default(), health);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ask = || {
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -151,6 +153,70 @@ fn h2_options_are_answered_until_the_server_stops<B: Backend>() {
     assert_eq!(ask(), 204);
     acceptor.close_all();
     assert_eq!(ask(), 503, "who is about to leave is not well");
+}
+
+/// As a browser asks before it sends a page's request to another origin.
+const PREFLIGHT: &[u8] = b"OPTIONS /ticket HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example\r\n\
+    Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n\r\n";
+
+fn ticket(request: &Request) -> Response {
+    let response = match request.method() {
+        "OPTIONS" => Response::options().header("Access-Control-Allow-Headers", "authorization"),
+        _ => Response::text("a ticket"),
+    };
+    response.header("Access-Control-Allow-Origin", "https://app.example")
+}
+
+fn h2_a_handlers_own_answer_to_options_is_sent<B: Backend>() {
+    let backend = B::start();
+    let allowed = |server: &Server| {
+        let answer = http(server.addr, PREFLIGHT);
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("https://app.example"));
+        assert_eq!(answer.header("Access-Control-Allow-Headers"), Some("authorization"));
+        assert_eq!(answer.header("Allow"), Some("GET, HEAD, OPTIONS"));
+    };
+    allowed(&backend.serve(Setup::default(), ticket));
+    allowed(&backend.serve_with(Setup::default(), |request, responder| {
+        thread::spawn(move || responder.respond(ticket(&request)));
+    }));
+    let acceptor = backend.acceptor(Setup::default(), ticket);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(PREFLIGHT).unwrap();
+    let _driven = acceptor.accept(Over::Tcp(listener.accept().unwrap().0), None);
+    assert_eq!(Http::read(stream).header("Access-Control-Allow-Origin"), Some("https://app.example"));
+}
+
+fn h2_whatever_else_a_handler_has_for_options_is_204<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request| match request.path() {
+        "/page" => Ok(Response::html("<p>")),
+        "/login" => Ok(Response::new(401)),
+        "/moved" => Ok(Response::new(302).header("Location", "/")),
+        "/none" => Ok(Response::not_found()),
+        "/only-get" => Ok(Response::new(405).header("Allow", "GET")),
+        "/socket" => Ok(Response::websocket(echo()).header("Access-Control-Allow-Origin", "*")),
+        "/unwell" => Ok(Response::new(503)),
+        "*" => Err("not for the handler"),
+        _ => Err("out of order"),
+    });
+    for target in ["/page", "/login", "/moved", "/none", "/only-get", "/socket", "*"] {
+        let answer = http(server.addr, format!("OPTIONS {target} HTTP/1.0\r\n\r\n").as_bytes());
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{target}");
+        assert_eq!(answer.header("Allow"), Some("GET, HEAD, OPTIONS"), "{target}");
+        assert_eq!((answer.header("Location"), answer.header("Content-Type")), (None, None), "{target}");
+    }
+    assert_eq!(http(server.addr, &upgrade_options("/socket")).status, 204, "an upgrade is opened with GET");
+    assert!(server.reports.try_recv().is_err(), "nothing was refused");
+    assert_eq!(http(server.addr, b"OPTIONS /unwell HTTP/1.0\r\n\r\n").status, 503);
+    assert_eq!(http(server.addr, b"OPTIONS /fails HTTP/1.0\r\n\r\n").status, 500, "it is not well");
+    assert!(next(&server.reports).text.contains("out of order"));
+}
+
+fn upgrade_options(path: &str) -> Vec<u8> {
+    String::from_utf8(upgrade_request(path, &[])).unwrap().replace("GET ", "OPTIONS ").into_bytes()
 }
 
 fn h3_what_is_no_http_1_is_told_so<B: Backend>() {

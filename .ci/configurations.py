@@ -13,6 +13,8 @@ PROGRAMS = {
 DEBIAN = {**{name: name for name in PROGRAMS}, "apache": "apache2-bin"}
 # Those that never cut a silent connection.
 PATIENT = {"caddy"}
+# Those that answer nothing before a health check of their own has found the server.
+PROBING = {"varnish"}
 # What each says its version to.
 VERSION = {"caddy": "version", "trafficserver": "-V", "varnish": "-V"}
 

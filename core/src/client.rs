@@ -106,14 +106,20 @@ impl Request {
         Ok(self)
     }
 
-    /// The path that is asked for.
+    /// The path that is asked for, as [a server's](crate::Request::path) has it: without scheme and host, if
+    /// a target that was [set](Self::request_target) has them.
     fn path(&self) -> Box<str> {
-        match &self.target {
-            None => self.uri.path().into(),
-            Some(target) => {
-                let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-                String::from_utf8_lossy(path).into()
+        let Some(target) = &self.target else { return self.uri.path().into() };
+        let target = String::from_utf8_lossy(target);
+        let resource = match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default()
             }
+            _ => &target,
+        };
+        match resource.split('?').next() {
+            None | Some("") => "/".into(),
+            Some(path) => path.into(),
         }
     }
 
@@ -593,3 +599,28 @@ impl fmt::Display for InvalidProtocol {
 }
 
 impl core::error::Error for InvalidProtocol {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u1_u8_the_path_of_a_target_is_what_a_server_says_it_is() {
+        for (target, path) in [
+            ("/a?b", "/a"),
+            ("/a%2Fb;c?d?e", "/a%2Fb;c"),
+            ("//h/x", "//h/x"),
+            ("/x?u=http://h/y", "/x"),
+            ("/x://y", "/x://y"),
+            ("http://h", "/"),
+            ("http://h?q", "/"),
+            ("HTTP://h:80/%41?q", "/%41"),
+            ("http://user:secret@h/x", "/x"),
+            ("?q", "/"),
+            ("*", "*"),
+        ] {
+            let request = Request::new("ws://h/other").unwrap().request_target(target).unwrap();
+            assert_eq!(&*request.path(), path, "{target}");
+        }
+    }
+}

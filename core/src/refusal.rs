@@ -1,5 +1,6 @@
 //! Why a server refuses a request: each rule that a client can break, its status and what it is told.
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
@@ -175,7 +176,7 @@ impl Refused {
         let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let target = lines.next().and_then(|line| line.split(|&byte| byte == b' ').nth(1));
-        let path = target.and_then(|target| target.split(|&byte| byte == b'?').next()).map(text);
+        let path = target.and_then(|target| target.split(|&byte| byte == b'?').next()).map(text).map(without_user_info);
         let mut refused = Self { path, is_head: head.starts_with(b"HEAD "), ..Self::from(refusal) };
         for line in lines {
             let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
@@ -192,6 +193,17 @@ impl Refused {
             });
         }
         refused
+    }
+}
+
+/// A target without the user name and the password that it must not have (RFC 9110 §4.2.4), and no log either.
+fn without_user_info(target: String) -> String {
+    let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains('/'));
+    let Some((scheme, rest)) = absolute else { return target };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{host}{path}"),
+        None => target,
     }
 }
 
@@ -245,6 +257,26 @@ impl From<HeadError> for Refusal {
             HeadError::ProxyProtocol => Self::ProxyProtocol,
             HeadError::LineTooLong => Self::TargetTooLong,
             HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h4_a_refusal_does_not_name_the_password_of_a_target() {
+        for (target, path) in [
+            ("http://u:secret@h/x?y", "http://h/x"),
+            ("http://u:se@cret@h", "http://h"),
+            ("http://h/@x", "http://h/@x"),
+            ("/a@b", "/a@b"),
+            ("/a://b@c", "/a://b@c"),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n");
+            let refused = Refused::of_head(Refusal::Target, head.as_bytes());
+            assert_eq!(refused.path.as_deref(), Some(path));
         }
     }
 }

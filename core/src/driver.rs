@@ -53,6 +53,8 @@ pub struct Driver {
     close_timeout: Option<Duration>,
     linger_timeout: Duration,
     grace: Grace,
+    /// How many callbacks may run in one turn of the thread: also of a connection that opens in the midst of it.
+    granted: usize,
     /// Set when the request is answered, before anybody can see that.
     answered: Option<Arc<AtomicBool>>,
 }
@@ -152,6 +154,7 @@ impl Driver {
             linger_timeout,
             answered: None,
             grace: Grace::default(),
+            granted: usize::MAX,
         }
     }
 
@@ -169,6 +172,7 @@ impl Driver {
             linger_timeout,
             answered: None,
             grace: Grace::default(),
+            granted: usize::MAX,
         }
     }
 
@@ -331,6 +335,7 @@ impl Driver {
     /// So many callbacks may run now, where several connections share a thread. What is left then of what was read
     /// waits: [`park`](Self::park) has the task polled again at once, and goes on.
     pub(crate) fn grant(&mut self, callbacks: usize) {
+        self.granted = callbacks;
         if let Phase::Open(open) = &mut self.phase {
             open.grant(callbacks);
         }
@@ -619,6 +624,7 @@ impl Driver {
         let config = connection.config();
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut open = Open::new(connection, listener);
+        open.grant(self.granted);
         service.opens(&open.socket);
         self.say_answered();
         open.start();

@@ -125,6 +125,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// Opens a connection whose handshake is done. `leftover` was read behind it.
     pub fn start(&mut self, leftover: &mut [u8]) {
         let now = self.alarm.now();
+        self.driver.grant(MAX_CALLBACKS);
         self.driver.start(now);
         if !leftover.is_empty() {
             self.driver.receive(now, leftover);

@@ -17,7 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bellwire_core::task::{Task, Tasks, Timer, Transport};
-use bellwire_core::{AnyListener, IntoAnyListener, Role, Time, async_listener, listener};
+use bellwire_core::{
+    AnyListener, AsyncResponse, Driver, IntoAnyListener, Request, Response, Role, ServerError, Service, Time,
+    async_listener, listener,
+};
 
 use common::*;
 use logging::*;
@@ -180,6 +183,59 @@ fn l8_one_poll_runs_64_callbacks_at_most_and_asks_for_the_next() {
         counts.retain(|count| *count > 0);
         assert_eq!(counts, [64, 64, 64, 8], "{kind}, {piece}");
     }
+}
+
+#[test]
+fn l8_what_comes_with_the_handshake_is_no_exception() {
+    let frames: Vec<_> = (0..200).map(|number| Frame::binary([number])).collect();
+    let request_and_frames = [request(""), wire(&frames, Role::Client)].concat();
+    // Behind the request of a handler that answers at once, or later; and read by whoever did the handshake.
+    for case in 0..3 {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (says, mut leftover, driver) = match case {
+            0 => (request_and_frames.clone(), vec![], server(0, &seen)),
+            1 => (request_and_frames.clone(), vec![], server(3, &seen)),
+            _ => {
+                let connection = open(Role::Server, &timeless());
+                let driver = Driver::connected(connection, noting(0, &seen));
+                (vec![0], wire(&frames, Role::Client), driver)
+            }
+        };
+        let rounds = Some(usize::from(leftover.is_empty()));
+        let peer = Peer { says, rounds, piece: usize::MAX, at: 0, reads: Arc::default() };
+        let mut task = Task::new(peer, driver, Still, &Arc::new(Tasks::default()));
+        let mut counts = vec![];
+        if case == 2 {
+            task.start(&mut leftover);
+            counts.push(seen.lock().unwrap().len());
+        }
+        let (wakes, waker) = waker();
+        let mut polls = 0;
+        // A handler that yields may ask several times for one poll.
+        while polls <= wakes.count() {
+            polls += 1;
+            let before = seen.lock().unwrap().len();
+            assert!(poll(&mut task, &waker).is_pending());
+            counts.push(seen.lock().unwrap().len() - before);
+        }
+        assert_eq!(*seen.lock().unwrap(), (0..200).collect::<Vec<u8>>(), "all, in order, and no other");
+        counts.retain(|count| *count > 0);
+        assert_eq!(counts, [64, 64, 64, 8], "{case}");
+    }
+}
+
+/// A server whose handler answers when it was polled a few times more.
+fn server(polls: usize, seen: &Arc<Mutex<Vec<u8>>>) -> Driver {
+    let seen = seen.clone();
+    let handler = move |_: Request| {
+        let note = seen.clone();
+        async move {
+            yields(polls).await;
+            let listener = listener().on_message(move |_, message| note.lock().unwrap().extend(message.as_bytes()));
+            AsyncResponse::from(Response::websocket(listener))
+        }
+    };
+    Driver::server(Arc::new(Service::asynchronous(timeless(), handler, |_: &ServerError| {})), None, START)
 }
 
 #[test]

@@ -15,29 +15,28 @@
 //!   which can destroy the close frame or the HTTP response on its way. So what is queued is written, then
 //!   the sending side is closed, then the peer is read for a moment, and only then the transport dropped.
 
+mod asking;
+mod ending;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 use core::task::{Poll, Waker};
 use core::time::Duration;
-use std::io::{self, ErrorKind};
 
-use crate::async_response::AsyncResponse;
-use crate::config::Config;
+use self::ending::{Ending, Gone, Sending};
 use crate::connection::Connection;
 use crate::deadlines::Time;
 use crate::error::BoxError;
-use crate::frame::Role;
 use crate::open::{AnyListener, Open};
 use crate::output::Output;
 use crate::request::Request;
-use crate::response::Response;
-use crate::server::{self, AcceptError, Refused};
-use crate::service::{Asked, ServerError, Service, Waiting};
+use crate::server;
+use crate::service::{Service, Waiting};
 use crate::shared::{Busy, Shared};
 use crate::socket::WebSocket;
 use crate::timer::{Grace, READ_ON};
@@ -85,28 +84,6 @@ struct Question {
 /// the answer.
 const MAX_AHEAD: usize = 64 * 1024;
 
-/// How far the transport's end is.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// So much is left to be written. If it is no less by then, the peer does not read, and the rest is dropped.
-    Flush(usize, Option<Time>),
-    /// All is written: the peer is read until it closes, at the latest until then.
-    Linger(Time, Sending),
-    /// Our sending side is to be closed, and then the transport is dropped.
-    Leave,
-    /// That is under way, and has until then.
-    Leaving(Time),
-    Done,
-}
-
-/// The sending side of a transport whose last byte is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
-    /// The peer closes first.
-    Open,
-    Closed,
-}
-
 /// What a backend is to do with its transport when all output is written that can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -118,25 +95,6 @@ pub enum Step {
     Shutdown,
     /// Drop the transport.
     Done,
-}
-
-/// How a transport's error says that the peer is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gone {
-    /// Over TLS: the TCP stream has ended, without the `close_notify` that should have come before.
-    Truncated,
-    /// Whatever is written now goes nowhere.
-    Reset,
-}
-
-impl Gone {
-    fn of(error: &BoxError) -> Option<Self> {
-        match error.downcast_ref::<io::Error>()?.kind() {
-            ErrorKind::UnexpectedEof => Some(Self::Truncated),
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Some(Self::Reset),
-            _ => None,
-        }
-    }
 }
 
 impl Driver {
@@ -448,12 +406,6 @@ impl Driver {
         Ok(self.poll_timeout())
     }
 
-    fn say_answered(&self) {
-        if let Some(answered) = &self.answered {
-            answered.store(true, Ordering::Release);
-        }
-    }
-
     fn open(&self) -> Option<&Open> {
         if let Phase::Open(open) = &self.phase { Some(open) } else { None }
     }
@@ -471,221 +423,11 @@ impl Driver {
         }
     }
 
-    fn done(&mut self) -> Step {
-        self.ending = Some(Ending::Done);
-        Step::Done
-    }
-
-    /// Nothing more is to be read. RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write
-    /// side of the connection, unless it has already sent some error alert", and a plain transport has its FIN. Whoever
-    /// aborts does not wait for that.
-    fn leave(&mut self, now: Time) -> Step {
-        if self.open().is_some_and(|open| open.shared.with(Connection::is_aborted)) {
-            return self.done();
-        }
-        self.ending = Some(Ending::Leaving(now.saturating_add(self.linger_timeout)));
-        Step::Shutdown
-    }
-
-    /// All is written. RFC 6455 §7.1.1: "in most normal cases [...] the server closes first"; a client that has
-    /// said goodbye properly waits for that.
-    fn linger(&mut self, now: Time) -> Step {
-        let leaves_first = self.open().is_none_or(|open| {
-            let clean = open.socket.closed().is_some_and(|closed| closed.clean);
-            !clean || open.shared.with(Connection::role) == Role::Server
-        });
-        let until = now.saturating_add(self.linger_timeout);
-        if leaves_first {
-            self.ending = Some(Ending::Linger(until, Sending::Closed));
-            Step::Shutdown
-        } else if self.eof {
-            self.leave(now)
-        } else {
-            self.ending = Some(Ending::Linger(until, Sending::Open));
-            Step::Read
-        }
-    }
-
     fn pump(&mut self, now: Time, input: &mut [u8]) {
         let Phase::Open(open) = &mut self.phase else { return };
         open.pump(now, input, self.service.as_deref());
         if self.ending.is_none() && open.shared.is_finished() {
             self.end(now);
-        }
-    }
-
-    fn end(&mut self, now: Time) {
-        if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
-            service.ended(socket);
-        }
-        self.ending = Some(self.flush(now));
-    }
-
-    fn flush(&self, now: Time) -> Ending {
-        Ending::Flush(self.unwritten(), self.close_timeout.map(|timeout| now.saturating_add(timeout)))
-    }
-
-    /// The end has taken too long: it goes on only while the peer takes what is left.
-    fn end_late(&mut self, now: Time) {
-        self.ending = Some(match self.ending {
-            Some(Ending::Flush(left, _)) if self.unwritten() < left => self.flush(now),
-            Some(Ending::Linger(_, Sending::Open)) => Ending::Leave,
-            _ => Ending::Done,
-        });
-    }
-
-    /// The peer has left before there was an answer.
-    fn hang_up(&mut self, now: Time) {
-        self.phase = Phase::Answer(Output::new(), 0);
-        self.end(now);
-    }
-
-    /// The transport is gone: there is nobody to answer.
-    fn vanish(&mut self) {
-        if let Phase::Asked(_) = self.phase {
-            self.phase = Phase::Answer(Output::new(), 0);
-        }
-        self.ending = Some(Ending::Done);
-    }
-
-    /// Asks the handler, unless what has come is refused.
-    fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
-        let Phase::Handshake(_, peer) = self.phase else { return };
-        let Some(service) = self.service.clone() else { return };
-        if let Err(error) = service.config().check() {
-            service.report(&ServerError::Config(error));
-            let answer = service.encode(request.as_ref().ok(), &Response::internal_error());
-            return self.reply(answer, now);
-        }
-        let mut request = match request {
-            Ok(request) => request,
-            Err(refused) => return self.reply(refuse(&service, peer, refused, None), now),
-        };
-        request.set_peer_addr(peer);
-        match service.ask(&request) {
-            Asked::Answered(answer) => self.answer(&service, &request, answer, now),
-            Asked::Waiting(answer) => {
-                let deadline = service.config().handler_timeout.map(|timeout| now.saturating_add(timeout));
-                let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
-                self.phase = Phase::Asked(Box::new(question));
-            }
-        }
-    }
-
-    /// The handler has answered: what came behind the request goes on from here, as if it came now.
-    fn answered(&mut self, answer: Result<AsyncResponse, ServerError>, now: Time) {
-        let Some(service) = self.service.clone() else { return };
-        let nothing = Phase::Answer(Output::new(), 0);
-        let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
-        let Question { request, answer: waiting, mut input, .. } = *question;
-        drop(waiting);
-        self.answer(&service, &request, answer, now);
-        self.pump(now, &mut input);
-        if self.eof {
-            self.receive_eof(now);
-        }
-    }
-
-    /// The handler's time is up: an answer that is there by now is as good as one in time.
-    fn answer_late(&mut self, now: Time) {
-        let Phase::Asked(question) = &mut self.phase else { return };
-        let answer = match question.answer.poll(Waker::noop()) {
-            Poll::Ready(answer) => answer,
-            Poll::Pending => question.answer.give_up(),
-        };
-        self.answered(answer, now);
-    }
-
-    /// Answers a request, with an open connection or with plain HTTP.
-    fn answer(
-        &mut self,
-        service: &Arc<Service>,
-        request: &Request,
-        answer: Result<AsyncResponse, ServerError>,
-        now: Time,
-    ) {
-        match accept(service, request, answer, now) {
-            Ok((connection, listener)) => self.upgrade(service, connection, listener),
-            Err(bytes) => self.reply(bytes, now),
-        }
-    }
-
-    /// Answers with plain HTTP.
-    fn reply(&mut self, bytes: Vec<u8>, now: Time) {
-        let mut output = Output::new();
-        output.push_large(bytes.into());
-        let length = output.len();
-        self.say_answered();
-        self.phase = Phase::Answer(output, length);
-        self.end(now);
-    }
-
-    fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
-        let config = connection.config();
-        (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
-        let mut open = Open::new(connection, listener);
-        open.grant(self.granted);
-        service.opens(&open.socket);
-        self.say_answered();
-        open.start();
-        service.opened(&open.socket);
-        self.phase = Phase::Open(open);
-    }
-}
-
-/// Makes a connection of a handler's answer, or the bytes of a plain one.
-fn accept(
-    service: &Service,
-    request: &Request,
-    answer: Result<AsyncResponse, ServerError>,
-    now: Time,
-) -> Result<(Connection, AnyListener), Vec<u8>> {
-    let plain = |response: &Response| service.encode(Some(request), response);
-    let failed = |error: &ServerError| {
-        service.report(error);
-        plain(&Response::internal_error())
-    };
-    let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
-    if let Some((name, error)) = response.invalid_header() {
-        return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
-    }
-    // Handlers know pages and sockets. A health check wants to know whether the server is there.
-    if request.method() == "OPTIONS" && !response.answers_options() {
-        return Err(plain(&Response::options()));
-    }
-    let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
-    if let Some(date) = service.date() {
-        upgrade.accept.date(&date);
-    }
-    if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
-        return Err(failed(&ServerError::Config(error)));
-    }
-    let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
-    match request.accept(&upgrade.accept, config, now) {
-        Ok(connection) => {
-            if upgrade.accept.protocol.is_none() {
-                service.accepted_without_protocol(request);
-            }
-            Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from)))
-        }
-        Err(AcceptError::Refused(refused)) => Err(refuse(service, request.peer_addr(), refused, Some(request))),
-        Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
-    }
-}
-
-fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
-    let response = refused.to_response();
-    let Refused { refusal, origin, host, path, .. } = refused;
-    service.report(&ServerError::Refused { peer, refusal, origin, host, path });
-    service.encode(request, &response)
-}
-
-impl Ending {
-    fn deadline(self) -> Option<Time> {
-        match self {
-            Self::Flush(_, until) => until,
-            Self::Linger(until, _) | Self::Leaving(until) => Some(until),
-            Self::Leave | Self::Done => Some(Time::ZERO),
         }
     }
 }

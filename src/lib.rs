@@ -29,8 +29,55 @@
 //! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
 //! | `serde` | | [`Json`], a codec for [typed messages](typed_listener()) |
 //!
-//! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio`, which would hide the runtime's
-//! own crate.
+//! # Where to begin
+//!
+//! | | threads | tokio (the others have the same names) |
+//! |---|---|---|
+//! | a server | `blocking::serve`, `blocking::Server` | `tokio::serve`, `serve_async`, `Server` |
+//! | a client | `blocking::connect` with a listener | `tokio::connect`, or `connect_stream` without one |
+//! | a connection as a stream | | `tokio::connect_stream`, `accept_stream`, [`stream()`] in a handler |
+//! | a test | [`testing::connect`] | [`testing::connect_service`] |
+//!
+//! Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]);
+//! [`typed_listener()`] and [`MessageStream::typed`] give them values in place of messages. Handlers get a [`Request`] and
+//! return a [`Response`] or an [`AsyncResponse`]. A client's headers and subprotocols are in a [`Target`], limits and
+//! deadlines in [`Config`]. What a connection is told to send, and by whom it was closed, a [`WebSocket`] knows.
+//!
+//! A client that sends one line, prints the answer, and says goodbye:
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn client() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut messages, _response) = bellwire::tokio::connect_stream("ws://127.0.0.1:9001/").await?;
+//! messages.send("hello").await?;
+//! if let Some(reply) = messages.recv().await {
+//!     println!("{:?}", reply?);
+//! }
+//! println!("{:?}", messages.close().await);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A test of a handler, without a port and without waiting:
+//!
+//! ```
+//! use bellwire::{Request, Response, listener, testing};
+//!
+//! fn echo(_: &Request) -> Response {
+//!     Response::websocket(listener().on_message(|socket, message| socket.send(message)))
+//! }
+//!
+//! let mut client = testing::connect(echo)?;
+//! client.send("hello")?;
+//! assert_eq!(client.try_recv().unwrap(), "hello");
+//! assert!(client.close().unwrap().clean);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio` or `use bellwire::*`, which would hide the
+//! runtime's own crate.
+//!
+//! # A loop of your own
 //!
 //! The protocol itself is in `bellwire-core`, re-exported here: a state machine without I/O that can be
 //! driven by hand. The whole of a program that does so:

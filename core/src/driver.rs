@@ -101,36 +101,30 @@ impl Driver {
     /// A server's end of a transport that was just accepted.
     pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
         let config = service.config().clone();
-        let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
+        let timeouts = (config.close_timeout, config.linger_timeout);
         let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
-        Self {
-            service: Some(service),
-            phase,
-            ending: None,
-            eof: false,
-            close_timeout,
-            linger_timeout,
-            answered: None,
-            grace: Grace::default(),
-            granted: usize::MAX,
-        }
+        Self::new(Some(service), phase, timeouts)
     }
 
     /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
     pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
         let config = connection.config();
-        let (close_timeout, linger_timeout) = (config.close_timeout, config.linger_timeout);
-        let phase = Phase::Open(Open::new(connection, listener.into()));
+        let timeouts = (config.close_timeout, config.linger_timeout);
+        Self::new(None, Phase::Open(Open::new(connection, listener.into())), timeouts)
+    }
+
+    fn new(service: Option<Arc<Service>>, phase: Phase, timeouts: (Option<Duration>, Duration)) -> Self {
+        let (close_timeout, linger_timeout) = timeouts;
         Self {
-            service: None,
+            service,
             phase,
             ending: None,
             eof: false,
             close_timeout,
             linger_timeout,
-            answered: None,
             grace: Grace::default(),
             granted: usize::MAX,
+            answered: None,
         }
     }
 

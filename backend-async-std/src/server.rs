@@ -1,5 +1,6 @@
 //! Accepts: a task for each connection.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -129,8 +130,17 @@ pub struct Server<R = AsyncStd> {
 }
 
 /// Shuts a [`Server`] down, from any task.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ServerHandle(Arc<Tasks>);
+
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addr", &self.local_addr().ok())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
 
 #[cfg(feature = "async-std")]
 impl Server {
@@ -351,7 +361,7 @@ fn unix_time() -> Duration {
 }
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Acceptor {
     service: Arc<Service>,
     tasks: Arc<Tasks>,

@@ -1,5 +1,6 @@
 //! Accepts: a thread for each connection.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,6 +101,21 @@ struct Entry {
     stream: Arc<TcpStream>,
     /// Whether its request was answered.
     answered: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addr", &self.local_addr().ok())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("addr", &self.0.addr).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -349,7 +365,7 @@ fn unix_time() -> Duration {
 }
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Acceptor(Arc<Service>);
 
 impl Acceptor {

@@ -1,5 +1,6 @@
 //! Accepts: a task for each connection.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -124,8 +125,17 @@ pub struct Server {
 }
 
 /// Shuts a [`Server`] down, from any task.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ServerHandle(Arc<Tasks>);
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addr", &self.local_addr().ok())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Server {
     /// Listens on an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr).
@@ -318,7 +328,7 @@ fn unix_time() -> Duration {
 }
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Acceptor {
     service: Arc<Service>,
     tasks: Arc<Tasks>,

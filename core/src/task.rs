@@ -16,6 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -94,6 +95,12 @@ pub struct Task<T: Transport, C: Timer> {
     stalled: Option<Box<Output>>,
     owed: Owed,
     place: Place,
+}
+
+impl<T: Transport, C: Timer> fmt::Debug for Task<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("driver", &self.driver).field("owed", &self.owed).finish_non_exhaustive()
+    }
 }
 
 /// What the transport still owes us.

@@ -16,6 +16,8 @@
 //! Nothing here sleeps to let something happen. What a test waits for has [`PATIENCE`] as its bound, which
 //! only a failing test ever reaches.
 #![forbid(unsafe_code)]
+// Nobody prints them: a test that fails prints what it found.
+#![allow(missing_debug_implementations)]
 
 mod backend;
 mod log;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::deadlines::SHORTEST;
+use crate::time::SHORTEST;
 
 pub use crate::network::{InvalidNetwork, Network};
 

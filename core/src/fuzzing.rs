@@ -10,11 +10,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::Config;
-use crate::connection::Connection;
-use crate::deadlines::Time;
-use crate::event::Event;
-use crate::frame::{Header, MAX_HEADER, Role};
-use crate::server::{Accept, AcceptError};
+use crate::handshake::server::{Accept, AcceptError};
+use crate::protocol::{Connection, Event, Header, MAX_HEADER, Role};
+use crate::time::Time;
 use crate::{client, server};
 
 /// Up to this many bytes are fed one by one as well.

@@ -114,140 +114,67 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-// In the order in which data flows.
-mod handshake;
-pub mod http;
-mod date;
-mod percent;
-pub mod uri;
-pub mod client;
-#[cfg(feature = "std")]
-mod connect;
-#[cfg(feature = "std")]
-mod race;
-pub mod server;
-mod refusal;
-mod network;
-mod origin;
-mod request;
-mod response;
-pub mod frame;
-pub mod mask;
-pub mod utf8;
-pub mod close;
-mod inbound;
-mod event;
-mod prepared;
-mod outbound;
-mod output;
-mod deadlines;
+// The ground floor: what everything stands on.
+pub mod config;
 mod context;
-mod connection;
 pub mod entropy;
-mod socket;
-mod broadcast;
-mod listener;
-mod typed;
-mod typed_closures;
-mod typed_socket;
-#[cfg(feature = "std")]
-mod typed_async;
-#[cfg(feature = "std")]
-mod typed_async_listener;
-#[cfg(feature = "std")]
-mod typed_stream;
-#[cfg(feature = "serde")]
-mod json;
+mod network;
 #[cfg(feature = "std")]
 mod sync;
+mod time;
+
+// The rooms, in the order of the bytes. Each imports only from those above it.
+pub mod http;
+mod protocol;
+mod handshake;
+mod api;
 #[cfg(feature = "std")]
-mod sending;
+mod serve;
 #[cfg(feature = "std")]
-mod async_listener;
-#[cfg(feature = "std")]
-mod async_closures;
-#[cfg(feature = "std")]
-mod async_response;
-#[cfg(feature = "std")]
-mod shared;
-#[cfg(feature = "std")]
-mod responder;
-#[cfg(feature = "std")]
-mod service;
-#[cfg(feature = "std")]
-pub mod report;
-#[cfg(feature = "std")]
-mod open;
-#[cfg(feature = "std")]
-mod channel;
-#[cfg(feature = "std")]
-mod stream;
-#[cfg(feature = "std")]
-mod driver;
-#[cfg(feature = "std")]
-mod timer;
-#[cfg(feature = "std")]
-mod tasks;
+mod drive;
 #[cfg(feature = "std")]
 pub mod task;
-#[cfg(feature = "std")]
-mod opening;
-pub mod config;
-pub mod error;
 #[cfg(feature = "std")]
 pub mod testing;
 #[doc(hidden)]
 #[cfg(feature = "std")]
 pub mod fuzzing;
 
-#[cfg(feature = "std")]
-pub use async_closures::{AsyncClosures, AsyncStateful, async_listener};
-#[cfg(feature = "std")]
-pub use async_listener::{AsyncListener, BoxAsyncListener, IntoAsyncListener};
-#[cfg(feature = "std")]
-pub use async_response::{AsyncResponse, IntoAsyncResponse};
-pub use broadcast::{Broadcast, broadcast};
 pub use bytes::Bytes;
-pub use close::{CloseCode, Closed, Side};
 pub use config::Config;
-#[cfg(feature = "std")]
-pub use connect::{ConnectError, IntoTarget, Target};
-pub use connection::Connection;
 pub use context::{SocketContext, SocketId};
-pub use deadlines::Time;
+pub use time::Time;
+
+pub use http::uri;
+
+pub use protocol::{
+    BoxError, CloseCode, Closed, Connection, Error, Event, Message, Outgoing, Output, OwnedMessage, Position, Prepared,
+    Role, SendError, SharedError, Side, Timeout, Violation, close, error, frame, mask, utf8,
+};
+
 #[cfg(feature = "std")]
-pub use driver::{Driver, Step};
-pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
-pub use event::{Event, Message, Outgoing, OwnedMessage};
-pub use frame::Role;
+pub use handshake::{ConnectError, IntoTarget, Target};
+pub use handshake::{Request, client, is_upgrade_request, request_protocols, server};
+
 #[cfg(feature = "serde")]
-pub use json::Json;
-pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, done, listener};
+pub use api::Json;
 #[cfg(feature = "std")]
-pub use open::{AnyListener, IntoAnyListener};
-pub use output::Output;
-pub use prepared::Prepared;
+pub use api::{
+    AnyListener, AsyncClosures, AsyncListener, AsyncResponse, AsyncStateful, BoxAsyncListener, IntoAnyListener,
+    IntoAsyncListener, IntoAsyncResponse, Sending, TypedAsync, TypedAsyncClosures, TypedAsyncListener,
+    TypedAsyncStateful, Writable, async_listener, typed_async, typed_async_listener,
+};
+pub use api::{
+    Broadcast, Closures, Codec, Done, IntoListener, IntoOutcome, IntoResponse, Listener, Outcome, Response, Socket,
+    Stateful, Ticket, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, WebSocket,
+    broadcast, done, listener, typed, typed_listener,
+};
+
 #[cfg(feature = "std")]
-pub use race::Race;
-pub use request::{Request, is_upgrade_request, request_protocols};
+pub use serve::{Answer, Responder, ServerError, Service, report};
+
 #[cfg(feature = "std")]
-pub use responder::{Answer, Responder};
-pub use response::{IntoResponse, Response};
-#[cfg(feature = "std")]
-pub use sending::{Sending, Writable};
-#[cfg(feature = "std")]
-pub use service::{ServerError, Service};
-#[cfg(feature = "std")]
-pub use shared::{Busy, Shared};
-pub use socket::{Done, Position, Socket, Ticket, WebSocket};
-#[cfg(feature = "std")]
-pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
-pub use typed::{Codec, Typed, TypedListener, typed};
-#[cfg(feature = "std")]
-pub use typed_async::{TypedAsyncClosures, TypedAsyncStateful, typed_async_listener};
-#[cfg(feature = "std")]
-pub use typed_async_listener::{TypedAsync, TypedAsyncListener, typed_async};
-pub use typed_closures::{TypedClosures, TypedStateful, typed_listener};
-pub use typed_socket::{TypedSendError, TypedSocket};
-#[cfg(feature = "std")]
-pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};
+pub use drive::{
+    Busy, Driver, MessageReceiver, MessageSender, MessageStream, Opened, Race, Shared, Step, StreamError,
+    StreamListener, TypedReceiver, TypedSender, TypedStream, TypedStreamError, stream,
+};

@@ -10,18 +10,13 @@ use core::time::Duration;
 
 use super::Sent;
 use super::server::ServerEnd;
-use crate::client::{Handshake, Response};
-use crate::close::{CloseCode, Closed};
+use crate::api::{IntoResponse, WebSocket};
 use crate::config::Config;
-use crate::connect::{ConnectError, IntoTarget};
-use crate::connection::Connection;
-use crate::deadlines::Time;
-use crate::error::SendError;
-use crate::event::{Event, Outgoing, OwnedMessage};
-use crate::request::Request;
-use crate::response::IntoResponse;
-use crate::service::{ServerError, Service};
-use crate::socket::WebSocket;
+use crate::handshake::client::{Handshake, Response};
+use crate::handshake::{ConnectError, IntoTarget, Request};
+use crate::protocol::{CloseCode, Closed, Connection, Event, Outgoing, OwnedMessage, SendError};
+use crate::serve::{ServerError, Service};
+use crate::time::Time;
 
 /// Connects to a handler in memory, at `ws://localhost/`: with the whole handshake, frames and deadlines on both ends,
 /// and without a port, a thread or a runtime. What the handler's owner would be told is printed on stderr.

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use core::mem;
 use core::task::Waker;
 
-use crate::deadlines::Time;
-use crate::driver::{Driver, Step};
-use crate::output::Output;
-use crate::service::Service;
+use crate::drive::{Driver, Step};
+use crate::protocol::Output;
+use crate::serve::Service;
+use crate::time::Time;
 
 /// How many writes are made for one call of the client: a listener whose completions send without end ends no test.
 const MAX_WRITES: usize = 10_000;

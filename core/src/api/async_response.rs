@@ -1,0 +1,192 @@
+//! The response that an asynchronous handler returns: as [`Response`], and an upgrade may carry an
+//! [`AsyncListener`](crate::AsyncListener).
+//!
+//! A type of its own, so that a handler of a backend which has nobody to wait for callbacks cannot return it.
+
+use core::fmt;
+
+use super::async_listener::{BoxAsyncListener, IntoAsyncListener};
+use super::listener::{IntoListener, listener};
+use super::response::{IntoResponse, Response};
+use crate::config::Config;
+use crate::handshake::Request;
+use crate::http::{Headers, InvalidHeader};
+use crate::protocol::BoxError;
+
+/// What an asynchronous handler answers. Made of any [`Response`], or by [`websocket`](Self::websocket) of an
+/// asynchronous listener.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{AsyncResponse, Request, Response, async_listener, is_upgrade_request};
+///
+/// async fn echo(request: Request) -> AsyncResponse {
+///     if !is_upgrade_request(&request) {
+///         return Response::upgrade_required().into();
+///     }
+///     AsyncResponse::websocket(
+///         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
+///     )
+/// }
+/// ```
+///
+/// A plain [`Response`], which is all that a blocking server takes, does not carry an asynchronous listener:
+///
+/// ```compile_fail,E0277
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Response, async_listener};
+///
+/// let response = Response::websocket(async_listener());
+/// ```
+pub struct AsyncResponse {
+    response: Response,
+    /// In place of the listener that the response carries.
+    listener: Option<BoxAsyncListener>,
+}
+
+impl AsyncResponse {
+    /// Accepts the upgrade: the listener receives the connection's events, as with
+    /// [`Response::websocket`].
+    pub fn websocket(listener_: impl IntoAsyncListener) -> Self {
+        Self { response: Response::websocket(listener()), listener: Some(listener_.into_async_listener()) }
+    }
+
+    /// As [`Response::header`].
+    #[must_use]
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        Self { response: self.response.header(name, value), ..self }
+    }
+
+    /// As [`Response::try_header`].
+    ///
+    /// # Errors
+    /// As [`Response::try_header`].
+    pub fn try_header(self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        Ok(Self { response: self.response.try_header(name, value)?, ..self })
+    }
+
+    /// As [`Response::protocol`].
+    #[must_use]
+    pub fn protocol(self, protocol: impl Into<alloc::string::String>) -> Self {
+        Self { response: self.response.protocol(protocol), ..self }
+    }
+
+    /// As [`Response::select_protocol`].
+    #[must_use]
+    pub fn select_protocol(self, request: &Request, supported: &[&str]) -> Self {
+        Self { response: self.response.select_protocol(request, supported), ..self }
+    }
+
+    /// As [`Response::config`].
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { response: self.response.config(config), ..self }
+    }
+
+    /// Wraps the listener of an upgrade, as [`Response::map_listener`] does; plain responses stay as they are. This is
+    /// what middleware does, for listeners of all kinds: those of [`stream`](crate::stream()) are wrapped as any other,
+    /// and a plain listener as an asynchronous one.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{AsyncListener, AsyncResponse, BoxAsyncListener, Outcome, OwnedMessage, WebSocket};
+    ///
+    /// /// Prints what comes. All other events go to the listener inside.
+    /// struct Traced(BoxAsyncListener);
+    ///
+    /// impl AsyncListener for Traced {
+    ///     fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+    ///         Some(&mut self.0)
+    ///     }
+    ///
+    ///     async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
+    ///         println!("{}: {message:?}", socket.id());
+    ///         self.0.on_message(socket, message).await
+    ///     }
+    /// }
+    ///
+    /// fn traced(response: AsyncResponse) -> AsyncResponse {
+    ///     response.map_listener(Traced)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn map_listener<L: IntoAsyncListener>(mut self, wrap: impl FnOnce(BoxAsyncListener) -> L) -> Self {
+        if let Some(inner) = self.listener {
+            return Self { listener: Some(wrap(inner).into_async_listener()), ..self };
+        }
+        let mut plain = None;
+        self.response = self.response.map_listener(|inner| {
+            plain = Some(inner);
+            listener().into_listener()
+        });
+        Self { listener: plain.map(|plain| wrap(plain.into()).into_async_listener()), ..self }
+    }
+
+    /// Whether this accepts an upgrade.
+    pub fn is_websocket(&self) -> bool {
+        self.response.is_websocket()
+    }
+
+    /// As [`Response::status`].
+    pub fn status(&self) -> u16 {
+        self.response.status()
+    }
+
+    /// As [`Response::headers`].
+    pub fn headers(&self) -> &Headers {
+        self.response.headers()
+    }
+
+    /// As [`Response::body`].
+    pub fn body(&self) -> &[u8] {
+        self.response.body()
+    }
+
+    /// The response, and the listener in place of its own.
+    pub(crate) fn into_parts(self) -> (Response, Option<BoxAsyncListener>) {
+        (self.response, self.listener)
+    }
+}
+
+impl From<Response> for AsyncResponse {
+    fn from(response: Response) -> Self {
+        Self { response, listener: None }
+    }
+}
+
+impl fmt::Debug for AsyncResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncResponse").field(&self.response).finish()
+    }
+}
+
+/// What an asynchronous handler may return: an [`AsyncResponse`], a [`Response`], or a `Result` of one, whose error
+/// becomes a 500.
+#[diagnostic::on_unimplemented(
+    message = "an asynchronous handler returns `AsyncResponse`, `Response` or a `Result` of one, not `{Self}`"
+)]
+pub trait IntoAsyncResponse {
+    /// The response, or why there is none.
+    ///
+    /// # Errors
+    /// What the handler returned. It is reported to the server's owner, never to the client.
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError>;
+}
+
+impl IntoAsyncResponse for AsyncResponse {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        Ok(self)
+    }
+}
+
+impl IntoAsyncResponse for Response {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        self.into_response().map(AsyncResponse::from)
+    }
+}
+
+impl<R: IntoAsyncResponse, E: Into<BoxError>> IntoAsyncResponse for Result<R, E> {
+    fn into_async_response(self) -> Result<AsyncResponse, BoxError> {
+        self.map_err(Into::into)?.into_async_response()
+    }
+}

@@ -1,0 +1,339 @@
+//! Ring's socket: the [`Socket`] trait that connections, wrappers and recorders implement, and
+//! [`WebSocket`], the handle that user code holds.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::net::SocketAddr;
+use core::task::{Poll, Waker};
+
+#[cfg(feature = "std")]
+use super::sending::{Sending, Writable};
+use crate::context::SocketId;
+use crate::protocol::{CloseCode, Closed, Outgoing, Position, SendError};
+
+/// What can be done with an open connection: Ring's `Socket` protocol.
+///
+/// Object-safe. A wrapper names what it wraps in [`inner`](Self::inner) and writes only the methods that
+/// it changes; identity survives wrapping.
+pub trait Socket: Send + Sync + 'static {
+    /// What this socket wraps: methods that are not overridden go there.
+    ///
+    /// An implementation without an inner socket overrides every method.
+    fn inner(&self) -> Option<&dyn Socket> {
+        None
+    }
+
+    /// Which connection this is. An implementation without an inner socket keeps a [`SocketId::unique`] and returns it
+    /// here; the default is its address, which may be used again when it is gone.
+    fn id(&self) -> SocketId {
+        self.inner().map_or_else(|| SocketId::of(self), Socket::id)
+    }
+
+    /// The address of the other end of the transport, if it is known. A wrapper may know better, behind a proxy.
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.inner().and_then(Socket::peer_addr)
+    }
+
+    /// The path of the request, without its query, if it is known.
+    fn path(&self) -> Option<&str> {
+        self.inner().and_then(Socket::path)
+    }
+
+    /// The subprotocol that was chosen, if one was.
+    fn protocol(&self) -> Option<&str> {
+        self.inner().and_then(Socket::protocol)
+    }
+
+    /// Queues a message. `Ok`: accepted, in order; it leaves without another call unless the connection
+    /// fails first. The position is what [`when_written`](Self::when_written) takes.
+    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.send(message))
+    }
+
+    /// Sends a ping with at most 125 bytes of data.
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.ping(data))
+    }
+
+    /// Sends a pong with at most 125 bytes of data.
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.pong(data))
+    }
+
+    /// Answers a ping, as a listener without a choice of its own does. Unlike [`pong`](Self::pong) it
+    /// cannot fail: on a closing connection nothing is owed, and above the high watermark only the newest
+    /// unsent answer is kept (RFC 6455 §5.5.3 allows both).
+    fn answer_ping(&self, data: &[u8]) {
+        if let Some(inner) = self.inner() {
+            inner.answer_ping(data);
+        } else {
+            let _ = self.pong(data);
+        }
+    }
+
+    /// Starts the closing handshake behind what is queued.
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        self.inner().map_or(Err(SendError::Closed), |inner| inner.close(code, reason))
+    }
+
+    /// Drops the connection and everything that is queued.
+    fn abort(&self) {
+        if let Some(inner) = self.inner() {
+            inner.abort();
+        }
+    }
+
+    /// Whether messages may be sent: the handshake is done, no close was sent, none was received (and answered, in the
+    /// stream form), nothing failed.
+    fn is_open(&self) -> bool {
+        self.inner().is_some_and(Socket::is_open)
+    }
+
+    /// How many bytes are queued and not yet handed to the transport.
+    fn buffered(&self) -> usize {
+        self.inner().map_or(0, Socket::buffered)
+    }
+
+    /// Up to which position output is queued: it has all left when that is [written](Self::when_written).
+    fn queued(&self) -> Position {
+        self.inner().map_or(Position(0), Socket::queued)
+    }
+
+    /// Up to which position output must have been written before a message of this many bytes is welcome: until it
+    /// fits, and until output that is above the high watermark is below the low one (see
+    /// [`Config`](crate::Config)). `None`: it is welcome now.
+    fn welcomes_at(&self, length: usize) -> Option<Position> {
+        self.inner().and_then(|inner| inner.welcomes_at(length))
+    }
+
+    /// How the connection ended, once it has.
+    fn closed(&self) -> Option<Closed> {
+        self.inner().and_then(Socket::closed)
+    }
+
+    /// Calls `done` once: with `Ok` when everything up to `position` was handed to the transport, with
+    /// `Err` when the connection ended before. No lock is held while it runs; it may run before this returns.
+    fn when_written(&self, position: Position, done: Done) {
+        match self.inner() {
+            Some(inner) => inner.when_written(position, done),
+            None => done(Err(SendError::Closed)),
+        }
+    }
+
+    /// As [`when_written`](Self::when_written), for tasks: the outcome, or `waker` is called when there is one, in place of
+    /// the one that came with this ticket before.
+    fn poll_written(&self, ticket: &mut Ticket, waker: &Waker) -> Poll<Result<(), SendError>> {
+        self.inner().map_or(Poll::Ready(Err(SendError::Closed)), |inner| inner.poll_written(ticket, waker))
+    }
+
+    /// Nobody waits with this ticket any more.
+    fn give_up(&self, ticket: &Ticket) {
+        if let Some(inner) = self.inner() {
+            inner.give_up(ticket);
+        }
+    }
+}
+
+/// What is called once with the outcome of a send.
+pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
+
+/// A task's place among those who wait for output to be written: for [`Socket::poll_written`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Up to where everything is to be written.
+    pub position: Position,
+    /// Given by the socket when it is first polled; 0 before.
+    pub id: u64,
+}
+
+impl Ticket {
+    /// One that was not polled yet.
+    pub fn new(position: Position) -> Self {
+        Self { position, id: 0 }
+    }
+}
+
+/// A handle to a connection: Ring's functions. Cheap to clone, and usable from any thread or task.
+///
+/// Handles are equal if they belong to the same connection, so a set of them works as expected. A
+/// connection does not stay open because handles exist.
+#[derive(Clone)]
+pub struct WebSocket(Arc<dyn Socket>);
+
+impl WebSocket {
+    /// A handle over an implementation: a backend's, a wrapper, a recorder.
+    pub fn new(socket: impl Socket) -> Self {
+        Self(Arc::new(socket))
+    }
+
+    /// A handle over an implementation that is shared already.
+    pub fn from_arc(socket: Arc<dyn Socket>) -> Self {
+        Self(socket)
+    }
+
+    /// The implementation, for wrappers.
+    pub fn as_socket(&self) -> &dyn Socket {
+        &*self.0
+    }
+
+    /// Sends a text or binary message (Ring's `send`).
+    ///
+    /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails
+    /// first, or the program ends: before that, end the connection with its client's `close`, a stream's
+    /// [`close`](crate::MessageStream::close) or a server's `shutdown`, or wait with
+    /// [`send_and_wait`](Self::send_and_wait). Messages that are sent while a callback runs leave together, in one write where possible.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close, [`SendError::Full`] above
+    /// [`Config::max_queued`](crate::Config::max_queued).
+    pub fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), SendError> {
+        self.0.send(message.into()).map(drop)
+    }
+
+    /// Sends a message and calls `done` once (Ring's `send` with callbacks): with `Ok` when its bytes were
+    /// handed to the transport, with `Err` if it was refused or the connection ended before.
+    pub fn send_with<'m>(
+        &self,
+        message: impl Into<Outgoing<'m>>,
+        done: impl FnOnce(Result<(), SendError>) + Send + 'static,
+    ) {
+        match self.0.send(message.into()) {
+            Ok(position) => self.0.when_written(position, Box::new(done)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Sends a message, and waits until the transport has taken its last byte. The message is queued when this is
+    /// called, not when the future is first polled. It needs no runtime.
+    ///
+    /// A callback of an asynchronous listener may await it: output is written meanwhile. A callback of a plain
+    /// listener has nothing to await it with.
+    ///
+    /// # Errors
+    /// The future's: as [`send`](Self::send), and [`SendError::Closed`] if the connection ended before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels nothing: the message is on its way already.
+    #[cfg(feature = "std")]
+    pub fn send_and_wait<'m>(&self, message: impl Into<Outgoing<'m>>) -> Sending {
+        Sending::new(self, self.0.send(message.into()))
+    }
+
+    /// Waits until output has drained, if much is queued: above
+    /// [`Config::high_watermark`](crate::Config::high_watermark) it is done when what was queued by then is down to
+    /// [`Config::low_watermark`](crate::Config::low_watermark), and otherwise at once. For whoever sends without
+    /// being asked: D16's drain signal.
+    ///
+    /// # Errors
+    /// The future's: [`SendError::Closed`] if the connection is closed or ends before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    #[cfg(feature = "std")]
+    pub fn writable(&self) -> Writable {
+        Writable::new(self, 0)
+    }
+
+    /// Sends a ping (Ring's `ping`) with at most 125 bytes of data; `[]` for none.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    pub fn ping(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.0.ping(data.as_ref())
+    }
+
+    /// Sends a pong that nobody asked for (Ring's `pong`), or the answer to a ping in a listener that
+    /// overrides `on_ping`.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.0.pong(data.as_ref())
+    }
+
+    /// Closes with 1000 "Normal Closure", behind what is queued (Ring's `close`).
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if it was closed already; that is harmless.
+    pub fn close(&self) -> Result<(), SendError> {
+        self.close_with(CloseCode::NORMAL, "Normal Closure")
+    }
+
+    /// Closes with a code and a reason, behind what is queued. A reason of more than 123 bytes is cut at
+    /// a character.
+    ///
+    /// # Errors
+    /// [`SendError::CloseCode`] for a code that must not be sent, and as [`close`](Self::close).
+    pub fn close_with(&self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        self.0.close(code.into(), reason)
+    }
+
+    /// Drops the connection and everything that is queued, without a closing handshake: `on_close` gets 1006.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received. In the
+    /// [stream form](crate::stream()) a close that was received counts when it is answered.
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    /// How many bytes are queued and not yet handed to the transport.
+    pub fn buffered(&self) -> usize {
+        self.0.buffered()
+    }
+
+    /// How the connection ended, once it has: beside Ring's code and reason, who began and whether both
+    /// sides said goodbye. Set when `on_close` runs, which can ask here.
+    pub fn closed(&self) -> Option<Closed> {
+        self.0.closed()
+    }
+
+    /// Which connection this is: a number that the process gives once and never again, which is printed as such
+    /// ([`SocketId`]).
+    pub fn id(&self) -> SocketId {
+        self.0.id()
+    }
+
+    /// The address of the other end of the transport: on a server where the request came from (a proxy's, behind one),
+    /// on a client where it has connected to, or what [`Target::peer_addr`](crate::Target::peer_addr) has said. `None`
+    /// where it is not known: on a stream that the caller has brought without saying, or that somebody else has
+    /// upgraded.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    /// The path that was asked for, not decoded and without its query, as [`Request::path`](crate::Request::path) says
+    /// it. `None` where it is not known: on a stream that somebody else has upgraded.
+    pub fn path(&self) -> Option<&str> {
+        self.0.path()
+    }
+
+    /// The subprotocol that the server has chosen. `None` if it has chosen none, or if that is not known.
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.protocol()
+    }
+}
+
+impl PartialEq for WebSocket {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for WebSocket {}
+
+impl Hash for WebSocket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WebSocket").field(&self.id()).finish()
+    }
+}

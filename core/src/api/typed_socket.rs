@@ -1,0 +1,246 @@
+//! The socket of typed messages.
+
+use alloc::sync::Arc;
+use core::borrow::Borrow;
+use core::error::Error as StdError;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::net::SocketAddr;
+
+#[cfg(feature = "std")]
+use super::sending::Writable;
+use super::socket::WebSocket;
+use super::typed::Codec;
+use crate::context::SocketId;
+use crate::protocol::{BoxError, CloseCode, Closed, OwnedMessage, SendError};
+
+/// A [`WebSocket`] that sends values: each is encoded first.
+///
+/// A handle like that one: cheap to clone, and equal to others of the same connection. It does not turn into a
+/// `WebSocket` by itself (`Deref`): nothing should be sent past the codec by accident. [`socket`](Self::socket) is for
+/// doing so on purpose.
+pub struct TypedSocket<C> {
+    socket: WebSocket,
+    codec: Arc<C>,
+}
+
+impl<C: Codec> TypedSocket<C> {
+    /// A typed handle to a connection: to the one that a client's `connect` returned, for example.
+    pub fn new(socket: WebSocket, codec: C) -> Self {
+        Self::shared(socket, Arc::new(codec))
+    }
+
+    /// The message for a value, for whoever sends it to many: `broadcast(room, socket.encode(&value)?)`.
+    ///
+    /// # Errors
+    /// [`TypedSendError::Encode`].
+    pub fn encode(&self, value: &C::Out) -> Result<OwnedMessage, TypedSendError> {
+        self.codec.encode(value).map_err(TypedSendError::Encode)
+    }
+
+    /// Encodes a value and sends it. What `Ok` means, [`WebSocket::send`] says.
+    ///
+    /// # Errors
+    /// The codec's, and those of [`WebSocket::send`]. Nothing was sent.
+    pub fn send(&self, value: &C::Out) -> Result<(), TypedSendError> {
+        Ok(self.socket.send(self.encode(value)?)?)
+    }
+
+    /// Encodes a value and sends it, and calls `done` once: with `Ok` when its bytes were handed to the transport, with
+    /// `Err` if it could not be encoded, was refused, or the connection ended before.
+    pub fn send_with(&self, value: &C::Out, done: impl FnOnce(Result<(), TypedSendError>) + Send + 'static) {
+        match self.encode(value) {
+            Ok(message) => self.socket.send_with(message, |result| done(result.map_err(Into::into))),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Encodes a value and sends it, and waits until the transport has taken it, as [`WebSocket::send_and_wait`]. It is
+    /// queued when this is called, not when the future is first polled.
+    ///
+    /// # Errors
+    /// The future's: as [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels nothing: the message is on its way already.
+    #[cfg(feature = "std")]
+    pub fn send_and_wait(&self, value: &C::Out) -> impl Future<Output = Result<(), TypedSendError>> + Send + use<C> {
+        let sending = self.encode(value).map(|message| self.socket.send_and_wait(message));
+        async move { Ok(sending?.await?) }
+    }
+}
+
+/// As those of [`WebSocket`].
+impl<C> TypedSocket<C> {
+    pub(crate) fn shared(socket: WebSocket, codec: Arc<C>) -> Self {
+        Self { socket, codec }
+    }
+
+    pub(crate) fn codec(&self) -> &Arc<C> {
+        &self.codec
+    }
+
+    /// [`WebSocket::writable`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    #[cfg(feature = "std")]
+    pub fn writable(&self) -> Writable {
+        self.socket.writable()
+    }
+
+    /// The socket beneath, whose `send` takes messages as they are.
+    pub fn socket(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    /// [`WebSocket::ping`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ping(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.socket.ping(data)
+    }
+
+    /// [`WebSocket::pong`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pong(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.socket.pong(data)
+    }
+
+    /// [`WebSocket::close`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close(&self) -> Result<(), SendError> {
+        self.socket.close()
+    }
+
+    /// [`WebSocket::close_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close_with(&self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        self.socket.close_with(code, reason)
+    }
+
+    /// [`WebSocket::abort`].
+    pub fn abort(&self) {
+        self.socket.abort();
+    }
+
+    /// [`WebSocket::is_open`].
+    pub fn is_open(&self) -> bool {
+        self.socket.is_open()
+    }
+
+    /// [`WebSocket::buffered`], in bytes.
+    pub fn buffered(&self) -> usize {
+        self.socket.buffered()
+    }
+
+    /// [`WebSocket::closed`].
+    pub fn closed(&self) -> Option<Closed> {
+        self.socket.closed()
+    }
+
+    /// [`WebSocket::id`].
+    pub fn id(&self) -> SocketId {
+        self.socket.id()
+    }
+
+    /// [`WebSocket::peer_addr`].
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// [`WebSocket::path`].
+    pub fn path(&self) -> Option<&str> {
+        self.socket.path()
+    }
+
+    /// [`WebSocket::protocol`].
+    pub fn protocol(&self) -> Option<&str> {
+        self.socket.protocol()
+    }
+}
+
+// By hand: a derive would ask the same of the codec.
+
+impl<C> Clone for TypedSocket<C> {
+    fn clone(&self) -> Self {
+        Self { socket: self.socket.clone(), codec: self.codec.clone() }
+    }
+}
+
+impl<C> PartialEq for TypedSocket<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.socket == other.socket
+    }
+}
+
+impl<C> Eq for TypedSocket<C> {}
+
+impl<C> Hash for TypedSocket<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.socket.hash(state);
+    }
+}
+
+/// For [`broadcast`](crate::broadcast()), and to find it among untyped ones.
+impl<C> Borrow<WebSocket> for TypedSocket<C> {
+    fn borrow(&self) -> &WebSocket {
+        &self.socket
+    }
+}
+
+impl<C> Borrow<WebSocket> for &TypedSocket<C> {
+    fn borrow(&self) -> &WebSocket {
+        &self.socket
+    }
+}
+
+impl<C> fmt::Debug for TypedSocket<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TypedSocket").field(&self.id()).finish()
+    }
+}
+
+/// Why a value was not sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TypedSendError {
+    /// The codec could not encode it, and returned this.
+    Encode(BoxError),
+    /// The socket refused it.
+    Send(SendError),
+}
+
+impl fmt::Display for TypedSendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => write!(f, "the message could not be encoded: {error}"),
+            Self::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for TypedSendError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Encode(error) => Some(&**error),
+            Self::Send(error) => Some(error),
+        }
+    }
+}
+
+impl From<SendError> for TypedSendError {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}

@@ -1,0 +1,324 @@
+//! An open connection and its listener: events become callbacks.
+//!
+//! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
+//! connection. One that is `async` may be pending: then the connection is [held](Shared::hold), nothing more is read,
+//! and what had been read behind its event waits. If the connection fails meanwhile, the callback is dropped where it
+//! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited behind it
+//! is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use std::panic::{self, AssertUnwindSafe};
+
+use super::shared::Shared;
+use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket};
+use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError};
+use crate::serve::{ServerError, Service, panic_message};
+use crate::time::Time;
+
+/// A connection and its listener.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) socket: WebSocket,
+    listener: Kind,
+    /// Whether `on_open` has been called.
+    opened: bool,
+    waiting: Option<Box<Waiting>>,
+    /// How many callbacks may run until it is others' turn.
+    budget: usize,
+}
+
+/// What a callback has returned, or what it panicked with.
+type Called = Result<Outcome, Box<dyn Any + Send>>;
+
+/// A callback that is not done, or the turn of others.
+struct Waiting {
+    /// `None`: enough callbacks have run at once.
+    callback: Option<Pending>,
+    /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
+    /// when its task has returned: it is polled again before that.)
+    yields: bool,
+    /// What was read behind its event, from `at` on.
+    input: Vec<u8>,
+    at: usize,
+}
+
+/// Notes that it was called.
+struct Yield(AtomicBool);
+
+impl Wake for Yield {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+std::thread_local! {
+    /// For the first poll of a callback, which is made where there is no task to be woken.
+    static YIELD: Arc<Yield> = Arc::new(Yield(AtomicBool::new(false)));
+}
+
+impl Open {
+    pub(crate) fn new(connection: Connection, listener: AnyListener) -> Self {
+        let shared = Arc::new(Shared::new(connection));
+        let socket = WebSocket::from_arc(shared.clone());
+        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
+            shared.answer_close_later();
+        }
+        Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.opened = true;
+        match &mut self.listener {
+            Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
+            Kind::Async(_) => self.call_async(Call::Open),
+        }
+    }
+
+    /// Whether a callback is pending, or others are to run before what was read is handled: nothing is to be read.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whether what was read waits for nothing but the turn of others.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.callback.is_none())
+    }
+
+    /// So many callbacks may run now, before it is others' turn.
+    pub(crate) fn grant(&mut self, callbacks: usize) {
+        self.budget = callbacks;
+    }
+
+    /// Whether they have run.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.budget == 0
+    }
+
+    /// Handles what waits for the turn of others, however much that is.
+    pub(crate) fn hurry(&mut self, now: Time, service: Option<&Service>) {
+        self.budget = usize::MAX;
+        if self.is_yielding() {
+            let Some(waiting) = self.waiting.take() else { return };
+            self.go_on(now, waiting.input, waiting.at, service);
+        }
+    }
+
+    /// Goes on with the callback that is pending, if one is. Whether it is done now; what was read behind its event
+    /// has been handled then.
+    pub(crate) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
+        let Some(mut waiting) = self.waiting.take() else { return false };
+        if mem::take(&mut waiting.yields) {
+            waker.wake_by_ref();
+            self.waiting = Some(waiting);
+            return false;
+        }
+        let Some(callback) = &mut waiting.callback else {
+            if self.is_spent() {
+                waker.wake_by_ref();
+                self.waiting = Some(waiting);
+                return false;
+            }
+            self.go_on(now, waiting.input, waiting.at, service);
+            return true;
+        };
+        match self.poll(callback, waker) {
+            Poll::Pending => {
+                self.waiting = Some(waiting);
+                false
+            }
+            Poll::Ready(called) => {
+                self.shared.release(now);
+                self.judge(called);
+                // If that was what it waited for; otherwise nothing was read since.
+                self.shared.answer_close();
+                let Waiting { callback, input, at, .. } = *waiting;
+                drop(callback);
+                self.go_on(now, input, at, service);
+                true
+            }
+        }
+    }
+
+    /// Handles what was kept. If it is to wait again, it stays where it is.
+    fn go_on(&mut self, now: Time, mut input: Vec<u8>, at: usize, service: Option<&Service>) {
+        let mut rest = input.get_mut(at..).unwrap_or_default();
+        self.run(now, &mut rest, service);
+        let left = rest.len();
+        if let Some(waiting) = &mut self.waiting {
+            waiting.at = input.len().saturating_sub(left);
+            waiting.input = input;
+        }
+    }
+
+    /// Runs the callbacks for everything that is in `input` or waits without it.
+    pub(crate) fn pump(&mut self, now: Time, input: &mut [u8], service: Option<&Service>) {
+        if !self.opened {
+            return;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            if !self.shared.has_event() {
+                return waiting.input.extend_from_slice(input);
+            }
+            // The connection has failed.
+            self.cancel();
+        }
+        let mut rest = input;
+        self.run(now, &mut rest, service);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.input.extend_from_slice(rest);
+        }
+    }
+
+    /// Until a callback is pending.
+    fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        loop {
+            while let Some(event) = self.shared.next_event(now, input) {
+                self.handle(event, service);
+                self.budget = self.budget.saturating_sub(1);
+                if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
+                    self.waiting = Some(Box::new(Waiting { callback: None, yields: false, input: Vec::new(), at: 0 }));
+                }
+                if self.waiting.is_some() {
+                    return;
+                }
+            }
+            if !matches!(self.listener, Kind::Async(_)) || !self.shared.owes_close() {
+                return;
+            }
+            self.call_async(Call::Closing);
+            if self.waiting.is_some() {
+                return;
+            }
+            self.shared.answer_close();
+        }
+    }
+
+    /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
+    /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
+    pub(crate) fn drain(&mut self, now: Time, service: Option<&Service>) {
+        self.hurry(now, service);
+        while matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
+            let Some(waiting) = self.waiting.take() else { return };
+            self.shared.answer_close();
+            let Waiting { input, at, .. } = *waiting;
+            self.go_on(now, input, at, service);
+        }
+    }
+
+    /// Drops a callback that is pending, where it waits.
+    fn cancel(&mut self) {
+        let waiting = self.waiting.take();
+        // What it holds may panic.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
+    }
+
+    fn handle(&mut self, event: Event<'_>, service: Option<&Service>) {
+        match &mut self.listener {
+            Kind::Plain(_) => self.handle_plain(event, service),
+            Kind::Async(_) => self.handle_async(event, service),
+        }
+    }
+
+    fn handle_plain(&mut self, event: Event<'_>, service: Option<&Service>) {
+        match event {
+            Event::Text(text) => self.call(|listener, socket| listener.on_message(socket, Message::Text(&text))),
+            Event::Binary(bytes) => self.call(|listener, socket| listener.on_message(socket, Message::Binary(&bytes))),
+            Event::Ping(data) => self.call(|listener, socket| listener.on_ping(socket, &data)),
+            Event::Pong(data) => self.call(|listener, socket| listener.on_pong(socket, &data)),
+            Event::Error(_) | Event::Closed(_) => self.call_last(event, service),
+        }
+    }
+
+    fn handle_async(&mut self, event: Event<'_>, service: Option<&Service>) {
+        self.call_async(match event {
+            Event::Text(text) => Call::Message(text.into_owned().into()),
+            Event::Binary(bytes) => Call::Message(bytes.into_owned().into()),
+            Event::Ping(data) => Call::Ping(data.into_owned().into()),
+            Event::Pong(data) => Call::Pong(data.into_owned().into()),
+            Event::Error(_) | Event::Closed(_) => return self.call_last(event, service),
+        });
+    }
+
+    fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
+        let Self { shared, socket, listener: Kind::Plain(listener), .. } = self else { return };
+        let call = || shared.during(|| callback(&mut **listener, socket));
+        let called = panic::catch_unwind(AssertUnwindSafe(call));
+        self.judge(called);
+    }
+
+    /// Calls, and polls once: most callbacks are done then.
+    fn call_async(&mut self, call: Call) {
+        let Self { shared, socket, listener: Kind::Async(listener), .. } = self else { return };
+        let called = panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| listener.0.call(socket, call))));
+        let mut callback = match called {
+            Ok(callback) => callback,
+            Err(payload) => return self.judge(Err(payload)),
+        };
+        let yielded = YIELD.try_with(Clone::clone).unwrap_or_else(|_| Arc::new(Yield(AtomicBool::new(false))));
+        yielded.0.store(false, Ordering::Relaxed);
+        match self.poll(&mut callback, &Waker::from(yielded.clone())) {
+            Poll::Ready(called) => self.judge(called),
+            Poll::Pending => {
+                self.shared.hold();
+                let yields = yielded.0.load(Ordering::Relaxed);
+                self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, input: Vec::new(), at: 0 }));
+            }
+        }
+    }
+
+    fn poll(&self, callback: &mut Pending, waker: &Waker) -> Poll<Called> {
+        let poll = || self.shared.during(|| callback.as_mut().poll(&mut Context::from_waker(waker)));
+        match panic::catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        }
+    }
+
+    /// What a callback has come to.
+    fn judge(&self, called: Called) {
+        match called {
+            Ok(Ok(())) => {}
+            // Too late is not wrong: the callback sent something after a close that it may not know of.
+            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
+            Ok(Err(error)) => self.shared.fail(Error::Callback(error.into())),
+            Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
+        }
+    }
+
+    /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
+    fn call_last(&mut self, event: Event<'_>, service: Option<&Service>) {
+        let Self { shared, socket, listener, .. } = self;
+        let call = || match (listener, event) {
+            (Kind::Plain(listener), Event::Error(error)) => listener.on_error(socket, &error),
+            (Kind::Plain(listener), Event::Closed(closed)) => listener.on_close(socket, closed.code, &closed.reason),
+            (Kind::Async(listener), Event::Error(error)) => listener.0.on_error(socket, error),
+            (Kind::Async(listener), Event::Closed(closed)) => {
+                listener.0.on_close(socket, closed.code, &closed.reason);
+            }
+            _ => {}
+        };
+        let result = panic::catch_unwind(AssertUnwindSafe(|| shared.during(call)));
+        if let (Err(payload), Some(service)) = (result, service) {
+            service.report(&ServerError::ListenerPanicked(panic_message(&*payload)));
+        }
+    }
+
+    /// Nobody drives it any more.
+    pub(crate) fn abandon(&mut self, service: Option<&Service>) {
+        self.shared.fail(Error::Abandoned);
+        self.pump(Time::ZERO, &mut [], service);
+        self.cancel();
+        self.shared.finish();
+    }
+}
+
+fn is_closed(error: &BoxError) -> bool {
+    error.downcast_ref() == Some(&SendError::Closed)
+}

@@ -1,0 +1,167 @@
+//! The messages of a [stream](crate::stream()) that wait for their reader.
+
+use alloc::collections::VecDeque;
+use core::mem;
+use core::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::api::WebSocket;
+use crate::protocol::{CloseCode, Error, OwnedMessage};
+
+/// From so many bytes, or messages, that wait for their reader the peer is not read. As the high watermark of
+/// output.
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_MESSAGES: usize = 256;
+
+/// What the listener and the receiver share.
+#[derive(Default)]
+pub(crate) struct Channel(Mutex<State>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Once it is open, until the stream takes it.
+    pub(crate) opened: Option<WebSocket>,
+    pub(crate) messages: VecDeque<OwnedMessage>,
+    /// How many bytes they have.
+    pub(crate) bytes: usize,
+    pub(crate) error: Option<Error>,
+    /// Nothing more comes.
+    pub(crate) ended: bool,
+    /// The reader knows that: what `FusedStream` asks for.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code))]
+    pub(crate) told: bool,
+    /// Nobody takes what comes.
+    pub(crate) deaf: bool,
+    /// The reader has taken some, which it may still answer.
+    pub(crate) taken: bool,
+    /// Who waits for something to take.
+    pub(crate) reader: Option<Waker>,
+    /// Who waits for something to be taken.
+    pub(crate) writer: Option<Waker>,
+}
+
+/// Closes the connection when the last half is dropped.
+pub(crate) struct Lifeline(pub(crate) WebSocket);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        // Closed already: that is what is wanted.
+        let _ = match std::thread::panicking() {
+            false => self.0.close(),
+            true => self.0.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error"),
+        };
+    }
+}
+
+impl Channel {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands the connection over; one that nobody waits for is closed.
+    pub(crate) fn open(&self, socket: &WebSocket) {
+        let mut unwanted = None;
+        self.tell(|state| {
+            let place = if state.deaf { &mut unwanted } else { &mut state.opened };
+            *place = Some(socket.clone());
+        });
+        drop(unwanted.map(Lifeline));
+    }
+
+    /// Nobody takes what comes any more.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.deaf = true;
+        state.bytes = 0;
+        let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
+        let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
+        drop(state);
+        drop((messages, error, reader));
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        // Nobody has waited for it.
+        drop(opened.map(Lifeline));
+    }
+
+    /// Changes the state, and wakes the reader.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Ready when there is room for more. A message that came before a close does not wait on behind it, so that the
+    /// peer's close is seen; those that are delivered after it do.
+    pub(crate) fn poll_room(&self, closed: impl Fn() -> bool, cx: &mut Context<'_>) -> Poll<()> {
+        if closed() {
+            return Poll::Ready(());
+        }
+        self.poll_until(|state| !state.is_full(), cx)
+    }
+
+    /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
+    pub(crate) fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(|state| state.messages.is_empty() && (!state.taken || state.reader.is_some()), cx)
+    }
+
+    /// For the listener: ready when something is so, or when nobody takes anything any more.
+    fn poll_until(&self, ready: impl Fn(&State) -> bool, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.deaf || ready(&state) {
+            return Poll::Ready(());
+        }
+        let before = state.writer.replace(cx.waker().clone());
+        drop(state);
+        // A waker may do anything when it is dropped.
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Takes what is next, or waits for it.
+    pub(crate) fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
+        let mut state = self.lock();
+        let taken = take(&mut state);
+        let before = if taken.is_none() { state.reader.replace(cx.waker().clone()) } else { None };
+        let writer = if state.is_full() { None } else { state.writer.take() };
+        drop(state);
+        drop(before);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        taken.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+    }
+
+    /// What the receiver gets next; `None` if it has to wait.
+    pub(crate) fn next(&mut self) -> Option<Option<Result<OwnedMessage, Error>>> {
+        if let Some(message) = self.messages.pop_front() {
+            self.taken = true;
+            self.bytes -= length(&message);
+            Some(Some(Ok(message)))
+        } else if let Some(error) = self.error.take() {
+            Some(Some(Err(error)))
+        } else if self.ended {
+            self.told = true;
+            Some(None)
+        } else {
+            None
+        }
+    }
+}
+
+pub(crate) fn length(message: &OwnedMessage) -> usize {
+    match message {
+        OwnedMessage::Text(text) => text.len(),
+        OwnedMessage::Binary(bytes) => bytes.len(),
+    }
+}

@@ -1,0 +1,442 @@
+//! Turns events into callbacks, from the first byte of a transport to its last: what every backend drives.
+//!
+//! ```text
+//! Handshake ──► Asked ──► Open ──────────► Ending: Flush ──► Linger ──► Leave ──► Done
+//!     │           │                          ▲
+//!     └───────────┴── plain HTTP, a refusal ─┘
+//! ```
+//!
+//! A backend reads, writes, sleeps, and does what [`Driver::step`] says. Everything else is decided here,
+//! so that the same listener behaves the same on every runtime:
+//!
+//! - callbacks run serially, in wire order, never under a lock (see `open`);
+//! - `on_close` runs exactly once if `on_open` ran, also if the driver itself is dropped;
+//! - **the end is gentle**: closing a TCP socket while unread bytes are in it makes the kernel send a reset,
+//!   which can destroy the close frame or the HTTP response on its way. So what is queued is written, then
+//!   the sending side is closed, then the peer is read for a moment, and only then the transport dropped.
+
+mod asking;
+mod ending;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::net::SocketAddr;
+use core::sync::atomic::AtomicBool;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use self::ending::{Ending, Gone, Sending};
+use super::callbacks::Open;
+use super::grace::{Grace, READ_ON};
+use super::shared::{Busy, Shared};
+use crate::api::{AnyListener, WebSocket};
+use crate::handshake::{Request, server};
+use crate::protocol::{BoxError, Connection, Output};
+use crate::serve::{Service, Waiting};
+use crate::time::Time;
+
+/// Drives one transport, from the handshake to the last byte.
+pub struct Driver {
+    /// Who answers requests, on a server.
+    service: Option<Arc<Service>>,
+    phase: Phase,
+    ending: Option<Ending>,
+    /// The peer has sent its last byte.
+    eof: bool,
+    close_timeout: Option<Duration>,
+    linger_timeout: Duration,
+    grace: Grace,
+    /// How many callbacks may run in one turn of the thread: also of a connection that opens in the midst of it.
+    granted: usize,
+    /// Set when the request is answered, before anybody can see that.
+    answered: Option<Arc<AtomicBool>>,
+}
+
+enum Phase {
+    Handshake(Box<server::Handshake>, Option<SocketAddr>),
+    /// The handler has not answered yet.
+    Asked(Box<Question>),
+    /// A plain HTTP response is on its way: how much of it is left.
+    Answer(Output, usize),
+    Open(Open),
+}
+
+/// A request that waits for its answer.
+struct Question {
+    request: Request,
+    answer: Waiting,
+    /// What came behind the request: it belongs to the connection.
+    input: Vec<u8>,
+    /// Whether the answer was looked for: one that is there at once is given, also to a peer that has ended its
+    /// sending side.
+    sought: bool,
+    /// Until when the handler may think.
+    deadline: Option<Time>,
+}
+
+/// While a handler thinks the peer is read on, so that its end is noticed, as long as fewer bytes than this wait for
+/// the answer.
+const MAX_AHEAD: usize = 64 * 1024;
+
+/// What a backend is to do with its transport when all output is written that can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Read, then wait.
+    Read,
+    /// Wait without reading: for the output to be written, for the handler's answer, or for the timeout.
+    Wait,
+    /// Close the sending side, then ask again.
+    Shutdown,
+    /// Drop the transport.
+    Done,
+}
+
+impl Driver {
+    /// A server's end of a transport that was just accepted.
+    pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
+        let config = service.config().clone();
+        let timeouts = (config.close_timeout, config.linger_timeout);
+        let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
+        Self::new(Some(service), phase, timeouts)
+    }
+
+    /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
+    pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
+        let config = connection.config();
+        let timeouts = (config.close_timeout, config.linger_timeout);
+        Self::new(None, Phase::Open(Open::new(connection, listener.into())), timeouts)
+    }
+
+    fn new(service: Option<Arc<Service>>, phase: Phase, timeouts: (Option<Duration>, Duration)) -> Self {
+        let (close_timeout, linger_timeout) = timeouts;
+        Self {
+            service,
+            phase,
+            ending: None,
+            eof: false,
+            close_timeout,
+            linger_timeout,
+            grace: Grace::default(),
+            granted: usize::MAX,
+            answered: None,
+        }
+    }
+
+    /// The flag is set when the request is answered, before `on_open`: for a server that shuts down on another thread
+    /// and drops those that are not.
+    pub fn tell_answered(&mut self, answered: Arc<AtomicBool>) {
+        self.answered = Some(answered);
+    }
+
+    /// The connection's handle, once there is one.
+    pub fn socket(&self) -> Option<&WebSocket> {
+        self.open().map(|open| &open.socket)
+    }
+
+    /// What the connection shares with its handles, once there is one: for a backend whose writes are not
+    /// all made by the thread that reads.
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        self.open().map(|open| &open.shared)
+    }
+
+    /// Whether it reads at all now: not while a callback is pending, nor while too much output waits, or too much
+    /// input for a handler that is pending.
+    pub fn is_reading(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(..) | Phase::Answer(..) => true,
+            Phase::Asked(question) => !self.eof && question.input.len() < MAX_AHEAD,
+            Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
+        }
+    }
+
+    /// Whether no request has been answered yet.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
+    }
+
+    /// Whether the connection has ended, and what is left is to say so; or a plain answer is on its way.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether a handler has not answered yet.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asked(_))
+    }
+
+    /// Whether the connection has ended and its last output is being written: for transports that hold back what
+    /// they have taken until they are flushed, and for a backend whose other thread writes it.
+    pub fn is_flushing(&self) -> bool {
+        matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
+    }
+
+    /// Whether the transport is of no use any more.
+    pub fn is_done(&self) -> bool {
+        matches!(self.ending, Some(Ending::Done))
+    }
+
+    /// Whether the connection ends without another word to the peer: what was taken and is not written yet is to
+    /// be dropped.
+    pub fn is_silent(&self) -> bool {
+        self.open().is_some_and(|open| open.shared.is_silent())
+    }
+
+    /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
+    pub fn start(&mut self, now: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.start();
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
+    /// answered it is kept for later; when much is kept, [`step`](Self::step) says not to read.
+    pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
+        if let Phase::Handshake(handshake, _) = &mut self.phase {
+            let Some(request) = handshake.receive(&mut input) else { return };
+            self.ask(request, now);
+        }
+        match &mut self.phase {
+            Phase::Asked(question) => question.input.extend_from_slice(input),
+            _ => self.pump(now, input),
+        }
+    }
+
+    /// The peer has sent its last byte. One whose handler still thinks has left: the handler's future is dropped, or
+    /// [`Responder::is_waiting`](crate::Responder::is_waiting) false.
+    pub fn receive_eof(&mut self, now: Time) {
+        self.eof = true;
+        match &mut self.phase {
+            Phase::Asked(question) if !question.sought => {}
+            Phase::Handshake(..) | Phase::Asked(_) => self.hang_up(now),
+            Phase::Answer(..) => {}
+            Phase::Open(open) => {
+                open.drain(now, self.service.as_deref());
+                open.shared.receive_eof();
+            }
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// Reading or writing failed with this error. If it says that the peer is gone, that is what the listener hears.
+    pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
+        let error = error.into();
+        let gone = Gone::of(&error);
+        if let Phase::Open(open) = &mut self.phase {
+            open.drain(now, self.service.as_deref());
+            match gone {
+                None => open.shared.transport_failed(error),
+                Some(_) => open.shared.vanished(),
+            }
+            self.pump(now, &mut []);
+        }
+        self.vanish();
+        if gone == Some(Gone::Truncated) {
+            // Our side can still be ended as it should.
+            self.ending = Some(Ending::Leave);
+        }
+    }
+
+    /// Does what is due, and runs the callbacks that come of it. Early calls do nothing.
+    ///
+    /// What has arrived by `now` is to be [received](Self::receive) before: take the time, read until there is nothing,
+    /// then call this. A process that was stopped must not take its own absence for the peer's silence.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match (self.ending, &mut self.phase) {
+            (Some(ending), _) => {
+                if ending.deadline().is_some_and(|deadline| deadline <= now) {
+                    self.end_late(now);
+                }
+            }
+            (None, Phase::Handshake(handshake, _)) => {
+                if let Some(refused) = handshake.handle_timeout(now) {
+                    self.ask(Err(refused), now);
+                }
+            }
+            (None, Phase::Asked(question)) => {
+                if question.deadline.is_some_and(|deadline| deadline <= now) {
+                    self.answer_late(now);
+                }
+            }
+            (None, Phase::Answer(..)) => {}
+            (None, Phase::Open(open)) => open.shared.handle_timeout(now),
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), for whoever has perhaps not read all that has arrived: a deadline
+    /// that has come is judged when this was called for 100 ms. So a peer that never pauses keeps none from passing.
+    pub fn handle_timeout_amid(&mut self, now: Time) {
+        let deadline = self.poll_timeout().filter(|deadline| *deadline <= now);
+        if deadline.is_some_and(|deadline| self.judged_at(deadline, now, READ_ON) <= now) {
+            self.handle_timeout(now);
+        }
+    }
+
+    /// When a deadline that has come is judged.
+    pub(crate) fn judged_at(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
+        self.grace.end(deadline, now, grace)
+    }
+
+    /// So many callbacks may run now, where several connections share a thread. What is left then of what was read
+    /// waits: [`park`](Self::park) has the task polled again at once, and goes on.
+    pub(crate) fn grant(&mut self, callbacks: usize) {
+        self.granted = callbacks;
+        if let Phase::Open(open) = &mut self.phase {
+            open.grant(callbacks);
+        }
+    }
+
+    /// Whether they have run.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.open().is_some_and(Open::is_spent)
+    }
+
+    /// Whether a part of what was read waits for the turn of others.
+    pub(crate) fn is_yielding(&self) -> bool {
+        self.open().is_some_and(Open::is_yielding)
+    }
+
+    /// Handles what waits for the turn of others, and all that comes until the next [`grant`](Self::grant).
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.hurry(now, self.service.as_deref());
+        }
+        self.pump(now, &mut []);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
+    /// means at once.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match (&self.ending, &self.phase) {
+            (Some(ending), _) => ending.deadline(),
+            (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
+            (None, Phase::Asked(question)) => question.deadline,
+            (None, Phase::Answer(..)) => None,
+            (None, Phase::Open(open)) => open.shared.poll_timeout(),
+        }
+    }
+
+    /// [`Connection::lend_output`].
+    pub fn lend_output(&mut self, spare: &mut Output) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.shared.lend_output(spare);
+        }
+    }
+
+    /// Takes what is to be written; `None` while what was taken before is not written to its end.
+    pub fn take_output(&mut self) -> Option<Output> {
+        match &mut self.phase {
+            Phase::Handshake(..) | Phase::Asked(_) => None,
+            Phase::Answer(output, _) => (!output.is_empty()).then(|| mem::take(output)),
+            Phase::Open(open) => open.shared.take_output(),
+        }
+    }
+
+    /// The transport has taken the first `count` bytes of what was taken.
+    pub fn wrote(&mut self, now: Time, count: usize) {
+        match &mut self.phase {
+            Phase::Handshake(..) | Phase::Asked(_) => {}
+            Phase::Answer(_, left) => *left -= count.min(*left),
+            Phase::Open(open) => open.shared.wrote(now, count),
+        }
+    }
+
+    /// What to do with the transport now; to be asked after output was written, and by one place only: asking
+    /// goes on to the next step, and [`Step::Shutdown`] is said once.
+    pub fn step(&mut self, now: Time) -> Step {
+        match self.ending {
+            None if self.is_reading() => Step::Read,
+            None => Step::Wait,
+            Some(Ending::Done) => Step::Done,
+            Some(Ending::Leaving(_)) => self.done(),
+            Some(Ending::Leave) => self.leave(now),
+            Some(Ending::Flush(..)) if self.is_lost() => self.leave(now),
+            Some(Ending::Flush(..)) if self.unwritten() == 0 => self.linger(now),
+            Some(Ending::Linger(_, Sending::Closed)) if self.eof => self.done(),
+            Some(Ending::Linger(_, Sending::Open)) if self.eof => self.leave(now),
+            Some(Ending::Flush(..) | Ending::Linger(..)) => {
+                if self.eof {
+                    Step::Wait
+                } else {
+                    Step::Read
+                }
+            }
+        }
+    }
+
+    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called.
+    ///
+    /// # Errors
+    /// [`Busy`] if there is something to do already: callbacks have run, or output is there to be written.
+    pub fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
+        match &mut self.phase {
+            Phase::Asked(question) => {
+                if let Poll::Ready(answer) = question.answer.poll(waker) {
+                    self.answered(answer, now);
+                    return Err(Busy);
+                }
+                question.sought = true;
+                if self.eof {
+                    self.hang_up(now);
+                    return Err(Busy);
+                }
+            }
+            Phase::Open(open) => {
+                let resumed = open.resume(now, waker, self.service.as_deref());
+                if resumed || open.shared.park(waker).is_err() {
+                    self.pump(now, &mut []);
+                    return Err(Busy);
+                }
+            }
+            Phase::Handshake(..) | Phase::Answer(..) => {}
+        }
+        Ok(self.poll_timeout())
+    }
+
+    fn open(&self) -> Option<&Open> {
+        if let Phase::Open(open) = &self.phase { Some(open) } else { None }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.open().is_some_and(|open| open.shared.is_lost())
+    }
+
+    /// How many bytes are left to be written.
+    fn unwritten(&self) -> usize {
+        match &self.phase {
+            Phase::Handshake(..) | Phase::Asked(_) => 0,
+            Phase::Answer(_, left) => *left,
+            Phase::Open(open) => open.socket.buffered(),
+        }
+    }
+
+    fn pump(&mut self, now: Time, input: &mut [u8]) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        open.pump(now, input, self.service.as_deref());
+        if self.ending.is_none() && open.shared.is_finished() {
+            self.end(now);
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Whatever died, `on_close` comes: a dropped future, a runtime that shut down, a backend that panicked.
+    fn drop(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.abandon(self.service.as_deref());
+            if let Some(service) = &self.service {
+                service.ended(&open.socket);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("socket", &self.socket()).field("ending", &self.ending).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! A request and its answer: the handler is asked, and what it says becomes a connection or plain HTTP.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
+use core::task::{Poll, Waker};
+
+use super::{Driver, Phase, Question};
+use crate::api::{AnyListener, AsyncResponse, Response};
+use crate::config::Config;
+use crate::drive::callbacks::Open;
+use crate::handshake::Request;
+use crate::handshake::server::{AcceptError, Refused};
+use crate::protocol::{Connection, Output};
+use crate::serve::{Asked, ServerError, Service};
+use crate::time::Time;
+
+impl Driver {
+    /// Asks the handler, unless what has come is refused.
+    pub(super) fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
+        let Phase::Handshake(_, peer) = self.phase else { return };
+        let Some(service) = self.service.clone() else { return };
+        if let Err(error) = service.config().check() {
+            service.report(&ServerError::Config(error));
+            let answer = service.encode(request.as_ref().ok(), &Response::internal_error());
+            return self.reply(answer, now);
+        }
+        let mut request = match request {
+            Ok(request) => request,
+            Err(refused) => return self.reply(refuse(&service, peer, refused, None), now),
+        };
+        request.set_peer_addr(peer);
+        match service.ask(&request) {
+            Asked::Answered(answer) => self.answer(&service, &request, answer, now),
+            Asked::Waiting(answer) => {
+                let deadline = service.config().handler_timeout.map(|timeout| now.saturating_add(timeout));
+                let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
+                self.phase = Phase::Asked(Box::new(question));
+            }
+        }
+    }
+
+    /// The handler has answered: what came behind the request goes on from here, as if it came now.
+    pub(super) fn answered(&mut self, answer: Result<AsyncResponse, ServerError>, now: Time) {
+        let Some(service) = self.service.clone() else { return };
+        let nothing = Phase::Answer(Output::new(), 0);
+        let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
+        let Question { request, answer: waiting, mut input, .. } = *question;
+        drop(waiting);
+        self.answer(&service, &request, answer, now);
+        self.pump(now, &mut input);
+        if self.eof {
+            self.receive_eof(now);
+        }
+    }
+
+    /// The handler's time is up: an answer that is there by now is as good as one in time.
+    pub(super) fn answer_late(&mut self, now: Time) {
+        let Phase::Asked(question) = &mut self.phase else { return };
+        let answer = match question.answer.poll(Waker::noop()) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => question.answer.give_up(),
+        };
+        self.answered(answer, now);
+    }
+
+    /// Answers a request, with an open connection or with plain HTTP.
+    pub(super) fn answer(
+        &mut self,
+        service: &Arc<Service>,
+        request: &Request,
+        answer: Result<AsyncResponse, ServerError>,
+        now: Time,
+    ) {
+        match accept(service, request, answer, now) {
+            Ok((connection, listener)) => self.upgrade(service, connection, listener),
+            Err(bytes) => self.reply(bytes, now),
+        }
+    }
+
+    /// Answers with plain HTTP.
+    pub(super) fn reply(&mut self, bytes: Vec<u8>, now: Time) {
+        let mut output = Output::new();
+        output.push_large(bytes.into());
+        let length = output.len();
+        self.say_answered();
+        self.phase = Phase::Answer(output, length);
+        self.end(now);
+    }
+
+    pub(super) fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
+        let config = connection.config();
+        (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
+        let mut open = Open::new(connection, listener);
+        open.grant(self.granted);
+        service.opens(&open.socket);
+        self.say_answered();
+        open.start();
+        service.opened(&open.socket);
+        self.phase = Phase::Open(open);
+    }
+
+    fn say_answered(&self) {
+        if let Some(answered) = &self.answered {
+            answered.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Makes a connection of a handler's answer, or the bytes of a plain one.
+fn accept(
+    service: &Service,
+    request: &Request,
+    answer: Result<AsyncResponse, ServerError>,
+    now: Time,
+) -> Result<(Connection, AnyListener), Vec<u8>> {
+    let plain = |response: &Response| service.encode(Some(request), response);
+    let failed = |error: &ServerError| {
+        service.report(error);
+        plain(&Response::internal_error())
+    };
+    let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
+    if let Some((name, error)) = response.invalid_header() {
+        return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
+    }
+    // Handlers know pages and sockets. A health check wants to know whether the server is there.
+    if request.method() == "OPTIONS" && !response.answers_options() {
+        return Err(plain(&Response::options()));
+    }
+    let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
+    if let Some(date) = service.date() {
+        upgrade.accept.date(&date);
+    }
+    if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
+        return Err(failed(&ServerError::Config(error)));
+    }
+    let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
+    match request.accept(&upgrade.accept, config, now) {
+        Ok(connection) => {
+            if upgrade.accept.protocol.is_none() {
+                service.accepted_without_protocol(request);
+            }
+            Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from)))
+        }
+        Err(AcceptError::Refused(refused)) => Err(refuse(service, request.peer_addr(), refused, Some(request))),
+        Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
+    }
+}
+
+fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
+    let response = refused.to_response();
+    let Refused { refusal, origin, host, path, .. } = refused;
+    service.report(&ServerError::Refused { peer, refusal, origin, host, path });
+    service.encode(request, &response)
+}

@@ -1,0 +1,38 @@
+//! How long the judgement of a deadline that has come is put off, so that what has arrived is read before.
+
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// How long whoever waits for a deadline sleeps once more when it has come, before it is judged.
+///
+/// A process that was stopped or starved finds its timers fired before its runtime has asked the system what has
+/// arrived meanwhile: until then nothing can be read, whatever there is. Another sleep, however short, makes the
+/// runtime ask.
+pub(crate) const ONCE_MORE: Duration = Duration::from_millis(2);
+
+/// How much longer a deadline may wait while there is always more to be read.
+pub(crate) const READ_ON: Duration = Duration::from_millis(100);
+
+/// A deadline is judged after what has arrived was read, however late it is noticed.
+#[derive(Debug, Default)]
+pub(crate) struct Grace {
+    /// A deadline that has come, and when that was noticed.
+    noticed: Option<(Time, Time)>,
+}
+
+impl Grace {
+    /// When this deadline, which has come, is to be judged.
+    pub(crate) fn end(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
+        // "At once" is no deadline that anybody waits for.
+        if deadline.is_zero() {
+            return deadline;
+        }
+        let noticed = match self.noticed {
+            Some((known, noticed)) if known == deadline => noticed,
+            _ => now,
+        };
+        self.noticed = Some((deadline, noticed));
+        noticed.saturating_add(grace)
+    }
+}

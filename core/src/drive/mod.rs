@@ -1,0 +1,18 @@
+//! A transport from its first byte to its last: the connection that its driver shares with the handles, and the driver,
+//! which turns events into callbacks.
+
+mod callbacks;
+mod channel;
+mod driver;
+mod grace;
+mod race;
+mod shared;
+mod stream;
+mod typed_stream;
+
+pub use driver::{Driver, Step};
+pub(crate) use grace::{ONCE_MORE, READ_ON};
+pub use race::Race;
+pub use shared::{Busy, Shared};
+pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
+pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};

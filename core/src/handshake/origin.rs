@@ -1,0 +1,161 @@
+//! Which pages may open a WebSocket: `Origin`, and the name by which the client knows the server.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+use super::refusal::{Refusal, Refused};
+use super::request::Request;
+use crate::config::{Config, Origins};
+use crate::http::{Authority, Headers, elements, is_token};
+
+/// RFC 6455 §10.2: servers that are for certain sites only "SHOULD verify the |Origin| field is an origin they
+/// expect".
+pub(crate) fn check_origin(request: &Request, config: &Config) -> Result<(), Refused> {
+    let headers = request.headers();
+    // RFC 6455 §4.2.1: "A connection attempt lacking this header field SHOULD NOT be interpreted as coming
+    // from a browser client."
+    if headers.values("Origin").next().is_none() {
+        return Ok(());
+    }
+    let host = asked_host(request, config);
+    let is_own = |origin| host.as_deref().is_some_and(|host| is_at(origin, host));
+    let passes = match (single(headers, "Origin"), &config.origins) {
+        (None, _) => false,
+        (Some(_), Origins::Any) => true,
+        (Some(origin), Origins::Same) => is_own(origin),
+        (Some(origin), Origins::List(list)) => is_own(origin) || list.iter().any(|listed| is_listed(origin, listed)),
+    };
+    if passes {
+        return Ok(());
+    }
+    Err(Refused { host: host.map(Cow::into_owned), ..Refused::of(Refusal::Origin, request) })
+}
+
+/// The value of a header that comes exactly once.
+fn single<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
+    let mut values = headers.values(name);
+    let value = values.next().filter(|_| values.next().is_none())?;
+    core::str::from_utf8(value).ok()
+}
+
+/// Whether this origin is the listed one, or one of the host that is listed.
+fn is_listed(origin: &str, listed: &str) -> bool {
+    listed.eq_ignore_ascii_case(origin) || is_at(origin, listed)
+}
+
+/// Whether an origin's host and port are these, which may lack the port of the origin's scheme. `null`, and origins of
+/// schemes that have no port, are nobody's own.
+fn is_at(origin: &str, host: &str) -> bool {
+    let own = || {
+        let (scheme, origin) = origin.split_once("://")?;
+        let default_port = match () {
+            () if ["http", "ws"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 80,
+            () if ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 443,
+            () => return None,
+        };
+        Some(Authority::parse(origin).ok()?.same(Authority::parse(host).ok()?, default_port))
+    };
+    own().unwrap_or(false)
+}
+
+/// The host that the client asked for: that of `Host`, or the one that a trusted proxy has got.
+fn asked_host<'r>(request: &'r Request, config: &Config) -> Option<Cow<'r, str>> {
+    let trusted = request
+        .peer_addr()
+        .is_some_and(|peer| config.trusted_proxies.iter().any(|network| network.contains(peer.ip())));
+    if trusted {
+        if let Some(host) = forwarded_host(request.headers()) {
+            return Some(host);
+        }
+    }
+    single(request.headers(), "Host").map(Cow::Borrowed)
+}
+
+/// What the nearest proxy says, which alone is known to be trusted: the last element. What stands before it may come
+/// from the client. Two headers that do not agree say nothing.
+fn forwarded_host(headers: &Headers) -> Option<Cow<'_, str>> {
+    let last = elements(headers.values("X-Forwarded-Host")).last().map(core::str::from_utf8);
+    let plain = last.map(|host| host.ok().map(Cow::Borrowed));
+    let standard = headers.values("Forwarded").last().map(|value| host_of_last(value).map(Cow::Owned));
+    let host = match (plain, standard) {
+        (Some(plain), Some(standard)) if !is_same_text(plain.as_deref(), standard.as_deref()) => None,
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => None,
+    };
+    host.filter(|host| Authority::parse(host).is_ok())
+}
+
+/// Hosts are compared without regard to ASCII case.
+fn is_same_text(one: Option<&str>, other: Option<&str>) -> bool {
+    one.map(str::to_ascii_lowercase) == other.map(str::to_ascii_lowercase)
+}
+
+/// The host in the last element of RFC 7239 §4's `Forwarded = 1#forwarded-element`, whose elements are pairs with
+/// semicolons between them: `forwarded-pair = token "=" value`, `value = token / quoted-string`. Spaces behind a semicolon
+/// are not of that grammar, but some proxies write them.
+fn host_of_last(value: &[u8]) -> Option<String> {
+    let mut rest = core::str::from_utf8(value).ok()?;
+    let mut host = None;
+    while !rest.is_empty() {
+        let (name, behind) = rest.split_once('=').unwrap_or((rest, ""));
+        let (value, behind) = pair_value(behind)?;
+        if !is_token(name.as_bytes()) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("host") && host.replace(value).is_some() {
+            return None;
+        }
+        let behind = behind.trim_start_matches([' ', '\t']);
+        rest = match behind.strip_prefix(';') {
+            Some(behind) => behind.trim_start_matches([' ', '\t']),
+            None if behind.is_empty() => behind,
+            None => {
+                host = None;
+                behind.strip_prefix(',')?.trim_start_matches([',', ' ', '\t'])
+            }
+        };
+    }
+    host
+}
+
+/// A value, and what is behind it.
+fn pair_value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([';', ',', ' ', '\t', '"']).unwrap_or(text.len());
+        let (value, behind) = text.split_at_checked(end)?;
+        return Some((value.into(), behind));
+    };
+    let mut value = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some((value, characters.as_str())),
+            '\\' => value.push(characters.next()?),
+            character => value.push(character),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h6_the_last_element_of_forwarded_has_the_nearest_proxys_host() {
+        let host = |value: &str| host_of_last(value.as_bytes());
+        for (value, expected) in [
+            ("host=a", "a"),
+            ("for=192.0.2.1;host=a;proto=https", "a"),
+            ("For=\"[2001:db8::1]:4711\" ; Host=\"a:81\"", "a:81"),
+            ("host=evil, for=192.0.2.1;host=a", "a"),
+            ("for=\"x, host=evil\",host=\"\\a\"", "a"),
+            ("host=evil ,, host=a", "a"),
+        ] {
+            assert_eq!(host(value).as_deref(), Some(expected), "{value}");
+        }
+        for value in ["", "for=x", "host=a, for=x", "host=\"a", "host=a;host=b", "host=a b", "=a;host=a", "ä=a;host=a"]
+        {
+            assert_eq!(host(value), None, "{value}");
+        }
+    }
+}

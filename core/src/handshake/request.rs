@@ -1,0 +1,365 @@
+//! The request that a handler sees.
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::key::{VERSION, field_slots};
+use super::refusal::{Refusal, Refused};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, elements};
+
+/// An HTTP request: an upgrade to a WebSocket or not.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Request, is_upgrade_request, request_protocols};
+///
+/// let request = Request::upgrade("/chat?room=1").with_header("Sec-WebSocket-Protocol", "soap, mqtt")?;
+/// assert!(is_upgrade_request(&request));
+/// assert_eq!(request_protocols(&request), ["soap", "mqtt"]);
+/// assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
+/// # Ok::<(), bellwire::http::InvalidHeader>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: Cow<'static, str>,
+    target: String,
+    /// Where path and query begin in the target: not at 0 if it has scheme and host in front.
+    resource: usize,
+    headers: Headers,
+    is_http10: bool,
+    peer_addr: Option<SocketAddr>,
+}
+
+impl Request {
+    /// A `GET` request of a path, maybe with a query, for tests of handlers. Its host is `localhost`.
+    pub fn get(path: impl Into<String>) -> Self {
+        let mut headers = Headers::new();
+        headers.push("Host", b"localhost");
+        let method = Cow::Borrowed("GET");
+        Self { method, target: path.into(), resource: 0, headers, is_http10: false, peer_addr: None }
+    }
+
+    /// A request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
+    pub fn upgrade(path: impl Into<String>) -> Self {
+        let mut request = Self::get(path);
+        request.headers.push("Connection", b"Upgrade");
+        request.headers.push("Upgrade", b"websocket");
+        request.headers.push("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
+        request.headers.push("Sec-WebSocket-Version", VERSION.as_bytes());
+        request
+    }
+
+    /// The same request with this method, for tests of handlers.
+    #[must_use]
+    pub fn with_method(mut self, method: impl Into<String>) -> Self {
+        self.method = Cow::Owned(method.into());
+        self
+    }
+
+    /// The same request with this header in place of any of that name, for tests of handlers.
+    /// [`Headers::append`] on [`headers_mut`](Self::headers_mut) adds one.
+    ///
+    /// # Errors
+    /// As [`Headers::append`].
+    pub fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        self.headers.remove(name);
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    /// The method: `GET`, `HEAD`, or `OPTIONS`, which may be answered as `GET` is: a server sends [`Response::options`]
+    /// then. It answers all others with 405 itself.
+    ///
+    /// [`Response::options`]: crate::Response::options
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Whether this came as HTTP/1.0, as health checks and some proxies send it. Such a request is served as plain HTTP:
+    /// it never asks for an upgrade, since its `Upgrade` was dropped (RFC 9110 §7.8: a server "MUST ignore" it).
+    pub fn is_http10(&self) -> bool {
+        self.is_http10
+    }
+
+    /// The request target as it was received (RFC 9112 §3.2).
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path, not decoded, beginning with `/`.
+    pub fn path(&self) -> &str {
+        let resource = self.resource();
+        match resource.split_once('?').map_or(resource, |(path, _)| path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What is behind the first `?` of the target, not decoded.
+    pub fn query(&self) -> Option<&str> {
+        self.resource().split_once('?').map(|(_, query)| query)
+    }
+
+    /// The headers. Where the target names a host, that is the value of `Host`: RFC 9112 §3.2.2: the server
+    /// "MUST ignore the received Host header field (if any) and instead use the host information of the
+    /// request-target".
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The headers, to be changed: for tests of handlers, and for middleware.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+
+    /// The value of a header, repeats joined with ", ", those of `Cookie` with "; " ([`Headers::value`]).
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.value(name)
+    }
+
+    /// The value of each header of this name, in order ([`Headers::texts`]).
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.headers.texts(name)
+    }
+
+    /// The subprotocols that the client offers, in its order of preference. Elements that are no tokens are
+    /// left out; the handshake refuses them.
+    pub fn protocols(&self) -> Vec<&str> {
+        elements(self.headers.values("Sec-WebSocket-Protocol")).filter_map(as_token).collect()
+    }
+
+    /// The subprotocol that the client likes best among those that are supported: what
+    /// [`Response::protocol`](crate::Response::protocol) takes.
+    pub fn select_protocol<'r>(&'r self, supported: &[&str]) -> Option<&'r str> {
+        self.protocols().into_iter().find(|offered| supported.contains(offered))
+    }
+
+    /// The address of the other end of the transport, if the backend knows it: the client's, or a proxy's.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    /// Sets the address of the other end of the transport.
+    pub fn set_peer_addr(&mut self, addr: impl Into<Option<SocketAddr>>) {
+        self.peer_addr = addr.into();
+    }
+
+    /// Path and query.
+    fn resource(&self) -> &str {
+        self.target.get(self.resource..).unwrap_or_default()
+    }
+}
+
+/// Whether a request asks for an upgrade to a WebSocket (Ring's `upgrade-request?`).
+///
+/// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case. This is a hint
+/// for handlers: the handshake itself checks more, and answers a bad one by itself.
+pub fn is_upgrade_request(request: &Request) -> bool {
+    lists(request, "Connection", "upgrade") && lists(request, "Upgrade", "websocket")
+}
+
+/// The subprotocols that a request offers, in the client's order of preference (Ring's `request-protocols`).
+pub fn request_protocols(request: &Request) -> Vec<&str> {
+    request.protocols()
+}
+
+/// Whether the list in a header has this element, in any case.
+pub(crate) fn lists(request: &Request, name: &str, element: &str) -> bool {
+    elements(request.headers.values(name)).any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
+}
+
+/// Reads a whole head, blank line included, and checks what does not depend on the handler.
+pub(crate) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refused> {
+    parse_head(&mut head, max_head).map_err(|refusal| Refused::of_head(refusal, &head))
+}
+
+fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
+    let is_http10 = check_version(head)?;
+    let mut fields = field_slots(head, max_head);
+    let mut parsed = httparse::Request::new(&mut fields);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(Refusal::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyFields),
+        Err(_) => return Err(Refusal::Malformed),
+    }
+    let method = parse_method(parsed.method.unwrap_or_default())?;
+    let target = parsed.path.unwrap_or_default();
+    let mut headers = Headers::parsed(parsed.headers);
+    check_host(&headers, is_http10)?;
+    let (authority, resource) = split_target(method, target).ok_or(Refusal::Target)?;
+    if let Some(authority) = authority {
+        headers.remove("Host");
+        headers.push("Host", authority.as_bytes());
+    }
+    check_no_body(&headers)?;
+    if is_http10 {
+        // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade
+        // field."
+        headers.remove("Upgrade");
+    }
+    let target = target.to_string();
+    Ok(Request { method: Cow::Borrowed(method), target, resource, headers, is_http10, peer_addr: None })
+}
+
+/// Whether this is HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number
+/// higher than what it implements SHOULD process the message as if it was in the highest minor version within that
+/// major version to which the recipient is conformant". RFC 9110 §15.6.6: 505 is for "the major version of HTTP".
+fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
+    let line = head.split_mut(|&byte| byte == b'\r').next().unwrap_or_default();
+    match line.rsplit_mut(|&byte| byte == b' ').next() {
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0']) => Ok(true),
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'1'..=b'9']) => {
+            *minor = b'1';
+            Ok(false)
+        }
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => Err(Refusal::HttpVersion),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+/// The methods that are taken. The others come with bodies, or mean nothing here.
+fn parse_method(method: &str) -> Result<&'static str, Refusal> {
+    ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method)
+}
+
+/// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
+/// message that lacks a Host header field and to any request message that contains more than one Host
+/// header field line or a Host header field with an invalid field value."
+fn check_host(headers: &Headers, is_http10: bool) -> Result<(), Refusal> {
+    let mut hosts = headers.values("Host");
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host,
+        (None, None) if is_http10 => return Ok(()),
+        _ => return Err(Refusal::Host),
+    };
+    // RFC 9112 §3.2: "If the authority component is missing or undefined for the target URI, then a client MUST send a
+    // Host header field with an empty field value": over Unix sockets, say.
+    if host.is_empty() {
+        return Ok(());
+    }
+    let host = core::str::from_utf8(host).map_err(|_| Refusal::Host)?;
+    Authority::parse(host).map(drop).map_err(|_| Refusal::Host)
+}
+
+/// The authority of a target in absolute form, and where its path and query begin (RFC 9112 §3.2.1, §3.2.2).
+///
+/// Visible ASCII is taken as it is, even where RFC 3986 wants it percent-encoded: browsers send `|` and
+/// `{` in queries. Not so `#`, which RFC 6455 §3 forbids.
+fn split_target<'t>(method: &str, target: &'t str) -> Option<(Option<&'t str>, usize)> {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None;
+    }
+    // RFC 9112 §3.2.4: "The asterisk-form of request-target is only used for a server-wide OPTIONS request".
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Some((None, 0));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return None;
+    }
+    let authority = rest.get(..rest.find(['/', '?']).unwrap_or(rest.len()))?;
+    Authority::parse(authority).ok()?;
+    Some((Some(authority), scheme.len() + "://".len() + authority.len()))
+}
+
+/// Requests have no body here: what follows the head of an upgrade are frames, and a body that is taken for
+/// them, or for the next request, is an attack. RFC 9112 §6: "The presence of a message body in a request is
+/// signaled by a Content-Length or Transfer-Encoding header field."
+fn check_no_body(headers: &Headers) -> Result<(), Refusal> {
+    let is_zero = |length: &[u8]| !length.is_empty() && length.iter().all(|&byte| byte == b'0');
+    let has_length = headers.values("Content-Length").any(|value| !is_zero(value));
+    let has_coding = headers.values("Transfer-Encoding").next().is_some();
+    if has_length || has_coding { Err(Refusal::Body) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn with(fields: &[(&str, &str)]) -> Request {
+        let mut request = Request::get("/");
+        for (name, value) in fields {
+            request.headers_mut().append(name, value).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn c1_c2_c3_d22_upgrade_requests_are_told_by_two_token_lists() {
+        assert!(!is_upgrade_request(&Request::get("/")));
+        assert!(is_upgrade_request(&with(&[("Connection", "Upgrade"), ("Upgrade", "websocket")])));
+        assert!(is_upgrade_request(&with(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", "websocket")])));
+        assert!(is_upgrade_request(&with(&[("connection", "x,UPGRADE"), ("upgrade", "h2c, WebSocket")])));
+        assert!(is_upgrade_request(&with(&[
+            ("Connection", "x"),
+            ("Upgrade", "y"),
+            ("Connection", "upgrade"),
+            ("Upgrade", "websocket"),
+        ])));
+        assert!(!is_upgrade_request(&with(&[("Connection", "not-upgrade"), ("Upgrade", "websocket")])));
+        assert!(!is_upgrade_request(&with(&[("Connection", "Upgrade"), ("Upgrade", "websockets")])));
+        assert!(!is_upgrade_request(&with(&[("Connection", "Upgrade")])));
+        assert!(!is_upgrade_request(&with(&[("Upgrade", "websocket")])));
+        assert!(is_upgrade_request(&Request::upgrade("/")));
+    }
+
+    #[test]
+    fn c4_c5_c6_protocols_are_listed_in_order() {
+        assert!(request_protocols(&Request::get("/")).is_empty());
+        assert_eq!(request_protocols(&with(&[("Sec-WebSocket-Protocol", "mqtt")])), ["mqtt"]);
+        assert_eq!(request_protocols(&with(&[("Sec-WebSocket-Protocol", "mqtt, soap")])), ["mqtt", "soap"]);
+        let request = with(&[("sec-websocket-protocol", "b ,,a"), ("Sec-WebSocket-Protocol", "(x), C")]);
+        assert_eq!(request.protocols(), ["b", "a", "C"]);
+        assert_eq!(request.select_protocol(&["a", "b"]), Some("b"));
+        assert_eq!(request.select_protocol(&["c", "C"]), Some("C"));
+        assert_eq!(request.select_protocol(&["c"]), None);
+        assert_eq!(request.select_protocol(&[]), None);
+    }
+
+    #[test]
+    fn targets_are_taken_apart() {
+        for (target, path, query, host) in [
+            ("/", "/", None, "h"),
+            ("/a/b?c=d?e", "/a/b", Some("c=d?e"), "h"),
+            ("/?", "/", Some(""), "h"),
+            ("//x/y", "//x/y", None, "h"),
+            ("/a?u=http://x/", "/a", Some("u=http://x/"), "h"),
+            ("/a|b?{c}%zz", "/a|b", Some("{c}%zz"), "h"),
+            ("http://other:81/a?b", "/a", Some("b"), "other:81"),
+            ("HTTPS://other", "/", None, "other"),
+            ("ws://other?b", "/", Some("b"), "other"),
+            ("wss://[::1]:443/", "/", None, "[::1]:443"),
+        ] {
+            let request = parse(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes(), 1024).unwrap();
+            assert_eq!((request.target(), request.path(), request.query()), (target, path, query));
+            assert_eq!(request.header("host").unwrap(), host, "{target}");
+        }
+        for target in ["*", "h:80", "x", "/a#b", "ftp://h/", "http:///x", "http://u@h/", "/ä", "http://h:x/", "?a"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(parse(head.into_bytes(), 1024).unwrap_err(), Refusal::Target, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_test_request_can_be_changed() {
+        let mut request = Request::upgrade("/x").with_header("host", "example.com").unwrap().with_method("POST");
+        assert_eq!((request.method(), request.header("Host").unwrap().as_ref()), ("POST", "example.com"));
+        assert_eq!(request.headers().values("host").count(), 1);
+        assert_eq!(request.peer_addr(), None);
+        let addr: SocketAddr = "[::1]:9".parse().unwrap();
+        request.set_peer_addr(addr);
+        assert_eq!(request.clone().peer_addr(), Some(addr));
+        assert_eq!(request.with_header("x", "a\r\nb").unwrap_err(), InvalidHeader::Value);
+    }
+
+    #[test]
+    fn requests_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
+        shared(&Request::get("/"));
+    }
+}

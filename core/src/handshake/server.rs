@@ -1,0 +1,315 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2): a type per phase.
+//!
+//! [`Handshake`] reads a request, or finds a [`Refusal`]. A handler looks at the [`Request`] and answers
+//! with plain HTTP ([`encode_response`]), or accepts: [`Request::accept`] checks the rest of the handshake and
+//! makes the [`Connection`].
+//!
+//! Each rule that a client breaks has its own refusal, and each refusal an answer that says what to do.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use super::refusal::{Refusal, Refused};
+pub use crate::api::{Accept, Upgrade, encode_response};
+
+use super::key::{HeadReader, VERSION, accept_value, is_key};
+use super::origin::check_origin;
+use super::request::{Request, lists, parse};
+use crate::api::{METHODS, Response, encode_switching};
+use crate::config::Config;
+use crate::context::SocketContext;
+use crate::http::{Headers, is_extension_list, token_list};
+use crate::{Connection, Time};
+
+/// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for
+/// those who answer the request themselves and hand the stream over. Nothing checks the key here.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// // The example of RFC 6455 §1.3.
+/// assert_eq!(bellwire::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    accept_value(key.trim().as_bytes())
+}
+
+/// Reads a request: the first phase of a server's connection.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Config, server::{Accept, Handshake}};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let config = Arc::new(Config::default());
+/// let mut handshake = Handshake::new(config.clone(), Duration::ZERO);
+/// let mut bytes = *b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// let request = handshake.receive(&mut &mut bytes[..]).unwrap()?;
+/// assert_eq!(request.path(), "/chat");
+/// let connection = request.accept(&Accept::new(), config, Duration::ZERO)?;
+/// # drop(connection);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Handshake {
+    /// `None` when the phase is over.
+    reader: Option<HeadReader>,
+    max_head: usize,
+    deadline: Option<Time>,
+}
+
+impl Handshake {
+    /// Begins to read a request, which must be complete within [`Config::open_timeout`] and fit into
+    /// [`Config::max_head`].
+    pub fn new(config: Arc<Config>, now: Time) -> Self {
+        Self {
+            reader: Some(HeadReader::request(config.max_head)),
+            max_head: config.max_head,
+            deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
+        }
+    }
+
+    /// Takes bytes up to the blank line that ends a request; those behind it stay in `input` and belong to
+    /// the connection. `None`: all were taken, more are needed. After a result it takes nothing more.
+    pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refused>> {
+        let head = self.reader.as_mut()?.receive(input)?;
+        let reader = self.reader.take()?;
+        Some(match head {
+            Ok(head) => parse(head, self.max_head),
+            Err(error) => Err(Refused::of_part(error.into(), reader.part())),
+        })
+    }
+
+    /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
+    pub fn receive_eof(&mut self) {
+        self.reader = None;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called, if ever.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.reader.as_ref().and(self.deadline)
+    }
+
+    /// Refuses with 408 if the request is not complete and its deadline has passed. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Refused> {
+        if now < self.poll_timeout()? {
+            return None;
+        }
+        let reader = self.reader.take()?;
+        Some(Refused::of_part(Refusal::Timeout, reader.part()))
+    }
+}
+
+impl Refusal {
+    /// The answer to the client, for [`encode_response`]. [`Refused::to_response`] knows more of the request.
+    pub fn to_response(self) -> Response {
+        Refused::from(self).to_response()
+    }
+
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+            Self::Method => &[("Allow", METHODS)],
+            Self::UpgradeMethod => &[("Allow", "GET")],
+            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+            Self::NotAnUpgrade | Self::Http10 => &[("Upgrade", "websocket")],
+            // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
+            // |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
+            Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
+            _ => &[],
+        }
+    }
+}
+
+impl Refused {
+    /// The answer to the client, for [`encode_response`]: what is wrong, and what to do.
+    pub fn to_response(&self) -> Response {
+        let refusal = self.refusal;
+        let response = Response::own_text(refusal.status(), format!("{self}\n")).with_own_headers(refusal.headers());
+        if self.is_head { response.without_content() } else { response }
+    }
+}
+
+/// Why an upgrade was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The client broke a rule.
+    Refused(Refused),
+    /// The chosen subprotocol, this one, is not among those that the client offers: a mistake of the program, answered
+    /// with 500. RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
+    ProtocolNotOffered(String),
+}
+
+impl AcceptError {
+    /// The answer to the client, for [`encode_response`].
+    pub fn to_response(&self) -> Response {
+        match self {
+            Self::Refused(refusal) => refusal.to_response(),
+            // What is wrong inside of the program is not the client's business.
+            Self::ProtocolNotOffered(_) => Response::internal_error(),
+        }
+    }
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::ProtocolNotOffered(protocol) => write!(
+                f,
+                "the client does not offer the chosen subprotocol {protocol:?}: choose with Request::select_protocol"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+impl From<Refused> for AcceptError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl Request {
+    /// Accepts the upgrade: checks the opening handshake, and makes the connection, whose first output is
+    /// the 101.
+    ///
+    /// # Errors
+    /// [`AcceptError::Refused`] if the request is not a valid opening handshake (RFC 6455 §4.2.1) or comes
+    /// from an origin that is not allowed, [`AcceptError::ProtocolNotOffered`] if the chosen subprotocol is
+    /// not among those offered.
+    pub fn accept(&self, accept: &Accept, config: Arc<Config>, now: Time) -> Result<Connection, AcceptError> {
+        let head = self.switching_head(accept, &config)?;
+        let mut connection = Connection::server(config, now);
+        connection.queue_head(&head);
+        connection.set_context(self.context(accept));
+        Ok(connection)
+    }
+
+    fn context(&self, accept: &Accept) -> SocketContext {
+        let context = SocketContext::new().peer_addr(self.peer_addr()).path(self.path());
+        match accept.protocol.as_deref() {
+            Some(protocol) => context.protocol(protocol),
+            None => context,
+        }
+    }
+
+    fn switching_head(&self, accept: &Accept, config: &Config) -> Result<Vec<u8>, AcceptError> {
+        let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
+        check_origin(self, config)?;
+        let protocol = accept.protocol.as_deref();
+        if let Some(chosen) = protocol.filter(|chosen| !offered.contains(chosen)) {
+            return Err(AcceptError::ProtocolNotOffered(chosen.into()));
+        }
+        Ok(encode_switching(&accept_value(key), protocol, &accept.headers))
+    }
+}
+
+/// The key, and the subprotocols that are offered.
+fn check_handshake(request: &Request) -> Result<(&[u8], Vec<&str>), Refusal> {
+    check_upgrade(request)?;
+    let key = single(request.headers(), "Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+    let offered = check_protocols(request.headers())?;
+    check_extensions(request.headers())?;
+    Ok((key, offered))
+}
+
+/// RFC 6455 §4.2.1, 1, 3, 4 and 6.
+fn check_upgrade(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    // "An HTTP/1.1 or higher GET request".
+    if request.is_http10() {
+        return Err(Refusal::Http10);
+    }
+    // "An |Upgrade| header field containing the value "websocket", treated as an ASCII case-insensitive value."
+    if !lists(request, "Upgrade", "websocket") {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    // "An HTTP/1.1 or higher GET request".
+    if request.method() != "GET" {
+        return Err(Refusal::UpgradeMethod);
+    }
+    // "A |Connection| header field that includes the token "Upgrade", treated as an ASCII case-insensitive
+    // value."
+    let options = token_list(headers.values("Connection")).ok_or(Refusal::Connection)?;
+    if !options.iter().any(|option| option.eq_ignore_ascii_case("upgrade")) {
+        return Err(Refusal::Connection);
+    }
+    // "A |Sec-WebSocket-Version| header field, with a value of 13."
+    let mut versions = headers.values("Sec-WebSocket-Version");
+    match (versions.next(), versions.next()) {
+        (_, Some(_)) => Err(Refusal::RepeatedVersion),
+        (Some(version), None) if version == VERSION.as_bytes() => Ok(()),
+        _ => Err(Refusal::Version),
+    }
+}
+
+/// The value of a header that comes exactly once.
+fn single<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
+    let mut values = headers.values(name);
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// RFC 6455 §4.1: the subprotocols "MUST all be unique strings. The ABNF for the value of this header field is
+/// 1#token".
+fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
+    const NAME: &str = "Sec-WebSocket-Protocol";
+    let offered = token_list(headers.values(NAME)).ok_or(Refusal::Protocols)?;
+    let mut sorted = offered.clone();
+    sorted.sort_unstable();
+    let repeated = sorted.windows(2).any(|pair| pair.first() == pair.last());
+    let empty = offered.is_empty() && headers.values(NAME).next().is_some();
+    if repeated || empty { Err(Refusal::Protocols) } else { Ok(offered) }
+}
+
+/// RFC 6455 §9.1: "If a value is received by either the client or the server during negotiation that does not
+/// conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the WebSocket
+/// Connection_."
+fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
+    const NAME: &str = "Sec-WebSocket-Extensions";
+    let absent = headers.values(NAME).next().is_none();
+    if absent || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::InvalidHeader;
+
+    fn switching(request: &Request, accept: &Accept) -> String {
+        String::from_utf8(request.switching_head(accept, &Config::default()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_101_answers_the_key_of_the_rfc() {
+        assert_eq!(
+            switching(&Request::upgrade("/"), &Accept::new()),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_101_carries_the_chosen_subprotocol_and_the_headers() {
+        let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "mqtt, soap").unwrap();
+        let accept = Accept::new().protocol("soap").header("Set-Cookie", "a=b").unwrap();
+        let head = switching(&request, &accept.header("Set-Cookie", " c=d ").unwrap());
+        let (_, rest) = head.split_once("xOo=\r\n").unwrap();
+        assert_eq!(rest, "Sec-WebSocket-Protocol: soap\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n");
+        assert!(!switching(&request, &Accept::new()).contains("Protocol:"), "none chosen, none sent");
+    }
+
+    #[test]
+    fn the_handshakes_own_headers_cannot_be_set_nor_others_injected() {
+        for name in ["Sec-WebSocket-Accept", "sec-websocket-protocol", "Upgrade", "CONNECTION", "Content-Length"] {
+            assert_eq!(Accept::new().header(name, "x").unwrap_err(), InvalidHeader::Reserved(name.into()));
+        }
+        assert_eq!(Accept::new().header("X", "a\r\n\r\nframes").unwrap_err(), InvalidHeader::Value);
+        assert_eq!(Accept::new().header("X: a\r\nY", "z").unwrap_err(), InvalidHeader::Name);
+    }
+}

@@ -1,0 +1,604 @@
+//! The join of `inbound`, `outbound` and `deadlines`: the closing handshake (RFC 6455 §7), failing the
+//! connection, and ending exactly once.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::mem;
+
+use super::close::{self, CloseCode, Closed, Side};
+use super::deadlines::{Deadlines, Due, Flow};
+use super::error::{Error, SendError, Timeout, Violation};
+use super::event::{Event, Outgoing};
+use super::frame::{Opcode, Role};
+use super::inbound::{Inbound, Incoming};
+use super::outbound::Outbound;
+use super::output::Output;
+use crate::config::{Config, SlowReader};
+use crate::context::SocketContext;
+use crate::entropy::Entropy;
+use crate::protocol::Position;
+use crate::time::Time;
+
+/// An open WebSocket connection, without any I/O: bytes and time in, events and bytes out.
+///
+/// The loop around it, which is the same for every transport:
+///
+/// 1. read bytes, and call [`next_event`](Self::next_event) with them until it says `None`;
+/// 2. write [`output`](Self::output), and say how much was taken with [`wrote`](Self::wrote);
+/// 3. sleep until there are bytes to read, or until [`poll_timeout`](Self::poll_timeout): then call
+///    [`handle_timeout`](Self::handle_timeout) and go on at 1 with no bytes. A peer that never stops sending must
+///    not put that off: early calls do nothing, so it may be called after every read;
+/// 4. at the end of the input call [`receive_eof`](Self::receive_eof), if reading or writing fails
+///    [`transport_failed`](Self::transport_failed), and go on at 1 with no bytes;
+/// 5. when it [is finished](Self::is_finished), write the rest of the output and close the transport.
+///
+/// A peer's misbehaviour is an event; the caller's misuse is an `Err`.
+pub struct Connection {
+    config: Arc<Config>,
+    inbound: Inbound,
+    outbound: Outbound,
+    deadlines: Deadlines,
+    state: State,
+    auto_pong: AutoPong,
+    /// Whether reading pauses until output is below the low watermark.
+    paused: bool,
+    garbage: Option<Box<Garbage>>,
+    /// For the handles.
+    context: Option<Box<SocketContext>>,
+    /// Whether the peer's close is answered at once.
+    close_answer: CloseAnswer,
+    /// Whether it was [aborted](Self::abort).
+    aborted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CloseAnswer {
+    AtOnce,
+    #[cfg(feature = "std")]
+    Later,
+}
+
+/// What is not needed any more, and may run somebody else's code when it is dropped: an error of a callback or a
+/// transport, the owner of a payload. Whoever shares the connection drops it when nothing is locked.
+pub(crate) struct Garbage {
+    _error: Option<Error>,
+    _output: Output,
+    _older: Option<Box<Self>>,
+}
+
+/// RFC 6455 §7.1, seen from here.
+enum State {
+    /// Neither side has closed.
+    Open,
+    /// The peer has closed, and is not answered yet.
+    Closed { code: CloseCode, reason: String },
+    /// §7.1.3: "_The WebSocket Closing Handshake is Started_" by this side; the peer's close frame is awaited.
+    Closing,
+    /// It is decided how the connection ends: these are the last events.
+    Ending { error: Option<Error>, closed: Closed },
+    /// The last event was handed out.
+    Ended,
+    /// The same, and the transport is of no use any more: nothing is left to be said, or nobody listens.
+    Lost,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AutoPong {
+    On,
+    Off,
+}
+
+impl Connection {
+    /// A server's end, after a handshake that somebody else has done. [`Request::accept`](crate::Request::accept)
+    /// does it here.
+    pub fn server(config: Arc<Config>, now: Time) -> Self {
+        Self::new(config, Inbound::new(Role::Server), Outbound::new(None), now)
+    }
+
+    /// A client's end, after a handshake that somebody else has done. [`client::Handshake`](crate::client::Handshake)
+    /// does it here. `entropy` is where mask keys come from.
+    pub fn client(config: Arc<Config>, entropy: Box<dyn Entropy>, now: Time) -> Self {
+        Self::new(config, Inbound::new(Role::Client), Outbound::new(Some(entropy)), now)
+    }
+
+    fn new(config: Arc<Config>, inbound: Inbound, outbound: Outbound, now: Time) -> Self {
+        Self {
+            config,
+            inbound,
+            outbound,
+            deadlines: Deadlines::new(now),
+            state: State::Open,
+            auto_pong: AutoPong::On,
+            paused: false,
+            garbage: None,
+            context: None,
+            close_answer: CloseAnswer::AtOnce,
+            aborted: false,
+        }
+    }
+
+    /// Says what this connection is about, for its handles: after a handshake that somebody else has done. The
+    /// handshakes here have done it.
+    pub fn set_context(&mut self, context: SocketContext) {
+        self.context = (context != SocketContext::new()).then(|| Box::new(context));
+    }
+
+    /// Takes out what this connection is about.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_context(&mut self) -> Option<Box<SocketContext>> {
+        self.context.take()
+    }
+
+    /// Takes bytes from the front of `input` until there is something to say. `None`: all of `input` was taken.
+    ///
+    /// Payloads that lie whole in `input` are unmasked there and lent out: the event borrows the input, not
+    /// the connection, so one may send while looking at it.
+    pub fn next_event<'a>(&mut self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+        if !input.is_empty() {
+            self.deadlines.received(now);
+        }
+        while self.is_receiving() {
+            match self.inbound.next(input, &self.config) {
+                Ok(None) => return None,
+                Ok(Some(incoming)) => {
+                    if let Some(event) = self.receive(incoming) {
+                        return Some(event);
+                    }
+                }
+                Err(violation) => self.fail(violation.into()),
+            }
+        }
+        // RFC 6455 §7.1.7: once failed, an endpoint "MUST NOT continue to attempt to process data". §1.4: after a
+        // close frame "any further data received" is discarded.
+        *input = &mut [];
+        self.next_ending()
+    }
+
+    /// The peer will send no more bytes. What that means comes out of [`next_event`](Self::next_event).
+    pub fn receive_eof(&mut self) {
+        // Behind the closing handshake the peer may still read.
+        if self.is_receiving() {
+            self.lose(Error::Vanished, Side::Peer);
+        }
+    }
+
+    /// The peer is gone: neither will it send more bytes nor take any. What that means comes out of
+    /// [`next_event`](Self::next_event).
+    pub fn vanished(&mut self) {
+        self.lose(Error::Vanished, Side::Peer);
+    }
+
+    /// Reading from or writing to the transport failed. What that means comes out of
+    /// [`next_event`](Self::next_event).
+    pub fn transport_failed(&mut self, error: impl Into<crate::BoxError>) {
+        self.lose(Error::Transport(error.into().into()), Side::Peer);
+    }
+
+    /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of
+    /// [`next_event`](Self::next_event).
+    pub fn handle_timeout(&mut self, now: Time) {
+        while self.is_alive() {
+            match self.deadlines.due(now, self.flow(), &self.config) {
+                None => return,
+                Some(Due::Ping) => self.outbound.keepalive_ping(),
+                Some(Due::Fail(Timeout::Close)) if matches!(self.state, State::Closed { .. }) => self.answer_close(),
+                Some(Due::Fail(timeout)) => self.fail(timeout.into()),
+            }
+        }
+    }
+
+    /// When a close that this side has called for is due.
+    #[cfg(feature = "std")]
+    pub(crate) fn close_by(&mut self, now: Time) -> Option<Time> {
+        if self.is_alive() { self.deadlines.close_by(now, self.flow(), &self.config) } else { None }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
+    /// means at once.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.is_alive() { self.deadlines.next(self.flow(), &self.config) } else { None }
+    }
+
+    fn flow(&self) -> Flow {
+        Flow { unsent: self.outbound.buffered() > 0, paused: self.paused }
+    }
+
+    /// Sends a message, whole, behind what is queued. The position tells when it was
+    /// [written](Self::written).
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`].
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<Position, SendError> {
+        self.check_open()?;
+        let result = self.outbound.message(message.into(), &self.config);
+        self.judge(result)
+    }
+
+    /// Sends a ping with at most 125 bytes of data.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Ping, data)
+    }
+
+    /// Sends a pong with at most 125 bytes of data.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Pong, data)
+    }
+
+    /// Answers a ping: as the connection does by itself unless that was [turned off](Self::set_auto_pong).
+    /// On a closing connection nothing is owed; above the high watermark only the newest answer is kept.
+    pub fn answer_ping(&mut self, data: &[u8]) {
+        if self.is_open() {
+            self.outbound.answer_ping(data, &self.config);
+            self.pause_if_full();
+        }
+    }
+
+    /// Whether pings are answered here (the default) or by whoever receives [`Event::Ping`].
+    pub fn set_auto_pong(&mut self, on: bool) {
+        self.auto_pong = if on { AutoPong::On } else { AutoPong::Off };
+    }
+
+    /// Starts the closing handshake behind what is queued. A reason of more than 123 bytes is cut at a
+    /// character.
+    ///
+    /// # Errors
+    /// [`SendError::CloseCode`] for a code that must not be sent, [`SendError::Closed`] if it was closed before.
+    pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        let code = code.into();
+        // RFC 6455 §7.4.1: 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame".
+        if !code.is_sendable() {
+            return Err(SendError::CloseCode(code));
+        }
+        self.check_open()?;
+        self.start_closing(code, reason);
+        Ok(())
+    }
+
+    /// Drops what is queued and ends without a closing handshake: 1006, and no error.
+    pub fn abort(&mut self) {
+        self.aborted = true;
+        let output = self.outbound.discard();
+        self.throw_away(None, output);
+        match self.state {
+            State::Open | State::Closed { .. } | State::Closing => {
+                self.state = State::Ending { error: None, closed: Closed::abnormal(Side::Local) };
+            }
+            State::Ended => self.state = State::Lost,
+            State::Ending { .. } | State::Lost => {}
+        }
+    }
+
+    /// Fails the connection for an error on this side: tells the peer if there is a code for it, then
+    /// [`Event::Error`] and [`Event::Closed`] come out of [`next_event`](Self::next_event).
+    pub fn fail(&mut self, error: Error) {
+        match error.close_code() {
+            None => self.lose(error, Side::Local),
+            Some((code, reason)) if self.is_alive() => {
+                // RFC 6455 §7.1.7: an endpoint that fails the connection "SHOULD send a Close frame with an
+                // appropriate status code".
+                if self.is_open() {
+                    self.outbound.close(code, &reason);
+                }
+                self.state = State::Ending { error: Some(error), closed: Closed::failed(code, reason) };
+            }
+            Some(_) => self.throw_away(Some(error), Output::new()),
+        }
+    }
+
+    /// Whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Closed { .. })
+    }
+
+    /// Whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
+    /// transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to do so.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Ended | State::Lost)
+    }
+
+    /// Whether the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
+    /// Whether it was [aborted](Self::abort): the transport is dropped as it is.
+    pub fn is_aborted(&self) -> bool {
+        self.aborted
+    }
+
+    /// Whether to read: not while so much output is queued that the peer seems not to read its own.
+    pub fn wants_read(&self) -> bool {
+        !self.paused
+    }
+
+    /// Reads on, however much output is queued: to be called behind a [`send`](Self::send) that nothing which was
+    /// read has caused. If such sends stopped the reading, two ends that both send much could wait for each
+    /// other for ever; what is queued is bounded by [`Config::max_queued`] all the same.
+    pub fn read_on(&mut self) {
+        self.paused = false;
+    }
+
+    /// How many bytes are queued and not yet handed to the transport.
+    pub fn buffered(&self) -> usize {
+        self.outbound.buffered()
+    }
+
+    /// How far what was sent goes: all of it has left when that is [written](Self::written).
+    pub fn queued(&self) -> Position {
+        self.outbound.position()
+    }
+
+    /// How far the transport has taken what was sent.
+    pub fn written(&self) -> Position {
+        self.outbound.written()
+    }
+
+    /// What is to be written.
+    pub fn output(&self) -> &Output {
+        self.outbound.output()
+    }
+
+    /// The transport has taken the first `count` bytes of the output.
+    pub fn wrote(&mut self, now: Time, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.deadlines.wrote(now, self.outbound.is_ping_unsent());
+        self.outbound.wrote(count, &self.config);
+        // D16: read again below the low watermark.
+        if self.outbound.buffered() <= self.config.low_watermark {
+            self.paused = false;
+        }
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbound.is_taken() && !self.outbound.output().is_empty()
+    }
+
+    /// Takes the output, to be written elsewhere than under the caller's lock, or `None` while what was taken
+    /// before has not been [written](Self::wrote) to its end.
+    pub fn take_output(&mut self) -> Option<Output> {
+        if self.has_output() { Some(self.outbound.take()) } else { None }
+    }
+
+    /// Lends memory for the output of this turn: one buffer can serve all the connections of a thread. It comes
+    /// back with [`take_output`](Self::take_output), or with a second call if nothing was sent. Does nothing
+    /// while there is output.
+    pub fn lend_output(&mut self, spare: &mut Output) {
+        self.outbound.lend(spare);
+    }
+
+    /// Limits, deadlines and policies.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.inbound.role()
+    }
+
+    /// Queues bytes that leave before any frame.
+    pub(crate) fn queue_head(&mut self, head: &[u8]) {
+        self.outbound.head(head);
+    }
+
+    /// The peer is not read from now on, until [`release`](Self::release): its silence does not count.
+    #[cfg(feature = "std")]
+    pub(crate) fn hold(&mut self) {
+        self.deadlines.hold();
+    }
+
+    /// The peer is read again.
+    #[cfg(feature = "std")]
+    pub(crate) fn release(&mut self, now: Time) {
+        self.deadlines.release(now);
+    }
+
+    /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
+    /// output that is above the high watermark is below the low one. `None`: it is welcome now.
+    #[cfg(feature = "std")]
+    pub(crate) fn welcomes_at(&self, length: usize) -> Option<Position> {
+        let Config { low_watermark: low, high_watermark: high, .. } = *self.config;
+        let end = self.outbound.position();
+        if !self.outbound.has_room(length, &self.config) {
+            Some(end)
+        } else if self.outbound.buffered() > high {
+            Some(Position(end.0.saturating_sub(low.min(high) as u64)))
+        } else {
+            None
+        }
+    }
+
+    /// Whether [`next_event`](Self::next_event) has something to say without any input.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_event(&self) -> bool {
+        matches!(self.state, State::Ending { .. })
+    }
+
+    /// Whether it ends without another word to the peer, what was taken included.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_silent(&self) -> bool {
+        match &self.state {
+            State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
+            State::Lost => true,
+            State::Open | State::Closed { .. } | State::Closing | State::Ended => false,
+        }
+    }
+
+    fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing)
+    }
+
+    /// How it ends is not decided yet.
+    fn is_alive(&self) -> bool {
+        self.is_receiving() || matches!(self.state, State::Closed { .. })
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.is_open() { Ok(()) } else { Err(SendError::Closed) }
+    }
+
+    fn control(&mut self, opcode: Opcode, data: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        let result = self.outbound.control(opcode, data, &self.config);
+        self.judge(result)
+    }
+
+    /// Meets a slow reader as the configuration says.
+    fn judge<T>(&mut self, result: Result<T, SendError>) -> Result<T, SendError> {
+        if matches!(result, Err(SendError::Full)) && self.config.slow_reader == SlowReader::Close {
+            self.fail(Error::SlowReader);
+        }
+        self.pause_if_full();
+        result
+    }
+
+    fn pause_if_full(&mut self) {
+        // D16: above the high watermark the connection is not read, unless `read_on` says that nothing which was
+        // read has caused this.
+        if self.outbound.buffered() > self.config.high_watermark {
+            self.paused = true;
+        }
+    }
+
+    /// What a whole message or control frame means in this state.
+    fn receive<'a>(&mut self, incoming: Incoming<'a>) -> Option<Event<'a>> {
+        // Whoever closed has said that it is done: what still comes is checked, and not delivered.
+        let delivers = self.is_open() || self.config.deliver_after_close;
+        match incoming {
+            Incoming::Text(text) => delivers.then_some(Event::Text(text)),
+            Incoming::Binary(bytes) => delivers.then_some(Event::Binary(bytes)),
+            Incoming::Pong(data) => Some(Event::Pong(data)),
+            Incoming::Ping(data) => {
+                // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
+                // unless it already received a Close frame."
+                if self.auto_pong == AutoPong::On {
+                    self.answer_ping(&data);
+                }
+                Some(Event::Ping(data))
+            }
+            Incoming::Close(payload) => {
+                self.receive_close(&payload);
+                None
+            }
+        }
+    }
+
+    /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the
+    /// endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
+    /// typically echos the status code it received.)"
+    fn receive_close(&mut self, payload: &[u8]) {
+        let (code, reason) = match close::decode(payload) {
+            Ok(decoded) => decoded,
+            Err(violation) => return self.fail(Violation::into(violation)),
+        };
+        if self.is_open() && self.close_answer != CloseAnswer::AtOnce {
+            self.state = State::Closed { code, reason: reason.into() };
+            self.deadlines.close_owed();
+            return;
+        }
+        let by = if self.is_open() { Side::Peer } else { Side::Local };
+        if self.is_open() {
+            self.outbound.close(code, reason);
+        }
+        self.state = State::Ending { error: None, closed: Closed::clean(code, reason, by) };
+    }
+
+    /// From now on the peer's close waits for [`answer_close`](Self::answer_close). RFC 6455 §5.5.1: "It SHOULD do so as
+    /// soon as practical. An endpoint MAY delay sending a Close frame until its current message is sent".
+    #[cfg(feature = "std")]
+    pub(crate) fn answer_close_later(&mut self) {
+        self.close_answer = CloseAnswer::Later;
+    }
+
+    /// Whether the peer has closed and waits for an answer.
+    #[cfg(feature = "std")]
+    pub(crate) fn owes_close(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// Answers the peer's close, if that is owed.
+    pub(crate) fn answer_close(&mut self) {
+        if let State::Closed { code, reason } = &self.state {
+            self.outbound.close(*code, reason);
+            self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, Side::Peer) };
+        }
+    }
+
+    fn start_closing(&mut self, code: CloseCode, reason: &str) {
+        self.outbound.close(code, reason);
+        if let State::Closed { code, reason } = mem::replace(&mut self.state, State::Closing) {
+            self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, Side::Peer) };
+            return;
+        }
+        self.deadlines.close_requested();
+        // Reading goes on: the peer's close frame must be seen.
+        self.paused = false;
+    }
+
+    /// The connection ends without a word to the peer. `by`: on whose account, unless this side was closing.
+    fn lose(&mut self, error: Error, by: Side) {
+        if self.is_alive() {
+            let by = if self.is_open() { by } else { Side::Local };
+            let output = self.outbound.discard();
+            self.throw_away(None, output);
+            self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };
+            return;
+        }
+        if self.is_finished() {
+            self.state = State::Lost;
+        }
+        self.throw_away(Some(error), Output::new());
+    }
+
+    fn throw_away(&mut self, error: Option<Error>, output: Output) {
+        if error.is_some() || !output.is_empty() {
+            let older = self.garbage.take();
+            self.garbage = Some(Box::new(Garbage { _error: error, _output: output, _older: older }));
+        }
+    }
+
+    /// What to drop when nothing is locked.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_garbage(&mut self) -> Option<Box<Garbage>> {
+        self.garbage.take()
+    }
+
+    fn next_ending(&mut self) -> Option<Event<'static>> {
+        match mem::replace(&mut self.state, State::Ended) {
+            State::Ending { error: Some(error), closed } => {
+                self.state = State::Ending { error: None, closed };
+                Some(Event::Error(error))
+            }
+            State::Ending { error: None, closed } => {
+                if closed.code == CloseCode::ABNORMAL {
+                    self.state = State::Lost;
+                }
+                Some(Event::Closed(closed))
+            }
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Connection")
+            .field("is_open", &self.is_open())
+            .field("is_finished", &self.is_finished())
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}

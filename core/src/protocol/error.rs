@@ -1,0 +1,238 @@
+//! Errors, grouped by whose fault they are, and the one place that maps each to its close code.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::fmt;
+
+use super::close::CloseCode;
+
+/// Any error, as callbacks return it.
+pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+/// An error as [`Error`] keeps it: shared, so that each listener around a listener can have it.
+pub type SharedError = Arc<dyn core::error::Error + Send + Sync>;
+
+/// What `on_error` reports: why a connection was failed, followed by `on_close`; or a [`Decode`](Self::Decode), which
+/// leaves it open.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke a rule of the protocol or a limit.
+    Violation(Violation),
+    /// The peer let a deadline pass.
+    Timeout(Timeout),
+    /// The peer ended the transport without a close frame: with a FIN, with a reset, or over TLS without a
+    /// `close_notify`.
+    Vanished,
+    /// The peer does not read what it is sent ([`SlowReader::Close`](crate::config::SlowReader::Close)).
+    SlowReader,
+    /// The transport failed otherwise: what its `read` or `write` returned.
+    Transport(SharedError),
+    /// A callback of the listener returned this error.
+    Callback(SharedError),
+    /// A callback of the listener panicked with this message.
+    Panicked(String),
+    /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects. The
+    /// connection stays open.
+    Decode(SharedError),
+    /// Whoever drove the connection stopped doing so: its future was dropped, its runtime shut down.
+    Abandoned,
+}
+
+/// A rule of RFC 6455, or a configured limit, that the peer broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// §5.2: RSV1–3 "MUST be 0 unless an extension is negotiated".
+    ReservedBits,
+    /// §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+    ReservedOpcode(u8),
+    /// §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
+    NotMasked,
+    /// §5.1: "A client MUST close a connection if it detects a masked frame."
+    Masked,
+    /// §5.2: "the minimal number of bytes MUST be used to encode the length".
+    LengthNotMinimal,
+    /// §5.2: of the 64-bit length "the most significant bit MUST be 0".
+    LengthTooLarge,
+    /// §5.5: control frames "MUST NOT be fragmented".
+    ControlFragmented,
+    /// §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+    ControlTooLong,
+    /// §5.4: a continuation frame without a message to continue.
+    NothingToContinue,
+    /// §5.4: a new message inside a fragmented one.
+    MessageUnfinished,
+    /// §8.1: a text message that is not UTF-8.
+    TextNotUtf8,
+    /// §5.5.1: a close frame whose body has one byte.
+    CloseTooShort,
+    /// §7.4: a close code that must not be sent.
+    CloseCode(CloseCode),
+    /// §5.5.1: a close reason that is not UTF-8.
+    CloseReasonUtf8,
+    /// [`Config::max_text`](crate::Config::max_text): the message would have at least `length` bytes.
+    TextTooLarge {
+        /// Length of the earlier fragments and the announced one of this frame.
+        length: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// [`Config::max_binary`](crate::Config::max_binary): the message would have at least `length` bytes.
+    BinaryTooLarge {
+        /// Length of the earlier fragments and the announced one of this frame.
+        length: u64,
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// A deadline that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Timeout {
+    /// [`Config::pong_timeout`](crate::Config::pong_timeout).
+    Keepalive,
+    /// [`Config::idle_timeout`](crate::Config::idle_timeout).
+    Idle,
+    /// [`Config::close_timeout`](crate::Config::close_timeout).
+    Close,
+}
+
+/// Why a `send`, `ping`, `pong` or `close` was refused. Nothing was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closing or closed.
+    Closed,
+    /// The peer does not read fast enough: too much is queued ([`Config::max_queued`](crate::Config::max_queued)).
+    Full,
+    /// This close code must not be sent.
+    CloseCode(CloseCode),
+    /// The data of a ping or pong is longer than 125 bytes: here is its length.
+    ControlTooLong(usize),
+}
+
+impl Error {
+    /// The close code and reason that tell the peer, or `None` if there is nobody to tell or the connection stays open.
+    pub fn close_code(&self) -> Option<(CloseCode, String)> {
+        Some(match self {
+            Self::Violation(violation) => (violation.close_code(), violation.to_string()),
+            Self::Timeout(Timeout::Idle) => (CloseCode::GOING_AWAY, Timeout::Idle.to_string()),
+            // As Python websockets: the peer is not at fault by any rule, the connection cannot be kept.
+            Self::Timeout(Timeout::Keepalive) => (CloseCode::INTERNAL_ERROR, Timeout::Keepalive.to_string()),
+            Self::SlowReader => (CloseCode::TRY_AGAIN_LATER, self.to_string()),
+            // A fixed reason: the error's own text may tell a stranger about the inside of the program.
+            Self::Callback(_) | Self::Panicked(_) => (CloseCode::INTERNAL_ERROR, "Unexpected Error".to_string()),
+            Self::Timeout(Timeout::Close) | Self::Vanished | Self::Transport(_) | Self::Decode(_) | Self::Abandoned => {
+                return None;
+            }
+        })
+    }
+}
+
+impl Violation {
+    /// The close code that RFC 6455 §7.4.1 gives this violation.
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Self::TextNotUtf8 | Self::CloseReasonUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::TextTooLarge { .. } | Self::BinaryTooLarge { .. } => CloseCode::TOO_BIG,
+            _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(violation) => violation.fmt(f),
+            Self::Timeout(timeout) => timeout.fmt(f),
+            Self::Vanished => f.write_str("The peer ended the transport without a close frame"),
+            Self::SlowReader => f.write_str("Too much unread output"),
+            Self::Transport(error) => write!(f, "The transport failed: {error}"),
+            Self::Callback(error) => write!(f, "A callback failed: {error}"),
+            Self::Panicked(message) => write!(f, "A callback panicked: {message}"),
+            Self::Decode(error) => write!(f, "A message could not be decoded: {error}"),
+            Self::Abandoned => f.write_str("The connection's driver was dropped"),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReservedBits => f.write_str("Reserved bits set"),
+            Self::ReservedOpcode(opcode) => write!(f, "Reserved opcode: {opcode:#x}"),
+            Self::NotMasked => f.write_str("Client frame not masked"),
+            Self::Masked => f.write_str("Server frame masked"),
+            Self::LengthNotMinimal => f.write_str("Payload length not minimally encoded"),
+            Self::LengthTooLarge => f.write_str("Payload length above 2^63-1"),
+            Self::ControlFragmented => f.write_str("Control frame fragmented"),
+            Self::ControlTooLong => f.write_str("Control frame longer than 125 bytes"),
+            Self::NothingToContinue => f.write_str("Continuation without a message to continue"),
+            Self::MessageUnfinished => f.write_str("New message inside a fragmented one"),
+            Self::TextNotUtf8 => f.write_str("Text message not UTF-8"),
+            Self::CloseTooShort => f.write_str("Close frame with a body of one byte"),
+            Self::CloseCode(code) => write!(f, "Invalid close code: {code}"),
+            Self::CloseReasonUtf8 => f.write_str("Close reason not UTF-8"),
+            Self::TextTooLarge { length, max } => write!(f, "Text message too large: {length} > {max}"),
+            Self::BinaryTooLarge { length, max } => write!(f, "Binary message too large: {length} > {max}"),
+        }
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keepalive => "Keepalive Ping Timeout",
+            Self::Idle => "Connection Idle Timeout",
+            Self::Close => "Close Timeout",
+        })
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection is closed"),
+            Self::Full => f.write_str(
+                "the peer reads too slowly and the output queue is full: send less, or raise Config::max_queued",
+            ),
+            Self::CloseCode(code) => write!(
+                f,
+                "close code {code} must not be sent: use 1000, 1001–1003, 1007–1014, or one of your own from 3000 to 4999"
+            ),
+            Self::ControlTooLong(length) => {
+                write!(f, "ping and pong carry at most 125 bytes, not {length}: send a message instead")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Transport(error) | Self::Callback(error) | Self::Decode(error) => Some(&**error),
+            Self::Violation(violation) => Some(violation),
+            Self::Timeout(timeout) => Some(timeout),
+            _ => None,
+        }
+    }
+}
+
+impl core::error::Error for Violation {}
+impl core::error::Error for Timeout {}
+impl core::error::Error for SendError {}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<Timeout> for Error {
+    fn from(timeout: Timeout) -> Self {
+        Self::Timeout(timeout)
+    }
+}

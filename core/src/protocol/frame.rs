@@ -1,0 +1,249 @@
+//! Frame headers (RFC 6455 §5.2): decode and encode, and every rule that a header alone can break.
+
+use super::error::Violation;
+
+/// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// The longest header: two bytes, a 64-bit length and a mask key.
+pub const MAX_HEADER: usize = 14;
+
+/// Which end of a connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that accepted the connection.
+    Server,
+    /// The end that opened the connection, and masks what it sends.
+    Client,
+}
+
+/// What a frame is (RFC 6455 §11.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Opcode {
+    /// The next fragment of a message.
+    Continuation,
+    /// A text message, or its first fragment.
+    Text,
+    /// A binary message, or its first fragment.
+    Binary,
+    /// The closing handshake.
+    Close,
+    /// Are you there?
+    Ping,
+    /// Here I am.
+    Pong,
+}
+
+/// A decoded header; it cannot be illegal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Whether this is the last fragment of its message.
+    pub fin: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The key that masks the payload, on frames from a client.
+    pub mask: Option<[u8; 4]>,
+    /// Length of the payload in bytes, at most 2^63-1.
+    pub length: u64,
+}
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASK: u8 = 0x80;
+const LENGTH: u8 = 0x7f;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+impl Opcode {
+    /// RFC 6455 §5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+
+    const fn decode(bits: u8) -> Result<Self, Violation> {
+        Ok(match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            // RFC 6455 §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket
+            // Connection_."
+            reserved => return Err(Violation::ReservedOpcode(reserved)),
+        })
+    }
+
+    const fn encode(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xa,
+        }
+    }
+}
+
+impl Header {
+    /// Decodes the header at the front of `bytes`, as `receiver` may receive it, and says how long it is.
+    ///
+    /// `None`: more bytes are needed. A broken rule is reported as soon as its byte is there.
+    ///
+    /// # Errors
+    /// The rule of §5.1, §5.2 or §5.5 that the header breaks.
+    #[inline]
+    pub fn decode(bytes: &[u8], receiver: Role) -> Result<Option<(Self, usize)>, Violation> {
+        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+        // §5.2: RSV1–3 "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
+        if first & RESERVED != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let (fin, opcode) = (first & FIN != 0, Opcode::decode(first & OPCODE)?);
+        // §5.5: control frames "MUST NOT be fragmented".
+        if opcode.is_control() && !fin {
+            return Err(Violation::ControlFragmented);
+        }
+        let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
+        check_masking(second & MASK != 0, receiver)?;
+        if opcode.is_control() && usize::from(second & LENGTH) > MAX_CONTROL_PAYLOAD {
+            return Err(Violation::ControlTooLong);
+        }
+        let Some((length, rest)) = decode_length(second & LENGTH, rest)? else { return Ok(None) };
+        let (mask, rest) = match receiver {
+            Role::Client => (None, rest),
+            Role::Server => {
+                let Some((key, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+                (Some(*key), rest)
+            }
+        };
+        Ok(Some((Self { fin, opcode, mask, length }, bytes.len() - rest.len())))
+    }
+
+    /// Encodes the header into `buffer` and returns the part that it takes: 2 to 14 bytes.
+    pub fn encode(self, buffer: &mut [u8; MAX_HEADER]) -> &[u8] {
+        let mut length = 0;
+        let mut push = |bytes: &[u8]| {
+            for (place, byte) in buffer.iter_mut().skip(length).zip(bytes) {
+                *place = *byte;
+            }
+            length += bytes.len();
+        };
+        let mask = if self.mask.is_some() { MASK } else { 0 };
+        push(&[if self.fin { FIN } else { 0 } | self.opcode.encode()]);
+        // §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
+        match (u8::try_from(self.length), u16::try_from(self.length)) {
+            (Ok(short @ ..=125), _) => push(&[mask | short]),
+            (_, Ok(medium)) => {
+                push(&[mask | LENGTH_16]);
+                push(&medium.to_be_bytes());
+            }
+            _ => {
+                push(&[mask | LENGTH_64]);
+                push(&self.length.to_be_bytes());
+            }
+        }
+        if let Some(key) = self.mask {
+            push(&key);
+        }
+        buffer.get(..length).unwrap_or_default()
+    }
+}
+
+#[inline]
+fn check_masking(masked: bool, receiver: Role) -> Result<(), Violation> {
+    match (receiver, masked) {
+        // §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
+        (Role::Server, false) => Err(Violation::NotMasked),
+        // §5.1: "A client MUST close a connection if it detects a masked frame."
+        (Role::Client, true) => Err(Violation::Masked),
+        _ => Ok(()),
+    }
+}
+
+#[inline]
+fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
+    match short {
+        LENGTH_16 => {
+            let Some((bytes, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
+            minimal(u64::from(u16::from_be_bytes(*bytes)), 126, rest)
+        }
+        LENGTH_64 => {
+            // §5.2: "the most significant bit MUST be 0".
+            if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
+                return Err(Violation::LengthTooLarge);
+            }
+            let Some((bytes, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
+            minimal(u64::from_be_bytes(*bytes), 0x1_0000, rest)
+        }
+        short => Ok(Some((u64::from(short), rest))),
+    }
+}
+
+/// §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
+fn minimal(length: u64, least: u64, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
+    if length < least { Err(Violation::LengthNotMinimal) } else { Ok(Some((length, rest))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(opcode: Opcode, length: u64) -> Header {
+        Header { fin: true, opcode, mask: None, length }
+    }
+
+    #[test]
+    fn headers_survive_a_round_trip_and_every_cut_asks_for_more() {
+        for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, (1 << 63) - 1] {
+            for (mask, receiver) in [(None, Role::Client), (Some([1, 2, 3, 4]), Role::Server)] {
+                for fin in [true, false] {
+                    let header = Header { fin, opcode: Opcode::Binary, mask, length };
+                    let mut buffer = [0; MAX_HEADER];
+                    let bytes = header.encode(&mut buffer);
+                    assert_eq!(Header::decode(bytes, receiver), Ok(Some((header, bytes.len()))));
+                    for cut in 0..bytes.len() {
+                        assert_eq!(Header::decode(&bytes[..cut], receiver), Ok(None));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_take_the_fewest_bytes() {
+        for (length, size) in [(0, 2), (125, 2), (126, 4), (0xffff, 4), (0x1_0000, 10)] {
+            assert_eq!(header(Opcode::Text, length).encode(&mut [0; MAX_HEADER]).len(), size);
+        }
+    }
+
+    #[test]
+    fn broken_rules_are_reported_at_their_byte() {
+        let table: &[(&[u8], Role, Violation)] = &[
+            (b"\xc1", Role::Client, Violation::ReservedBits),
+            (b"\xa1", Role::Client, Violation::ReservedBits),
+            (b"\x91", Role::Server, Violation::ReservedBits),
+            (b"\x83", Role::Client, Violation::ReservedOpcode(3)),
+            (b"\x87", Role::Client, Violation::ReservedOpcode(7)),
+            (b"\x8b", Role::Client, Violation::ReservedOpcode(11)),
+            (b"\x8f", Role::Server, Violation::ReservedOpcode(15)),
+            (b"\x08", Role::Client, Violation::ControlFragmented),
+            (b"\x09", Role::Client, Violation::ControlFragmented),
+            (b"\x0a", Role::Server, Violation::ControlFragmented),
+            (b"\x81\x00", Role::Server, Violation::NotMasked),
+            (b"\x81\x80", Role::Client, Violation::Masked),
+            (b"\x89\x7e", Role::Client, Violation::ControlTooLong),
+            (b"\x88\xff", Role::Server, Violation::ControlTooLong),
+            (b"\x82\x7e\x00\x7d", Role::Client, Violation::LengthNotMinimal),
+            (b"\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff", Role::Client, Violation::LengthNotMinimal),
+            (b"\x82\x7f\x80", Role::Client, Violation::LengthTooLarge),
+        ];
+        for (bytes, receiver, violation) in table {
+            assert_eq!(Header::decode(bytes, *receiver), Err(*violation), "{bytes:x?}");
+            let before = &bytes[..bytes.len() - 1];
+            assert_eq!(Header::decode(before, *receiver), Ok(None), "{bytes:x?} reported too early");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Bytes → frames → messages. The mirror of `outbound`.
+//!
+//! Everything that it is given is taken at once, so the caller's read buffer is free again afterwards and
+//! can be shared by all connections of a thread:
+//!
+//! - a frame that is whole in `input` is unmasked where it lies and lent out: no copy;
+//! - of a header that is cut, a few bytes are kept inline until the rest comes;
+//! - a payload that is cut is appended, unmasked on the way, to the message that is being assembled. Memory
+//!   grows with the bytes that came, never with the length that a header claims. A fragment costs its bytes
+//!   only: a million empty ones cost nothing.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::error::Violation;
+use super::frame::{Header, MAX_HEADER, Opcode, Role};
+use crate::config::Config;
+use crate::protocol::{mask, utf8};
+
+/// A whole message or control frame.
+#[derive(Debug)]
+pub(crate) enum Incoming<'a> {
+    Text(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+    Close(Cow<'a, [u8]>),
+    Ping(Cow<'a, [u8]>),
+    Pong(Cow<'a, [u8]>),
+}
+
+pub(crate) struct Inbound {
+    role: Role,
+    /// The first bytes of a header that was cut.
+    spill: [u8; MAX_HEADER],
+    spilled: u8,
+    /// The frame whose payload comes next.
+    frame: Option<Frame>,
+    /// The message whose fragments or cut payload are being joined.
+    message: Option<Partial>,
+    /// The payload of a control frame that was cut: at most 125 bytes.
+    control: Vec<u8>,
+}
+
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    key: Option<[u8; 4]>,
+    /// How many bytes of the payload have not come yet, and how many have, as far as the mask minds.
+    remaining: u64,
+    phase: u8,
+    /// How many bytes later fragments may bring.
+    room: u64,
+}
+
+enum Partial {
+    Text(utf8::Assembler),
+    Binary(Vec<u8>),
+}
+
+impl Inbound {
+    pub(crate) fn new(role: Role) -> Self {
+        Self { role, spill: [0; MAX_HEADER], spilled: 0, frame: None, message: None, control: Vec::new() }
+    }
+
+    /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken.
+    pub(crate) fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &Config,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        loop {
+            let Some(frame) = self.frame.take() else {
+                let Some(header) = self.read_header(input)? else { return Ok(None) };
+                let room = self.check_header(&header, limits)?;
+                let Header { fin, opcode, mask: key, length: remaining } = header;
+                let room = if fin { 0 } else { room };
+                self.frame = Some(Frame { opcode, fin, key, remaining, phase: 0, room });
+                continue;
+            };
+            if frame.remaining > 0 && input.is_empty() {
+                self.frame = Some(frame);
+                return Ok(None);
+            }
+            if let Some(incoming) = self.read_payload(frame, input)? {
+                return Ok(Some(incoming));
+            }
+        }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
+        if self.spilled == 0 {
+            if let Some((header, length)) = Header::decode(input, self.role)? {
+                take(input, length);
+                return Ok(Some(header));
+            }
+        }
+        loop {
+            let spill = self.spill.get(..usize::from(self.spilled)).unwrap_or_default();
+            if let Some((header, _)) = Header::decode(spill, self.role)? {
+                self.spilled = 0;
+                return Ok(Some(header));
+            }
+            let Some(byte) = take(input, 1).first().copied() else { return Ok(None) };
+            if let Some(place) = self.spill.get_mut(usize::from(self.spilled)) {
+                *place = byte;
+            }
+            self.spilled += 1;
+        }
+    }
+
+    /// What a header can break in view of what came before it. Returns how many bytes the message may still
+    /// have behind this frame.
+    fn check_header(&self, header: &Header, limits: &Config) -> Result<u64, Violation> {
+        let text = match (header.opcode, &self.message) {
+            // RFC 6455 §5.4: "Control frames [...] MAY be injected in the middle of a fragmented message."
+            (opcode, _) if opcode.is_control() => return Ok(0),
+            (Opcode::Continuation, None) => return Err(Violation::NothingToContinue),
+            (Opcode::Continuation, Some(message)) => matches!(message, Partial::Text(_)),
+            // §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message".
+            (_, Some(_)) => return Err(Violation::MessageUnfinished),
+            (opcode, None) => opcode == Opcode::Text,
+        };
+        // Judged at the header, so that the verdict does not depend on how the payload is cut.
+        let before = self.message.as_ref().map_or(0, Partial::len);
+        let length = header.length.saturating_add(before as u64);
+        let max = if text { limits.max_text } else { limits.max_binary };
+        match (length > max as u64, text) {
+            (false, _) => Ok(max as u64 - length),
+            (true, true) => Err(Violation::TextTooLarge { length, max }),
+            (true, false) => Err(Violation::BinaryTooLarge { length, max }),
+        }
+    }
+
+    /// Takes what there is of the frame's payload.
+    #[inline]
+    fn read_payload<'a>(
+        &mut self,
+        mut frame: Frame,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        let piece = frame.take_payload(input);
+        let whole = frame.remaining == 0;
+        let done = if frame.opcode.is_control() {
+            self.control_payload(&frame, piece)
+        } else if whole && frame.fin && self.message.is_none() {
+            Some(lend(frame.opcode, piece)?)
+        } else {
+            self.append(&frame, piece)?;
+            if whole && frame.fin { self.finish_message()? } else { None }
+        };
+        if !whole {
+            self.frame = Some(frame);
+        }
+        Ok(done)
+    }
+
+    fn control_payload<'a>(&mut self, frame: &Frame, piece: &'a mut [u8]) -> Option<Incoming<'a>> {
+        let payload = if frame.remaining == 0 && self.control.is_empty() {
+            Cow::Borrowed(&*piece)
+        } else {
+            self.control.extend_from_slice(piece);
+            if frame.remaining > 0 {
+                return None;
+            }
+            Cow::Owned(mem::take(&mut self.control))
+        };
+        Some(match frame.opcode {
+            Opcode::Close => Incoming::Close(payload),
+            Opcode::Ping => Incoming::Ping(payload),
+            _ => Incoming::Pong(payload),
+        })
+    }
+
+    fn append(&mut self, frame: &Frame, piece: &[u8]) -> Result<(), Violation> {
+        let expected = usize::try_from(frame.remaining.saturating_add(frame.room)).unwrap_or(usize::MAX);
+        let message = self.message.get_or_insert_with(|| Partial::new(frame.opcode));
+        match message {
+            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
+            // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+            Partial::Text(text) => text.push(piece, expected).map_err(|_| Violation::TextNotUtf8),
+            Partial::Binary(bytes) => {
+                grow(bytes, piece.len(), expected);
+                bytes.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish_message(&mut self) -> Result<Option<Incoming<'static>>, Violation> {
+        Ok(match self.message.take() {
+            None => None,
+            Some(Partial::Text(text)) => {
+                let text = text.finish().map_err(|_| Violation::TextNotUtf8)?;
+                Some(Incoming::Text(Cow::Owned(text)))
+            }
+            Some(Partial::Binary(bytes)) => Some(Incoming::Binary(Cow::Owned(bytes))),
+        })
+    }
+}
+
+impl Frame {
+    /// Takes from `input` what belongs to this frame's payload, and unmasks it in place.
+    #[inline]
+    fn take_payload<'a>(&mut self, input: &mut &'a mut [u8]) -> &'a mut [u8] {
+        let length = usize::try_from(self.remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
+        let piece = take(input, length);
+        if let Some(key) = self.key {
+            mask::apply(piece, key, usize::from(self.phase));
+        }
+        self.remaining -= length as u64;
+        self.phase = ((usize::from(self.phase) + length) & 3) as u8;
+        piece
+    }
+}
+
+impl Partial {
+    fn new(opcode: Opcode) -> Self {
+        if opcode == Opcode::Text { Self::Text(utf8::Assembler::default()) } else { Self::Binary(Vec::new()) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A message that lies whole in the caller's buffer.
+#[inline]
+fn lend(opcode: Opcode, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
+    Ok(if opcode == Opcode::Text {
+        Incoming::Text(Cow::Borrowed(utf8::check(payload).map_err(|_| Violation::TextNotUtf8)?))
+    } else {
+        Incoming::Binary(Cow::Borrowed(payload))
+    })
+}
+
+/// Splits the first `length` bytes off `input`; at most all.
+#[inline]
+fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
+    let (piece, rest) = mem::take(input).split_at_mut_checked(length).unwrap_or_default();
+    *input = rest;
+    piece
+}
+
+/// Makes room for `more` bytes.
+fn grow(bytes: &mut Vec<u8>, more: usize, expected: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        bytes.reserve_exact(utf8::growth(bytes.len(), more, expected));
+    }
+}

@@ -1,0 +1,29 @@
+//! The WebSocket protocol behind the opening handshake (RFC 6455 §5 to §7), without the standard library: frames,
+//! messages, and the connection that joins both directions.
+
+pub mod close;
+mod connection;
+mod deadlines;
+pub mod error;
+mod event;
+pub mod frame;
+mod inbound;
+pub mod mask;
+mod outbound;
+mod output;
+mod prepared;
+pub mod utf8;
+
+#[cfg(feature = "std")]
+pub(crate) use close::truncated;
+pub use close::{CloseCode, Closed, Side};
+pub use connection::Connection;
+#[cfg(feature = "std")]
+pub(crate) use connection::Garbage;
+pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
+pub use event::{Event, Message, Outgoing, OwnedMessage};
+pub use frame::Role;
+#[cfg(feature = "std")]
+pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER};
+pub use output::{Output, Position};
+pub use prepared::Prepared;

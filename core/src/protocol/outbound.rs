@@ -1,0 +1,265 @@
+//! Calls → frames → bytes out. The mirror of `inbound`: builds frames, and keeps count of what is queued
+//! and what has left.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+
+use super::close::{self, CloseCode};
+use super::error::SendError;
+use super::event::{Outgoing, Payload};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use super::output::Output;
+use super::prepared::Prepared;
+use crate::config::Config;
+use crate::entropy::Entropy;
+use crate::protocol::{Position, mask};
+
+/// Owned payloads from this size on are not copied: below, a copy is cheaper than a piece of its own
+/// (uWebSockets draws the line at the same size).
+const LARGE: usize = 16 * 1024;
+
+pub(crate) struct Outbound {
+    /// Where a client's mask keys come from; a server masks nothing.
+    keys: Option<Box<dyn Entropy>>,
+    output: Output,
+    /// How many bytes of `queued` the backend has taken to write by itself.
+    taken: usize,
+    /// How many bytes were queued since the connection began.
+    queued: u64,
+    /// How many of them were handed to the transport.
+    written: u64,
+    /// Where the last message ends, and where the one ends that was the only one when it was queued.
+    last: u64,
+    alone: u64,
+    /// Where the last keepalive ping ends.
+    ping: u64,
+    /// The newest answer to a ping that came while output was above the high watermark.
+    late_pong: Option<Vec<u8>>,
+}
+
+impl Outbound {
+    pub(crate) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
+        Self {
+            keys,
+            output: Output::new(),
+            taken: 0,
+            queued: 0,
+            written: 0,
+            last: 0,
+            alone: 0,
+            ping: 0,
+            late_pong: None,
+        }
+    }
+
+    pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<Position, SendError> {
+        let alone = self.last <= self.written;
+        if !alone {
+            self.check_room(message.as_bytes().len(), config)?;
+        }
+        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        match message.payload {
+            Payload::Vec(payload) if payload.len() >= LARGE => self.large_vec(opcode, payload),
+            Payload::Bytes(payload) if payload.len() >= LARGE && self.keys.is_none() => {
+                self.header(opcode, payload.len());
+                self.queued += payload.len() as u64;
+                self.output.push_large(payload);
+            }
+            Payload::Borrowed(payload) => self.frame(opcode, payload),
+            Payload::Vec(payload) => self.frame(opcode, &payload),
+            Payload::Bytes(payload) => self.frame(opcode, &payload),
+            Payload::Prepared(message) if self.keys.is_none() => self.prepared(&message),
+            Payload::Prepared(message) => self.frame(opcode, message.payload()),
+        }
+        self.last = self.queued;
+        if alone {
+            self.alone = self.queued;
+        }
+        Ok(self.position())
+    }
+
+    pub(crate) fn control(&mut self, opcode: Opcode, data: &[u8], config: &Config) -> Result<(), SendError> {
+        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+        if data.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::ControlTooLong(data.len()));
+        }
+        self.check_room(data.len(), config)?;
+        self.frame(opcode, data);
+        Ok(())
+    }
+
+    /// Sends a keepalive ping, however much is queued; one at a time, so that they do not pile up.
+    pub(crate) fn keepalive_ping(&mut self) {
+        if !self.is_ping_unsent() {
+            self.frame(Opcode::Ping, b"");
+            self.ping = self.queued;
+        }
+    }
+
+    /// Whether the last keepalive ping, or a part of it, has not left.
+    pub(crate) fn is_ping_unsent(&self) -> bool {
+        self.written < self.ping
+    }
+
+    /// Answers a ping. RFC 6455 §5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong
+    /// frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
+    /// the most recently processed Ping frame." We elect so while the peer does not read.
+    pub(crate) fn answer_ping(&mut self, data: &[u8], config: &Config) {
+        let data = data.get(..MAX_CONTROL_PAYLOAD).unwrap_or(data);
+        if self.buffered() > config.high_watermark {
+            self.late_pong = Some(data.to_vec());
+        } else {
+            self.frame(Opcode::Pong, data);
+        }
+    }
+
+    /// A close frame, behind everything that is queued. Without a code it has no payload.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
+        self.send_late_pong();
+        let mut payload = Vec::new();
+        if code != CloseCode::NO_STATUS {
+            payload.extend_from_slice(&code.0.to_be_bytes());
+            payload.extend_from_slice(close::truncated(reason).as_bytes());
+        }
+        self.frame(Opcode::Close, &payload);
+    }
+
+    /// Bytes that are not frames: the head of a handshake.
+    pub(crate) fn head(&mut self, bytes: &[u8]) {
+        self.output.push(bytes);
+        self.queued += bytes.len() as u64;
+    }
+
+    /// Gives up what was not taken yet; the caller drops it.
+    pub(crate) fn discard(&mut self) -> Output {
+        self.queued -= self.output.len() as u64;
+        self.last = self.last.min(self.queued);
+        self.alone = self.alone.min(self.queued);
+        self.ping = self.ping.min(self.queued);
+        self.late_pong = None;
+        mem::take(&mut self.output)
+    }
+
+    /// Where the next byte will be.
+    pub(crate) fn position(&self) -> Position {
+        Position(self.queued)
+    }
+
+    /// How far the transport has taken the bytes.
+    pub(crate) fn written(&self) -> Position {
+        Position(self.written)
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Exchanges the memory of an empty output: once to lend some for a turn, and once more to take back what
+    /// was not needed.
+    pub(crate) fn lend(&mut self, spare: &mut Output) {
+        if self.output.is_empty() {
+            mem::swap(&mut self.output, spare);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Output {
+        self.taken += self.output.len();
+        mem::take(&mut self.output)
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken > 0
+    }
+
+    pub(crate) fn wrote(&mut self, count: usize, config: &Config) {
+        let from_taken = count.min(self.taken);
+        self.taken -= from_taken;
+        self.output.advance(count - from_taken);
+        self.written = self.queued.min(self.written + count as u64);
+        if self.output.is_empty() {
+            // An idle connection holds no buffer.
+            self.output = Output::new();
+        }
+        if self.buffered() <= config.high_watermark {
+            self.send_late_pong();
+        }
+    }
+
+    fn send_late_pong(&mut self) {
+        if let Some(data) = self.late_pong.take() {
+            self.frame(Opcode::Pong, &data);
+        }
+    }
+
+    /// Whether a message of this length would be accepted.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_room(&self, length: usize, config: &Config) -> bool {
+        self.last <= self.written || self.check_room(length, config).is_ok()
+    }
+
+    /// A queue without messages takes one of any size, and that one does not count: what follows has all of
+    /// `max_queued`. Otherwise the echo of a large message would leave no room for that of a small one which
+    /// came in the same read, however fast the peer reads.
+    fn check_room(&self, length: usize, config: &Config) -> Result<(), SendError> {
+        let counted = self.queued - self.written.max(self.alone);
+        let needed = counted.saturating_add(length as u64).saturating_add(MAX_HEADER as u64);
+        if needed <= config.max_queued as u64 { Ok(()) } else { Err(SendError::Full) }
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let key = self.header(opcode, payload.len());
+        match key {
+            None => self.output.push(payload),
+            Some(key) => self.output.push_with(payload, |payload| mask::apply(payload, key, 0)),
+        }
+        self.queued += payload.len() as u64;
+    }
+
+    /// A server's frame, which is whole already.
+    fn prepared(&mut self, message: &Prepared) {
+        let frame = message.frame();
+        if message.payload().len() >= LARGE {
+            self.output.push_large(frame.clone());
+        } else {
+            self.output.push(frame);
+        }
+        self.queued += frame.len() as u64;
+    }
+
+    fn large_vec(&mut self, opcode: Opcode, mut payload: Vec<u8>) {
+        if let Some(key) = self.header(opcode, payload.len()) {
+            mask::apply(&mut payload, key, 0);
+        }
+        self.queued += payload.len() as u64;
+        self.output.push_large(Bytes::from(payload));
+    }
+
+    /// Queues a header and returns the key that its payload must be masked with.
+    fn header(&mut self, opcode: Opcode, length: usize) -> Option<[u8; 4]> {
+        // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client [...] the masking
+        // key MUST be derived from a strong source of entropy", a fresh one for each frame.
+        // Frames that leave together come from one process.
+        let follows = self.taken > 0 || !self.output.is_empty();
+        let mask = self.keys.as_mut().map(|keys| {
+            let mut key = [0; 4];
+            if !follows {
+                keys.renew();
+            }
+            keys.fill(&mut key);
+            key
+        });
+        let header = Header { fin: true, opcode, mask, length: length as u64 };
+        let mut buffer = [0; MAX_HEADER];
+        let bytes = header.encode(&mut buffer);
+        self.output.push(bytes);
+        self.queued += bytes.len() as u64;
+        mask
+    }
+}

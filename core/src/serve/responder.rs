@@ -1,0 +1,210 @@
+//! Handlers that answer later: Ring's handlers with three arguments.
+//!
+//! A [`Responder`] is what such a handler gets, an [`Answer`] the other end, where the connection's driver waits.
+//! No lock is held while a waker is called, or a response is dropped.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem;
+use core::task::{Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::service::ServerError;
+use crate::api::{AsyncResponse, IntoResponse, Response};
+use crate::protocol::BoxError;
+
+/// Answers one request, later and from anywhere: Ring's `respond` and `raise` in one, so that a request cannot be
+/// answered twice.
+///
+/// Dropped without an answer it is a 500, and [`ServerError::NoAnswer`] for the server's owner. After
+/// [`Config::handler_timeout`](crate::Config::handler_timeout) the peer gets 503, and the owner
+/// [`ServerError::HandlerTimeout`].
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Request, Responder, Response, listener};
+/// use std::thread;
+///
+/// fn handler(request: Request, responder: Responder) {
+///     thread::spawn(move || match request.path() {
+///         "/echo" => responder.respond(Response::websocket(
+///             listener().on_message(|socket, message| socket.send(message)),
+///         )),
+///         "/broken" => responder.raise("out of order"),
+///         _ => responder.respond(Response::not_found()),
+///     });
+/// }
+/// ```
+pub struct Responder(Arc<Slot>);
+
+/// The other end of a [`Responder`]. Dropping it says that nobody waits any more.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Responder, Response};
+///
+/// let (responder, answer) = Responder::pair();
+/// assert!(answer.take().is_none());
+/// responder.respond(Response::text("at last"));
+/// assert_eq!(answer.take().unwrap().unwrap().status(), 200);
+/// ```
+pub struct Answer(Arc<Slot>);
+
+/// Where an answer lies until it is taken.
+pub(crate) struct Slot(Mutex<State>);
+
+enum State {
+    /// There is none yet; the waker is called when there is.
+    Waiting(Option<Waker>),
+    Answered(Result<AsyncResponse, ServerError>),
+    /// It was taken, or nobody waits.
+    Over,
+}
+
+impl Responder {
+    /// A responder and its answer: for tests of handlers, and for whoever drives connections by hand.
+    pub fn pair() -> (Self, Answer) {
+        let slot = Arc::new(Slot(Mutex::new(State::Waiting(None))));
+        (Self(slot.clone()), Answer(slot))
+    }
+
+    /// Answers (Ring's `respond`). An `Err` of [`IntoResponse`] is [raised](Self::raise).
+    ///
+    /// If [nobody waits](Self::is_waiting) any more this does nothing: the response is dropped, and no callback
+    /// of its listener runs.
+    pub fn respond(self, response: impl IntoResponse) {
+        self.answer(response.into_response().map(AsyncResponse::from));
+    }
+
+    /// As [`respond`](Self::respond), for asynchronous handlers.
+    pub(crate) fn answer(self, response: Result<AsyncResponse, BoxError>) {
+        self.0.answer(response.map_err(ServerError::Handler));
+    }
+
+    /// Fails (Ring's `raise`): the peer gets 500, and the server's owner [the error](ServerError::Handler).
+    ///
+    /// If [nobody waits](Self::is_waiting) any more this does nothing.
+    pub fn raise(self, error: impl Into<BoxError>) {
+        self.0.answer(Err(ServerError::Handler(error.into())));
+    }
+
+    /// Whether somebody still waits for the answer. False when the peer has left, which also one has that only ended
+    /// its sending side, when the handler has taken too long
+    /// ([`Config::handler_timeout`](crate::Config::handler_timeout)), and when the server was shut down.
+    ///
+    /// A peer is read ahead of the answer so that its end is seen: no more than 64 KiB, and a read that goes beyond
+    /// that. The end of one that sends more unasked is seen behind the answer.
+    pub fn is_waiting(&self) -> bool {
+        self.0.is_waiting()
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        // After an answer this does nothing.
+        self.0.answer(Err(ServerError::NoAnswer));
+    }
+}
+
+impl Answer {
+    /// The answer, once; `None` before there is one, and afterwards.
+    ///
+    /// # Errors
+    /// Inside: [`ServerError::Handler`] with what was raised, [`ServerError::NoAnswer`] if the responder was
+    /// dropped.
+    pub fn take(&self) -> Option<Result<Response, ServerError>> {
+        self.take_any().map(|answer| answer.map(|response| response.into_parts().0))
+    }
+
+    /// As [`take`](Self::take), if the handler may be an asynchronous one.
+    pub(crate) fn take_any(&self) -> Option<Result<AsyncResponse, ServerError>> {
+        let mut state = self.0.lock();
+        match mem::replace(&mut *state, State::Over) {
+            State::Answered(answer) => Some(answer),
+            before => {
+                *state = before;
+                None
+            }
+        }
+    }
+
+    /// As [`take`](Self::take); if there is no answer yet, `waker` is called once there is, in place of the one
+    /// before.
+    ///
+    /// # Errors
+    /// Inside, as [`take`](Self::take).
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Response, ServerError>> {
+        self.poll_any(waker).map(|answer| answer.map(|response| response.into_parts().0))
+    }
+
+    pub(crate) fn poll_any(&self, waker: &Waker) -> Poll<Result<AsyncResponse, ServerError>> {
+        self.0.register(waker);
+        self.take_any().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.0
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        drop(self.0.close());
+    }
+}
+
+impl Slot {
+    /// Nobody is to wait for the answer any more: wakes whoever does.
+    pub(crate) fn give_up(&self) {
+        if let State::Waiting(Some(waker)) = self.close() {
+            waker.wake();
+        }
+    }
+
+    fn answer(&self, answer: Result<AsyncResponse, ServerError>) {
+        let mut other = State::Answered(answer);
+        let mut state = self.lock();
+        if matches!(*state, State::Waiting(_)) {
+            mem::swap(&mut *state, &mut other);
+        }
+        drop(state);
+        if let State::Waiting(Some(waker)) = other {
+            waker.wake();
+        }
+    }
+
+    fn register(&self, waker: &Waker) {
+        let mut other = Some(waker.clone());
+        let mut state = self.lock();
+        if let State::Waiting(waiting) = &mut *state {
+            mem::swap(waiting, &mut other);
+        }
+        drop(state);
+        drop(other);
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(*self.lock(), State::Waiting(_))
+    }
+
+    /// What was there is for the caller to drop, without the lock.
+    fn close(&self) -> State {
+        mem::replace(&mut *self.lock(), State::Over)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("is_waiting", &self.is_waiting()).finish()
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("is_waiting", &self.0.is_waiting()).finish()
+    }
+}

@@ -1,0 +1,281 @@
+//! A client on a runtime that polls: connects, makes the opening handshake, and then is a task. And a server's end
+//! that is a stream.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Poll, ready};
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::{Mutex, PoisonError};
+
+use super::tasks::Tasks;
+use super::timer::{Limit, Timer, in_time};
+use crate::api::{AnyListener, AsyncResponse, WebSocket};
+use crate::config::Config;
+use crate::drive::{Driver, MessageStream, Race, stream};
+use crate::handshake::client::{Handshake, HandshakeError, Response};
+use crate::handshake::{ConnectError, Request, Target};
+use crate::protocol::{Closed, Connection, Side};
+use crate::serve::{ServerError, Service};
+use crate::task::{Task, Transport};
+use crate::time::Time;
+
+/// How much is read at once during the handshake.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// An opening handshake and the timer that its deadline goes by, from before the host is resolved.
+#[derive(Debug)]
+pub struct Opening<C> {
+    handshake: Handshake,
+    timer: C,
+}
+
+impl<C: Timer> Opening<C> {
+    /// The deadline of everything that follows counts from now.
+    pub fn new(target: &Target, timer: C) -> Self {
+        Self { handshake: target.handshake(timer.now()), timer }
+    }
+
+    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`].
+    #[must_use]
+    pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
+        self.handshake.set_peer_addr(addr);
+        self
+    }
+
+    /// Resolves the host, and tries its addresses as RFC 8305 says ([`Race`]): 250 ms apart, until the first succeeds;
+    /// the others are dropped then. So one that swallows everything does not hide the next.
+    ///
+    /// # Errors
+    /// [`ConnectError::Resolve`], [`ConnectError::Connect`], [`ConnectError::Timeout`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops what it was about.
+    pub async fn connect<S, F: Future<Output = io::Result<S>>>(
+        &mut self,
+        resolving: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+        connecting: impl Fn(SocketAddr) -> F,
+    ) -> Result<S, ConnectError> {
+        let deadline = self.handshake.poll_timeout();
+        let resolved = in_time(&mut self.timer, deadline, resolving).await;
+        let addrs = resolved.ok_or(ConnectError::Timeout)?.map_err(ConnectError::Resolve)?;
+        let (mut race, mut attempts) = (Race::new(addrs), Vec::new());
+        loop {
+            if let Some(addr) = race.next(self.timer.now()) {
+                attempts.push((addr, Box::pin(connecting(addr))));
+            }
+            if race.is_lost() {
+                return Err(ConnectError::Connect(race.into_error()));
+            }
+            let until = deadline.into_iter().chain(race.poll_timeout()).min();
+            match in_time(&mut self.timer, until, first(&mut attempts)).await {
+                Some((_, Ok(stream))) => return Ok(stream),
+                Some((addr, Err(error))) => race.failed(addr, error),
+                None if until == deadline => return Err(ConnectError::Timeout),
+                None => {}
+            }
+        }
+    }
+
+    /// Makes the handshake, and runs `on_open`. The task is to be spawned.
+    ///
+    /// # Errors
+    /// Those [`ConnectError`]s that come after connecting.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport; no callback has run then, and none will.
+    pub async fn finish<T: Transport>(
+        mut self,
+        mut transport: T,
+        listener: AnyListener,
+    ) -> Result<(Client, Task<T, C>), ConnectError> {
+        let (connection, response, mut leftover) = match self.shake_hands(&mut transport).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.hang_up(&mut transport).await;
+                return Err(error);
+            }
+        };
+        let driver = Driver::connected(connection, listener);
+        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+        let tasks = Arc::new(Tasks::default());
+        let mut task = Task::new(transport, driver, self.timer, &tasks);
+        task.start(&mut leftover);
+        Ok((Client { socket, response, tasks }, task))
+    }
+
+    /// There is no connection: tells the peer that nothing more comes, as far as the transport does that in time.
+    async fn hang_up<T: Transport>(&mut self, transport: &mut T) {
+        let until = self.handshake.hang_up_by(self.timer.now());
+        let shutdown = core::future::poll_fn(|cx| transport.poll_shutdown(cx));
+        // Whether that fails or not: there is nothing more to say.
+        let _ = in_time(&mut self.timer, Some(until), shutdown).await;
+    }
+
+    /// Writes the request, reads the answer, and returns what was read behind it.
+    async fn shake_hands<T: Transport>(
+        &mut self,
+        transport: &mut T,
+    ) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+        let Self { handshake, timer, .. } = self;
+        let deadline = handshake.poll_timeout();
+        let mut limit = Limit::new(deadline);
+        while !handshake.output().is_empty() {
+            match limit.wait(timer, write(transport, handshake.output())).await {
+                Some(Ok(0)) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
+                Some(Ok(count)) => handshake.wrote(count),
+                Some(Err(error)) => return Err(ConnectError::Io(error)),
+                None => return Err(timed_out(handshake, timer.now())),
+            }
+        }
+        let mut buffer = vec![0; READ_BUFFER];
+        loop {
+            match limit.wait(timer, flush_and_read(transport, &mut buffer)).await {
+                Some(Ok(0)) => return Err(ConnectError::Handshake(handshake.receive_eof())),
+                Some(Ok(count)) => {
+                    let mut input = buffer.get_mut(..count).unwrap_or_default();
+                    if let Some(result) = handshake.receive(&mut input, timer.now()) {
+                        let (connection, response) = result.map_err(ConnectError::Handshake)?;
+                        return Ok((connection, response, input.to_vec()));
+                    }
+                }
+                Some(Err(error)) => return Err(transport_failed(handshake, error)),
+                None => return Err(timed_out(handshake, timer.now())),
+            }
+        }
+    }
+}
+
+/// Waits for the first attempt that is done, and takes it out.
+async fn first<F: Future>(attempts: &mut Vec<(SocketAddr, Pin<Box<F>>)>) -> (SocketAddr, F::Output) {
+    core::future::poll_fn(|cx| {
+        for (index, (addr, attempt)) in attempts.iter_mut().enumerate() {
+            if let Poll::Ready(output) = attempt.as_mut().poll(cx) {
+                let addr = *addr;
+                drop(attempts.swap_remove(index));
+                return Poll::Ready((addr, output));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A refusal whose body broke off tells more than the reset that broke it.
+fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
+    match handshake.receive_eof() {
+        refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
+        // Over TLS, without a `close_notify`.
+        eof if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Handshake(eof),
+        _ => ConnectError::Io(error),
+    }
+}
+
+/// A refusal whose body takes too long is told as well.
+fn timed_out(handshake: &mut Handshake, now: Time) -> ConnectError {
+    match handshake.handle_timeout(now) {
+        None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
+        Some(error) => ConnectError::Handshake(error),
+    }
+}
+
+async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {
+    core::future::poll_fn(|cx| transport.poll_write(cx, &[IoSlice::new(bytes)])).await
+}
+
+/// Streams that buffer by themselves, such as TLS, hold the request back until they are flushed.
+async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io::Result<usize> {
+    core::future::poll_fn(|cx| {
+        ready!(transport.poll_flush(cx))?;
+        transport.poll_read(cx, buffer)
+    })
+    .await
+}
+
+/// A server's end that becomes a stream: a service for the one request, and a future of what comes of it. For backends.
+///
+/// # Errors
+/// The future's: what was wrong with the request, or that there was none.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection as soon as it opens.
+pub fn accepting(config: Config) -> (Arc<Service>, impl Future<Output = io::Result<MessageStream>> + Send) {
+    let (listener, opened) = stream();
+    let (listener, failure) = (Mutex::new(Some(listener)), Arc::new(Mutex::new(None)));
+    let failed = failure.clone();
+    let handler = move |_: Request| {
+        let listener = listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        core::future::ready(listener.map(AsyncResponse::websocket).ok_or("there is one request for each connection"))
+    };
+    let on_error = move |error: &ServerError| {
+        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    };
+    let service = Arc::new(Service::asynchronous(config, handler, on_error));
+    (service, async move {
+        opened.await.ok_or_else(|| match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(why) => io::Error::new(ErrorKind::InvalidData, why),
+            None => io::Error::new(ErrorKind::UnexpectedEof, "the peer ended the transport before its request"),
+        })
+    })
+}
+
+/// An open connection, seen from the client.
+///
+/// **Who drives it**: a task of its own on the runtime that connected, which runs the listener's callbacks.
+/// Dropping the `Client` lets that task go on: the connection lives until one side closes it
+/// ([`WebSocket::close`]), or the runtime ends. A runtime that ends drops the task, and `on_close` runs
+/// with 1006.
+///
+/// **Before the program ends**, call [`close`](Self::close): it writes what was sent, shakes hands, and waits for
+/// that. Without it, a message that was just sent may be lost: async-std and smol end without dropping their tasks.
+/// Tokio's runtime drops them, and a task that is dropped gives the transport what that takes without waiting.
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocket,
+    response: Response,
+    /// One task.
+    tasks: Arc<Tasks>,
+}
+
+impl Client {
+    /// The connection's handle.
+    pub fn socket(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    /// The server's answer to the handshake.
+    pub fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// The subprotocol that the server chose.
+    pub fn protocol(&self) -> Option<&str> {
+        self.response.protocol()
+    }
+
+    /// Closes with 1000 "Normal Closure" behind what was sent, and waits as [`closed`](Self::closed) does: nothing that
+    /// was sent is lost if the program ends then. For another code, call [`WebSocket::close_with`] and then
+    /// [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the connection closing; it may be called again.
+    pub async fn close(&mut self) -> Closed {
+        // Closed already: that is what is wanted.
+        let _ = self.socket.close();
+        self.closed().await
+    }
+
+    /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
+    /// awaited by its own callbacks, which run on the task that is waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; it may be called again, also after it has returned.
+    pub async fn closed(&mut self) -> Closed {
+        self.tasks.wait_for_end().await;
+        self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+    }
+}

@@ -1,0 +1,396 @@
+//! A connection as a task, for runtimes that poll: the loop that reads, writes, and sleeps until the core's
+//! deadline.
+//!
+//! What differs between such runtimes is how bytes are read and written, and how one sleeps: a backend says so in
+//! a [`Transport`] and a [`Timer`]. Everything that is easy to get wrong around them is here, once.
+//!
+//! [`Task`] is a hand-written future, not an `async fn`: nothing is borrowed across an await, so that the read
+//! buffer can belong to the thread, and a task stays small.
+
+mod connecting;
+mod tasks;
+mod timer;
+
+pub use self::connecting::{Client, Opening, accepting};
+pub use self::tasks::Tasks;
+pub use self::timer::Timer;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+use std::io::{self, ErrorKind, IoSlice};
+use std::panic::{self, AssertUnwindSafe};
+
+use self::tasks::{Place, Stage};
+use self::timer::Alarm;
+use crate::api::{AnyListener, IntoAnyListener};
+use crate::config::Config;
+use crate::drive::{Driver, ONCE_MORE, READ_ON, Step};
+use crate::entropy::SystemEntropy;
+use crate::protocol::{Connection, Output, Role};
+use crate::time::Time;
+
+/// A byte stream of a runtime that polls.
+///
+/// As with a future, `Pending` means that the task of `cx` will be woken.
+pub trait Transport: Unpin {
+    /// Reads some bytes into the front of `buffer`; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream. Nothing is read from it after one.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some bytes of `slices`, of which there is at least one, and none is empty.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Sends on what the stream itself holds back, as those of TLS do.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Closes the sending side: the peer reads its end.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// The read buffer of a thread.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// The most memory that a thread keeps for output between two turns.
+const SPARE_OUTPUT: usize = 64 * 1024;
+
+/// After so many turns, or so many bytes, or so many callbacks, others may run.
+const MAX_TURNS: usize = 256;
+const MAX_READ: usize = 256 * 1024;
+const MAX_CALLBACKS: usize = 64;
+
+/// So often completions may send more before the peer is read.
+const MAX_WRITES: usize = 8;
+
+/// How many slices leave in one write, and how many bytes: a write that ends now and then lets a connection be
+/// aborted while a large message is on its way.
+const MAX_SLICES: usize = 16;
+const MAX_WRITE: usize = 1024 * 1024;
+
+/// Drives one transport to its end.
+///
+/// Dropping it drops the connection without a closing handshake: the transport is given what is queued, as far as it
+/// takes that without waiting. If `on_open` ran, `on_close` does so at once, with 1006.
+#[must_use = "a task does nothing unless it is polled"]
+pub struct Task<T: Transport, C: Timer> {
+    // Dropped in this order: the peer sees the end first, and who waits for this task finds its callbacks done.
+    transport: T,
+    driver: Driver,
+    alarm: Alarm<C>,
+    /// What a write has left over: the transport is full.
+    stalled: Option<Box<Output>>,
+    owed: Owed,
+    place: Place,
+}
+
+impl<T: Transport, C: Timer> fmt::Debug for Task<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("driver", &self.driver).field("owed", &self.owed).finish_non_exhaustive()
+    }
+}
+
+/// What the transport still owes us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owed {
+    Nothing,
+    /// A flush: it was written to since the last one.
+    Flush,
+    /// The end of its sending side.
+    Shutdown,
+}
+
+/// What a turn of the loop has come to.
+enum Turn {
+    /// There is more to do.
+    Again,
+    /// The transport is being waited for.
+    Idle,
+    Done,
+}
+
+impl<T: Transport, C: Timer> Task<T, C> {
+    /// A task for a driver. `timer` is what the driver's time counts by; `tasks` is whom it belongs to.
+    pub fn new(transport: T, driver: Driver, timer: C, tasks: &Arc<Tasks>) -> Self {
+        let place = Place::new(tasks.clone());
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, place }
+    }
+
+    /// Opens a connection whose handshake is done. `leftover` was read behind it.
+    pub fn start(&mut self, leftover: &mut [u8]) {
+        let now = self.alarm.now();
+        self.driver.grant(MAX_CALLBACKS);
+        self.driver.start(now);
+        if !leftover.is_empty() {
+            self.driver.receive(now, leftover);
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
+        self.driver.grant(MAX_CALLBACKS);
+        for _ in 0..MAX_TURNS {
+            // Anew for each turn: a callback may have taken its time.
+            let now = self.alarm.now();
+            match self.turn(cx, now, memory) {
+                Turn::Again if memory.read >= MAX_READ || self.driver.is_spent() => break,
+                Turn::Again => continue,
+                Turn::Done => return Poll::Ready(()),
+                Turn::Idle if self.driver.is_spent() && self.driver.is_yielding() => break,
+                Turn::Idle => {}
+            }
+            // Somebody has sent meanwhile, or closed: then there is more to do.
+            let Ok(deadline) = self.driver.park(now, cx.waker()) else { continue };
+            let Some(deadline) = deadline else { return Poll::Pending };
+            if self.alarm.poll(cx, deadline, now).is_pending() {
+                return Poll::Pending;
+            }
+            let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
+            let judged = self.driver.judged_at(deadline, now, grace);
+            if self.alarm.poll(cx, judged, now).is_pending() {
+                return Poll::Pending;
+            }
+            if judged > now {
+                // What has arrived since this turn began is read before.
+                continue;
+            }
+            if self.owed == Owed::Shutdown {
+                // That has taken too long: the driver is about to say so.
+                self.owed = Owed::Nothing;
+            }
+            self.driver.handle_timeout(if deadline.is_zero() { self.alarm.now() } else { now });
+        }
+        // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
+        self.driver.handle_timeout_amid(self.alarm.now());
+        self.alarm.yield_now(cx);
+        Poll::Pending
+    }
+
+    /// Writes what there is to write, and then does what the driver says.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Turn {
+        if let Err(error) = self.write(cx, memory) {
+            // Nothing is lost: the peer's last words may have arrived before its end was noticed.
+            self.driver.hurry(now);
+            for _ in 0..MAX_TURNS {
+                if !self.driver.is_reading() {
+                    break;
+                }
+                let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
+            }
+            self.stalled = None;
+            self.driver.transport_failed(now, error);
+        }
+        if self.owed == Owed::Shutdown {
+            // Whether that fails or not: there is nothing more to say.
+            let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle };
+            self.owed = Owed::Nothing;
+        }
+        if self.owed == Owed::Flush && self.driver.is_flushing() {
+            // What the stream itself holds back has as long to leave as the rest of the output.
+            return Turn::Idle;
+        }
+        match self.driver.step(now) {
+            Step::Read => match self.read(cx, memory) {
+                Poll::Pending => return Turn::Idle,
+                Poll::Ready(Ok(0)) => self.driver.receive_eof(now),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.driver.transport_failed(now, error),
+            },
+            Step::Wait => return Turn::Idle,
+            Step::Shutdown => self.owed = Owed::Shutdown,
+            Step::Done => return Turn::Done,
+        }
+        Turn::Again
+    }
+
+    /// Writes until nothing is left, or the transport is full.
+    fn write(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> io::Result<()> {
+        if let Some(mut output) = self.stalled.take() {
+            if self.poll_write_all(cx, &mut output)?.is_pending() {
+                self.stalled = Some(output);
+                return Ok(());
+            }
+            memory.keep(*output);
+        }
+        // Completions may send without end: after a few rounds it is the peer's turn to be read.
+        for _ in 0..MAX_WRITES {
+            let Some(mut output) = self.driver.take_output() else { break };
+            if self.poll_write_all(cx, &mut output)?.is_pending() {
+                self.stalled = Some(Box::new(output));
+                return Ok(());
+            }
+            memory.keep(output);
+        }
+        if self.owed == Owed::Flush && self.transport.poll_flush(cx)?.is_ready() {
+            self.owed = Owed::Nothing;
+        }
+        Ok(())
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Poll<()>> {
+        while !output.is_empty() {
+            match poll_write(&mut self.transport, cx, output)? {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => {
+                    output.advance(count);
+                    self.owed = Owed::Flush;
+                    // The time from behind the write: the process may have been stopped in front of it.
+                    self.driver.wrote(self.alarm.now(), count);
+                    if !output.is_empty() && self.driver.is_silent() {
+                        // A connection that was aborted says no more.
+                        output.clear();
+                    }
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// What was queued before this was dropped, as far as the transport takes it at once. A runtime that ends drops
+    /// its tasks, perhaps before they had their turn to write what was just sent.
+    fn last_words(&mut self) {
+        if self.driver.is_done() || self.driver.is_silent() {
+            return;
+        }
+        let mut memory = Memory::take();
+        let mut cx = Context::from_waker(Waker::noop());
+        // Whether that fails or not: nobody waits for it any more.
+        if self.write(&mut cx, &mut memory).is_ok() && self.stalled.is_none() {
+            // Over TLS the peer learns so that nothing was cut off.
+            let _ = self.transport.poll_shutdown(&mut cx);
+        }
+        memory.give_back();
+    }
+
+    /// Reads once, and runs the callbacks that come of it. 0 is the end.
+    fn read(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<io::Result<usize>> {
+        let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
+        memory.read += count;
+        if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
+            self.driver.lend_output(&mut memory.spare);
+            self.driver.receive(self.alarm.now(), input);
+            // Nothing was sent: the memory comes back at once.
+            self.driver.lend_output(&mut memory.spare);
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<T: Transport, C: Timer> Future for Task<T, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.place.sit(cx) {
+            Stage::Running => {}
+            Stage::Closing if !self.driver.is_handshaking() => {}
+            Stage::Closing | Stage::Dropping | Stage::Over => return Poll::Ready(()),
+        }
+        let mut memory = Memory::take();
+        let poll = self.run(cx, &mut memory);
+        memory.give_back();
+        poll
+    }
+}
+
+impl<T: Transport, C: Timer> Drop for Task<T, C> {
+    fn drop(&mut self) {
+        // A transport that panics has perhaps done so before: that is why this is dropped.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.last_words()));
+    }
+}
+
+/// Drives a transport that somebody else upgraded. `leftover` is what was read behind the handshake. `on_open` runs
+/// when the future is first polled; time counts from the call.
+///
+/// # Cancel safety
+/// As [`Task`]: dropping the future drops the connection.
+pub fn upgraded<T: Transport, C: Timer>(
+    transport: T,
+    timer: C,
+    leftover: Vec<u8>,
+    role: Role,
+    config: Config,
+    listener: impl IntoAnyListener,
+) -> impl Future<Output = ()> {
+    let (driver, mut leftover) = (connected(role, config, listener.into_any_listener(), timer.now()), Some(leftover));
+    let mut task = Task::new(transport, driver, timer, &Arc::default());
+    core::future::poll_fn(move |cx| {
+        if let Some(mut leftover) = leftover.take() {
+            task.start(&mut leftover);
+        }
+        Pin::new(&mut task).poll(cx)
+    })
+}
+
+fn connected(role: Role, config: Config, listener: AnyListener, now: Time) -> Driver {
+    let config = Arc::new(config);
+    let connection = match role {
+        Role::Server => Connection::server(config, now),
+        Role::Client => Connection::client(config, Box::new(SystemEntropy), now),
+    };
+    Driver::connected(connection, listener)
+}
+
+/// Writes several pieces at once.
+fn poll_write(transport: &mut impl Transport, cx: &mut Context<'_>, output: &Output) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let mut count = 0;
+    for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+    }
+    transport.poll_write(cx, slices.get(..count).unwrap_or_default())
+}
+
+/// What all connections of a thread share.
+struct Memory {
+    /// Filled with zeros once, not before each read: that would cost more than the reading.
+    buffer: Vec<u8>,
+    /// How much was read in this poll.
+    read: usize,
+    /// Lent to a connection while its callbacks run, and back when what they sent is written.
+    spare: Output,
+}
+
+std::thread_local! {
+    static MEMORY: Cell<Option<Box<Memory>>> = const { Cell::new(None) };
+}
+
+impl Memory {
+    /// Out of its cell, not borrowed from there: a callback may poll another connection on this thread,
+    /// which then makes memory of its own.
+    fn take() -> Box<Self> {
+        let memory = MEMORY.try_with(Cell::take).ok().flatten();
+        let mut memory =
+            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, spare: Output::new() }));
+        memory.read = 0;
+        memory
+    }
+
+    fn give_back(self: Box<Self>) {
+        // A thread that is about to end has no use for it.
+        let _ = MEMORY.try_with(|memory| memory.set(Some(self)));
+    }
+
+    /// Keeps the memory of what was written.
+    fn keep(&mut self, output: Output) {
+        if (self.spare.capacity()..=SPARE_OUTPUT).contains(&output.capacity()) {
+            self.spare = output;
+        }
+    }
+}

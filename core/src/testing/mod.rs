@@ -1,0 +1,261 @@
+//! For tests without any I/O: a socket that records what is done with it, for listeners ([`Recorder`]), and a client and
+//! a server's connection in memory, for handlers with their listeners ([`connect`]).
+
+mod connect;
+mod server;
+
+pub use connect::{TestClient, connect, connect_service, connect_to};
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::api::{Done, Socket, Ticket, WebSocket};
+use crate::context::{SocketContext, SocketId};
+use crate::protocol::{CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, Position, SendError, truncated};
+
+/// Records what a listener sends.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::testing::{Recorder, Sent};
+/// use bellwire::{Listener, Message, listener, IntoListener};
+///
+/// let recorder = Recorder::new();
+/// let mut greeter = listener()
+///     .on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) })
+///     .into_listener();
+/// greeter.on_message(&recorder.socket(), Message::Text("hi")).unwrap();
+/// greeter.on_message(&recorder.socket(), Message::Text("exit")).unwrap();
+/// assert_eq!(recorder.sent(), [Sent::text("hi"), Sent::close(1000, "Normal Closure")]);
+/// assert!(!recorder.socket().is_open());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recorder(Arc<Recording>);
+
+/// One thing that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// A message.
+    Message(OwnedMessage),
+    /// A ping with its data.
+    Ping(Vec<u8>),
+    /// A pong with its data, the answer to a ping or not.
+    Pong(Vec<u8>),
+    /// A close with its code and reason.
+    Close(CloseCode, String),
+    /// The connection was dropped.
+    Abort,
+}
+
+#[derive(Debug)]
+struct Recording {
+    id: SocketId,
+    context: SocketContext,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: Vec<Sent>,
+    full: bool,
+    ended: bool,
+    closed: Option<Closed>,
+}
+
+impl Recorder {
+    /// A recorder whose socket is open.
+    pub fn new() -> Self {
+        Self::with_context(SocketContext::new())
+    }
+
+    /// A recorder whose socket is open, and says this of its connection.
+    pub fn with_context(context: SocketContext) -> Self {
+        Self(Arc::new(Recording { id: SocketId::unique(), context, state: Mutex::default() }))
+    }
+
+    /// The socket to hand to a listener.
+    pub fn socket(&self) -> WebSocket {
+        WebSocket::from_arc(self.0.clone())
+    }
+
+    /// What was sent so far, in order.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.0.lock().sent.clone()
+    }
+
+    /// What was sent since this was called last.
+    pub fn take_sent(&self) -> Vec<Sent> {
+        core::mem::take(&mut self.0.lock().sent)
+    }
+
+    /// Pretends that the peer reads too slowly, or reads again: sends are refused with [`SendError::Full`].
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().full = full;
+    }
+
+    /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`].
+    pub fn end(&self) {
+        self.0.lock().ended = true;
+    }
+
+    /// Pretends that the connection has ended like this: what a listener sees that asks [`WebSocket::closed`] in its
+    /// `on_close`.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::testing::Recorder;
+    /// use bellwire::{Closed, Side};
+    ///
+    /// let recorder = Recorder::new();
+    /// recorder.end_with(Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Peer });
+    /// assert!(!recorder.socket().closed().unwrap().clean);
+    /// ```
+    pub fn end_with(&self, closed: Closed) {
+        let mut state = self.0.lock();
+        (state.ended, state.closed) = (true, Some(closed));
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sent {
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Message(OwnedMessage::Text(text.into()))
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl AsRef<[u8]>) -> Self {
+        Self::Message(OwnedMessage::Binary(bytes::Bytes::copy_from_slice(bytes.as_ref())))
+    }
+
+    /// A close.
+    pub fn close(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
+        Self::Close(code.into(), reason.into())
+    }
+}
+
+impl Recording {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, sent: Sent) -> Result<Position, SendError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(SendError::Closed);
+        }
+        if state.full && !matches!(sent, Sent::Close(..)) {
+            return Err(SendError::Full);
+        }
+        state.ended = matches!(sent, Sent::Close(..) | Sent::Abort);
+        state.sent.push(sent);
+        Ok(Position(state.sent.len() as u64))
+    }
+}
+
+impl Socket for Recording {
+    fn id(&self) -> SocketId {
+        self.id
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.context.peer_addr
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.context.path.as_deref()
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        self.context.protocol.as_deref()
+    }
+
+    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+        self.record(Sent::Message(message.into_owned()))
+    }
+
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        check_control(data)?;
+        self.record(Sent::Ping(data.to_vec())).map(drop)
+    }
+
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        check_control(data)?;
+        self.record(Sent::Pong(data.to_vec())).map(drop)
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        if !code.is_sendable() {
+            return Err(SendError::CloseCode(code));
+        }
+        self.record(Sent::close(code, truncated(reason))).map(drop)
+    }
+
+    fn abort(&self) {
+        let _ = self.record(Sent::Abort);
+    }
+
+    fn is_open(&self) -> bool {
+        !self.lock().ended
+    }
+
+    fn closed(&self) -> Option<Closed> {
+        self.lock().closed.clone()
+    }
+
+    /// What is recorded counts as written.
+    fn when_written(&self, _: Position, done: Done) {
+        done(Ok(()));
+    }
+
+    fn poll_written(&self, _: &mut Ticket, _: &Waker) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn check_control(data: &[u8]) -> Result<(), SendError> {
+    if data.len() > MAX_CONTROL_PAYLOAD { Err(SendError::ControlTooLong(data.len())) } else { Ok(()) }
+}
+
+/// Polls a future once: what it returns, or `None` if it waits. Enough to call an asynchronous listener by hand, since
+/// what is sent to a [`Recorder`] counts as written at once; one that waits for something else needs a runtime.
+pub fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_refuses_as_a_connection_does() {
+        let recorder = Recorder::new();
+        let socket = recorder.socket();
+        recorder.set_full(true);
+        assert_eq!(socket.send("a"), Err(SendError::Full));
+        recorder.set_full(false);
+        socket.send("b").unwrap();
+        assert_eq!(socket.ping([0; 126]), Err(SendError::ControlTooLong(126)));
+        assert_eq!(socket.close_with(1006, ""), Err(SendError::CloseCode(CloseCode::ABNORMAL)));
+        assert!(socket.is_open());
+        assert_eq!(socket.closed(), None);
+        recorder.end();
+        assert_eq!(socket.send("c"), Err(SendError::Closed));
+        assert!(!socket.is_open());
+        assert_eq!(recorder.take_sent(), [Sent::text("b")]);
+        assert_eq!(recorder.sent(), []);
+    }
+}

@@ -1,5 +1,7 @@
 //! WebSockets for any Rust runtime: listeners or streams, server and client, over a sans-IO core, tested in memory.
 //!
+//! **A server.** A handler is a function from a request to a response; a response that carries a listener is the upgrade:
+//!
 //! ```no_run
 //! # #[cfg(feature = "blocking")] {
 //! use bellwire::{Request, Response, listener};
@@ -18,32 +20,23 @@
 //! # }
 //! ```
 //!
-//! A request handler is a function from request to response; a response that carries a listener is the
-//! upgrade. The same handler runs on every backend, each behind a cargo feature of its name:
+//! **On tokio** the names are the same, and what waits is `async`. Handlers and callbacks may be, too:
 //!
-//! | feature | module | |
-//! |---|---|---|
-//! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
-//! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
-//! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
-//! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
-//! | `serde` | | [`Json`], a codec for [typed messages](typed_listener()) |
+//! ```no_run
+//! # #[cfg(feature = "tokio")]
+//! # async fn server() -> std::io::Result<()> {
+//! use bellwire::{AsyncResponse, async_listener};
 //!
-//! # Where to begin
+//! bellwire::tokio::serve_async("127.0.0.1:9001", |_request| async {
+//!     AsyncResponse::websocket(
+//!         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
+//!     )
+//! })
+//! .await
+//! # }
+//! ```
 //!
-//! | | threads | tokio (the others have the same names) |
-//! |---|---|---|
-//! | a server | `blocking::serve`, `blocking::Server` | `tokio::serve`, `serve_async`, `Server` |
-//! | a client | `blocking::connect` with a listener | `tokio::connect`, or `connect_stream` without one |
-//! | a connection as a stream | | `tokio::connect_stream`, `accept_stream`, [`stream()`] in a handler |
-//! | a test | [`testing::connect`] | [`testing::connect_service`] |
-//!
-//! Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]);
-//! [`typed_listener()`] and [`MessageStream::typed`] give them values in place of messages. Handlers get a [`Request`] and
-//! return a [`Response`] or an [`AsyncResponse`]. A client's headers and subprotocols are in a [`Target`], limits and
-//! deadlines in [`Config`]. What a connection is told to send, and by whom it was closed, a [`WebSocket`] knows.
-//!
-//! A client that sends one line, prints the answer, and says goodbye:
+//! **A client**, here without callbacks, as a stream of messages:
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")]
@@ -58,7 +51,7 @@
 //! # }
 //! ```
 //!
-//! A test of a handler, without a port and without waiting:
+//! **A test** of a handler, without a port and without waiting:
 //!
 //! ```
 //! use bellwire::{Request, Response, listener, testing};
@@ -74,17 +67,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Write `bellwire::tokio::serve` in full rather than `use bellwire::tokio` or `use bellwire::*`, which would hide the
-//! runtime's own crate.
+//! # Where things are
 //!
-//! # A loop of your own
+//! | | threads | tokio (the others have the same names) |
+//! |---|---|---|
+//! | a server | `blocking::serve`, `blocking::Server` | `tokio::serve`, `serve_async`, `Server` |
+//! | a client | `blocking::connect` | `tokio::connect`, or `connect_stream` without a listener |
+//! | streams you have accepted | `blocking::Acceptor` | `tokio::Acceptor`, `accept_stream` |
+//! | streams upgraded elsewhere: axum, hyper | `blocking::upgraded` | `tokio::upgraded` |
+//! | a test | [`testing::connect`] | [`testing::connect_service`] |
 //!
-//! The protocol itself is in `bellwire-core`, re-exported here: a state machine without I/O that can be
-//! driven by hand. The whole of a program that does so:
+//! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]). [`stream()`]
+//!   makes a [`MessageStream`] of a server's connection.
+//! - [`typed_listener()`] and [`MessageStream::typed`] give them values in place of messages.
+//! - Handlers get a [`Request`] and return a [`Response`] or an [`AsyncResponse`].
+//! - A client's headers and subprotocols are in a [`Target`]; limits and deadlines are in [`Config`].
+//! - A [`WebSocket`] is the handle of a connection: it sends, closes, and knows how the connection ended.
 //!
-//! ```no_run
-#![doc = include_str!("../examples/by_hand.rs")]
-//! ```
+//! Write `bellwire::tokio::serve` in full: `use bellwire::tokio` and `use bellwire::*` would hide the runtime's own crate.
+//!
+//! # Guides
+//!
+//! | | |
+//! |---|---|
+//! | [Choosing](guide::choosing) | closures, types, async, streams, by hand: which is for what |
+//! | [Serving](guide::serving), [Listeners](guide::listeners) | handlers, plain HTTP, subprotocols, proxies; events, state, broadcast, codecs, middleware |
+//! | [Clients](guide::clients), [Streams](guide::streams) | targets, URLs, errors; `recv` and `send` in a loop |
+//! | [Sending](guide::sending), [Closing](guide::closing) | backpressure; how connections and programs end |
+//! | [Testing](guide::testing) | handlers and listeners in memory |
+//! | [Limits](guide::limits) | every default, origins, what a peer can cost |
+//! | [Transports](guide::transports), [Runtimes](guide::runtimes) | TLS, axum, your own accept loop; features, smol, what differs |
+//! | [By hand](guide::by_hand) | the protocol without I/O, in a loop of your own |
+//! | [From tokio-tungstenite](guide::from_tokio_tungstenite), [from Ring](guide::from_ring) | where everything is that you know |
+//! | [Real peers](guide::peers), [the contract](guide::contract) | what clients, servers and nine proxies do; what is promised, to the letter |
+//!
+//! # Features
+//!
+//! | feature | module | |
+//! |---|---|---|
+//! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
+//! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
+//! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
+//! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
+//! | `serde` | | [`Json`](https://docs.rs/bellwire/latest/bellwire/struct.Json.html), a codec for [typed messages](typed_listener()) |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -108,15 +133,6 @@ pub mod async_std {
     pub use bellwire_async_std::*;
 }
 
-/// The examples of the README and of the guides are tests.
-#[cfg(all(doctest, feature = "blocking", feature = "tokio", feature = "async-std"))]
-mod guides {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-    #[doc = include_str!("../docs/choosing.md")]
-    struct Choosing;
-    #[doc = include_str!("../docs/from-ring.md")]
-    struct FromRing;
-    #[doc = include_str!("../docs/from-tokio-tungstenite.md")]
-    struct FromTokioTungstenite;
-}
+// Their examples need these backends.
+#[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std"))))]
+pub mod guide;

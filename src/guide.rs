@@ -1,0 +1,80 @@
+//! How things are done with bellwire, a page for each.
+//!
+//! The same pages are in the folder `docs` of the repository.
+
+/// Where the links between the pages lead here. At the end of each page its links are defined again, as files of the
+/// repository; of two definitions Markdown takes the first.
+macro_rules! links {
+    () => {
+        "
+[choosing]: crate::guide::choosing
+[serving]: crate::guide::serving
+[listeners]: crate::guide::listeners
+[clients]: crate::guide::clients
+[streams]: crate::guide::streams
+[sending]: crate::guide::sending
+[closing]: crate::guide::closing
+[before-a-program-ends]: crate::guide::closing#before-a-program-ends
+[testing]: crate::guide::testing
+[transports]: crate::guide::transports
+[tls]: crate::guide::transports#tls
+[runtimes]: crate::guide::runtimes
+[limits]: crate::guide::limits
+[by_hand]: crate::guide::by_hand
+[contract]: crate::guide::contract
+[decisions]: crate::guide::contract#decisions
+[peers]: crate::guide::peers
+[from_tokio_tungstenite]: crate::guide::from_tokio_tungstenite
+[from_ring]: crate::guide::from_ring
+[by_hand.rs]: #the-whole-program
+[no-std-check]: https://github.com/bellwire/bellwire/blob/main/no-std-check/src/lib.rs
+[tested_listener.rs]: https://github.com/bellwire/bellwire/blob/main/examples/tested_listener.rs
+[chat.rs]: https://github.com/bellwire/bellwire/blob/main/examples/chat.rs
+[tls.rs]: https://github.com/bellwire/bellwire/blob/main/tests/tests/suite/tls.rs
+[SECURITY.md]: https://github.com/bellwire/bellwire/blob/main/SECURITY.md
+[.ci/proxies]: https://github.com/bellwire/bellwire/blob/main/.ci/proxies
+[findings]: https://github.com/bellwire/bellwire/tree/main/findings
+"
+    };
+}
+
+macro_rules! pages {
+    ($($name:ident = $file:literal;)*) => {$(
+        #[doc = links!()]
+        #[doc = include_str!(concat!("../docs/", $file))]
+        pub mod $name {}
+    )*};
+}
+
+pages! {
+    choosing = "choosing.md";
+    serving = "guide/serving.md";
+    listeners = "guide/listeners.md";
+    clients = "guide/clients.md";
+    streams = "guide/streams.md";
+    sending = "guide/sending.md";
+    closing = "guide/closing.md";
+    testing = "guide/testing.md";
+    limits = "guide/limits.md";
+    transports = "guide/transports.md";
+    runtimes = "guide/runtimes.md";
+    contract = "contract.md";
+    peers = "peers.md";
+    from_tokio_tungstenite = "from-tokio-tungstenite.md";
+    from_ring = "from-ring.md";
+}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/guide/by-hand.md")]
+///
+/// # The whole program
+///
+/// ```no_run
+#[doc = include_str!("../examples/by_hand.rs")]
+/// ```
+pub mod by_hand {}
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,15 +11,16 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-pub use super::key::MAX_BODY;
+pub use crate::http::MAX_BODY;
 
-use super::key::{
-    Framing, HeadError, HeadReader, VERSION, accept_value, encode_key, field_slots, is_reserved, max_fields,
-};
+use super::key::{VERSION, accept_value, encode_key, is_reserved};
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
-use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, reserved, token_list, write_field};
+use crate::http::{
+    Framing, HeadError, HeadReader, Headers, InvalidHeader, Uri, UriError, field_slots, is_token, max_fields, reserved,
+    token_list, write_field,
+};
 use crate::{Connection, Time};
 
 /// What a client asks for: a URI, subprotocols, headers.

@@ -4,9 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use super::key::HeadError;
 use super::request::Request;
-use crate::http::shown;
+use crate::http::{HeadError, shown};
 
 /// Why a server refuses a request: a rule that the client broke.
 ///

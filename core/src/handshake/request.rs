@@ -5,9 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::key::{VERSION, field_slots};
+use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
-use crate::http::{Authority, Headers, InvalidHeader, as_token, elements};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, field_slots};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///

@@ -15,13 +15,13 @@ use core::fmt;
 pub use super::refusal::{Refusal, Refused};
 pub use crate::api::{Accept, Upgrade, encode_response};
 
-use super::key::{HeadReader, VERSION, accept_value, is_key};
+use super::key::{VERSION, accept_value, is_key};
 use super::origin::check_origin;
 use super::request::{Request, lists, parse};
 use crate::api::{METHODS, Response, encode_switching};
 use crate::config::Config;
 use crate::context::SocketContext;
-use crate::http::{Headers, is_extension_list, token_list};
+use crate::http::{HeadReader, Headers, is_extension_list, token_list};
 use crate::{Connection, Time};
 
 /// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for

@@ -1,15 +1,23 @@
 //! HTTP/1.1 as far as an opening handshake needs it: header fields, their grammar, authorities, where a message ends,
 //! URLs. Nothing here knows WebSocket's words.
 
+mod authority;
 mod date;
+mod grammar;
 mod headers;
+mod message;
 mod percent;
+mod shown;
+mod status;
 pub mod uri;
 
+pub(crate) use authority::Authority;
 pub use date::date;
-pub(crate) use headers::{
-    Authority, as_token, elements, is_extension_list, is_token, is_token_byte, reason_phrase, reserved, shown,
-    token_list, write_field,
-};
+pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_list};
 pub use headers::{Headers, InvalidHeader};
+pub(crate) use headers::{reserved, write_field};
+pub use message::MAX_BODY;
+pub(crate) use message::{Framing, HeadError, HeadReader, field_slots, max_fields};
+pub(crate) use shown::shown;
+pub(crate) use status::reason_phrase;
 pub(crate) use uri::{Uri, UriError};

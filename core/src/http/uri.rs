@@ -10,7 +10,7 @@ use core::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::headers::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
+use super::authority::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
 use super::percent::{decode, encode_all, encode_path, encode_query};
 
 /// A `ws://` or `wss://` URI: where a client connects, and what it asks for there.

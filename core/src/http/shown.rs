@@ -1,0 +1,44 @@
+//! Text from outside, made fit for a log.
+
+use core::fmt;
+
+/// The most of a value from outside that is quoted in a text, in bytes.
+const MAX_SHOWN: usize = 120;
+
+/// A value from outside, quoted for a text that ends in a log or in a browser: nothing in it is a control character, a
+/// quote or a tag, and it is cut where it is too long.
+pub(crate) fn shown(text: &str) -> Shown<'_> {
+    Shown(text)
+}
+
+pub(crate) struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0.as_bytes();
+        let (start, dots) = bytes.get(..MAX_SHOWN).map_or((bytes, ""), |start| (start, ".."));
+        f.write_str("\"")?;
+        for &byte in start {
+            match byte {
+                b'<' | b'>' => write!(f, "\\x{byte:02x}")?,
+                byte => write!(f, "{}", byte.escape_ascii())?,
+            }
+        }
+        write!(f, "\"{dots}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn h4_what_is_shown_is_escaped_and_short() {
+        assert_eq!(shown("http://a:1").to_string(), "\"http://a:1\"");
+        assert_eq!(shown("a\"b\\\r\n<b>\x1bä").to_string(), r#""a\"b\\\r\n\x3cb\x3e\x1b\xc3\xa4""#);
+        let long = shown(&"x".repeat(1000)).to_string();
+        assert!(long.len() < 200 && long.ends_with("x\".."), "{long}");
+    }
+}

@@ -118,6 +118,7 @@ extern crate std;
 pub mod config;
 mod context;
 pub mod entropy;
+mod input;
 mod network;
 #[cfg(feature = "std")]
 mod sync;

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::grammar::{elements, is_token_byte};
 use super::headers::Headers;
+use crate::input::take;
 
 /// The most of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -158,14 +159,6 @@ enum Progress {
     Taken,
     /// The blank line is there.
     Complete,
-}
-
-/// Takes `count` bytes from the front of `input`, or all if there are fewer.
-pub(crate) fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
-    let bytes = core::mem::take(input);
-    let (taken, rest) = bytes.split_at_mut(count.min(bytes.len()));
-    *input = rest;
-    taken
 }
 
 /// How the end of a refusal's body is found (RFC 9112 §6.3), and how much of it is to come.

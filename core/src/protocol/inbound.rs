@@ -16,6 +16,7 @@ use core::mem;
 use super::error::Violation;
 use super::frame::{Header, MAX_HEADER, Opcode, Role};
 use crate::config::Config;
+use crate::input::take;
 use crate::protocol::{mask, utf8};
 
 /// A whole message or control frame.
@@ -238,14 +239,6 @@ fn lend(opcode: Opcode, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
     } else {
         Incoming::Binary(Cow::Borrowed(payload))
     })
-}
-
-/// Splits the first `length` bytes off `input`; at most all.
-#[inline]
-fn take<'a>(input: &mut &'a mut [u8], length: usize) -> &'a mut [u8] {
-    let (piece, rest) = mem::take(input).split_at_mut_checked(length).unwrap_or_default();
-    *input = rest;
-    piece
 }
 
 /// Makes room for `more` bytes.

@@ -167,7 +167,7 @@ pub use api::{
 };
 pub use api::{
     Broadcast, Closures, Codec, Done, IntoListener, IntoOutcome, IntoResponse, Listener, Outcome, Response, Socket,
-    Stateful, Ticket, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, WebSocket,
+    Stateful, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, WebSocket, WriteWaiter,
     broadcast, done, listener, typed, typed_listener,
 };
 

@@ -172,7 +172,7 @@ impl Callbacks for Plain {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
         let outcome = match call {
             Call::Open => self.0.on_open(socket),
-            Call::Message(message) => self.0.on_message(socket, message.borrow()),
+            Call::Message(message) => self.0.on_message(socket, message.as_message()),
             Call::Ping(data) => self.0.on_ping(socket, &data),
             Call::Pong(data) => self.0.on_pong(socket, &data),
             Call::Closing => Ok(()),

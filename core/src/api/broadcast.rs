@@ -57,6 +57,7 @@ pub fn broadcast<'m>(
 
 /// What became of a [`broadcast`]. It may be ignored: who is gone has its `on_close`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Broadcast {
     /// How many sockets accepted the message.
     pub sent: usize,

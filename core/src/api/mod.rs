@@ -48,7 +48,7 @@ pub(crate) use response::{METHODS, encode_switching};
 pub(crate) use sending::Written;
 #[cfg(feature = "std")]
 pub use sending::{Sending, Writable};
-pub use socket::{Done, Socket, Ticket, WebSocket};
+pub use socket::{Done, Socket, WebSocket, WriteWaiter};
 pub use typed::{Codec, Typed, TypedListener, typed};
 #[cfg(feature = "std")]
 pub use typed_async::{TypedAsyncClosures, TypedAsyncStateful, typed_async_listener};

@@ -4,8 +4,8 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use super::socket::{Ticket, WebSocket};
-use crate::protocol::{Position, SendError};
+use super::socket::{WebSocket, WriteWaiter};
+use crate::protocol::{Outgoing, Position, SendError};
 
 /// A message on its way: what [`WebSocket::send_and_wait`] returns. Done when the transport has taken its last byte.
 ///
@@ -28,16 +28,41 @@ pub struct Writable {
 
 /// Waits until the transport has taken everything up to a position.
 pub(crate) enum Written {
-    Waiting(WebSocket, Ticket),
+    Waiting(WebSocket, WriteWaiter),
     Done(Result<(), SendError>),
 }
 
-impl Sending {
-    pub(crate) fn new(socket: &WebSocket, queued: Result<Position, SendError>) -> Self {
-        Self(match queued {
-            Ok(position) => Written::new(socket, position),
+impl WebSocket {
+    /// Sends a message, and waits until the transport has taken its last byte. The message is queued when this is
+    /// called, not when the future is first polled. It needs no runtime.
+    ///
+    /// A callback of an asynchronous listener may await it: output is written meanwhile. A callback of a plain
+    /// listener has nothing to await it with.
+    ///
+    /// # Errors
+    /// The future's: as [`send`](Self::send), and [`SendError::Closed`] if the connection ended before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels nothing: the message is on its way already.
+    pub fn send_and_wait<'m>(&self, message: impl Into<Outgoing<'m>>) -> Sending {
+        Sending(match self.as_socket().send(message.into()) {
+            Ok(position) => Written::new(self, position),
             Err(error) => Written::Done(Err(error)),
         })
+    }
+
+    /// Waits until output has drained, if much is queued: above
+    /// [`Config::high_watermark`](crate::Config::high_watermark) it is done when what was queued by then is down to
+    /// [`Config::low_watermark`](crate::Config::low_watermark), and otherwise at once. For programs that send without
+    /// being asked.
+    ///
+    /// # Errors
+    /// The future's: [`SendError::Closed`] if the connection is closed or ends before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn writable(&self) -> Writable {
+        Writable::new(self, 0)
     }
 }
 
@@ -78,7 +103,7 @@ impl Future for Writable {
 
 impl Written {
     pub(crate) fn new(socket: &WebSocket, position: Position) -> Self {
-        Self::Waiting(socket.clone(), Ticket::new(position))
+        Self::Waiting(socket.clone(), WriteWaiter::new(position))
     }
 
     /// Waits until nothing is written any more: the transport is closed.
@@ -90,7 +115,7 @@ impl Written {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let outcome = match self {
-            Self::Waiting(socket, ticket) => ready!(socket.as_socket().poll_written(ticket, cx.waker())),
+            Self::Waiting(socket, waiter) => ready!(socket.as_socket().poll_written(waiter, cx.waker())),
             Self::Done(outcome) => *outcome,
         };
         *self = Self::Done(outcome);
@@ -100,8 +125,8 @@ impl Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        if let Self::Waiting(socket, ticket) = self {
-            socket.as_socket().give_up(ticket);
+        if let Self::Waiting(socket, waiter) = self {
+            socket.as_socket().give_up(waiter);
         }
     }
 }

@@ -8,8 +8,6 @@ use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 
-#[cfg(feature = "std")]
-use super::sending::{Sending, Writable};
 use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Outgoing, Position, SendError};
 
@@ -123,15 +121,15 @@ pub trait Socket: Send + Sync + 'static {
     }
 
     /// As [`when_written`](Self::when_written), for tasks: the outcome, or `waker` is called when there is one, in place of
-    /// the one that came with this ticket before.
-    fn poll_written(&self, ticket: &mut Ticket, waker: &Waker) -> Poll<Result<(), SendError>> {
-        self.inner().map_or(Poll::Ready(Err(SendError::Closed)), |inner| inner.poll_written(ticket, waker))
+    /// the one that came with this `waiter` before.
+    fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
+        self.inner().map_or(Poll::Ready(Err(SendError::Closed)), |inner| inner.poll_written(waiter, waker))
     }
 
-    /// Nobody waits with this ticket any more.
-    fn give_up(&self, ticket: &Ticket) {
+    /// Forgets this `waiter`, which was dropped.
+    fn give_up(&self, waiter: &WriteWaiter) {
         if let Some(inner) = self.inner() {
-            inner.give_up(ticket);
+            inner.give_up(waiter);
         }
     }
 }
@@ -139,19 +137,32 @@ pub trait Socket: Send + Sync + 'static {
 /// What is called once with the outcome of a send.
 pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
 
-/// A task's place among those who wait for output to be written: for [`Socket::poll_written`].
+/// A task that waits for output to be written: for [`Socket::poll_written`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    /// Up to where everything is to be written.
-    pub position: Position,
-    /// Given by the socket when it is first polled; 0 before.
-    pub id: u64,
+pub struct WriteWaiter {
+    position: Position,
+    id: u64,
 }
 
-impl Ticket {
-    /// One that was not polled yet.
+impl WriteWaiter {
+    /// Creates one that was not polled yet.
     pub fn new(position: Position) -> Self {
         Self { position, id: 0 }
+    }
+
+    /// Returns the position up to which everything is to be written.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Returns the number by which its socket knows it: 0 before it was first polled.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Sets the number by which its socket knows it, for implementations of [`Socket`].
+    pub fn set_id(&mut self, id: u64) {
+        self.id = id;
     }
 }
 
@@ -203,37 +214,6 @@ impl WebSocket {
             Ok(position) => self.0.when_written(position, Box::new(done)),
             Err(error) => done(Err(error)),
         }
-    }
-
-    /// Sends a message, and waits until the transport has taken its last byte. The message is queued when this is
-    /// called, not when the future is first polled. It needs no runtime.
-    ///
-    /// A callback of an asynchronous listener may await it: output is written meanwhile. A callback of a plain
-    /// listener has nothing to await it with.
-    ///
-    /// # Errors
-    /// The future's: as [`send`](Self::send), and [`SendError::Closed`] if the connection ended before.
-    ///
-    /// # Cancel safety
-    /// Dropping the future cancels nothing: the message is on its way already.
-    #[cfg(feature = "std")]
-    pub fn send_and_wait<'m>(&self, message: impl Into<Outgoing<'m>>) -> Sending {
-        Sending::new(self, self.0.send(message.into()))
-    }
-
-    /// Waits until output has drained, if much is queued: above
-    /// [`Config::high_watermark`](crate::Config::high_watermark) it is done when what was queued by then is down to
-    /// [`Config::low_watermark`](crate::Config::low_watermark), and otherwise at once. For whoever sends without
-    /// being asked: D16's drain signal.
-    ///
-    /// # Errors
-    /// The future's: [`SendError::Closed`] if the connection is closed or ends before.
-    ///
-    /// # Cancel safety
-    /// Dropping the future changes nothing.
-    #[cfg(feature = "std")]
-    pub fn writable(&self) -> Writable {
-        Writable::new(self, 0)
     }
 
     /// Sends a ping (Ring's `ping`) with at most 125 bytes of data; `[]` for none.

@@ -325,7 +325,7 @@ impl<C: Codec> Callbacks for Decoding<C> {
         let (listener, socket) = self.parts(socket);
         let call = match call {
             Call::Open => TypedCall::Open,
-            Call::Message(message) => match socket.codec().decode(message.borrow()) {
+            Call::Message(message) => match socket.codec().decode(message.as_message()) {
                 Ok(value) => TypedCall::Message(value),
                 Err(error) => {
                     listener.on_error(socket, &Error::Decode(error.into()));

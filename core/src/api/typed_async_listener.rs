@@ -108,7 +108,7 @@ impl<C: Codec<In: Send>, L: TypedAsyncListener<C>> AsyncListener for TypedAsync<
 
     async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        match socket.codec().decode(message.borrow()) {
+        match socket.codec().decode(message.as_message()) {
             Ok(value) => listener.on_message(socket, value).await.map_err(plain),
             Err(error) => {
                 listener.on_error(socket, &Error::Decode(error.into()));

@@ -21,7 +21,7 @@ use core::task::{Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::PoisonError;
 
-use crate::api::{Done, Socket, Ticket};
+use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{
     BoxError, CloseCode, Closed, Connection, Error, Event, Garbage, Outgoing, Output, Position, SendError,
@@ -50,8 +50,8 @@ struct State {
     parked: bool,
     /// Who waits for bytes to be written, in the order of their positions.
     waiting: VecDeque<(Position, Waiter)>,
-    /// How many tickets were given to tasks that wait.
-    tickets: u64,
+    /// How many tasks have waited: the newest one's number.
+    waiters: u64,
     closed: Option<Box<Closed>>,
     /// Nothing will be written any more.
     gone: bool,
@@ -60,7 +60,7 @@ struct State {
 /// Who waits for bytes to be written.
 enum Waiter {
     Done(Done),
-    /// The task that has the ticket of this number.
+    /// The task that waits as this number.
     Task(u64, Waker),
 }
 
@@ -110,7 +110,7 @@ impl Shared {
             parked: false,
             woken: false,
             waiting: VecDeque::new(),
-            tickets: 0,
+            waiters: 0,
             closed: None,
             gone: false,
         };
@@ -342,11 +342,11 @@ impl State {
         self.waiting.insert(at, (position, waiter));
     }
 
-    /// Takes out who waits with this ticket.
-    fn forget(&mut self, ticket: &Ticket) -> Option<(Position, Waiter)> {
-        let start = self.waiting.partition_point(|(other, _)| *other < ticket.position);
-        let same = self.waiting.range(start..).take_while(|(other, _)| *other == ticket.position);
-        let at = same.into_iter().position(|(_, waiter)| matches!(waiter, Waiter::Task(id, _) if *id == ticket.id))?;
+    /// Takes out the task that waits as this one.
+    fn forget(&mut self, waiter: &WriteWaiter) -> Option<(Position, Waiter)> {
+        let start = self.waiting.partition_point(|(other, _)| *other < waiter.position());
+        let same = self.waiting.range(start..).take_while(|(other, _)| *other == waiter.position());
+        let at = same.into_iter().position(|(_, other)| matches!(other, Waiter::Task(id, _) if *id == waiter.id()))?;
         self.waiting.remove(start + at)
     }
 
@@ -436,26 +436,26 @@ impl Socket for Shared {
         }
     }
 
-    fn poll_written(&self, ticket: &mut Ticket, waker: &Waker) -> Poll<Result<(), SendError>> {
+    fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
         let mut state = self.lock();
-        if let Some(outcome) = state.outcome(ticket.position) {
+        if let Some(outcome) = state.outcome(waiter.position()) {
             return Poll::Ready(outcome);
         }
-        let before = state.forget(ticket);
-        if ticket.id == 0 {
-            state.tickets += 1;
-            ticket.id = state.tickets;
+        let before = state.forget(waiter);
+        if waiter.id() == 0 {
+            state.waiters += 1;
+            waiter.set_id(state.waiters);
         }
-        state.wait(ticket.position, Waiter::Task(ticket.id, waker.clone()));
+        state.wait(waiter.position(), Waiter::Task(waiter.id(), waker.clone()));
         drop(state);
         // A waker may do anything when it is dropped.
         drop(before);
         Poll::Pending
     }
 
-    fn give_up(&self, ticket: &Ticket) {
-        let waiter = self.lock().forget(ticket);
-        drop(waiter);
+    fn give_up(&self, waiter: &WriteWaiter) {
+        let before = self.lock().forget(waiter);
+        drop(before);
     }
 }
 

@@ -155,7 +155,7 @@ impl<C: Codec> TypedReceiver<C> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<C::In, TypedStreamError>>> {
-        let decode = |message: OwnedMessage| self.codec.decode(message.borrow()).map_err(TypedStreamError::Decode);
+        let decode = |message: OwnedMessage| self.codec.decode(message.as_message()).map_err(TypedStreamError::Decode);
         self.receiver.poll_recv(cx).map(|next| next.map(|message| decode(message?)))
     }
 }

@@ -78,16 +78,16 @@ impl<'a> Message<'a> {
 impl OwnedMessage {
     /// The text of a text message.
     pub fn as_text(&self) -> Option<&str> {
-        self.borrow().as_text()
+        self.as_message().as_text()
     }
 
     /// The payload of either kind.
     pub fn as_bytes(&self) -> &[u8] {
-        self.borrow().as_bytes()
+        self.as_message().as_bytes()
     }
 
-    /// The message, borrowed.
-    pub fn borrow(&self) -> Message<'_> {
+    /// Returns the message, borrowed.
+    pub fn as_message(&self) -> Message<'_> {
         match self {
             Self::Text(text) => Message::Text(text),
             Self::Binary(bytes) => Message::Binary(bytes),
@@ -105,7 +105,7 @@ macro_rules! equals {
         }
         impl<$($generic)*> PartialEq<$type> for OwnedMessage {
             fn eq(&self, $other: &$type) -> bool {
-                self.borrow() == $message
+                self.as_message() == $message
             }
         }
     )*};

@@ -14,7 +14,7 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::api::{Done, Socket, Ticket, WebSocket};
+use crate::api::{Done, Socket, WebSocket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, Position, SendError, truncated};
 
@@ -39,6 +39,7 @@ pub struct Recorder(Arc<Recording>);
 
 /// One thing that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sent {
     /// A message.
     Message(OwnedMessage),
@@ -218,7 +219,7 @@ impl Socket for Recording {
         done(Ok(()));
     }
 
-    fn poll_written(&self, _: &mut Ticket, _: &Waker) -> Poll<Result<(), SendError>> {
+    fn poll_written(&self, _: &mut WriteWaiter, _: &Waker) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -105,10 +105,8 @@ fn accept(
     config: Arc<Config>,
     now: Duration,
 ) -> Result<Connection, Vec<u8>> {
-    let request = request.map_err(|refused| server::encode_response(None, &refused.to_response()))?;
-    request
-        .accept(&server::Accept::new(), config, now)
-        .map_err(|error| server::encode_response(Some(&request), &error.to_response()))
+    let request = request.map_err(|refused| refused.to_response().encode(None))?;
+    request.accept(&server::Accept::new(), config, now).map_err(|error| error.to_response().encode(Some(&request)))
 }
 
 /// The application: an echo. Pings are answered and closes are echoed by the connection itself.

@@ -66,7 +66,7 @@ pub fn server_handshake(data: &[u8]) {
         match result {
             None => (String::from("more"), Vec::new()),
             Some(Err(refusal)) => {
-                check_refusal(&server::encode_response(None, &refusal.to_response()));
+                check_refusal(&refusal.to_response().encode(None));
                 (format!("{refusal:?}"), Vec::new())
             }
             Some(Ok(request)) => {
@@ -202,7 +202,7 @@ fn accept(request: &crate::Request, config: Arc<Config>) -> String {
         }
         Err(error) => {
             assert!(matches!(error, AcceptError::Refused(_)), "what is chosen was offered: {error:?}");
-            check_refusal(&server::encode_response(Some(request), &error.to_response()));
+            check_refusal(&error.to_response().encode(Some(request)));
             format!("{error:?}")
         }
     }

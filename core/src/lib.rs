@@ -51,11 +51,11 @@
 //!     };
 //!     let request = match request {
 //!         Ok(request) => request,
-//!         Err(refusal) => return stream.write_all(&server::encode_response(None, &refusal.to_response())),
+//!         Err(refusal) => return stream.write_all(&refusal.to_response().encode(None)),
 //!     };
 //!     let mut connection = match request.accept(&server::Accept::new(), config, start.elapsed()) {
 //!         Ok(connection) => connection,
-//!         Err(error) => return stream.write_all(&server::encode_response(Some(&request), &error.to_response())),
+//!         Err(error) => return stream.write_all(&error.to_response().encode(Some(&request))),
 //!     };
 //!
 //!     // Events until there are none, then write, then read.
@@ -167,8 +167,8 @@ pub use api::{
 };
 pub use api::{
     Broadcast, Closures, Codec, Done, IntoListener, IntoOutcome, IntoResponse, Listener, Outcome, Response, Socket,
-    Stateful, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, WebSocket, WriteWaiter,
-    broadcast, done, listener, typed, typed_listener,
+    Stateful, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, Upgrade, WebSocket,
+    WriteWaiter, broadcast, done, listener, typed, typed_listener,
 };
 
 #[cfg(feature = "std")]

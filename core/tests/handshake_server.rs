@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::server::{Accept, AcceptError, Handshake, Refusal, Refused, encode_response};
+use bellwire_core::server::{Accept, AcceptError, Handshake, Refusal, Refused};
 use bellwire_core::{Config, Request, Response, is_upgrade_request, listener};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -331,7 +331,7 @@ fn a_subprotocol_that_was_not_offered_is_a_mistake_of_the_program() {
         assert_eq!(choose(&request, protocol), Err(AcceptError::ProtocolNotOffered(protocol.into())), "{protocol:?}");
     }
     assert_eq!(choose(&Request::upgrade("/"), "soap"), Err(AcceptError::ProtocolNotOffered("soap".into())));
-    let answer = encode_response(None, &AcceptError::ProtocolNotOffered("soap".into()).to_response());
+    let answer = AcceptError::ProtocolNotOffered("soap".into()).to_response().encode(None);
     assert!(answer.starts_with(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n"));
 }
 
@@ -449,7 +449,7 @@ fn every_refusal_is_answered_with_its_status_its_headers_and_what_to_do() {
         (Refusal::TooManyFields, "431 Request Header Fields Too Large", vec![]),
         (Refusal::HttpVersion, "505 HTTP Version Not Supported", vec![]),
     ] {
-        let text = String::from_utf8(encode_response(None, &refusal.to_response())).unwrap();
+        let text = String::from_utf8(refusal.to_response().encode(None)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = format!("{head}\r\n");
         assert!(head.starts_with(&format!("HTTP/1.1 {line}\r\nConnection: close")), "{head}");

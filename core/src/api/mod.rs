@@ -40,10 +40,7 @@ pub use broadcast::{Broadcast, broadcast};
 #[cfg(feature = "serde")]
 pub use json::Json;
 pub use listener::{Closures, IntoListener, IntoOutcome, Listener, Outcome, Stateful, done, listener};
-#[cfg(feature = "std")]
-pub(crate) use response::encode_dated;
-pub use response::{Accept, IntoResponse, Response, Upgrade, encode_response};
-pub(crate) use response::{METHODS, encode_switching};
+pub use response::{IntoResponse, Response, Upgrade};
 #[cfg(feature = "std")]
 pub(crate) use sending::Written;
 #[cfg(feature = "std")]

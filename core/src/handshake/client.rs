@@ -13,12 +13,12 @@ use core::net::SocketAddr;
 
 pub use crate::http::MAX_BODY;
 
-use super::key::{VERSION, accept_value, encode_key, is_reserved};
+use super::key::{VERSION, accept_value, check_reserved, encode_key};
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::http::{
-    Framing, HeadError, HeadReader, Headers, InvalidHeader, Uri, UriError, field_slots, is_token, max_fields, reserved,
+    Framing, HeadError, HeadReader, Headers, InvalidHeader, Uri, UriError, field_slots, is_token, max_fields,
     token_list, write_field,
 };
 use crate::{Connection, Time};
@@ -70,8 +70,9 @@ impl Request {
     /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake (`Host`,
     /// `Connection`, `Upgrade`, `Sec-WebSocket-*`) and those that frame a message.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
-        if is_reserved(name) || name.eq_ignore_ascii_case("Host") {
-            return Err(reserved(name));
+        check_reserved(name)?;
+        if name.eq_ignore_ascii_case("Host") {
+            return Err(InvalidHeader::Reserved(name.into()));
         }
         if SINGLE.iter().any(|single| single.eq_ignore_ascii_case(name)) {
             self.headers.remove(name);
@@ -443,7 +444,7 @@ impl Response {
     /// Whether the server names another place. RFC 6455 §4.1: "the server might redirect the client using a 3xx status code
     /// (but clients are not required to follow them)". Credentials and cookies were meant for the server that was named.
     fn is_redirect(&self) -> bool {
-        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.values("Location").next().is_some()
+        matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.contains("Location")
     }
 
     /// In words, with the start of the body: it often says why. What comes from a stranger is escaped, since it may end

@@ -1,11 +1,13 @@
 //! What both roles of the opening handshake know: keys, their version, reserved headers.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
+
+use crate::http::InvalidHeader;
 
 /// The only version there is: RFC 6455 §4.1: "The value of this header field MUST be 13."
 pub(crate) const VERSION: &str = "13";
@@ -39,9 +41,12 @@ pub(crate) fn accept_value(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Whether only bellwire may write the header of this name: the handshake's own, and those that say where
-/// a message ends.
-pub(crate) fn is_reserved(name: &str) -> bool {
+/// Refuses the headers that only bellwire may write: the handshake's own, and those that say where a message ends.
+pub(crate) fn check_reserved(name: &str) -> Result<(), InvalidHeader> {
+    if is_reserved(name) { Err(InvalidHeader::Reserved(name.to_string())) } else { Ok(()) }
+}
+
+fn is_reserved(name: &str) -> bool {
     const NAMES: [&str; 6] = ["connection", "upgrade", "content-length", "transfer-encoding", "trailer", "te"];
     const PREFIX: &str = "sec-websocket-";
     NAMES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))

@@ -4,7 +4,9 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use super::request::Request;
+use super::key::VERSION;
+use super::plain::PlainResponse;
+use super::request::{METHODS, Request};
 use crate::http::{HeadError, shown};
 
 /// Why a server refuses a request: a rule that the client broke.
@@ -87,6 +89,27 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Returns the answer to the client. [`Refused::to_response`] knows more of the request.
+    pub fn to_response(self) -> PlainResponse {
+        Refused::from(self).to_response()
+    }
+
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+            Self::Method => &[("Allow", METHODS)],
+            Self::UpgradeMethod => &[("Allow", "GET")],
+            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+            Self::NotAnUpgrade | Self::Http10 => &[("Upgrade", "websocket")],
+            // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
+            // |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
+            Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
+            _ => &[],
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -153,6 +176,13 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// Returns the answer to the client: what is wrong, and what to do.
+    pub fn to_response(&self) -> PlainResponse {
+        let refusal = self.refusal;
+        let text = PlainResponse::own_text(refusal.status(), format!("{self}\n")).to_head(self.is_head);
+        refusal.headers().iter().fold(text, |response, (name, value)| response.with_own_header(name, value))
+    }
+
     /// A request that was read.
     pub(crate) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());

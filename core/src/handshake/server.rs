@@ -1,7 +1,7 @@
 //! The server's side of the opening handshake (RFC 6455 §4.2): a type per phase.
 //!
 //! [`Handshake`] reads a request, or finds a [`Refusal`]. A handler looks at the [`Request`] and answers
-//! with plain HTTP ([`encode_response`]), or accepts: [`Request::accept`] checks the rest of the handshake and
+//! with plain HTTP ([`PlainResponse`]), or accepts: [`Request::accept`] checks the rest of the handshake and
 //! makes the [`Connection`].
 //!
 //! Each rule that a client breaks has its own refusal, and each refusal an answer that says what to do.
@@ -12,16 +12,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use super::plain::PlainResponse;
 pub use super::refusal::{Refusal, Refused};
-pub use crate::api::{Accept, Upgrade, encode_response};
 
-use super::key::{VERSION, accept_value, is_key};
+use super::key::{VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;
 use super::request::{Request, lists, parse};
-use crate::api::{METHODS, Response, encode_switching};
 use crate::config::Config;
 use crate::context::SocketContext;
-use crate::http::{HeadReader, Headers, is_extension_list, token_list};
+use crate::http::{HeadReader, Headers, InvalidHeader, is_extension_list, reason_phrase, token_list, write_field};
 use crate::{Connection, Time};
 
 /// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for
@@ -103,33 +102,43 @@ impl Handshake {
     }
 }
 
-impl Refusal {
-    /// The answer to the client, for [`encode_response`]. [`Refused::to_response`] knows more of the request.
-    pub fn to_response(self) -> Response {
-        Refused::from(self).to_response()
-    }
-
-    fn headers(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
-            Self::Method => &[("Allow", METHODS)],
-            Self::UpgradeMethod => &[("Allow", "GET")],
-            // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-            Self::NotAnUpgrade | Self::Http10 => &[("Upgrade", "websocket")],
-            // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
-            // |Sec-WebSocket-Version| header fields) containing all versions it is willing to use."
-            Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
-            _ => &[],
-        }
-    }
+/// What goes into the 101 beside what the handshake itself needs.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    pub(crate) protocol: Option<String>,
+    pub(crate) headers: Headers,
 }
 
-impl Refused {
-    /// The answer to the client, for [`encode_response`]: what is wrong, and what to do.
-    pub fn to_response(&self) -> Response {
-        let refusal = self.refusal;
-        let response = Response::own_text(refusal.status(), format!("{self}\n")).with_own_headers(refusal.headers());
-        if self.is_head { response.without_content() } else { response }
+impl Accept {
+    /// No subprotocol, no headers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses this subprotocol, one of those that the client offers.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = Some(protocol.into());
+        self
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake and those that frame the
+    /// message.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        check_reserved(name)?;
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    /// Adds this `Date`, if there is none.
+    #[cfg(feature = "std")]
+    pub(crate) fn date(&mut self, date: &str) {
+        if !self.headers.contains("Date") {
+            self.headers.push("Date", date.as_bytes());
+        }
     }
 }
 
@@ -145,12 +154,12 @@ pub enum AcceptError {
 }
 
 impl AcceptError {
-    /// The answer to the client, for [`encode_response`].
-    pub fn to_response(&self) -> Response {
+    /// Returns the answer to the client.
+    pub fn to_response(&self) -> PlainResponse {
         match self {
             Self::Refused(refusal) => refusal.to_response(),
             // What is wrong inside of the program is not the client's business.
-            Self::ProtocolNotOffered(_) => Response::internal_error(),
+            Self::ProtocolNotOffered(_) => PlainResponse::internal_error(),
         }
     }
 }
@@ -210,10 +219,24 @@ impl Request {
     }
 }
 
+/// The head of the 101 that accepts an upgrade (RFC 6455 §4.2.2).
+fn encode_switching(accept_value: &str, protocol: Option<&str>, headers: &Headers) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 101 {}\r\n", reason_phrase(101)).into_bytes();
+    write_field(&mut head, "Upgrade", b"websocket");
+    write_field(&mut head, "Connection", b"Upgrade");
+    write_field(&mut head, "Sec-WebSocket-Accept", accept_value.as_bytes());
+    if let Some(protocol) = protocol {
+        write_field(&mut head, "Sec-WebSocket-Protocol", protocol.as_bytes());
+    }
+    headers.write_to(&mut head);
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
 /// The key, and the subprotocols that are offered.
 fn check_handshake(request: &Request) -> Result<(&[u8], Vec<&str>), Refusal> {
     check_upgrade(request)?;
-    let key = single(request.headers(), "Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+    let key = request.headers().single("Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
     let offered = check_protocols(request.headers())?;
     check_extensions(request.headers())?;
     Ok((key, offered))
@@ -249,12 +272,6 @@ fn check_upgrade(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// The value of a header that comes exactly once.
-fn single<'h>(headers: &'h Headers, name: &str) -> Option<&'h [u8]> {
-    let mut values = headers.values(name);
-    values.next().filter(|_| values.next().is_none())
-}
-
 /// RFC 6455 §4.1: the subprotocols "MUST all be unique strings. The ABNF for the value of this header field is
 /// 1#token".
 fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
@@ -263,7 +280,7 @@ fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
     let mut sorted = offered.clone();
     sorted.sort_unstable();
     let repeated = sorted.windows(2).any(|pair| pair.first() == pair.last());
-    let empty = offered.is_empty() && headers.values(NAME).next().is_some();
+    let empty = offered.is_empty() && headers.contains(NAME);
     if repeated || empty { Err(Refusal::Protocols) } else { Ok(offered) }
 }
 
@@ -272,8 +289,7 @@ fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
 /// Connection_."
 fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
     const NAME: &str = "Sec-WebSocket-Extensions";
-    let absent = headers.values(NAME).next().is_none();
-    if absent || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
+    if !headers.contains(NAME) || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
 }
 
 #[cfg(test)]

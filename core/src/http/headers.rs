@@ -1,7 +1,7 @@
 //! Header fields, in the order of the wire.
 
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -112,6 +112,17 @@ impl Headers {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Returns whether there is a field of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
+    }
+
+    /// The value of a field that comes exactly once.
+    pub(crate) fn single(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// Adds a field behind the others. Spaces and tabs around the value are not part of it (RFC 9110 §5.5).
     ///
     /// # Errors
@@ -200,11 +211,6 @@ pub(crate) fn write_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
-}
-
-/// A header of a name that only bellwire may write.
-pub(crate) fn reserved(name: &str) -> InvalidHeader {
-    InvalidHeader::Reserved(name.to_string())
 }
 
 #[cfg(test)]

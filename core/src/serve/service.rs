@@ -17,11 +17,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::report::Throttle;
 use super::responder::{Answer, Responder, Slot};
-use crate::api::{AsyncResponse, IntoAsyncResponse, IntoResponse, Response, WebSocket, encode_dated};
+use crate::api::{AsyncResponse, IntoAsyncResponse, IntoResponse, Response, WebSocket};
 use crate::config::{Config, InvalidConfig};
 use crate::context::SocketId;
-use crate::handshake::Request;
 use crate::handshake::server::{Refusal, Refused};
+use crate::handshake::{PlainResponse, Request};
 use crate::http::{InvalidHeader, date, shown};
 use crate::protocol::{BoxError, CloseCode};
 
@@ -201,8 +201,8 @@ impl Service {
     }
 
     /// The bytes of a plain response.
-    pub(crate) fn encode(&self, request: Option<&Request>, response: &Response) -> Vec<u8> {
-        encode_dated(request, response, self.date().as_deref())
+    pub(crate) fn encode(&self, request: Option<&Request>, response: &PlainResponse) -> Vec<u8> {
+        response.encode_dated(request, self.date().as_deref())
     }
 
     /// A request is accepted without a subprotocol: if it has offered some, the owner is told, once per path and minute.
@@ -366,7 +366,8 @@ impl Waiting {
     pub(crate) fn give_up(&self) -> Result<AsyncResponse, ServerError> {
         let timeout = self.service.config.handler_timeout.unwrap_or_default();
         self.service.report(&ServerError::HandlerTimeout(timeout));
-        Ok(Response::own_text(503, "The server has not found an answer in time: try again later\n").into())
+        let text = "The server has not found an answer in time: try again later\n";
+        Ok(Response::from(PlainResponse::own_text(503, text)).into())
     }
 
     /// Goes on with what an asynchronous handler does; gives back what it has panicked with.
@@ -407,7 +408,7 @@ fn address(answer: &Answer) -> usize {
 }
 
 fn unavailable() -> Response {
-    Response::own_text(503, "The server is shutting down: try again later\n")
+    PlainResponse::own_text(503, "The server is shutting down: try again later\n").into()
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> ServerError {

@@ -9,11 +9,11 @@ use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
 
 use super::{Driver, Phase, Question};
-use crate::api::{AnyListener, AsyncResponse, Response};
+use crate::api::{AnyListener, AsyncResponse};
 use crate::config::Config;
 use crate::drive::callbacks::Open;
-use crate::handshake::Request;
 use crate::handshake::server::{AcceptError, Refused};
+use crate::handshake::{PlainResponse, Request};
 use crate::protocol::{Connection, Output};
 use crate::serve::{Asked, ServerError, Service};
 use crate::time::Time;
@@ -25,7 +25,7 @@ impl Driver {
         let Some(service) = self.service.clone() else { return };
         if let Err(error) = service.config().check() {
             service.report(&ServerError::Config(error));
-            let answer = service.encode(request.as_ref().ok(), &Response::internal_error());
+            let answer = service.encode(request.as_ref().ok(), &PlainResponse::internal_error());
             return self.reply(answer, now);
         }
         let mut request = match request {
@@ -117,10 +117,10 @@ fn accept(
     answer: Result<AsyncResponse, ServerError>,
     now: Time,
 ) -> Result<(Connection, AnyListener), Vec<u8>> {
-    let plain = |response: &Response| service.encode(Some(request), response);
+    let plain = |response: &PlainResponse| service.encode(Some(request), response);
     let failed = |error: &ServerError| {
         service.report(error);
-        plain(&Response::internal_error())
+        plain(&PlainResponse::internal_error())
     };
     let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
     if let Some((name, error)) = response.invalid_header() {
@@ -128,7 +128,7 @@ fn accept(
     }
     // Handlers know pages and sockets. A health check wants to know whether the server is there.
     if request.method() == "OPTIONS" && !response.answers_options() {
-        return Err(plain(&Response::options()));
+        return Err(plain(&PlainResponse::options()));
     }
     let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     if let Some(date) = service.date() {

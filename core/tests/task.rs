@@ -11,10 +11,11 @@ mod logging;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bellwire_core::task::{Task, Tasks, Timer, Transport};
 use bellwire_core::{
@@ -378,4 +379,27 @@ fn a_callback_that_waits_for_somebody_else_lets_its_task_sleep() {
     assert_eq!(wakes.count(), 1);
     assert!(poll(&mut task, &waker).is_pending());
     assert_eq!(log.take(), ["done"]);
+}
+
+// Whom to wake.
+
+#[test]
+fn a_shutdown_wakes_whoever_has_polled_a_task_last() {
+    let tasks = Arc::new(Tasks::default());
+    let peer = Peer {
+        says: wire(&[Frame::text("x")], Role::Client),
+        rounds: Some(1),
+        piece: usize::MAX,
+        at: 0,
+        reads: Arc::default(),
+    };
+    let driver = started(Role::Server, &timeless(), listener().into_any_listener());
+    let mut task = Task::new(peer, driver, Still, &tasks);
+    let ((first, a), (last, b)) = (waker(), waker());
+    assert!(poll(&mut task, &a).is_pending());
+    // As `select!` and others do that move a future to another task.
+    assert!(poll(&mut task, &b).is_pending());
+    let mut shutdown = pin!(tasks.shutdown(Duration::ZERO, Still));
+    assert!(shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!((first.count(), last.count()), (0, 1));
 }

@@ -11,13 +11,13 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
 use core::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::listener::{Listener, Outcome};
 use super::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
+use crate::sync::Mutex;
 
 /// As [`Listener`](crate::Listener), with `async` callbacks. Implement it with plain `async fn`.
 ///
@@ -237,13 +237,13 @@ struct Out<L> {
 
 impl<L> Drop for Out<L> {
     fn drop(&mut self) {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = self.listener.take();
+        *self.place.lock() = self.listener.take();
     }
 }
 
 impl<L> Adapted<L> {
     fn take_out(&self) -> Out<L> {
-        let listener = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = self.place.lock().take();
         Out { listener, place: self.place.clone() }
     }
 }

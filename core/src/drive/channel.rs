@@ -2,11 +2,11 @@
 
 use alloc::collections::VecDeque;
 use core::mem;
-use core::task::{Context, Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::task::{Context, Poll};
 
 use crate::api::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
+use crate::sync::{Mutex, MutexGuard, WakerSlot};
 
 /// From so many bytes, or messages, that wait for their reader the peer is not read. As the high watermark of
 /// output.
@@ -35,9 +35,9 @@ pub(crate) struct State {
     /// The reader has taken some, which it may still answer.
     pub(crate) taken: bool,
     /// Who waits for something to take.
-    pub(crate) reader: Option<Waker>,
+    pub(crate) reader: WakerSlot,
     /// Who waits for something to be taken.
-    pub(crate) writer: Option<Waker>,
+    pub(crate) writer: WakerSlot,
 }
 
 /// Closes the connection when the last half is dropped.
@@ -55,7 +55,7 @@ impl Drop for Lifeline {
 
 impl Channel {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Hands the connection over; one that nobody waits for is closed.
@@ -106,7 +106,7 @@ impl Channel {
 
     /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
     pub(crate) fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_until(|state| state.messages.is_empty() && (!state.taken || state.reader.is_some()), cx)
+        self.poll_until(|state| state.messages.is_empty() && (!state.taken || state.reader.get().is_some()), cx)
     }
 
     /// For the listener: ready when something is so, or when nobody takes anything any more.
@@ -115,7 +115,7 @@ impl Channel {
         if state.deaf || ready(&state) {
             return Poll::Ready(());
         }
-        let before = state.writer.replace(cx.waker().clone());
+        let before = state.writer.register(cx.waker());
         drop(state);
         // A waker may do anything when it is dropped.
         drop(before);
@@ -126,7 +126,7 @@ impl Channel {
     pub(crate) fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
         let mut state = self.lock();
         let taken = take(&mut state);
-        let before = if taken.is_none() { state.reader.replace(cx.waker().clone()) } else { None };
+        let before = if taken.is_none() { state.reader.register(cx.waker()) } else { None };
         let writer = if state.is_full() { None } else { state.writer.take() };
         drop(state);
         drop(before);

@@ -19,14 +19,13 @@ use core::net::SocketAddr;
 use core::ops::{Deref, DerefMut};
 use core::task::{Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::PoisonError;
 
 use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{
     BoxError, CloseCode, Closed, Connection, Error, Event, Garbage, Outgoing, Output, Position, SendError,
 };
-use crate::sync::{Mutex, MutexGuard, thread_local};
+use crate::sync::{Mutex, MutexGuard, WakerSlot, thread_local};
 use crate::time::Time;
 
 #[cfg(all(loom, test))]
@@ -43,7 +42,7 @@ pub struct Shared {
 struct State {
     connection: Connection,
     /// How to wake whoever writes.
-    waker: Option<Waker>,
+    waker: WakerSlot,
     /// Whether that was called and nobody has taken output since.
     woken: bool,
     /// Whether the driver sleeps.
@@ -106,7 +105,7 @@ impl Shared {
         let context = connection.take_context();
         let state = State {
             connection,
-            waker: None,
+            waker: WakerSlot::new(),
             parked: false,
             woken: false,
             waiting: VecDeque::new(),
@@ -138,11 +137,9 @@ impl Shared {
         if state.connection.has_event() || state.connection.has_output() {
             return Err(Busy);
         }
-        let known = state.waker.as_ref().is_some_and(|old| old.will_wake(waker));
-        let old = if known { None } else { state.waker.replace(waker.clone()) };
+        let old = state.waker.register(waker);
         (state.parked, state.woken) = (true, false);
         drop(state);
-        // The last of a task's wakers may take the task with it, which may hold a handle, and close it.
         drop(old);
         Ok(())
     }
@@ -287,8 +284,7 @@ impl Shared {
     }
 
     fn lock(&self) -> Locked<'_> {
-        // A panic under the lock could only come from an entropy source; the state is whole nevertheless.
-        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), garbage: None }
+        Locked { state: self.state.lock(), garbage: None }
     }
 
     /// Runs a callback of this connection: what it sends is written after it has returned.
@@ -319,7 +315,7 @@ impl Shared {
             state.connection.read_on();
         }
         let wakes = outside && !mem::replace(&mut state.woken, true);
-        let waker = if wakes { state.waker.clone() } else { None };
+        let waker = if wakes { state.waker.get().cloned() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();

@@ -5,10 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::{self, Discriminant};
 use core::time::Duration;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::service::ServerError;
 use crate::handshake::server::Refusal;
+use crate::sync::Mutex;
 
 /// How often the same thing is told.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -27,13 +27,13 @@ struct Told<K> {
 }
 
 impl<K: PartialEq> Throttle<K> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
     /// Whether to tell this now, on any clock; and if so, how often it was held back since it was told last.
     pub(crate) fn pass(&self, kind: K, now: Duration) -> Option<u64> {
-        let mut told = self.lock();
+        let mut told = self.0.lock();
         if let Some(known) = told.iter_mut().find(|told| told.kind == kind) {
             // A clock that was set back must not silence anything.
             if known.when.abs_diff(now) < PERIOD {
@@ -51,10 +51,6 @@ impl<K: PartialEq> Throttle<K> {
         }
         told.push(Told { kind, when: now, held_back: 0 });
         Some(0)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Told<K>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,14 +119,14 @@ mod tests {
             |now: Duration| (0..10_000).filter(|kind| throttle.pass(format!("/{kind}"), now).is_some()).count();
         assert_eq!(passed(Duration::ZERO), MAX_KINDS);
         assert_eq!(passed(30 * SECOND), 0);
-        assert_eq!(throttle.lock().len(), MAX_KINDS);
+        assert_eq!(throttle.0.lock().len(), MAX_KINDS);
         assert_eq!(passed(61 * SECOND), MAX_KINDS, "new room each minute");
     }
 
     #[test]
     fn h5_the_printing_hook_prints_a_line_of_each_kind() {
         static NOW: AtomicU64 = AtomicU64::new(1000);
-        static PRINTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        static PRINTED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
         let hook = printing(
             || Duration::from_secs(NOW.load(Ordering::Relaxed)),
             |line| PRINTED.lock().unwrap().push(line.into()),

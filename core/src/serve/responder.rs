@@ -7,11 +7,11 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::mem;
 use core::task::{Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::service::ServerError;
 use crate::api::{AsyncResponse, IntoResponse, Response};
 use crate::protocol::BoxError;
+use crate::sync::{Mutex, MutexGuard, WakerSlot};
 
 /// Answers one request, later and from anywhere: Ring's `respond` and `raise` in one, so that a request cannot be
 /// answered twice.
@@ -55,7 +55,7 @@ pub(crate) struct Slot(Mutex<State>);
 
 enum State {
     /// There is none yet; the waker is called when there is.
-    Waiting(Option<Waker>),
+    Waiting(WakerSlot),
     Answered(Result<AsyncResponse, ServerError>),
     /// It was taken, or nobody waits.
     Over,
@@ -64,7 +64,7 @@ enum State {
 impl Responder {
     /// A responder and its answer: for tests of handlers, and for whoever drives connections by hand.
     pub fn pair() -> (Self, Answer) {
-        let slot = Arc::new(Slot(Mutex::new(State::Waiting(None))));
+        let slot = Arc::new(Slot(Mutex::new(State::Waiting(WakerSlot::new()))));
         (Self(slot.clone()), Answer(slot))
     }
 
@@ -156,9 +156,7 @@ impl Drop for Answer {
 impl Slot {
     /// Nobody is to wait for the answer any more: wakes whoever does.
     pub(crate) fn give_up(&self) {
-        if let State::Waiting(Some(waker)) = self.close() {
-            waker.wake();
-        }
+        self.close().wake();
     }
 
     fn answer(&self, answer: Result<AsyncResponse, ServerError>) {
@@ -168,19 +166,14 @@ impl Slot {
             mem::swap(&mut *state, &mut other);
         }
         drop(state);
-        if let State::Waiting(Some(waker)) = other {
-            waker.wake();
-        }
+        other.wake();
     }
 
     fn register(&self, waker: &Waker) {
-        let mut other = Some(waker.clone());
         let mut state = self.lock();
-        if let State::Waiting(waiting) = &mut *state {
-            mem::swap(waiting, &mut other);
-        }
+        let before = if let State::Waiting(waiting) = &mut *state { waiting.register(waker) } else { None };
         drop(state);
-        drop(other);
+        drop(before);
     }
 
     fn is_waiting(&self) -> bool {
@@ -193,7 +186,16 @@ impl Slot {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
+    }
+}
+
+impl State {
+    /// Wakes whoever has waited. What there is besides is dropped.
+    fn wake(self) {
+        if let Self::Waiting(mut waiting) = self {
+            waiting.take().into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use super::report::Throttle;
 use super::responder::{Answer, Responder, Slot};
@@ -24,6 +24,7 @@ use crate::handshake::server::{Refusal, Refused};
 use crate::handshake::{PlainResponse, Request};
 use crate::http::{InvalidHeader, date, shown};
 use crate::protocol::{BoxError, CloseCode};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A server without its transport: shared by all its connections' [drivers](crate::Driver).
 pub struct Service {
@@ -193,7 +194,7 @@ impl Service {
     /// What `Date` says now, if there is a clock. Written once per second.
     pub(crate) fn date(&self) -> Option<Arc<str>> {
         let now = self.clock.get()?();
-        let mut written = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.date.lock();
         match &*written {
             Some((second, date)) if *second == now.as_secs() => Some(date.clone()),
             _ => Some(written.insert((now.as_secs(), date(now).into())).1.clone()),
@@ -338,7 +339,7 @@ impl Service {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock()
     }
 }
 

@@ -10,7 +10,6 @@ use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::{Mutex, PoisonError};
 
 use super::tasks::Tasks;
 use super::timer::{Limit, Timer, in_time};
@@ -21,6 +20,7 @@ use crate::handshake::client::{Handshake, HandshakeError, Response};
 use crate::handshake::{ConnectError, Request, Target};
 use crate::protocol::{Closed, Connection, Side};
 use crate::serve::{ServerError, Service};
+use crate::sync::Mutex;
 use crate::task::{Task, Transport};
 use crate::time::Time;
 
@@ -208,15 +208,15 @@ pub fn accepting(config: Config) -> (Arc<Service>, impl Future<Output = io::Resu
     let (listener, failure) = (Mutex::new(Some(listener)), Arc::new(Mutex::new(None)));
     let failed = failure.clone();
     let handler = move |_: Request| {
-        let listener = listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = listener.lock().take();
         core::future::ready(listener.map(AsyncResponse::websocket).ok_or("there is one request for each connection"))
     };
     let on_error = move |error: &ServerError| {
-        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        *failed.lock() = Some(error.to_string());
     };
     let service = Arc::new(Service::asynchronous(config, handler, on_error));
     (service, async move {
-        opened.await.ok_or_else(|| match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        opened.await.ok_or_else(|| match failure.lock().take() {
             Some(why) => io::Error::new(ErrorKind::InvalidData, why),
             None => io::Error::new(ErrorKind::UnexpectedEof, "the peer ended the transport before its request"),
         })

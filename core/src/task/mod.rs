@@ -295,7 +295,7 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.place.sit(cx) {
+        match self.place.register(cx.waker()) {
             Stage::Running => {}
             Stage::Closing if !self.driver.is_handshaking() => {}
             Stage::Closing | Stage::Dropping | Stage::Over => return Poll::Ready(()),

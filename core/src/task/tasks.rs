@@ -10,10 +10,10 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::timer::{Timer, in_time, sleep};
 use crate::serve::{ServerError, Service};
+use crate::sync::{Mutex, MutexGuard, WakerSlot};
 
 /// How long to wait before accepting again when that has failed: out of descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,9 +46,7 @@ pub struct Tasks {
 struct State {
     next: u64,
     /// How to wake each.
-    wakers: BTreeMap<u64, Waker>,
-    /// How many there are, those included that have not left a waker yet.
-    count: usize,
+    wakers: BTreeMap<u64, WakerSlot>,
     /// Who waits for somebody to leave, or for the next stage.
     watching: BTreeMap<u64, Waker>,
     /// What is shared by all connections, once a server runs. Its handler may hold a handle of its own server.
@@ -156,13 +154,13 @@ impl Tasks {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
         let mut state = self.lock();
         let watching = mem::take(&mut state.watching);
-        let wakers: Vec<_> = state.wakers.values().cloned().chain(watching.into_values()).collect();
+        let wakers: Vec<_> = state.wakers.values().filter_map(WakerSlot::get).cloned().collect();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().chain(watching.into_values()).for_each(Waker::wake);
     }
 
     fn count(&self) -> usize {
-        self.lock().count
+        self.lock().wakers.len()
     }
 
     /// Waits until something is so: about the stage, or the number of connections.
@@ -172,7 +170,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -199,7 +197,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn poll(&mut self, cx: &Context<'_>, condition: impl Fn(Stage, usize) -> bool) -> Poll<()> {
         let mut state = self.tasks.lock();
-        if condition(self.tasks.stage(), state.count) {
+        if condition(self.tasks.stage(), state.wakers.len()) {
             return Poll::Ready(());
         }
         let id = *self.id.get_or_insert_with(|| state.new_id());
@@ -229,23 +227,25 @@ impl State {
 pub(crate) struct Place {
     tasks: Arc<Tasks>,
     id: u64,
-    seated: bool,
+    /// Whom the tasks wake: as long as that does not change they need not be asked.
+    waker: WakerSlot,
 }
 
 impl Place {
     pub(crate) fn new(tasks: Arc<Tasks>) -> Self {
         let mut state = tasks.lock();
-        state.count += 1;
         let id = state.new_id();
+        state.wakers.insert(id, WakerSlot::new());
         drop(state);
-        Self { tasks, id, seated: false }
+        Self { tasks, id, waker: WakerSlot::new() }
     }
 
-    /// Leaves a waker, once: a task has but one. Says how far the tasks are on their way to their end.
-    pub(crate) fn sit(&mut self, cx: &Context<'_>) -> Stage {
-        if !self.seated {
-            self.seated = true;
-            self.tasks.lock().wakers.insert(self.id, cx.waker().clone());
+    /// Registers whom to wake. Returns how far the tasks are on their way to their end.
+    pub(crate) fn register(&mut self, waker: &Waker) -> Stage {
+        if !self.waker.get().is_some_and(|known| known.will_wake(waker)) {
+            let before = self.waker.register(waker);
+            let replaced = self.tasks.lock().wakers.get_mut(&self.id).and_then(|slot| slot.register(waker));
+            drop((before, replaced));
         }
         self.tasks.stage()
     }
@@ -254,7 +254,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.tasks.lock();
-        state.count -= 1;
         let waker = state.wakers.remove(&self.id);
         let watching = mem::take(&mut state.watching);
         drop(state);

@@ -12,11 +12,11 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::api::{Done, Socket, WebSocket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, Position, SendError, truncated};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Records what a listener sends.
 ///
@@ -147,7 +147,7 @@ impl Sent {
 
 impl Recording {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn record(&self, sent: Sent) -> Result<Position, SendError> {

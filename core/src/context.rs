@@ -75,7 +75,7 @@ impl SocketId {
 
     /// The identity of a socket that keeps no number: its address, with the highest bit set to keep it apart from
     /// all numbers. Unlike those it may come again when the socket is gone.
-    pub(crate) fn of<S: crate::Socket + ?Sized>(socket: &S) -> Self {
+    pub(crate) fn of<S: ?Sized>(socket: &S) -> Self {
         Self(core::ptr::from_ref(socket).cast::<()>().addr() as u64 | 1 << 63)
     }
 }

@@ -34,7 +34,7 @@ fn run() -> Result<(), BoxError> {
     let cases = case_count(backend, &server)?;
     for case in 1..=cases {
         let echo = listener().on_message(|socket, message| socket.send(message));
-        // Most cases end in a way that is no clean close: the fuzzing server judges.
+        // Most cases do not end with a clean close: judging them is up to the fuzzing server.
         let _ = visit(backend, format!("{server}/runCase?case={case}&agent={agent}"), echo)?;
     }
     visit(backend, format!("{server}/updateReports?agent={agent}"), listener())?;
@@ -53,7 +53,7 @@ fn case_count(backend: Backend, server: &str) -> Result<u32, BoxError> {
 
 /// Connects and waits for the end.
 fn visit(backend: Backend, url: String, listener: impl IntoListener) -> Result<bellwire::Closed, BoxError> {
-    // Pings of our own would not be expected by the cases.
+    // The cases do not expect pings from this side.
     let config = Config::default().max_message(MAX_MESSAGE).keepalive_interval(None);
     Ok(common::connect(backend, Target::new(&url)?.config(config), listener)?.closed())
 }

@@ -77,8 +77,8 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads once, at the latest until `deadline`: `None` if that has passed, and nothing had arrived by then. A process that
-/// was stopped reads before it judges: it must not take its own absence for the peer's silence.
+/// Reads once, waiting until `deadline` at most; `None` if nothing had arrived by then. After the deadline it still tries to
+/// read: a process that was stopped must not take its own absence for the peer's silence.
 fn read_until(
     stream: &mut TcpStream,
     buffer: &mut [u8],
@@ -88,7 +88,7 @@ fn read_until(
     loop {
         let now = start.elapsed();
         let left = deadline.map(|deadline| deadline.saturating_sub(now));
-        // Zero would be for ever.
+        // A timeout of zero is an error.
         stream.set_read_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
         match stream.read(buffer).map_err(|error| (error.kind(), error)) {
             Ok(count) => return Ok(Some(count)),
@@ -123,7 +123,8 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
     }
 }
 
-/// Closes gently: the peer gets all that was written, and is read for a moment, so that no reset destroys it.
+/// Ends the sending side, and reads on for a moment: closing with unread input would send a reset, which can destroy what
+/// was written last.
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let (start, mut buffer) = (Instant::now(), [0; 4096]);

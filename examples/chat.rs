@@ -1,4 +1,4 @@
-//! A chat room, for browsers and for WebSocket clients: what one says, all hear. Its tests are at the end
+//! A chat room for browsers and WebSocket clients. Its tests are at the end
 //! (`cargo test --example chat`).
 
 mod common;
@@ -31,13 +31,13 @@ Usage: chat [OPTIONS]
                   how long a client may be quiet before it gets a ping [20]
   --help          this text";
 
-/// The longest message that is taken, in bytes. Everybody gets a copy, so it is short.
+/// The longest message that is accepted, in bytes. Each is sent to every member, so it is short.
 const MAX_MESSAGE: usize = 4096;
 
 /// The longest name, in characters.
 const MAX_NAME: usize = 24;
 
-/// The most names in a list of who is here.
+/// The most names in the list of members.
 const MAX_LISTED: usize = 100;
 
 struct Options {
@@ -85,8 +85,8 @@ fn run() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// From request to response. A browser's page comes from the same origin as its WebSocket, so nothing has to be
-/// said about origins.
+/// Answers a request. A browser's page comes from the same origin as its WebSocket, so the default for origins
+/// will do.
 fn app(room: &Room, request: &Request) -> Response {
     match (request.path(), is_upgrade_request(request)) {
         ("/", true) => Response::websocket(member(room)),
@@ -95,7 +95,7 @@ fn app(room: &Room, request: &Request) -> Response {
     }
 }
 
-/// One connection, on any backend.
+/// The listener of one connection, on any backend.
 fn member(room: &Room) -> impl IntoListener + use<> {
     listener()
         .with_state(room.clone())
@@ -109,12 +109,12 @@ fn member(room: &Room) -> impl IntoListener + use<> {
 
 /// A handle to the room, which all connections share.
 ///
-/// Its lock is held for a look at the members or a change of them, never while something is sent. So what two say
-/// at the same time may reach one member in this order, and another in that.
+/// Its lock is held while the members are read or changed, never while something is sent. So two messages that are sent
+/// at the same time may reach different members in different orders.
 #[derive(Clone, Default)]
 struct Room(Arc<Mutex<Members>>);
 
-/// Who is in the room.
+/// The members of the room.
 #[derive(Default)]
 struct Members {
     names: HashMap<WebSocket, String>,
@@ -161,13 +161,12 @@ impl Room {
         self.tell(here);
     }
 
-    /// Tells everybody. A member that reads too slowly misses it, and is not told so; a member that is gone misses
-    /// it as well. Neither concerns the others.
+    /// Sends a text to every member. Those that read too slowly or are gone miss it, which does not affect the others.
     fn tell(&self, text: String) {
         broadcast(self.sockets(), text);
     }
 
-    /// Copied, so that the lock is free again when something is sent to them.
+    /// Returns copies, so that the lock is not held while something is sent to them.
     fn sockets(&self) -> Vec<WebSocket> {
         self.members().names.keys().cloned().collect()
     }
@@ -191,7 +190,7 @@ impl Members {
         name
     }
 
-    /// Who is here, in a line. A name has no comma, so a page can take it apart.
+    /// Lists the members in one line. A name has no comma, so a page can take it apart.
     fn list(&self) -> String {
         let count = self.names.len();
         let mut names: Vec<_> = self.names.values().take(MAX_LISTED).map(String::as_str).collect();
@@ -204,7 +203,7 @@ impl Members {
         self.names.get(socket).cloned().unwrap_or_default()
     }
 
-    /// Changes a name, and returns the old one; or why that cannot be.
+    /// Changes a name, and returns the old one; or says why that is not possible.
     fn rename(&mut self, socket: &WebSocket, name: &str) -> Result<String, String> {
         if !is_name(name) {
             return Err(format!("a name has letters, digits, spaces, \"-\" and \"_\", up to {MAX_NAME} of them"));
@@ -221,13 +220,13 @@ impl Members {
     }
 }
 
-/// Nobody has a name that makes a message look like one from the room, or from somebody else.
+/// Checks that a name cannot make a message look like one from the room, or from another member.
 fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.chars().count())
         && name.chars().all(|char| char.is_alphanumeric() || " -_".contains(char))
 }
 
-/// Sockets are for every thread, not for callbacks only.
+/// Announces the members from time to time: sockets can be used from any thread, not only from callbacks.
 fn start_timer(room: Room, every: Duration) {
     thread::spawn(move || {
         loop {
@@ -268,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// Somebody in the room.
+    /// A member, in a test.
     struct Guest {
         recorder: Recorder,
         listener: Box<dyn Listener>,
@@ -294,7 +293,7 @@ mod tests {
             self.listener.on_close(&self.recorder.socket(), 1000.into(), "");
         }
 
-        /// What it heard since it was asked last.
+        /// Returns what it has received since the last call.
         fn heard(&self) -> Vec<String> {
             let text = |sent| match sent {
                 Sent::Message(message) => message.as_text().map(String::from).unwrap(),
@@ -304,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Two who have heard each other come.
+    /// Returns two members who have been told of each other.
     fn two() -> (Room, Guest, Guest) {
         let room = Room::default();
         let (a, b) = (Guest::join(&room), Guest::join(&room));

@@ -31,8 +31,8 @@ Usage: client URL [OPTIONS]
                    how long the server may be quiet before it gets a ping [20]
   --help           this text
 
-Exit status 0 after a clean closing handshake, with a reply to each --send. What a server says that refuses
-is printed on the standard error.";
+Exit status 0 after a clean closing handshake, with a reply to each --send. The answer of a server that
+refuses is printed on the standard error.";
 
 /// How long to wait for replies to `--send`, unless the user says otherwise.
 const WAIT: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ struct Options {
     echo: bool,
 }
 
-/// What happens, from whichever thread.
+/// What happens: from the input's thread, or from the connection's.
 enum Happening {
     Message(OwnedMessage),
     Line(String),
@@ -80,14 +80,14 @@ fn run() -> Result<(), BoxError> {
     } else {
         ask(&connected.socket, &options.send, options.wait, &happenings)
     };
-    // What the connection says of its end matters more than a send that came too late for it.
+    // How the connection ended says more than a send that came too late.
     finish(connected, &happenings, ended)
 }
 
-/// Prints all that the server says, for a person to read.
+/// Prints the server's answer, for a person to read.
 fn refused(response: &Response) -> BoxError {
     let body = String::from_utf8_lossy(response.body());
-    // It may be anybody's, and a terminal obeys control characters.
+    // Its text cannot be trusted, and a terminal obeys control characters.
     let harmless = body.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}");
     if !harmless.trim().is_empty() {
         eprintln!("{}", harmless.trim_end());
@@ -145,7 +145,7 @@ fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) 
     Ok(0)
 }
 
-/// Sends some texts and waits for as many replies; says how many have not come.
+/// Sends some texts and waits for as many replies; returns how many have not come.
 fn ask(
     socket: &WebSocket,
     texts: &[String],
@@ -232,7 +232,7 @@ fn print(message: &OwnedMessage) -> io::Result<()> {
     out.flush()
 }
 
-/// Reads a line each time that one is asked for.
+/// Reads a line each time one is asked for.
 fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
     let mut lines = io::stdin().lock().lines();
     while asked.recv().is_ok() {

@@ -66,7 +66,7 @@ fn run() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// From request to response.
+/// Answers a request.
 fn app(request: &Request) -> Response {
     match (request.path(), is_upgrade_request(request)) {
         ("/", true) => Response::websocket(Echo),
@@ -87,7 +87,7 @@ impl Listener for Echo {
     }
 }
 
-/// What a listener leaves out has a default, so this one says nothing by itself.
+/// Every event has a default, so a listener without any callback receives and says nothing.
 struct Sink;
 
 impl Listener for Sink {}

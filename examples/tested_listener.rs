@@ -27,7 +27,7 @@ fn greeter() -> Closures {
     listener().on_open(|socket| socket.send("hello")).on_ping(|socket, data| socket.pong([b"you said ", data].concat()))
 }
 
-/// The whole program but for its port.
+/// The whole program, except for its port.
 fn app(request: &Request) -> Response {
     match request.path() {
         "/counter" => Response::websocket(Counter::default()),
@@ -61,7 +61,7 @@ mod tests {
         Ok(())
     }
 
-    /// The handler, too, by a client in memory.
+    /// Tests the handler as well, by a client in memory.
     #[test]
     fn the_app_says_goodbye_to_whoever_does() -> Result<(), ConnectError> {
         let mut client = testing::connect_to("ws://localhost/counter", app)?;

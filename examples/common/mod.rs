@@ -11,7 +11,7 @@ use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// All there are, compiled in or not.
+/// All backends, compiled in or not.
 const BACKENDS: [&str; 3] = ["blocking", "tokio", "async-std"];
 
 /// A backend that is compiled in.
@@ -26,7 +26,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// The first that is compiled in.
+    /// Returns the first that is compiled in.
     #[allow(unreachable_code, reason = "several may be compiled in")]
     pub(crate) fn default() -> Result<Self, BoxError> {
         #[cfg(feature = "blocking")]
@@ -129,13 +129,13 @@ pub(crate) fn announce(backend: Backend, addr: SocketAddr) -> io::Result<()> {
     out.flush()
 }
 
-/// A duration that somebody types, in whole seconds.
+/// Parses a duration in whole seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|&seconds| seconds > 0);
     seconds.map(Duration::from_secs).ok_or_else(|| "a number of seconds, at least 1".into())
 }
 
-/// An address that cannot be listened on.
+/// Explains why an address cannot be listened on.
 pub(crate) fn busy(error: io::Error) -> BoxError {
     format!("{error}; choose another address with --listen").into()
 }

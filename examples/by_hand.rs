@@ -77,8 +77,8 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads once, waiting until `deadline` at most; `None` if nothing had arrived by then. After the deadline it still tries to
-/// read: a process that was stopped must not take its own absence for the peer's silence.
+/// Reads once, waiting until `deadline` at most; `None` if nothing had arrived by then. After the deadline it still tries
+/// to read: a process that was stopped must not take its own absence for the peer's silence.
 fn read_until(
     stream: &mut TcpStream,
     buffer: &mut [u8],
@@ -123,8 +123,8 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
     }
 }
 
-/// Ends the sending side, and reads on for a moment: closing with unread input would send a reset, which can destroy what
-/// was written last.
+/// Ends the sending side, and reads on for a moment: closing with unread input would send a reset, which can destroy
+/// what was written last.
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let (start, mut buffer) = (Instant::now(), [0; 4096]);

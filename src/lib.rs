@@ -29,7 +29,8 @@
 //!
 //! bellwire::tokio::serve_async("127.0.0.1:9001", |_request| async {
 //!     AsyncResponse::websocket(
-//!         async_listener().on_message(async |socket, message| socket.send_and_wait(message).await),
+//!         async_listener()
+//!             .on_message(async |socket, message| socket.send_and_wait(message).await),
 //!     )
 //! })
 //! .await
@@ -41,7 +42,8 @@
 //! ```no_run
 //! # #[cfg(feature = "tokio")]
 //! # async fn client() -> Result<(), Box<dyn std::error::Error>> {
-//! let (mut messages, _response) = bellwire::tokio::connect_stream("ws://127.0.0.1:9001/").await?;
+//! let url = "ws://127.0.0.1:9001/";
+//! let (mut messages, _response) = bellwire::tokio::connect_stream(url).await?;
 //! messages.send("hello").await?;
 //! if let Some(reply) = messages.recv().await {
 //!     println!("{:?}", reply?);

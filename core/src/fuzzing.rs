@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::Config;
+use crate::handshake::Target;
 use crate::handshake::server::{Accept, AcceptError};
 use crate::protocol::{Connection, Event, Header, MAX_HEADER, Role};
 use crate::time::Time;
@@ -214,9 +215,9 @@ fn check_refusal(response: &[u8]) {
 }
 
 fn ask() -> Option<client::Handshake> {
-    let request = client::Request::new("ws://server.example.com/chat").ok()?.protocol("chat").ok()?;
-    let request = request.protocol("superchat").ok()?;
-    Some(client::Handshake::new(&request, Arc::new(Config::default()), Box::new(sample_nonce), Time::ZERO))
+    let target = Target::new("ws://server.example.com/chat").ok()?.protocol("chat").ok()?;
+    let target = target.protocol("superchat").ok()?;
+    Some(client::Handshake::new(&target, Box::new(sample_nonce), Time::ZERO))
 }
 
 /// RFC 6455 §1.3's example of a key, always.

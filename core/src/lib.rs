@@ -11,7 +11,7 @@
 //! ```text
 //!            ┌────────────── opening handshake ──────────────┐
 //! bytes in ─►│ server::Handshake ─► Request ─► Response      │
-//!            │ client::Request ─► client::Handshake          │
+//!            │ Target ─► client::Handshake                   │
 //!            │     (handshake, http, uri)                    │
 //!            └───────────────────────┬───────────────────────┘
 //!                                    ▼
@@ -153,9 +153,7 @@ pub use protocol::{
     Role, SendError, SharedError, Side, Timeout, Violation, close, error, frame, mask, utf8,
 };
 
-#[cfg(feature = "std")]
-pub use handshake::{ConnectError, IntoTarget, Target};
-pub use handshake::{Request, client, is_upgrade_request, request_protocols, server};
+pub use handshake::{ConnectError, IntoTarget, Request, Target, client, is_upgrade_request, request_protocols, server};
 
 #[cfg(feature = "serde")]
 pub use api::Json;

@@ -49,7 +49,7 @@ fn client_handshakes_of_the_corpus_hold() {
 /// A corpus that is refused as a whole would show nothing: its first example must be accepted.
 #[test]
 fn the_examples_of_the_rfc_are_accepted_with_what_the_fuzz_targets_ask() {
-    use bellwire_core::{Config, Time, client, server};
+    use bellwire_core::{Config, Target, Time, client, server};
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     let mut request = std::fs::read(folder.join("server_handshake/glued_frames")).unwrap();
     let mut handshake = server::Handshake::new(Config::default().into(), Time::ZERO);
@@ -60,8 +60,8 @@ fn the_examples_of_the_rfc_are_accepted_with_what_the_fuzz_targets_ask() {
 
     let mut response = std::fs::read(folder.join("client_handshake/rfc6455_1_3")).unwrap();
     let nonce = |bytes: &mut [u8]| bytes.copy_from_slice(&b"the sample nonce"[..bytes.len()]);
-    let asked = client::Request::new("ws://server.example.com/chat").unwrap().protocol("chat").unwrap();
-    let mut handshake = client::Handshake::new(&asked, Config::default().into(), Box::new(nonce), Time::ZERO);
+    let asked = Target::new("ws://server.example.com/chat").unwrap().protocol("chat").unwrap();
+    let mut handshake = client::Handshake::new(&asked, Box::new(nonce), Time::ZERO);
     let (_, response) = handshake.receive(&mut &mut response[1..], Time::ZERO).unwrap().unwrap();
     assert_eq!(response.protocol(), Some("chat"));
 }

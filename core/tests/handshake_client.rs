@@ -1,11 +1,10 @@
 //! Wire tables of the client's opening handshake: each is read whole, cut at every point, and byte by byte.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::client::{Handshake, HandshakeError, InvalidProtocol, MAX_BODY, Request, Response};
+use bellwire_core::client::{Handshake, HandshakeError, InvalidProtocol, MAX_BODY, Response};
 use bellwire_core::http::InvalidHeader;
-use bellwire_core::{Config, Connection};
+use bellwire_core::{Config, ConnectError, Connection, Target};
 
 const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
@@ -15,12 +14,12 @@ fn sample(bytes: &mut [u8]) {
     bytes.copy_from_slice(b"the sample nonce");
 }
 
-fn handshake(request: &Request, config: Config) -> Handshake {
-    Handshake::new(request, Arc::new(config), Box::new(sample), Duration::ZERO)
+fn handshake(target: &Target, config: Config) -> Handshake {
+    Handshake::new(&target.clone().config(config), Box::new(sample), Duration::ZERO)
 }
 
-fn chat() -> Request {
-    Request::new("ws://example.com/chat").unwrap().protocol("mqtt").unwrap().protocol("soap").unwrap()
+fn chat() -> Target {
+    Target::new("ws://example.com/chat").unwrap().protocol("mqtt").unwrap().protocol("soap").unwrap()
 }
 
 /// What comes of an answer: a result if there is one before the end of the bytes, and the bytes left.
@@ -110,7 +109,7 @@ fn the_host_header_has_brackets_and_only_other_ports() {
         ("ws://[::1]:9001/a", "GET /a HTTP/1.1", "[::1]:9001"),
         ("wss://[::1]/a", "GET /a HTTP/1.1", "[::1]"),
     ] {
-        let handshake = handshake(&Request::new(uri).unwrap(), Config::default());
+        let handshake = handshake(&Target::new(uri).unwrap(), Config::default());
         let head = core::str::from_utf8(handshake.output()).unwrap();
         assert!(head.starts_with(&format!("{line}\r\nHost: {host}\r\n")), "{head}");
         assert!(!head.contains("Sec-WebSocket-Protocol"), "{head}");
@@ -121,7 +120,7 @@ fn the_host_header_has_brackets_and_only_other_ports() {
 fn the_key_is_drawn_for_each_handshake() {
     let head = |random: u8| {
         let entropy = move |bytes: &mut [u8]| bytes.fill(random);
-        Handshake::new(&chat(), Arc::default(), Box::new(entropy), Duration::ZERO).output().to_vec()
+        Handshake::new(&chat(), Box::new(entropy), Duration::ZERO).output().to_vec()
     };
     assert_eq!(head(1), head(1));
     assert_ne!(head(1), head(2));
@@ -129,17 +128,25 @@ fn the_key_is_drawn_for_each_handshake() {
 
 #[test]
 fn requests_cannot_be_injected_into() {
+    let header = |name: &str, value: &str| match chat().header(name, value) {
+        Err(ConnectError::Header(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let offer = |protocol: &str| match chat().protocol(protocol) {
+        Err(ConnectError::Protocol(error)) => error,
+        other => panic!("{other:?}"),
+    };
     for name in ["Host", "host", "Connection", "Upgrade", "Sec-WebSocket-Key", "Content-Length", "Transfer-Encoding"] {
-        assert_eq!(chat().header(name, "x").unwrap_err(), InvalidHeader::Reserved(name.into()));
+        assert_eq!(header(name, "x"), InvalidHeader::Reserved(name.into()));
     }
-    assert_eq!(chat().header("X", "a\r\nY: z").unwrap_err(), InvalidHeader::Value);
-    assert_eq!(chat().header("X\r\nY", "z").unwrap_err(), InvalidHeader::Name);
+    assert_eq!(header("X", "a\r\nY: z"), InvalidHeader::Value);
+    assert_eq!(header("X\r\nY", "z"), InvalidHeader::Name);
     for protocol in ["", "a b", "a,b", "a\r\nX: y", "ä", "a/b"] {
-        assert_eq!(chat().protocol(protocol).unwrap_err(), InvalidProtocol::Name, "{protocol:?}");
+        assert_eq!(offer(protocol), InvalidProtocol::Name, "{protocol:?}");
     }
-    assert_eq!(chat().protocol("mqtt").unwrap_err(), InvalidProtocol::Repeated);
+    assert_eq!(offer("mqtt"), InvalidProtocol::Repeated);
     assert!(chat().protocol("MQTT").is_ok());
-    let handshake = handshake(&Request::new("ws://h/a\r\nX: y").unwrap(), Config::default());
+    let handshake = handshake(&Target::new("ws://h/a\r\nX: y").unwrap(), Config::default());
     assert!(handshake.output().starts_with(b"GET /aX:%20y HTTP/1.1\r\nHost: h\r\n"), "as in browsers");
 }
 
@@ -385,7 +392,7 @@ fn a_refusals_body_is_cut_at_the_limit() {
 #[test]
 fn the_deadline_is_for_the_whole_answer() {
     let second = Duration::from_secs(1);
-    let new = |config: Config| Handshake::new(&chat(), Arc::new(config), Box::new(sample), 5 * second);
+    let new = |config: Config| Handshake::new(&chat().config(config), Box::new(sample), 5 * second);
 
     let mut waiting = new(Config::default());
     assert_eq!(waiting.poll_timeout(), Some(15 * second));

@@ -1,13 +1,12 @@
 //! URLs as browsers read them, and what a client makes of them on the wire.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bellwire_core::Target;
-use bellwire_core::client::{Handshake, Request};
+use bellwire_core::client::Handshake;
 use bellwire_core::uri::{Uri, UriError};
+use bellwire_core::{ConnectError, Target};
 use proptest::prelude::*;
 
 fn resource(text: &str) -> String {
@@ -15,9 +14,9 @@ fn resource(text: &str) -> String {
 }
 
 /// The bytes of the request.
-fn bytes(request: &Request) -> Vec<u8> {
+fn bytes(target: &Target) -> Vec<u8> {
     let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
-    Handshake::new(request, Arc::default(), entropy, Duration::ZERO).output().to_vec()
+    Handshake::new(target, entropy, Duration::ZERO).output().to_vec()
 }
 
 /// The values of a header in a head.
@@ -25,8 +24,8 @@ fn values<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
     head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
 }
 
-fn head(request: &Request) -> String {
-    String::from_utf8(bytes(request)).unwrap()
+fn head(target: &Target) -> String {
+    String::from_utf8(bytes(target)).unwrap()
 }
 
 #[test]
@@ -57,23 +56,22 @@ fn u7_paths_and_queries_are_encoded_as_browsers_do() {
         ("/??", "/??"),
     ] {
         assert_eq!(resource(&format!("ws://h{text}")), expected, "{text:?}");
-        let request = Request::new(&format!(" ws://h{text}\n")).unwrap();
-        assert!(head(&request).starts_with(&format!("GET {expected} HTTP/1.1\r\nHost: h\r\n")), "{text:?}");
+        let target = Target::new(&format!(" ws://h{text}\n")).unwrap();
+        assert!(head(&target).starts_with(&format!("GET {expected} HTTP/1.1\r\nHost: h\r\n")), "{text:?}");
     }
 }
 
 #[test]
 fn u8_a_request_target_is_sent_as_it_is() {
     for target in ["/{a}|^`\"<>\\?'é", "*", "http://h/x", "/%", "#"] {
-        let request = Request::new("ws://h/other?x").unwrap().request_target(target).unwrap();
-        assert!(bytes(&request).starts_with(&[b"GET ", target.as_bytes(), b" HTTP/1.1\r\nHost: h\r\n"].concat()));
+        let asked = Target::new("ws://h/other?x").unwrap().request_target(target).unwrap();
+        assert!(bytes(&asked).starts_with(&[b"GET ", target.as_bytes(), b" HTTP/1.1\r\nHost: h\r\n"].concat()));
     }
-    let request = Request::new("ws://h/").unwrap().request_target(b"/\xff\x80").unwrap();
-    assert!(bytes(&request).starts_with(b"GET /\xff\x80 HTTP/1.1\r\n"), "bytes need not be UTF-8");
+    let target = Target::new("ws://h/").unwrap().request_target(b"/\xff\x80").unwrap();
+    assert!(bytes(&target).starts_with(b"GET /\xff\x80 HTTP/1.1\r\n"), "bytes need not be UTF-8");
     for target in ["", " ", "/a b", "/a HTTP/1.1\r\nX: y\r\n\r\nGET /b", "/\n", "/\r", "/\0", "/\t", "/\x7f"] {
-        let error = Request::new("ws://h/").unwrap().request_target(target).unwrap_err();
-        assert_eq!(error, UriError::RequestTarget, "{target:?}");
-        assert!(Target::new("ws://h/").unwrap().request_target(target).is_err());
+        let error = Target::new("ws://h/").unwrap().request_target(target).unwrap_err();
+        assert!(matches!(error, ConnectError::Url(UriError::RequestTarget)), "{target:?}");
     }
 }
 
@@ -90,7 +88,7 @@ fn u9_a_user_and_a_password_are_basic_credentials() {
         ("100%:%zz", b"100%:%zz"),
         ("é:ß", "é:ß".as_bytes()),
     ] {
-        let head = head(&Request::new(&format!("ws://{user_info}@h:81/x")).unwrap());
+        let head = head(&Target::new(&format!("ws://{user_info}@h:81/x")).unwrap());
         let sent = values(&head, "Authorization");
         let [basic] = sent[..] else { panic!("{sent:?}") };
         let decoded = STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap();
@@ -98,32 +96,32 @@ fn u9_a_user_and_a_password_are_basic_credentials() {
         assert_eq!(values(&head, "Host"), ["h:81"]);
     }
     assert_eq!(
-        values(&head(&Request::new("ws://Aladdin:open%20sesame@h").unwrap()), "Authorization"),
+        values(&head(&Target::new("ws://Aladdin:open%20sesame@h").unwrap()), "Authorization"),
         ["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]
     );
-    let given = Request::new("ws://u:p@h").unwrap().header("authorization", "Bearer x").unwrap();
+    let given = Target::new("ws://u:p@h").unwrap().header("authorization", "Bearer x").unwrap();
     let given = head(&given);
     assert!(
         given.contains("authorization: Bearer x\r\n") && !given.contains("Basic"),
         "the program's own wins: {given}"
     );
     for nothing in ["ws://h", "ws://@h", "ws://:@h"] {
-        assert!(!head(&Request::new(nothing).unwrap()).contains("Authorization"), "{nothing}");
+        assert!(!head(&Target::new(nothing).unwrap()).contains("Authorization"), "{nothing}");
     }
 }
 
 #[test]
 fn u10_the_user_agent_is_bellwires_unless_it_is_set_or_dropped() {
     let own = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
-    let request = || Request::new("ws://h").unwrap();
-    assert_eq!(values(&head(&request()), "User-Agent"), [own]);
-    let set = request().header("User-Agent", "feed/1").unwrap().header("USER-AGENT", "feed/2").unwrap();
+    let target = || Target::new("ws://h").unwrap();
+    assert_eq!(values(&head(&target()), "User-Agent"), [own]);
+    let set = target().header("User-Agent", "feed/1").unwrap().header("USER-AGENT", "feed/2").unwrap();
     assert_eq!((values(&head(&set), "User-Agent").len(), values(&head(&set), "USER-AGENT")), (0, vec!["feed/2"]));
     for nothing in ["", " \t"] {
-        let dropped = head(&request().header("user-agent", nothing).unwrap());
+        let dropped = head(&target().header("user-agent", nothing).unwrap());
         assert!(!dropped.to_lowercase().contains("user-agent"), "{dropped}");
     }
-    assert!(request().header("User-Agent", "a\r\nb").is_err());
+    assert!(target().header("User-Agent", "a\r\nb").is_err());
 }
 
 proptest! {
@@ -136,8 +134,8 @@ proptest! {
             let again: Uri = uri.to_string().parse().unwrap();
             prop_assert_eq!(again.resource(), uri.resource());
             prop_assert_eq!(again.to_string(), uri.to_string());
-            let request = Request::from(uri.clone());
-            let head = head(&request);
+            let target = Target::from(uri.clone());
+            let head = head(&target);
             let first = format!("GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n", uri.resource(), uri.host_header());
             prop_assert!(head.starts_with(&first), "{head}");
             prop_assert_eq!(head.matches("\r\n\r\n").count(), 1);
@@ -164,11 +162,11 @@ proptest! {
     #[test]
     fn u8_a_request_target_passes_if_and_only_if_it_cannot_split(target in prop::collection::vec(any::<u8>(), 0..20)) {
         let splits = target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f);
-        match Request::new("ws://h").unwrap().request_target(&target) {
-            Err(error) => prop_assert!(splits && error == UriError::RequestTarget),
-            Ok(request) => {
+        match Target::new("ws://h").unwrap().request_target(&target) {
+            Err(error) => prop_assert!(splits && matches!(error, ConnectError::Url(UriError::RequestTarget))),
+            Ok(asked) => {
                 prop_assert!(!splits);
-                let bytes = bytes(&request);
+                let bytes = bytes(&asked);
                 prop_assert!(bytes.starts_with(&[b"GET ", &target[..], b" HTTP/1.1\r\nHost: h\r\n"].concat()));
             }
         }
@@ -181,10 +179,10 @@ proptest! {
         match url.parse::<Uri>() {
             Err(error) => shown.extend([format!("{error}"), format!("{error:?}")]),
             Ok(uri) => {
-                let request = Request::from(uri.clone());
+                let target = Target::from(uri.clone());
                 let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
-                let handshake = Handshake::new(&request, Arc::default(), entropy, Duration::ZERO);
-                shown.extend([format!("{uri}"), format!("{uri:?} {request:?} {request:#?} {handshake:?}")]);
+                let handshake = Handshake::new(&target, entropy, Duration::ZERO);
+                shown.extend([format!("{uri}"), format!("{uri:?} {target:?} {target:#?} {handshake:?}")]);
             }
         }
         match Target::new(&url) {

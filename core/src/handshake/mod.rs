@@ -1,17 +1,17 @@
 //! The opening handshake (RFC 6455 §4), both roles side by side.
 
 pub mod client;
+mod connect_error;
 mod key;
 mod origin;
 mod plain;
 mod refusal;
 mod request;
 pub mod server;
-#[cfg(feature = "std")]
 mod target;
 
+pub use connect_error::ConnectError;
 pub(crate) use key::check_reserved;
 pub(crate) use plain::PlainResponse;
 pub use request::{Request, is_upgrade_request, request_protocols};
-#[cfg(feature = "std")]
-pub use target::{ConnectError, IntoTarget, Target};
+pub use target::{IntoTarget, Target};

@@ -1,17 +1,25 @@
-//! What every backend's `connect` takes, and what it can fail with.
+//! Where a client connects, and how.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
-use std::io;
 
-use super::client::{Handshake, HandshakeError, InvalidProtocol, Request};
-use crate::config::{Config, InvalidConfig};
-use crate::entropy::SystemEntropy;
-use crate::http::{InvalidHeader, Uri, UriError};
-use crate::time::Time;
+use super::connect_error::ConnectError;
+use super::key::{VERSION, check_reserved};
+use crate::config::Config;
+use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
+
+/// What is sent as `User-Agent` unless the program says otherwise.
+///
+/// RFC 9110 §10.1.5: "A user agent SHOULD send a User-Agent header field in each request unless specifically configured
+/// not to do so."
+const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that are there already, or would make no sense twice: the last one counts.
+const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
 
 /// Where a client connects, and how: a URL, headers, subprotocols, limits and deadlines.
 ///
@@ -27,9 +35,13 @@ use crate::time::Time;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Target {
-    request: Request,
-    config: Arc<Config>,
-    peer_addr: Option<SocketAddr>,
+    uri: Uri,
+    /// In place of path and query of the URL.
+    request_target: Option<Box<[u8]>>,
+    headers: Headers,
+    pub(super) protocols: Vec<String>,
+    pub(super) config: Arc<Config>,
+    pub(super) peer_addr: Option<SocketAddr>,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -49,7 +61,7 @@ impl Target {
     /// # Errors
     /// [`ConnectError::Url`], which says what is wrong with it.
     pub fn new(url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { request: Request::new(url).map_err(ConnectError::Url)?, config: Arc::default(), peer_addr: None })
+        url.parse().map(Uri::into).map_err(ConnectError::Url)
     }
 
     /// Adds a header to the request. A `User-Agent` takes the place of bellwire's own (`bellwire/` and its version), an
@@ -65,28 +77,51 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Header`] for a malformed one, and for those of the handshake itself.
+    /// [`ConnectError::Header`] for a malformed one, for those of the handshake itself (`Host`, `Connection`, `Upgrade`,
+    /// `Sec-WebSocket-*`) and for those that frame a message.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.request = self.request.header(name, value).map_err(ConnectError::Header)?;
+        self.set_header(name, value.as_ref()).map_err(ConnectError::Header)?;
         Ok(self)
     }
 
     /// Offers a subprotocol; the first offered is the most wanted.
     ///
     /// # Errors
-    /// [`ConnectError::Protocol`] for one that is no token or was offered before.
+    /// [`ConnectError::Protocol`] for one that is no token or was offered before. RFC 6455 §4.1: subprotocols "MUST be
+    /// non-empty strings with characters in the range U+0021 to U+007E not including separator characters as defined in
+    /// \[RFC2616\] and MUST all be unique strings."
     pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
-        self.request = self.request.protocol(protocol).map_err(ConnectError::Protocol)?;
+        let protocol = protocol.into();
+        if !is_token(protocol.as_bytes()) {
+            return Err(ConnectError::Protocol(InvalidProtocol::Name));
+        }
+        if self.protocols.contains(&protocol) {
+            return Err(ConnectError::Protocol(InvalidProtocol::Repeated));
+        }
+        self.protocols.push(protocol);
         Ok(self)
     }
 
     /// Asks for this request target, byte for byte, in place of path and query of the URL: for a service that wants what
-    /// no URL has. See [`Request::request_target`].
+    /// no URL has, such as raw brackets or characters beyond ASCII. Nothing is encoded.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Target;
+    ///
+    /// let target = Target::new("ws://example.com")?.request_target("/odd{path}?^raw`")?;
+    /// # Ok::<(), bellwire::ConnectError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Url`] if it is empty, or has a blank or a control character.
+    /// [`ConnectError::Url`] with [`UriError::RequestTarget`] if it is empty, or has a blank or a control character: nobody
+    /// can inject a header, or another request, through it.
     pub fn request_target(mut self, target: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
-        self.request = self.request.request_target(target).map_err(ConnectError::Url)?;
+        let target = target.as_ref();
+        if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f)) {
+            return Err(ConnectError::Url(UriError::RequestTarget));
+        }
+        self.request_target = Some(target.into());
         Ok(self)
     }
 
@@ -105,16 +140,74 @@ impl Target {
         self
     }
 
-    /// Where to connect.
+    /// Returns where to connect.
     pub fn uri(&self) -> &Uri {
-        self.request.uri()
+        &self.uri
     }
 
     /// Begins the opening handshake, with keys from the operating system.
-    pub fn handshake(&self, now: Time) -> Handshake {
-        let mut handshake = Handshake::new(&self.request, self.config.clone(), Box::new(SystemEntropy), now);
-        handshake.set_peer_addr(self.peer_addr);
-        handshake
+    #[cfg(feature = "std")]
+    pub fn handshake(&self, now: crate::time::Time) -> super::client::Handshake {
+        super::client::Handshake::new(self, Box::new(crate::entropy::SystemEntropy), now)
+    }
+
+    fn set_header(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
+        check_reserved(name)?;
+        if name.eq_ignore_ascii_case("Host") {
+            return Err(InvalidHeader::Reserved(name.into()));
+        }
+        if SINGLE.iter().any(|single| single.eq_ignore_ascii_case(name)) {
+            self.headers.remove(name);
+            if value.trim_ascii().is_empty() {
+                return Ok(());
+            }
+        }
+        self.headers.append(name, value)
+    }
+
+    /// The path that is asked for, as [a server's](crate::Request::path) has it: without scheme and host, if
+    /// a target that was [set](Self::request_target) has them.
+    pub(super) fn path(&self) -> Box<str> {
+        let Some(target) = &self.request_target else { return self.uri.path().into() };
+        let target = String::from_utf8_lossy(target);
+        let resource = match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default()
+            }
+            _ => &target,
+        };
+        match resource.split('?').next() {
+            None | Some("") => "/".into(),
+            Some(path) => path.into(),
+        }
+    }
+
+    /// The bytes of the request (RFC 6455 §4.1).
+    pub(super) fn encode(&self, key: &str) -> Vec<u8> {
+        let target = self.request_target.as_deref().unwrap_or(self.uri.resource().as_bytes());
+        let mut head = [b"GET ", target, b" HTTP/1.1\r\n"].concat();
+        write_field(&mut head, "Host", self.uri.host_header().as_bytes());
+        write_field(&mut head, "Upgrade", b"websocket");
+        write_field(&mut head, "Connection", b"Upgrade");
+        write_field(&mut head, "Sec-WebSocket-Key", key.as_bytes());
+        write_field(&mut head, "Sec-WebSocket-Version", VERSION.as_bytes());
+        if !self.protocols.is_empty() {
+            write_field(&mut head, "Sec-WebSocket-Protocol", self.protocols.join(", ").as_bytes());
+        }
+        self.headers.write_to(&mut head);
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+impl From<Uri> for Target {
+    fn from(uri: Uri) -> Self {
+        let mut headers = Headers::new();
+        headers.push("User-Agent", USER_AGENT.as_bytes());
+        if let Some(credentials) = uri.credentials() {
+            headers.push("Authorization", credentials.as_bytes());
+        }
+        Self { uri, request_target: None, headers, protocols: Vec::new(), config: Arc::default(), peer_addr: None }
     }
 }
 
@@ -143,64 +236,50 @@ impl IntoTarget for String {
     }
 }
 
-/// Why there is no connection. No callback has run.
-#[derive(Debug)]
+/// Why a subprotocol cannot be offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConnectError {
-    /// The URL is not a good one.
-    Url(UriError),
-    /// A header cannot be sent.
-    Header(InvalidHeader),
-    /// A subprotocol cannot be offered.
-    Protocol(InvalidProtocol),
-    /// The configuration is not a good one.
-    Config(InvalidConfig),
-    /// `wss://` needs TLS, which is not built in: make the TLS stream and use the backend's `connect_over`.
-    Tls,
-    /// The host's name could not be resolved.
-    Resolve(io::Error),
-    /// No address of the host could be connected to: what each of them said.
-    Connect(io::Error),
-    /// It took longer than [`Config::open_timeout`](crate::Config::open_timeout).
-    Timeout,
-    /// The server refused, or its answer is not that of a WebSocket server.
-    Handshake(HandshakeError),
-    /// The transport failed during the handshake.
-    Io(io::Error),
-    /// No thread could be started for the connection.
-    Thread(io::Error),
+pub enum InvalidProtocol {
+    /// Its name is not a token (RFC 9110 §5.6.2).
+    Name,
+    /// It is offered already.
+    Repeated,
 }
 
-impl fmt::Display for ConnectError {
+impl fmt::Display for InvalidProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => error.fmt(f),
-            Self::Header(error) => error.fmt(f),
-            Self::Protocol(error) => error.fmt(f),
-            Self::Config(error) => error.fmt(f),
-            Self::Tls => {
-                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or connect_stream_over")
+        f.write_str(match self {
+            Self::Name => {
+                "the subprotocol's name is not a token: use letters, digits and !#$%&'*+-.^_`|~ only, and at least one"
             }
-            Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
-            Self::Connect(error) => write!(f, "cannot connect: {error}"),
-            Self::Timeout => f.write_str("connecting took longer than the open timeout"),
-            Self::Handshake(error) => error.fmt(f),
-            Self::Io(error) => write!(f, "the transport failed during the handshake: {error}"),
-            Self::Thread(error) => write!(f, "cannot start a thread for the connection: {error}"),
-        }
+            Self::Repeated => "the subprotocol is offered already: offer each once",
+        })
     }
 }
 
-impl core::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Url(error) => Some(error),
-            Self::Header(error) => Some(error),
-            Self::Protocol(error) => Some(error),
-            Self::Config(error) => Some(error),
-            Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::Tls | Self::Timeout => None,
+impl core::error::Error for InvalidProtocol {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u1_u8_the_path_of_a_target_is_what_a_server_says_it_is() {
+        for (target, path) in [
+            ("/a?b", "/a"),
+            ("/a%2Fb;c?d?e", "/a%2Fb;c"),
+            ("//h/x", "//h/x"),
+            ("/x?u=http://h/y", "/x"),
+            ("/x://y", "/x://y"),
+            ("http://h", "/"),
+            ("http://h?q", "/"),
+            ("HTTP://h:80/%41?q", "/%41"),
+            ("http://user:secret@h/x", "/x"),
+            ("?q", "/"),
+            ("*", "*"),
+        ] {
+            let asked = Target::new("ws://h/other").unwrap().request_target(target).unwrap();
+            assert_eq!(&*asked.path(), path, "{target}");
         }
     }
 }

@@ -82,7 +82,7 @@ pub enum UriError {
     Character(char),
     /// A `%` in the host is not followed by two hexadecimal digits.
     PercentEncoding,
-    /// A [request target](crate::client::Request::request_target) is empty, or has a blank or a control character.
+    /// A [request target](crate::Target::request_target) is empty, or has a blank or a control character.
     RequestTarget,
 }
 

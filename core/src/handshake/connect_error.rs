@@ -1,0 +1,81 @@
+//! Why a client has no connection.
+
+use core::fmt;
+#[cfg(feature = "std")]
+use std::io;
+
+use super::client::HandshakeError;
+use super::target::InvalidProtocol;
+use crate::config::InvalidConfig;
+use crate::http::{InvalidHeader, UriError};
+
+/// Why there is no connection. No callback has run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is not a good one.
+    Url(UriError),
+    /// A header cannot be sent.
+    Header(InvalidHeader),
+    /// A subprotocol cannot be offered.
+    Protocol(InvalidProtocol),
+    /// The configuration is not a good one.
+    Config(InvalidConfig),
+    /// `wss://` needs TLS, which is not built in: make the TLS stream and use the backend's `connect_over`.
+    Tls,
+    /// The host's name could not be resolved.
+    #[cfg(feature = "std")]
+    Resolve(io::Error),
+    /// No address of the host could be connected to: what each of them said.
+    #[cfg(feature = "std")]
+    Connect(io::Error),
+    /// It took longer than [`Config::open_timeout`](crate::Config::open_timeout).
+    Timeout,
+    /// The server refused, or its answer is not that of a WebSocket server.
+    Handshake(HandshakeError),
+    /// The transport failed during the handshake.
+    #[cfg(feature = "std")]
+    Io(io::Error),
+    /// No thread could be started for the connection.
+    #[cfg(feature = "std")]
+    Thread(io::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => error.fmt(f),
+            Self::Header(error) => error.fmt(f),
+            Self::Protocol(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
+            Self::Tls => {
+                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or connect_stream_over")
+            }
+            #[cfg(feature = "std")]
+            Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
+            #[cfg(feature = "std")]
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Timeout => f.write_str("connecting took longer than the open timeout"),
+            Self::Handshake(error) => error.fmt(f),
+            #[cfg(feature = "std")]
+            Self::Io(error) => write!(f, "the transport failed during the handshake: {error}"),
+            #[cfg(feature = "std")]
+            Self::Thread(error) => write!(f, "cannot start a thread for the connection: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            Self::Header(error) => Some(error),
+            Self::Protocol(error) => Some(error),
+            Self::Config(error) => Some(error),
+            #[cfg(feature = "std")]
+            Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Tls | Self::Timeout => None,
+        }
+    }
+}

@@ -42,7 +42,7 @@ pub async fn connect_on<R: Runtime>(
     listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
     let target = target.into_target()?;
-    if target.uri().secure() {
+    if target.uri().is_secure() {
         return Err(ConnectError::Tls);
     }
     let mut opening = Opening::new(&target, runtime.timer());

@@ -38,7 +38,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
 pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
     let target = target.into_target()?;
-    if target.uri().secure() {
+    if target.uri().is_secure() {
         return Err(ConnectError::Tls);
     }
     let mut opening = Opening::new(&target);

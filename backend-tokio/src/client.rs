@@ -25,7 +25,7 @@ use crate::runtime::{Timer, Transport};
 /// When polled outside of a tokio runtime, or in one without its drivers of I/O and time.
 pub async fn connect(target: impl IntoTarget, listener: impl IntoAnyListener) -> Result<Client, ConnectError> {
     let target = target.into_target()?;
-    if target.uri().secure() {
+    if target.uri().is_secure() {
         return Err(ConnectError::Tls);
     }
     let mut opening = Opening::new(&target, Timer::start());

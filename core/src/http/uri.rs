@@ -20,7 +20,7 @@ use super::percent::{decode, encode_all, encode_path, encode_query};
 /// use bellwire::uri::Uri;
 ///
 /// let uri: Uri = "wss://example.com/chat?room=1".parse()?;
-/// assert!(uri.secure());
+/// assert!(uri.is_secure());
 /// assert_eq!((uri.host(), uri.port(), uri.resource()), ("example.com", 443, "/chat?room=1"));
 /// # Ok::<(), bellwire::uri::UriError>(())
 /// ```
@@ -91,7 +91,7 @@ impl Uri {
     ///
     /// RFC 6455 §3: 'The URI is called "secure" [..] if the scheme component matches "wss"
     /// case-insensitively.'
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.security == Security::Tls
     }
 
@@ -377,7 +377,7 @@ mod tests {
         ] {
             let uri: Uri = text.parse().unwrap();
             assert_eq!(
-                (uri.secure(), uri.host(), uri.port(), uri.resource()),
+                (uri.is_secure(), uri.host(), uri.port(), uri.resource()),
                 (secure, host, port, resource),
                 "{text}"
             );

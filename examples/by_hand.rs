@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example by_hand` echoes on 127.0.0.1:9001, one connection at a time.
 
+use bellwire_core::Time;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -27,14 +28,15 @@ fn main() -> io::Result<()> {
 /// Serves one connection to its end.
 fn serve(mut stream: TcpStream) -> io::Result<()> {
     let start = Instant::now();
+    let now = || Time::from_start(start.elapsed());
     let config = Arc::new(Config::default());
     let mut buffer = vec![0; 16 * 1024];
     stream.set_write_timeout(config.close_timeout)?;
 
     // 1. The opening handshake: bytes in, until there is a request or a refusal.
-    let mut handshake = server::Handshake::new(config.clone(), start.elapsed());
+    let mut handshake = server::Handshake::new(config.clone(), now());
     let (request, mut input) = loop {
-        match read_until(&mut stream, &mut buffer, handshake.poll_timeout(), start)? {
+        match read_until(&mut stream, &mut buffer, handshake.poll_timeout(), now)? {
             Some(0) => return Ok(()),
             Some(count) => {
                 let mut input = &mut buffer[..count];
@@ -44,34 +46,34 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             }
             None => {}
         }
-        if let Some(refused) = handshake.handle_timeout(start.elapsed()) {
+        if let Some(refused) = handshake.handle_timeout(now()) {
             break (Err(refused), &mut [][..]);
         }
     };
-    let mut connection = match accept(request, config, start.elapsed()) {
+    let mut connection = match accept(request, config, now()) {
         Ok(connection) => connection,
         Err(response) => return stream.write_all(&response).and_then(|()| linger(&mut stream)),
     };
 
     // 2. The connection: events until there are none, then write, then read or sleep.
     loop {
-        while let Some(event) = connection.next_event(start.elapsed(), &mut input) {
+        while let Some(event) = connection.next_event(now(), &mut input) {
             handle(&mut connection, event);
         }
         while !connection.output().is_empty() {
             match stream.write(connection.output().first())? {
                 0 => return Err(ErrorKind::WriteZero.into()),
-                count => connection.wrote(start.elapsed(), count),
+                count => connection.wrote(now(), count),
             }
         }
         if connection.is_finished() {
             return linger(&mut stream);
         }
         input = &mut [];
-        match read_until(&mut stream, &mut buffer, connection.poll_timeout(), start) {
+        match read_until(&mut stream, &mut buffer, connection.poll_timeout(), now) {
             Ok(Some(0)) => connection.receive_eof(),
             Ok(Some(count)) => input = &mut buffer[..count],
-            Ok(None) => connection.handle_timeout(start.elapsed()),
+            Ok(None) => connection.handle_timeout(now()),
             Err(error) => connection.transport_failed(error),
         }
     }
@@ -82,12 +84,12 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 fn read_until(
     stream: &mut TcpStream,
     buffer: &mut [u8],
-    deadline: Option<Duration>,
-    start: Instant,
+    deadline: Option<Time>,
+    now: impl Fn() -> Time,
 ) -> io::Result<Option<usize>> {
     loop {
-        let now = start.elapsed();
-        let left = deadline.map(|deadline| deadline.saturating_sub(now));
+        let asked = now();
+        let left = deadline.map(|deadline| deadline.saturating_since(asked));
         // A timeout of zero is an error.
         stream.set_read_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
         match stream.read(buffer).map_err(|error| (error.kind(), error)) {
@@ -100,11 +102,7 @@ fn read_until(
 }
 
 /// A connection, or the bytes of the HTTP response that refuses it.
-fn accept(
-    request: Result<Request, server::Refused>,
-    config: Arc<Config>,
-    now: Duration,
-) -> Result<Connection, Vec<u8>> {
+fn accept(request: Result<Request, server::Refused>, config: Arc<Config>, now: Time) -> Result<Connection, Vec<u8>> {
     let request = request.map_err(|refused| refused.to_response().encode(None))?;
     request.accept(&server::Accept::new(), config, now).map_err(|error| error.to_response().encode(Some(&request)))
 }
@@ -128,6 +126,7 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let (start, mut buffer) = (Instant::now(), [0; 4096]);
-    while let Some(1..) = read_until(stream, &mut buffer, Some(Duration::from_secs(1)), start)? {}
+    let (now, until) = (|| Time::from_start(start.elapsed()), Time::from_start(Duration::from_secs(1)));
+    while let Some(1..) = read_until(stream, &mut buffer, Some(until), now)? {}
     Ok(())
 }

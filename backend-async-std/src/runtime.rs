@@ -56,11 +56,11 @@ impl Timer {
 
 impl task::Timer for Timer {
     fn now(&self) -> Time {
-        self.start.elapsed()
+        Time::from_start(self.start.elapsed())
     }
 
     fn set(&mut self, deadline: Time) {
-        match self.start.checked_add(deadline) {
+        match self.start.checked_add(deadline.since_start()) {
             Some(instant) => self.timer.set_at(instant),
             None => self.timer = async_io::Timer::never(),
         }

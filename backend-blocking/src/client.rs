@@ -158,7 +158,11 @@ impl Opening {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.handshake.poll_timeout().and_then(|deadline| self.start.checked_add(deadline))
+        self.handshake.poll_timeout().and_then(|deadline| self.start.checked_add(deadline.since_start()))
+    }
+
+    fn now(&self) -> Time {
+        Time::from_start(self.start.elapsed())
     }
 
     /// Shakes hands, and lets a thread of its own drive the connection.
@@ -182,8 +186,8 @@ impl Opening {
 
     /// There is no connection: tells the peer that nothing more comes.
     fn hang_up(&self, stream: &impl Stream) {
-        let now = self.start.elapsed();
-        let left = self.handshake.hang_up_by(now).saturating_sub(now).max(SHORTEST);
+        let now = self.now();
+        let left = self.handshake.hang_up_by(now).saturating_since(now).max(SHORTEST);
         // Whether that fails or not: there is nothing more to say.
         let _ = stream.set_write_timeout(Some(left)).and_then(|()| stream.shutdown(Shutdown::Write));
     }
@@ -209,7 +213,7 @@ impl Opening {
                 Ok(0) => return Err(ConnectError::Handshake(self.handshake.receive_eof())),
                 Ok(count) => {
                     let mut input = &mut buffer[..count];
-                    if let Some(result) = self.handshake.receive(&mut input, self.start.elapsed()) {
+                    if let Some(result) = self.handshake.receive(&mut input, self.now()) {
                         let (connection, response) = result.map_err(ConnectError::Handshake)?;
                         return Ok((connection, response, input.to_vec()));
                     }
@@ -220,17 +224,17 @@ impl Opening {
     }
 
     /// How long the next call may wait; never zero. When the deadline has come what has arrived by then is still read.
-    fn time_left(&mut self) -> Result<Option<Time>, ConnectError> {
+    fn time_left(&mut self) -> Result<Option<Duration>, ConnectError> {
         let Some(deadline) = self.handshake.poll_timeout() else { return Ok(None) };
-        let now = self.start.elapsed();
-        if now >= deadline && now.saturating_sub(*self.late.get_or_insert(now)) >= READ_ON {
+        let now = self.now();
+        if now >= deadline && now.saturating_since(*self.late.get_or_insert(now)) >= READ_ON {
             return Err(self.timed_out());
         }
-        Ok(Some(deadline.saturating_sub(now).max(SHORTEST)))
+        Ok(Some(deadline.saturating_since(now).max(SHORTEST)))
     }
 
     fn timed_out(&mut self) -> ConnectError {
-        match self.handshake.handle_timeout(self.start.elapsed()) {
+        match self.handshake.handle_timeout(self.now()) {
             None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
             Some(error) => ConnectError::Handshake(error),
         }

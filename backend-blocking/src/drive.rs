@@ -133,7 +133,7 @@ impl<S: Stream> Drive<S> {
                 if !output.is_empty() && self.driver.is_silent() {
                     return;
                 }
-                if self.now().saturating_sub(began) >= WRITE_PATIENCE {
+                if self.now().saturating_since(began) >= WRITE_PATIENCE {
                     match self.hand_over(output, asked) {
                         Some(back) => (output, began) = (back, self.now()),
                         None => return,
@@ -237,7 +237,7 @@ impl<S: Stream> Drive<S> {
     /// Waits for the handler, but not for long: a thread that is parked in a read is not woken by an answer, so this
     /// one looks at the peer now and then instead.
     fn wait_for_answer(&self, deadline: Option<Time>) -> bool {
-        let timeout = deadline.map_or(LOOK, |deadline| deadline.saturating_sub(self.now()).min(LOOK));
+        let timeout = deadline.map_or(LOOK, |deadline| deadline.saturating_since(self.now()).min(LOOK));
         self.writer.wait_woken(timeout)
     }
 
@@ -265,7 +265,7 @@ impl<S: Stream> Drive<S> {
     /// Sets the read timeout so that a read ends by `deadline`, or little later. One that fits is left alone:
     /// most deadlines move on with every message, and a system call for each would be a waste.
     fn arm(&mut self, deadline: Option<Time>) -> io::Result<()> {
-        let wanted = deadline.map(|deadline| deadline.saturating_sub(self.now()).max(SHORTEST));
+        let wanted = deadline.map(|deadline| deadline.saturating_since(self.now()).max(SHORTEST));
         let fits = match (self.read_timeout, wanted) {
             (set, None) => set.is_none(),
             (None, Some(_)) => false,

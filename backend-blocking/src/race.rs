@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire_core::{ConnectError, Race};
+use bellwire_core::{ConnectError, Race, Time};
 
 /// How much longer than the race an attempt may take: so it is the race that ends at the deadline.
 const SLACK: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(crate) fn race<S: Send + 'static>(
     let (sender, results) = mpsc::channel();
     let mut race = Race::new(addrs);
     loop {
-        if let Some(addr) = race.next(start.elapsed()) {
+        if let Some(addr) = race.next(Time::from_start(start.elapsed())) {
             if let Err(error) = attempt(addr, deadline, &connect, &sender) {
                 race.failed(addr, error);
             }
@@ -39,7 +39,7 @@ pub(crate) fn race<S: Send + 'static>(
         if race.is_lost() {
             return Err(ConnectError::Connect(race.into_error()));
         }
-        let next = race.poll_timeout().and_then(|due| start.checked_add(due));
+        let next = race.poll_timeout().and_then(|due| start.checked_add(due.since_start()));
         let result = match deadline.into_iter().chain(next).min() {
             Some(until) => results.recv_timeout(until.saturating_duration_since(Instant::now())),
             None => results.recv().map_err(|_| RecvTimeoutError::Disconnected),

@@ -95,7 +95,7 @@ impl<S: Stream> Writer<S> {
     }
 
     pub(crate) fn now(&self) -> Time {
-        self.start.elapsed()
+        Time::from_start(self.start.elapsed())
     }
 
     /// Leaves output that was taken and could not be written at once to the second thread. Gives it back if
@@ -119,7 +119,7 @@ impl<S: Stream> Writer<S> {
     pub(crate) fn wait(&self, seen: &mut u64, deadline: Option<Time>) {
         let mut state = self.lock();
         if state.progress == *seen && state.failure.is_none() {
-            let left = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_sub(self.now()));
+            let left = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_since(self.now()));
             let timeout = left.clamp(SHORTEST, WRITE_PATIENCE);
             state = self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -210,7 +210,7 @@ impl<S: Stream> Writer<S> {
     /// it if it does.
     fn close_due_in(&self, shared: &Shared) -> Option<Duration> {
         let now = self.now();
-        shared.parked_close(now).map(|deadline| deadline.saturating_add(HEAD_START).saturating_sub(now))
+        shared.parked_close(now).map(|deadline| (deadline + HEAD_START).saturating_since(now))
     }
 
     fn look_around(&self, shared: &Shared) {

@@ -52,11 +52,11 @@ impl Timer {
 
 impl task::Timer for Timer {
     fn now(&self) -> Time {
-        self.start.elapsed()
+        Time::from_start(self.start.elapsed())
     }
 
     fn set(&mut self, deadline: Time) {
-        match (self.start.checked_add(deadline), &mut self.sleep) {
+        match (self.start.checked_add(deadline.since_start()), &mut self.sleep) {
             (Some(instant), Some(sleep)) => sleep.as_mut().reset(instant),
             (Some(instant), None) => self.sleep = Some(Box::pin(sleep_until(instant))),
             (None, _) => self.sleep = None,

@@ -29,16 +29,17 @@
 //!
 //! ```
 //! # use bellwire_core as bellwire;
-//! use bellwire::{Config, Event, server};
+//! use bellwire::{Config, Event, Time, server};
 //! use std::io::{Read, Write};
 //! use std::{sync::Arc, time::Instant};
 //!
 //! fn echo(stream: &mut (impl Read + Write)) -> std::io::Result<()> {
 //!     let (start, config) = (Instant::now(), Arc::new(Config::default()));
+//!     let now = || Time::from_start(start.elapsed());
 //!     let mut buffer = vec![0; 16 * 1024];
 //!
 //!     // The opening handshake. What comes behind it in the same read stays in `input`.
-//!     let mut handshake = server::Handshake::new(config.clone(), start.elapsed());
+//!     let mut handshake = server::Handshake::new(config.clone(), now());
 //!     let (request, mut input) = loop {
 //!         let count = stream.read(&mut buffer)?;
 //!         if count == 0 {
@@ -53,14 +54,14 @@
 //!         Ok(request) => request,
 //!         Err(refusal) => return stream.write_all(&refusal.to_response().encode(None)),
 //!     };
-//!     let mut connection = match request.accept(&server::Accept::new(), config, start.elapsed()) {
+//!     let mut connection = match request.accept(&server::Accept::new(), config, now()) {
 //!         Ok(connection) => connection,
 //!         Err(error) => return stream.write_all(&error.to_response().encode(Some(&request))),
 //!     };
 //!
 //!     // Events until there are none, then write, then read.
 //!     loop {
-//!         while let Some(event) = connection.next_event(start.elapsed(), &mut input) {
+//!         while let Some(event) = connection.next_event(now(), &mut input) {
 //!             match event {
 //!                 Event::Text(text) => drop(connection.send(&*text)),
 //!                 Event::Binary(bytes) => drop(connection.send(&*bytes)),
@@ -69,7 +70,7 @@
 //!         }
 //!         while !connection.output().is_empty() {
 //!             let count = stream.write(connection.output().first())?;
-//!             connection.wrote(start.elapsed(), count);
+//!             connection.wrote(now(), count);
 //!         }
 //!         if connection.is_finished() {
 //!             return Ok(());

@@ -619,7 +619,7 @@ fn connecting() {
             assert!(world.finish(opening.connect(resolving(), connecting)).is_ok());
         }
         // The one that never answers is not waited for.
-        assert!(world.clock.lock().now < secs(1));
+        assert!(world.clock.lock().now < Time::from_start(secs(1)));
     });
     assert!(steps > 5, "{steps}");
 }
@@ -778,7 +778,7 @@ fn a_server_that_stops() {
 
 #[test]
 fn a_server_that_cannot_accept() {
-    for (kind, pause) in [(ErrorKind::ConnectionReset, START), (ErrorKind::OutOfMemory, ms(100))] {
+    for (kind, pause) in [(ErrorKind::ConnectionReset, START), (ErrorKind::OutOfMemory, Time::from_start(ms(100)))] {
         let steps = dropped_at_each_poll(|cut| {
             let (world, tasks, (service, reports)) = (World::default(), Tasks::default(), service());
             let failed = tasks.accept_failed(&service, io::Error::from(kind), world.clock.timer());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwire_core::server::{Accept, AcceptError, Handshake, Refusal, Refused};
-use bellwire_core::{Config, Request, Response, is_upgrade_request, listener};
+use bellwire_core::{Config, Request, Response, Time, is_upgrade_request, listener};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -12,7 +12,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
 /// The result of reading these pieces, as text that can be compared, and the bytes that were left.
 fn read_pieces(config: &Config, pieces: &[&[u8]]) -> (Option<Result<Request, Refused>>, Vec<u8>) {
-    let mut handshake = Handshake::new(Arc::new(config.clone()), Duration::ZERO);
+    let mut handshake = Handshake::new(Arc::new(config.clone()), Time::ZERO);
     let mut result = None;
     let mut left = Vec::new();
     for piece in pieces {
@@ -62,7 +62,7 @@ fn refusal<T>(result: Result<T, AcceptError>) -> Refusal {
 
 fn accept_with(config: Config, headers: &str) -> Result<(), AcceptError> {
     let request = read(&format!("GET /chat HTTP/1.1\r\nHost: example.com\r\n{headers}\r\n")).unwrap();
-    request.accept(&Accept::new(), Arc::new(config), Duration::ZERO).map(drop)
+    request.accept(&Accept::new(), Arc::new(config), Time::ZERO).map(drop)
 }
 
 fn accept(headers: &str) -> Result<(), AcceptError> {
@@ -75,8 +75,8 @@ fn an_opening_handshake_is_read_and_accepted() {
     assert_eq!((request.method(), request.path(), request.query()), ("GET", "/chat", Some("x=1")));
     assert_eq!(request.headers().len(), 5);
     assert_eq!(request.header("Host").unwrap(), "example.com");
-    assert!(request.accept(&Accept::new(), Arc::default(), Duration::ZERO).is_ok());
-    assert!(Request::upgrade("/").accept(&Accept::new(), Arc::default(), Duration::ZERO).is_ok());
+    assert!(request.accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
+    assert!(Request::upgrade("/").accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn h1_http_1_0_is_plain_and_needs_no_host() {
     }
     let request = read(&format!("GET / HTTP/1.0\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n")).unwrap();
     assert!(!is_upgrade_request(&request));
-    let refused = request.accept(&Accept::new(), Arc::default(), Duration::ZERO).map(drop);
+    let refused = request.accept(&Accept::new(), Arc::default(), Time::ZERO).map(drop);
     assert_eq!(refusal(refused), Refusal::Http10);
     for headers in ["Host: a\r\nHost: a\r\n", "Host: a b\r\n"] {
         assert_eq!(read(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap_err(), Refusal::Host, "{headers:?}");
@@ -169,7 +169,7 @@ fn h1_http_1_0_is_plain_and_needs_no_host() {
     for version in ["1.1", "1.2", "1.9"] {
         let head = format!("GET / HTTP/{version}\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n");
         let request = read(&head).unwrap();
-        assert!(!request.is_http10() && request.accept(&Accept::new(), Arc::default(), Duration::ZERO).is_ok());
+        assert!(!request.is_http10() && request.accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
         assert_eq!(read(&format!("GET / HTTP/{version}\r\n\r\n")).unwrap_err(), Refusal::Host);
     }
 }
@@ -251,7 +251,7 @@ fn h9_the_limit_of_fields_follows_from_that_of_the_head() {
 fn a_megabyte_fed_byte_by_byte_costs_no_more_than_linear_time() {
     // With a second look at each byte for each new one this would take hours.
     let config = Config::default().max_head(1024 * 1024);
-    let mut handshake = Handshake::new(Arc::new(config), Duration::ZERO);
+    let mut handshake = Handshake::new(Arc::new(config), Time::ZERO);
     let mut fed = 0;
     let line = b"GET / HTTP/1.1\r\n".iter().chain(b"X: yyyyyyyyyyyyyyyy\r\n".iter().cycle());
     let refusal = line.copied().find_map(|byte| {
@@ -316,14 +316,14 @@ fn subprotocols_and_extensions_must_be_well_formed() {
 #[test]
 fn only_get_is_upgraded() {
     let request = read(&format!("HEAD / HTTP/1.1\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n")).unwrap();
-    let result = request.accept(&Accept::new(), Arc::default(), Duration::ZERO);
+    let result = request.accept(&Accept::new(), Arc::default(), Time::ZERO);
     assert_eq!(refusal(result), Refusal::UpgradeMethod);
 }
 
 #[test]
 fn a_subprotocol_that_was_not_offered_is_a_mistake_of_the_program() {
     let choose = |request: &Request, protocol: &str| {
-        request.accept(&Accept::new().protocol(protocol), Arc::default(), Duration::ZERO).map(drop)
+        request.accept(&Accept::new().protocol(protocol), Arc::default(), Time::ZERO).map(drop)
     };
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "mqtt, soap").unwrap();
     assert_eq!(choose(&request, "soap"), Ok(()));
@@ -338,7 +338,7 @@ fn a_subprotocol_that_was_not_offered_is_a_mistake_of_the_program() {
 #[test]
 fn the_peers_fault_comes_before_the_programs() {
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Version", "8").unwrap();
-    let result = request.accept(&Accept::new().protocol("x"), Arc::default(), Duration::ZERO);
+    let result = request.accept(&Accept::new().protocol("x"), Arc::default(), Time::ZERO);
     assert_eq!(refusal(result), Refusal::Version);
 }
 
@@ -346,7 +346,7 @@ fn the_peers_fault_comes_before_the_programs() {
 fn a_server_accepts_its_own_origin_and_those_that_it_lists() {
     let check = |config: Config, host: &str, origin: &str| {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}{KEY}{VERSION}{origin}\r\n");
-        let result = read(&head).unwrap().accept(&Accept::new(), Arc::new(config), Duration::ZERO).map(drop);
+        let result = read(&head).unwrap().accept(&Accept::new(), Arc::new(config), Time::ZERO).map(drop);
         if result.is_err() {
             assert_eq!(refusal(result.clone()), Refusal::Origin);
         }
@@ -402,22 +402,22 @@ fn a_server_accepts_its_own_origin_and_those_that_it_lists() {
 fn the_deadline_is_for_the_whole_request() {
     let second = Duration::from_secs(1);
     let config = Arc::new(Config::default().open_timeout(10 * second));
-    let mut handshake = Handshake::new(config.clone(), 5 * second);
-    assert_eq!(handshake.poll_timeout(), Some(15 * second));
+    let mut handshake = Handshake::new(config.clone(), Time::from_start(5 * second));
+    assert_eq!(handshake.poll_timeout(), Some(Time::from_start(15 * second)));
     assert!(handshake.receive(&mut &mut b"GET".to_vec()[..]).is_none());
-    assert_eq!(handshake.handle_timeout(14 * second), None);
-    assert_eq!(handshake.poll_timeout(), Some(15 * second), "bytes do not move it");
-    assert_eq!(handshake.handle_timeout(15 * second).unwrap(), Refusal::Timeout);
-    assert_eq!(handshake.handle_timeout(16 * second), None);
+    assert_eq!(handshake.handle_timeout(Time::from_start(14 * second)), None);
+    assert_eq!(handshake.poll_timeout(), Some(Time::from_start(15 * second)), "bytes do not move it");
+    assert_eq!(handshake.handle_timeout(Time::from_start(15 * second)).unwrap(), Refusal::Timeout);
+    assert_eq!(handshake.handle_timeout(Time::from_start(16 * second)), None);
     assert_eq!(handshake.poll_timeout(), None);
 
-    let mut handshake = Handshake::new(config.clone(), Duration::ZERO);
+    let mut handshake = Handshake::new(config.clone(), Time::ZERO);
     handshake.receive_eof();
-    assert_eq!((handshake.poll_timeout(), handshake.handle_timeout(99 * second)), (None, None));
+    assert_eq!((handshake.poll_timeout(), handshake.handle_timeout(Time::from_start(99 * second))), (None, None));
 
-    let mut handshake = Handshake::new(Arc::new(Config::default().open_timeout(None)), Duration::ZERO);
-    assert_eq!((handshake.poll_timeout(), handshake.handle_timeout(Duration::MAX)), (None, None));
-    let handshake = Handshake::new(Arc::new(Config::default().open_timeout(Duration::MAX)), second);
+    let mut handshake = Handshake::new(Arc::new(Config::default().open_timeout(None)), Time::ZERO);
+    assert_eq!((handshake.poll_timeout(), handshake.handle_timeout(Time::from_start(Duration::MAX))), (None, None));
+    let handshake = Handshake::new(Arc::new(Config::default().open_timeout(Duration::MAX)), Time::from_start(second));
     assert_eq!(handshake.poll_timeout(), None, "for ever");
 }
 
@@ -473,7 +473,7 @@ fn a_response_becomes_a_connection_by_hand() {
     let Ok(upgrade) = response.into_upgrade() else { panic!("an upgrade") };
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "soap").unwrap();
     assert!(upgrade.config.is_none());
-    assert!(request.accept(&upgrade.accept, Arc::default(), Duration::ZERO).is_ok());
-    let refused = Request::upgrade("/").accept(&upgrade.accept, Arc::default(), Duration::ZERO).map(drop);
+    assert!(request.accept(&upgrade.accept, Arc::default(), Time::ZERO).is_ok());
+    let refused = Request::upgrade("/").accept(&upgrade.accept, Arc::default(), Time::ZERO).map(drop);
     assert_eq!(refused, Err(AcceptError::ProtocolNotOffered("soap".into())));
 }

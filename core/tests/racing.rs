@@ -18,7 +18,7 @@ struct Clock(Arc<Mutex<Time>>);
 
 impl Clock {
     fn now(&self) -> u128 {
-        self.0.lock().unwrap().as_millis()
+        self.0.lock().unwrap().since_start().as_millis()
     }
 }
 

@@ -54,7 +54,7 @@ impl World {
     /// The runtime asks the system what there is, a moment later.
     fn turn(&self, later: Time) {
         let mut state = self.0.lock().unwrap();
-        state.now += later;
+        state.now += later.since_start();
         let arrived = std::mem::take(&mut state.arrived);
         state.readable.extend(arrived);
     }
@@ -153,7 +153,7 @@ fn waiting(role: Role, case: &Case) -> (World, Task<World, Clock>, Log) {
         socket.close().unwrap();
     }
     for now in [0, 500, 502, 550] {
-        world.stop(ms(now), b"");
+        world.stop(Time::from_start(ms(now)), b"");
         assert!(poll(&mut task).is_pending());
     }
     assert_eq!(world.written().is_empty(), case.config.idle_timeout.is_some(), "a ping or a close");
@@ -166,10 +166,10 @@ fn l7_what_arrived_while_the_process_was_stopped_is_read_before_a_deadline_is_ju
     for role in ROLES {
         for case in cases() {
             let (world, mut task, log) = waiting(role, &case);
-            world.stop(secs(60), &case.answer.sent_by(peer_of(role)));
+            world.stop(Time::from_start(secs(60)), &case.answer.sent_by(peer_of(role)));
             // The timer has fired, and there is nothing to be read yet.
             let _ = poll(&mut task);
-            world.turn(ms(1));
+            world.turn(Time::from_start(ms(1)));
             let _ = poll(&mut task);
             let seen = log.take();
             assert_eq!(seen.len(), 1, "{role:?}, {seen:?}");
@@ -184,12 +184,12 @@ fn l7_a_peer_that_was_silent_is_judged_a_moment_after_its_deadline() {
         for case in cases() {
             for late in [ms(1100), secs(60)] {
                 let (world, mut task, log) = waiting(role, &case);
-                world.stop(late, b"");
+                world.stop(Time::from_start(late), b"");
                 let _ = poll(&mut task);
-                world.turn(ms(1));
+                world.turn(Time::from_start(ms(1)));
                 let _ = poll(&mut task);
                 assert_eq!(log.take(), Vec::<String>::new(), "not yet");
-                world.turn(ms(1));
+                world.turn(Time::from_start(ms(1)));
                 let _ = poll(&mut task);
                 let seen = log.take();
                 assert!(seen.last().is_some_and(|last| last.starts_with(case.silence)), "{role:?}, {seen:?}");
@@ -205,11 +205,11 @@ fn l7_a_request_that_came_while_the_process_was_stopped_is_answered() {
         let service = Service::new(Config::default(), |_| Response::text("here"), |_: &ServerError| ());
         let mut task = task(&world, Driver::server(Arc::new(service), None, START));
         assert!(poll(&mut task).is_pending());
-        world.stop(secs(60), &arrives);
+        world.stop(Time::from_start(secs(60)), &arrives);
         let _ = poll(&mut task);
         assert_eq!(data(&world.written()), "");
         for _ in 0..2 {
-            world.turn(ms(1));
+            world.turn(Time::from_start(ms(1)));
             let _ = poll(&mut task);
         }
         let written = data(&world.written());
@@ -227,12 +227,12 @@ fn l7_an_answer_that_came_while_the_client_was_stopped_is_read() {
         let mut opening = pin!(opening.finish(world.clone(), listener().into_any_listener()));
         let mut poll = || opening.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll().is_pending());
-        world.stop(secs(60), arrives);
+        world.stop(Time::from_start(secs(60)), arrives);
         assert!(poll().is_pending());
-        world.turn(ms(1));
+        world.turn(Time::from_start(ms(1)));
         let mut result = poll();
         if result.is_pending() {
-            world.turn(ms(1));
+            world.turn(Time::from_start(ms(1)));
             result = poll();
         }
         match result {
@@ -251,8 +251,8 @@ fn l7_a_flood_puts_a_deadline_off_only_for_a_moment() {
         let (world, mut task, log) = waiting(role, &case);
         let flood = Frame::text([b'x'; 1000]).sent_by(peer_of(role)).repeat(600);
         for (now, over) in [(601, false), (650, false), (702, true)] {
-            world.stop(ms(now), &flood);
-            world.turn(ms(0));
+            world.stop(Time::from_start(ms(now)), &flood);
+            world.turn(Time::from_start(ms(0)));
             let _ = poll(&mut task);
             let seen = log.take();
             assert_eq!(seen.iter().any(|line| line.starts_with("close 1006")), over, "{role:?}, {now}, {seen:?}");

@@ -1,12 +1,10 @@
 //! URLs as browsers read them, and what a client makes of them on the wire.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bellwire_core::client::Handshake;
 use bellwire_core::uri::{Uri, UriError};
-use bellwire_core::{ConnectError, Target};
+use bellwire_core::{ConnectError, Target, Time};
 use proptest::prelude::*;
 
 fn resource(text: &str) -> String {
@@ -16,7 +14,7 @@ fn resource(text: &str) -> String {
 /// The bytes of the request.
 fn bytes(target: &Target) -> Vec<u8> {
     let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
-    Handshake::new(target, entropy, Duration::ZERO).output().to_vec()
+    Handshake::new(target, entropy, Time::ZERO).output().to_vec()
 }
 
 /// The values of a header in a head.
@@ -181,7 +179,7 @@ proptest! {
             Ok(uri) => {
                 let target = Target::from(uri.clone());
                 let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
-                let handshake = Handshake::new(&target, entropy, Duration::ZERO);
+                let handshake = Handshake::new(&target, entropy, Time::ZERO);
                 shown.extend([format!("{uri}"), format!("{uri:?} {target:?} {target:#?} {handshake:?}")]);
             }
         }

@@ -25,7 +25,7 @@ impl Grace {
     /// When this deadline, which has come, is to be judged.
     pub(crate) fn end(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
         // "At once" is no deadline that anybody waits for.
-        if deadline.is_zero() {
+        if deadline == Time::ZERO {
             return deadline;
         }
         let noticed = match self.noticed {
@@ -33,6 +33,6 @@ impl Grace {
             _ => now,
         };
         self.noticed = Some((deadline, noticed));
-        noticed.saturating_add(grace)
+        noticed + grace
     }
 }

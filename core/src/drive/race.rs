@@ -41,7 +41,7 @@ impl Race {
         }
         let addr = self.waiting.pop_front()?;
         self.running += 1;
-        self.due = now.saturating_add(DELAY);
+        self.due = now + DELAY;
         Some(addr)
     }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     const fn ms(milliseconds: u64) -> Time {
-        Duration::from_millis(milliseconds)
+        Time::from_start(Duration::from_millis(milliseconds))
     }
 
     fn addrs(text: &str) -> Vec<SocketAddr> {

@@ -82,7 +82,7 @@ impl Handshake {
     /// How long the closing of the sending side may take if there is no connection, from now on:
     /// [`Config::linger_timeout`], within [`Config::open_timeout`].
     pub fn hang_up_by(&self, now: Time) -> Time {
-        let until = now.saturating_add(self.config.linger_timeout);
+        let until = now + self.config.linger_timeout;
         self.deadline.map_or(until, |deadline| deadline.min(until))
     }
 

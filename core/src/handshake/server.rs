@@ -39,16 +39,16 @@ pub fn accept_key(key: &str) -> String {
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{Config, server::{Accept, Handshake}};
-/// use std::{sync::Arc, time::Duration};
+/// use bellwire::{Config, Time, server::{Accept, Handshake}};
+/// use std::sync::Arc;
 ///
 /// let config = Arc::new(Config::default());
-/// let mut handshake = Handshake::new(config.clone(), Duration::ZERO);
+/// let mut handshake = Handshake::new(config.clone(), Time::ZERO);
 /// let mut bytes = *b"GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
 ///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 /// let request = handshake.receive(&mut &mut bytes[..]).unwrap()?;
 /// assert_eq!(request.path(), "/chat");
-/// let connection = request.accept(&Accept::new(), config, Duration::ZERO)?;
+/// let connection = request.accept(&Accept::new(), config, Time::ZERO)?;
 /// # drop(connection);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

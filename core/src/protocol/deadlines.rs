@@ -127,7 +127,7 @@ impl Deadlines {
             Close::Requested => Some(Time::ZERO),
             Close::Since(since) if self.owed => {
                 let timeout = config.close_timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.min(ANSWER_TIMEOUT));
-                Some(since.saturating_add(timeout))
+                Some(since + timeout)
             }
             Close::Since(since) => after(since, config.close_timeout),
             Close::Open => {
@@ -192,7 +192,7 @@ impl Deadlines {
 }
 
 fn after(since: Time, timeout: Option<Duration>) -> Option<Time> {
-    timeout.map(|timeout| since.saturating_add(timeout))
+    timeout.map(|timeout| since + timeout)
 }
 
 fn at_least(timeout: Option<Duration>) -> Option<Duration> {

@@ -172,7 +172,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 // That has taken too long: the driver is about to say so.
                 self.owed = Owed::Nothing;
             }
-            self.driver.handle_timeout(if deadline.is_zero() { self.alarm.now() } else { now });
+            self.driver.handle_timeout(if deadline == Time::ZERO { self.alarm.now() } else { now });
         }
         // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
         self.driver.handle_timeout_amid(self.alarm.now());

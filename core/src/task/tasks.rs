@@ -92,7 +92,7 @@ impl Tasks {
         let pause = !passing.contains(&error.kind());
         service.report(&ServerError::Accept(error));
         if pause {
-            let deadline = timer.now().saturating_add(ACCEPT_PAUSE);
+            let deadline = timer.now() + ACCEPT_PAUSE;
             sleep(&mut timer, deadline).await;
         }
     }

@@ -117,7 +117,7 @@ impl Limit {
                     return Poll::Pending;
                 }
                 if !self.is_last {
-                    let last = deadline.max(now).saturating_add(ONCE_MORE);
+                    let last = deadline.max(now) + ONCE_MORE;
                     (self.deadline, self.is_last) = (Some(last), true);
                     timer.set(last);
                 } else if now >= deadline || has_rung {

@@ -236,15 +236,13 @@ impl TestClient {
 
     /// Lets time pass, for the deadlines of both ends: keepalive, idleness, closing.
     pub fn advance(&mut self, time: Duration) {
-        let until = self.server.now.saturating_add(time);
+        let until = self.server.now + time;
         loop {
             self.settle(Waker::noop());
             let due = self.server.deadline().into_iter().chain(self.connection.poll_timeout()).min();
             let now = match due {
                 // What is still due after it was done would stop the time.
-                Some(due) if due < until => {
-                    due.max(self.server.now.saturating_add(Duration::from_millis(1))).min(until)
-                }
+                Some(due) if due < until => due.max(self.server.now + Duration::from_millis(1)).min(until),
                 _ => until,
             };
             self.server.now = now;

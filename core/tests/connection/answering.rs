@@ -200,7 +200,7 @@ fn a4_a_handler_that_fails_is_called_once_and_is_one_500_and_one_report() {
         let answer = data(&written(&mut driver));
         assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("secret"), "{answer}");
         driver.receive(START, &mut request(""));
-        driver.handle_timeout(secs(1));
+        driver.handle_timeout(at(secs(1)));
         driver.receive_eof(START);
         drop(driver);
         assert_eq!((server.log.take(), server.reports.take()), (vec!["asked".into()], vec![report.into()]));
@@ -260,7 +260,7 @@ fn a_handler_that_panics_when_it_has_given_its_responder_away_is_reported_and_th
 #[test]
 fn nothing_is_written_and_no_other_deadline_runs_while_a_handler_thinks() {
     let (server, mut driver, responder) = asked();
-    for now in [START, secs(10), secs(1_000_000)] {
+    for now in [START, at(secs(10)), at(secs(1_000_000))] {
         driver.handle_timeout(now);
         assert_eq!((driver.step(now), driver.poll_timeout()), (Step::Read, None));
         assert_eq!(driver.park(now, Waker::noop()), Ok(None));
@@ -269,9 +269,9 @@ fn nothing_is_written_and_no_other_deadline_runs_while_a_handler_thinks() {
     }
     responder.respond(Response::websocket(server.echo()));
     let now = secs(2_000_000);
-    assert_eq!(driver.park(now, Waker::noop()), Err(Busy));
-    assert_eq!(driver.step(now), Step::Read);
-    assert_eq!(driver.poll_timeout(), Some(now + secs(20)), "the first ping is due that long after the answer");
+    assert_eq!(driver.park(at(now), Waker::noop()), Err(Busy));
+    assert_eq!(driver.step(at(now)), Step::Read);
+    assert_eq!(driver.poll_timeout(), Some(at(now + secs(20))), "the first ping is due that long after the answer");
     assert_eq!((server.log.take(), server.reports.take()), (vec!["open".to_string()], vec![]));
 }
 
@@ -282,13 +282,13 @@ fn l6_a_handler_has_a_deadline_which_is_on_by_default() {
     for late in [secs(30), secs(1_000_000)] {
         let mut driver = server.receive(&request(""));
         let responder: Responder = responders.try_recv().unwrap();
-        assert_eq!(driver.park(START, Waker::noop()), Ok(Some(secs(30))));
-        driver.handle_timeout(secs(30) - ms(1));
+        assert_eq!(driver.park(START, Waker::noop()), Ok(Some(at(secs(30)))));
+        driver.handle_timeout(at(secs(30) - ms(1)));
         assert!(responder.is_waiting() && driver.is_asking());
-        driver.handle_timeout(late);
+        driver.handle_timeout(at(late));
         assert!(!responder.is_waiting() && !driver.is_asking());
         assert!(data(&written(&mut driver)).starts_with("HTTP/1.1 503 "));
-        assert_eq!(driver.step(late), Step::Shutdown);
+        assert_eq!(driver.step(at(late)), Step::Shutdown);
         let report = "the handler has not answered within 30s: make it faster, or raise handler_timeout";
         assert_eq!(server.reports.take(), [report]);
         responder.respond(Response::websocket(server.echo()));
@@ -304,7 +304,7 @@ fn l6_an_answer_that_was_there_before_its_deadline_was_judged_stands() {
     assert!(driver.park(START, Waker::noop()).is_ok());
     let responder: Responder = responders.try_recv().unwrap();
     responder.respond(Response::text("just in time"));
-    driver.handle_timeout(secs(31));
+    driver.handle_timeout(at(secs(31)));
     assert!(data(&written(&mut driver)).ends_with("just in time"));
     assert_eq!(server.reports.take(), Vec::<String>::new());
 }
@@ -369,8 +369,8 @@ fn l5_what_is_read_ahead_of_an_answer_is_bounded() {
 fn a_request_that_is_not_complete_still_has_its_deadline() {
     let (server, responders) = Server::leaving();
     let mut driver = server.receive(b"GET / HT");
-    assert_eq!(driver.poll_timeout(), Some(secs(10)));
-    driver.handle_timeout(secs(10));
+    assert_eq!(driver.poll_timeout(), Some(at(secs(10))));
+    driver.handle_timeout(at(secs(10)));
     assert!(data(&written(&mut driver)).starts_with("HTTP/1.1 408 "));
     assert!(responders.try_recv().is_err(), "nobody was asked");
 }

@@ -828,21 +828,21 @@ fn a_peer_that_is_not_read_is_pinged_and_not_failed() {
     each_held(&keepalive().idle_timeout(secs(15)), |role, mut driver, log, gate| {
         for round in 1..10 {
             let now = secs(round * 20);
-            assert_eq!(driver.park(now, Waker::noop()), Ok(Some(now)));
-            driver.handle_timeout(now - ms(1));
+            assert_eq!(driver.park(at(now), Waker::noop()), Ok(Some(at(now))));
+            driver.handle_timeout(at(now - ms(1)));
             assert!(driver.take_output().is_none());
-            driver.handle_timeout(now);
-            assert_eq!(written_at(&mut driver, now), Frame::ping("").sent_by(role));
+            driver.handle_timeout(at(now));
+            assert_eq!(written_at(&mut driver, at(now)), Frame::ping("").sent_by(role));
         }
         assert_eq!(log.take(), [""; 0]);
         // Everything starts anew: also the idle timeout.
         gate.open();
-        assert_eq!(driver.park(secs(190), Waker::noop()), Err(Busy));
-        assert_eq!(driver.poll_timeout(), Some(secs(200)));
-        driver.handle_timeout(secs(200));
-        assert_eq!(written_at(&mut driver, secs(200)), Frame::ping("").sent_by(role));
-        assert_eq!(driver.poll_timeout(), Some(secs(205)));
-        driver.handle_timeout(secs(205));
+        assert_eq!(driver.park(at(secs(190)), Waker::noop()), Err(Busy));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(200))));
+        driver.handle_timeout(at(secs(200)));
+        assert_eq!(written_at(&mut driver, at(secs(200))), Frame::ping("").sent_by(role));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(205))));
+        driver.handle_timeout(at(secs(205)));
         assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
     });
 }
@@ -850,15 +850,15 @@ fn a_peer_that_is_not_read_is_pinged_and_not_failed() {
 #[test]
 fn a_peer_that_is_read_again_has_all_its_time() {
     each_held(&keepalive(), |role, mut driver, log, gate| {
-        driver.handle_timeout(secs(20));
-        written_at(&mut driver, secs(20));
+        driver.handle_timeout(at(secs(20)));
+        written_at(&mut driver, at(secs(20)));
         gate.open();
-        assert_eq!(driver.park(secs(39), Waker::noop()), Err(Busy));
-        assert_eq!(driver.poll_timeout(), Some(secs(40)), "nothing was written since 20 s");
-        driver.handle_timeout(secs(40));
-        assert_eq!(written_at(&mut driver, secs(41)), Frame::ping("").sent_by(role));
-        assert_eq!(driver.poll_timeout(), Some(secs(51)));
-        driver.handle_timeout(secs(51));
+        assert_eq!(driver.park(at(secs(39)), Waker::noop()), Err(Busy));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(40))), "nothing was written since 20 s");
+        driver.handle_timeout(at(secs(40)));
+        assert_eq!(written_at(&mut driver, at(secs(41))), Frame::ping("").sent_by(role));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(51))));
+        driver.handle_timeout(at(secs(51)));
         assert_eq!(log.take(), [format!("error {KEEPALIVE}"), format!("close 1011 {KEEPALIVE}")]);
     });
 }
@@ -870,20 +870,20 @@ fn a_peer_that_takes_no_output_is_failed_after_the_interval_and_the_pong_timeout
         for pong_timeout in [secs(5), secs(10), secs(30)] {
             each_held(&keepalive().pong_timeout(pong_timeout), |role, mut driver, log, _| {
                 for round in 1..=pings {
-                    driver.handle_timeout(secs(round * 20));
-                    assert_eq!(written_at(&mut driver, secs(round * 20)), Frame::ping("").sent_by(role));
+                    driver.handle_timeout(at(secs(round * 20)));
+                    assert_eq!(written_at(&mut driver, at(secs(round * 20))), Frame::ping("").sent_by(role));
                 }
                 let now = secs(pings * 20 + 15);
                 driver.socket().unwrap().send("not taken").unwrap();
                 let _taken = driver.take_output().unwrap();
-                driver.wrote(now, 1);
-                assert_eq!(driver.poll_timeout(), Some(now + secs(20)));
-                driver.handle_timeout(now + secs(20));
+                driver.wrote(at(now), 1);
+                assert_eq!(driver.poll_timeout(), Some(at(now + secs(20))));
+                driver.handle_timeout(at(now + secs(20)));
                 let deadline = now + secs(20) + pong_timeout;
-                assert_eq!(driver.poll_timeout(), Some(deadline));
-                driver.handle_timeout(deadline - ms(1));
+                assert_eq!(driver.poll_timeout(), Some(at(deadline)));
+                driver.handle_timeout(at(deadline - ms(1)));
                 assert_eq!(log.take(), [""; 0]);
-                driver.handle_timeout(deadline);
+                driver.handle_timeout(at(deadline));
                 let expected = ["dropped", &format!("error {KEEPALIVE}"), &format!("close 1011 {KEEPALIVE}")];
                 assert_eq!(log.take(), expected, "{pings} {pong_timeout:?}");
             });
@@ -894,11 +894,11 @@ fn a_peer_that_takes_no_output_is_failed_after_the_interval_and_the_pong_timeout
 #[test]
 fn a_peer_that_has_just_been_sent_something_has_time_to_take_it() {
     each_held(&keepalive().pong_timeout(secs(5)), |_, mut driver, log, _| {
-        driver.handle_timeout(secs(20));
-        written_at(&mut driver, secs(20));
+        driver.handle_timeout(at(secs(20)));
+        written_at(&mut driver, at(secs(20)));
         driver.socket().unwrap().send("is it taken?").unwrap();
-        driver.handle_timeout(secs(39));
-        assert_eq!((driver.poll_timeout(), log.take()), (Some(secs(40)), vec![]));
+        driver.handle_timeout(at(secs(39)));
+        assert_eq!((driver.poll_timeout(), log.take()), (Some(at(secs(40))), vec![]));
     });
 }
 
@@ -906,8 +906,8 @@ fn a_peer_that_has_just_been_sent_something_has_time_to_take_it() {
 fn a_peer_that_is_not_read_is_pinged_however_small_the_queue_is() {
     each_held(&keepalive().max_queued(0), |role, mut driver, log, _| {
         for now in [secs(20), secs(40), secs(60), secs(1000)] {
-            driver.handle_timeout(now);
-            assert_eq!(written_at(&mut driver, now), Frame::ping("").sent_by(role));
+            driver.handle_timeout(at(now));
+            assert_eq!(written_at(&mut driver, at(now)), Frame::ping("").sent_by(role));
         }
         assert_eq!(log.take(), [""; 0]);
     });
@@ -920,8 +920,8 @@ fn a_peer_that_takes_a_little_output_now_and_then_is_not_failed() {
         let _taken = driver.take_output().unwrap();
         for round in 1..100 {
             let now = secs(round * 25);
-            driver.handle_timeout(now);
-            driver.wrote(now, 100);
+            driver.handle_timeout(at(now));
+            driver.wrote(at(now), 100);
         }
         assert_eq!(log.take(), [""; 0]);
     });
@@ -933,14 +933,14 @@ fn whoever_closes_and_then_waits_for_longer_than_the_close_timeout_gives_the_res
     for (written, deadline) in [(true, secs(7)), (false, secs(6))] {
         each_held(&keepalive(), |role, mut driver, log, _| {
             driver.socket().unwrap().close().unwrap();
-            driver.handle_timeout(secs(1));
+            driver.handle_timeout(at(secs(1)));
             if written {
-                assert_eq!(written_at(&mut driver, secs(2)), Frame::close(1000, "Normal Closure").sent_by(role));
+                assert_eq!(written_at(&mut driver, at(secs(2))), Frame::close(1000, "Normal Closure").sent_by(role));
             }
-            assert_eq!(driver.poll_timeout(), Some(deadline));
-            driver.handle_timeout(deadline - ms(1));
+            assert_eq!(driver.poll_timeout(), Some(at(deadline)));
+            driver.handle_timeout(at(deadline - ms(1)));
             assert_eq!(log.take(), [""; 0]);
-            driver.handle_timeout(deadline);
+            driver.handle_timeout(at(deadline));
             let log = log.take();
             assert!(log.len() == 3 && log[0] == "dropped" && log[2] == "close 1006 ", "{log:?}");
         });
@@ -951,12 +951,12 @@ fn whoever_closes_and_then_waits_for_longer_than_the_close_timeout_gives_the_res
 fn the_close_timeout_starts_anew_when_the_peer_is_read_again() {
     each_held(&keepalive(), |_, mut driver, log, gate| {
         driver.socket().unwrap().close().unwrap();
-        driver.handle_timeout(secs(1));
-        written_at(&mut driver, secs(2));
+        driver.handle_timeout(at(secs(1)));
+        written_at(&mut driver, at(secs(2)));
         gate.open();
-        assert_eq!(driver.park(secs(6), Waker::noop()), Err(Busy));
-        assert_eq!((driver.step(secs(6)), driver.poll_timeout()), (Step::Read, Some(secs(11))));
-        driver.handle_timeout(secs(11));
+        assert_eq!(driver.park(at(secs(6)), Waker::noop()), Err(Busy));
+        assert_eq!((driver.step(at(secs(6))), driver.poll_timeout()), (Step::Read, Some(at(secs(11)))));
+        driver.handle_timeout(at(secs(11)));
         let log = log.take();
         assert!(log.len() == 2 && log[0].starts_with("error ") && log[1] == "close 1006 ", "{log:?}");
     });

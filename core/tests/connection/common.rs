@@ -14,11 +14,16 @@ pub(crate) const START: Time = Time::ZERO;
 /// The mask key of RFC 6455 §5.7's examples; here the only one that clients use.
 pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-pub(crate) const fn ms(milliseconds: u64) -> Time {
+/// A point in time, from the start of a test.
+pub(crate) const fn at(elapsed: Duration) -> Time {
+    Time::from_start(elapsed)
+}
+
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-pub(crate) const fn secs(seconds: u64) -> Time {
+pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

@@ -17,38 +17,38 @@ fn a_server_flushes_shuts_down_lingers_and_is_done() {
     let mut driver = ended_by_peer(Role::Server);
     assert_eq!(driver.step(START), Step::Read, "the close frame is not written");
     assert_eq!(written(&mut driver), Frame::close(1000, "").sent_by(Role::Server));
-    assert_eq!(driver.step(secs(1)), Step::Shutdown);
-    assert_eq!(driver.step(secs(1)), Step::Read, "lingering");
-    assert_eq!(driver.poll_timeout(), Some(secs(3)));
-    driver.receive(secs(2), b"rubbish".to_vec().as_mut_slice());
-    assert_eq!(driver.step(secs(2)), Step::Read);
-    driver.receive_eof(secs(2));
-    assert_eq!(driver.step(secs(2)), Step::Done);
-    assert_eq!(driver.step(secs(2)), Step::Done);
+    assert_eq!(driver.step(at(secs(1))), Step::Shutdown);
+    assert_eq!(driver.step(at(secs(1))), Step::Read, "lingering");
+    assert_eq!(driver.poll_timeout(), Some(at(secs(3))));
+    driver.receive(at(secs(2)), b"rubbish".to_vec().as_mut_slice());
+    assert_eq!(driver.step(at(secs(2))), Step::Read);
+    driver.receive_eof(at(secs(2)));
+    assert_eq!(driver.step(at(secs(2))), Step::Done);
+    assert_eq!(driver.step(at(secs(2))), Step::Done);
 }
 
 #[test]
 fn a_client_that_said_goodbye_waits_for_the_server_to_close_first() {
     let mut driver = ended_by_peer(Role::Client);
     written(&mut driver);
-    assert_eq!(driver.step(secs(1)), Step::Read);
-    assert_eq!(driver.step(secs(1)), Step::Read);
-    assert_eq!(driver.poll_timeout(), Some(secs(3)));
-    driver.receive_eof(secs(2));
-    leaves(&mut driver, secs(2));
+    assert_eq!(driver.step(at(secs(1))), Step::Read);
+    assert_eq!(driver.step(at(secs(1))), Step::Read);
+    assert_eq!(driver.poll_timeout(), Some(at(secs(3))));
+    driver.receive_eof(at(secs(2)));
+    leaves(&mut driver, at(secs(2)));
 }
 
 #[test]
 fn e4_a_sending_side_that_does_not_close_holds_no_longer_than_the_linger_timeout() {
     let mut driver = ended_by_peer(Role::Client);
     written(&mut driver);
-    assert_eq!(driver.step(secs(1)), Step::Read);
-    driver.receive_eof(secs(2));
-    assert_eq!(driver.step(secs(2)), Step::Shutdown);
-    assert_eq!(driver.poll_timeout(), Some(secs(4)));
-    driver.handle_timeout(secs(4) - ms(1));
-    assert_eq!(driver.poll_timeout(), Some(secs(4)));
-    driver.handle_timeout(secs(4));
+    assert_eq!(driver.step(at(secs(1))), Step::Read);
+    driver.receive_eof(at(secs(2)));
+    assert_eq!(driver.step(at(secs(2))), Step::Shutdown);
+    assert_eq!(driver.poll_timeout(), Some(at(secs(4))));
+    driver.handle_timeout(at(secs(4) - ms(1)));
+    assert_eq!(driver.poll_timeout(), Some(at(secs(4))));
+    driver.handle_timeout(at(secs(4)));
     assert!(driver.is_done());
 }
 
@@ -81,13 +81,13 @@ fn lingering_ends_after_its_timeout() {
     for role in ROLES {
         let mut driver = ended_by_peer(role);
         written(&mut driver);
-        while driver.step(secs(1)) == Step::Shutdown {}
-        driver.handle_timeout(secs(3) - ms(1));
-        assert_eq!(driver.step(secs(3) - ms(1)), Step::Read);
-        driver.handle_timeout(secs(3));
+        while driver.step(at(secs(1))) == Step::Shutdown {}
+        driver.handle_timeout(at(secs(3) - ms(1)));
+        assert_eq!(driver.step(at(secs(3) - ms(1))), Step::Read);
+        driver.handle_timeout(at(secs(3)));
         match role {
-            Role::Server => assert_eq!(driver.step(secs(3)), Step::Done),
-            Role::Client => leaves(&mut driver, secs(3)),
+            Role::Server => assert_eq!(driver.step(at(secs(3))), Step::Done),
+            Role::Client => leaves(&mut driver, at(secs(3))),
         }
     }
 }
@@ -97,12 +97,12 @@ fn flushing_ends_after_the_close_timeout() {
     for role in ROLES {
         let log = Log::default();
         let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
-        driver.receive(secs(5), &mut Frame::close(1000, "").sent_by(peer_of(role)));
-        assert_eq!(driver.poll_timeout(), Some(secs(15)));
-        driver.handle_timeout(secs(15) - ms(1));
-        assert_eq!(driver.step(secs(15) - ms(1)), Step::Read);
-        driver.handle_timeout(secs(15));
-        assert_eq!(driver.step(secs(15)), Step::Done);
+        driver.receive(at(secs(5)), &mut Frame::close(1000, "").sent_by(peer_of(role)));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(15))));
+        driver.handle_timeout(at(secs(15) - ms(1)));
+        assert_eq!(driver.step(at(secs(15) - ms(1))), Step::Read);
+        driver.handle_timeout(at(secs(15)));
+        assert_eq!(driver.step(at(secs(15))), Step::Done);
         assert_eq!(log.take(), ["open", "close 1000 "]);
     }
 }
@@ -128,10 +128,10 @@ fn a_local_close_waits_for_the_peer_and_its_deadline() {
         let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
         driver.socket().unwrap().close().unwrap();
         written(&mut driver);
-        assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(secs(10))));
-        driver.handle_timeout(secs(10));
+        assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(at(secs(10)))));
+        driver.handle_timeout(at(secs(10)));
         assert_eq!(log.take(), ["open", "error Close Timeout", "close 1006 "]);
-        leaves(&mut driver, secs(10));
+        leaves(&mut driver, at(secs(10)));
     }
 }
 
@@ -172,17 +172,17 @@ fn flushing_goes_on_as_long_as_the_peer_takes_something() {
         let log = Log::default();
         let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
         driver.socket().unwrap().send(vec![0; 10_000]).unwrap();
-        driver.receive(secs(5), &mut Frame::close(1000, "").sent_by(peer_of(role)));
+        driver.receive(at(secs(5)), &mut Frame::close(1000, "").sent_by(peer_of(role)));
         let output = driver.take_output().unwrap();
         for second in (6..60).step_by(4) {
-            driver.wrote(secs(second), 100);
-            driver.handle_timeout(secs(second));
-            assert_eq!(driver.step(secs(second)), Step::Read, "{second}");
+            driver.wrote(at(secs(second)), 100);
+            driver.handle_timeout(at(secs(second)));
+            assert_eq!(driver.step(at(secs(second))), Step::Read, "{second}");
         }
         // It takes no more: one timeout, or two if the first has seen progress.
         while driver.step(START) != Step::Done {
             let deadline = driver.poll_timeout().unwrap();
-            assert!(deadline <= secs(58 + 20), "{deadline:?}");
+            assert!(deadline <= at(secs(58 + 20)), "{deadline:?}");
             driver.handle_timeout(deadline);
         }
         drop(output);
@@ -195,10 +195,10 @@ fn the_deadlines_of_the_connection_are_the_driver_s() {
         let log = Log::default();
         let config = Config::default().idle_timeout(ms(100));
         let mut driver = started(role, &config, logging(&log, |_, _| Ok(())));
-        assert_eq!(driver.poll_timeout(), Some(ms(100)));
-        driver.handle_timeout(ms(99));
+        assert_eq!(driver.poll_timeout(), Some(at(ms(100))));
+        driver.handle_timeout(at(ms(99)));
         assert_eq!(log.take(), ["open"]);
-        driver.handle_timeout(ms(100));
+        driver.handle_timeout(at(ms(100)));
         assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
     }
 }

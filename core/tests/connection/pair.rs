@@ -317,7 +317,7 @@ impl Mutation {
 fn two_ends_that_have_nothing_to_say_keep_each_other_alive_for_an_hour() {
     let mut pair = Pair::new(&Config::default());
     let mut wakes = 0;
-    while pair.now < secs(3600) {
+    while pair.now < at(secs(3600)) {
         // The next deadline of either; the line takes 50 ms.
         pair.now = pair.ends.iter().filter_map(|end| end.connection.poll_timeout()).min().unwrap();
         for end in &mut pair.ends {
@@ -352,7 +352,7 @@ fn an_end_that_is_gone_without_a_word_is_noticed_by_both_within_the_deadlines() 
             write_all(&mut end.connection, pair.now);
         }
     }
-    assert_eq!(pair.now, secs(40));
+    assert_eq!(pair.now, at(secs(40)));
     for end in &pair.ends {
         assert_eq!(end.closed(), [Seen::failed(1011, "Keepalive Ping Timeout")]);
     }
@@ -402,7 +402,7 @@ fn an_echo_of_everything_comes_back_as_it_was() {
 fn answered_pings(every: [u64; 2]) -> [usize; 2] {
     let mut pair = Pair::new(&Config::default());
     for second in 1..=300 {
-        pair.now = START + Time::from_secs(second);
+        pair.now = START + secs(second);
         for (at, every) in every.into_iter().enumerate() {
             if every > 0 && second % every == 0 {
                 pair.ends[at].send(Seen::text("x"));

@@ -139,8 +139,8 @@ fn plain_http_is_answered_and_closed() {
     assert_eq!(driver.step(START), Step::Read);
     driver.wrote(START, 1);
     assert_eq!(driver.step(START), Step::Shutdown);
-    driver.handle_timeout(secs(2));
-    assert_eq!(driver.step(secs(2)), Step::Done);
+    driver.handle_timeout(at(secs(2)));
+    assert_eq!(driver.step(at(secs(2))), Step::Done);
     assert_eq!((server.log.take(), server.reports.take()), (vec![], vec![]));
 }
 
@@ -185,7 +185,7 @@ fn a4_a_handler_that_fails_is_called_once() {
     let mut driver = Driver::server(Arc::new(service), None, START);
     driver.receive(START, &mut [request(""), request("")].concat());
     driver.receive(START, &mut request(""));
-    driver.handle_timeout(secs(1));
+    driver.handle_timeout(at(secs(1)));
     driver.receive_eof(START);
     assert_eq!(calls.take(), ["called"]);
 }
@@ -272,9 +272,9 @@ fn d17_an_upgrade_may_bring_its_own_deadlines() {
     let server = Server::new(move |_, listener| Response::websocket(listener).config(config()));
     let (mut driver, _) = server.answer(&request(""));
     driver.receive(START, &mut Frame::close(1000, "").sent_by(Role::Client));
-    assert_eq!(driver.poll_timeout(), Some(secs(50)), "until all is written");
+    assert_eq!(driver.poll_timeout(), Some(at(secs(50))), "until all is written");
     written(&mut driver);
-    assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Shutdown, Some(secs(70))));
+    assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Shutdown, Some(at(secs(70)))));
 }
 
 #[test]
@@ -282,15 +282,15 @@ fn a_request_that_is_too_slow_is_408_and_a_peer_that_leaves_gets_no_answer() {
     let server = Server::echo();
     let mut driver = server.accept();
     assert!(driver.is_handshaking());
-    assert_eq!(driver.poll_timeout(), Some(secs(10)));
-    driver.receive(secs(9), b"GET / HT".to_vec().as_mut_slice());
-    assert_eq!(driver.poll_timeout(), Some(secs(10)), "in total, not for each read");
-    driver.handle_timeout(secs(10) - ms(1));
+    assert_eq!(driver.poll_timeout(), Some(at(secs(10))));
+    driver.receive(at(secs(9)), b"GET / HT".to_vec().as_mut_slice());
+    assert_eq!(driver.poll_timeout(), Some(at(secs(10))), "in total, not for each read");
+    driver.handle_timeout(at(secs(10) - ms(1)));
     assert!(driver.take_output().is_none());
-    driver.handle_timeout(secs(10));
+    driver.handle_timeout(at(secs(10)));
     let answer = String::from_utf8(written(&mut driver)).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert_eq!(driver.step(secs(10)), Step::Shutdown);
+    assert_eq!(driver.step(at(secs(10))), Step::Shutdown);
     assert_eq!(server.reports.take().len(), 1);
 
     let mut driver = server.accept();

@@ -191,7 +191,7 @@ fn a_driver_that_parks_gets_the_deadline() {
     let (_, waker) = waker();
     let mut driver = Driver::connected(open(Role::Server, &Config::default()), listener().into_listener());
     driver.start(START);
-    assert_eq!(driver.park(START, &waker), Ok(Some(secs(20))));
+    assert_eq!(driver.park(START, &waker), Ok(Some(at(secs(20)))));
     let mut driver = Driver::connected(open(Role::Server, &timeless()), listener().into_listener());
     driver.start(START);
     assert_eq!(driver.park(START, &waker), Ok(None));

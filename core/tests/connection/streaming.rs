@@ -418,11 +418,11 @@ fn a_close_behind_messages_that_nobody_takes_is_answered_after_a_second() {
             for expected in ["1", "2"].iter().take(taken) {
                 assert_eq!(line(now(messages.recv())), *expected);
             }
-            for early in [START, ms(999)] {
+            for early in [START, at(ms(999))] {
                 world.driver.handle_timeout(early);
                 world.sends(&[]);
             }
-            world.driver.handle_timeout(ms(1000));
+            world.driver.handle_timeout(at(ms(1000)));
             world.sends(&[Frame::close(4000, "bye")]);
             let rest = &["1", "2", "end"][taken..];
             assert_eq!(received(&mut messages), rest);
@@ -439,11 +439,11 @@ fn a_close_is_answered_after_a_second_though_the_user_writes_on() {
         world.receive(&[Frame::text("2"), Frame::close(4000, "bye")]);
         for tenth in 0..10 {
             now(messages.feed("news")).unwrap();
-            world.driver.handle_timeout(ms(100 * tenth));
-            let written = written_at(&mut world.driver, ms(100 * tenth));
+            world.driver.handle_timeout(at(ms(100 * tenth)));
+            let written = written_at(&mut world.driver, at(ms(100 * tenth)));
             assert_eq!(written, wire(&[Frame::text("news")], role));
         }
-        world.driver.handle_timeout(ms(1000));
+        world.driver.handle_timeout(at(ms(1000)));
         world.sends(&[Frame::close(4000, "bye")]);
         let refused = now(messages.feed("more"));
         assert!(matches!(refused, Err(StreamError::Send(SendError::Closed))), "{refused:?}");

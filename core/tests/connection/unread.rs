@@ -72,11 +72,11 @@ fn a_full_stream_that_is_closed_sees_the_peers_answer_and_drops_what_comes_befor
         messages.socket().close().unwrap();
         assert_eq!(settle(&mut driver, START), Frame::close(1000, "Normal Closure").sent_by(role));
         for now in (1..10).map(secs) {
-            assert_eq!(driver.step(now), Step::Read);
-            driver.receive(now, &mut wire(&texts(MANY..2 * MANY), peer_of(role)));
-            assert_eq!(settle(&mut driver, now), b"");
+            assert_eq!(driver.step(at(now)), Step::Read);
+            driver.receive(at(now), &mut wire(&texts(MANY..2 * MANY), peer_of(role)));
+            assert_eq!(settle(&mut driver, at(now)), b"");
         }
-        driver.receive(secs(9), &mut Frame::close(1000, "bye").sent_by(peer_of(role)));
+        driver.receive(at(secs(9)), &mut Frame::close(1000, "bye").sent_by(peer_of(role)));
         let closed = messages.closed().expect("its answer is seen");
         assert_eq!((closed.code.0, &*closed.reason, closed.clean, closed.by), (1000, "bye", true, Side::Local));
         let received = received(&mut messages);
@@ -92,12 +92,12 @@ fn a_full_stream_that_is_closed_ends_after_the_close_timeout_if_the_peer_does_no
         messages.socket().close().unwrap();
         driver.handle_timeout(START);
         settle(&mut driver, START);
-        assert_eq!(driver.poll_timeout(), Some(secs(10)));
+        assert_eq!(driver.poll_timeout(), Some(at(secs(10))));
         // It may send on.
-        driver.receive(secs(9), &mut wire(&texts(MANY..2 * MANY), peer_of(role)));
-        driver.handle_timeout(secs(10) - ms(1));
+        driver.receive(at(secs(9)), &mut wire(&texts(MANY..2 * MANY), peer_of(role)));
+        driver.handle_timeout(at(secs(10) - ms(1)));
         assert_eq!(messages.closed(), None);
-        driver.handle_timeout(secs(10));
+        driver.handle_timeout(at(secs(10)));
         assert_eq!(messages.closed().map(|closed| closed.code.0), Some(1006));
     }
 }
@@ -153,14 +153,14 @@ fn what_was_read_before_the_transport_ended_is_delivered_though_the_stream_was_f
 #[test]
 fn the_answer_to_a_close_waits_no_longer_than_the_close_timeout() {
     for role in ROLES {
-        for (timeout, at) in [(ms(200), ms(200)), (secs(10), secs(1))] {
+        for (timeout, due) in [(ms(200), ms(200)), (secs(10), secs(1))] {
             let (mut driver, messages) = opened(role, &timeless().close_timeout(timeout));
             receive(&mut driver, role, &[Frame::text("1"), Frame::close(4000, "bye")]);
             driver.handle_timeout(START);
             assert_eq!(settle(&mut driver, START), b"");
-            assert_eq!(driver.poll_timeout(), Some(at));
-            driver.handle_timeout(at);
-            assert_eq!(settle(&mut driver, at), Frame::close(4000, "bye").sent_by(role));
+            assert_eq!(driver.poll_timeout(), Some(at(due)));
+            driver.handle_timeout(at(due));
+            assert_eq!(settle(&mut driver, at(due)), Frame::close(4000, "bye").sent_by(role));
             drop(messages);
         }
     }
@@ -189,7 +189,7 @@ fn a_peer_with_the_same_deadlines_sees_a_clean_close_though_the_streams_owner_on
                 driver.handle_timeout(now);
                 peer.handle_timeout(now);
             }
-            assert!(socket.closed().unwrap().clean && now < secs(2), "{now:?}: {:?}", socket.closed());
+            assert!(socket.closed().unwrap().clean && now < at(secs(2)), "{now:?}: {:?}", socket.closed());
         }
     }
 }

@@ -5,23 +5,22 @@
 #[cfg(unix)]
 fn main() {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use bellwire::entropy::SystemEntropy;
-    use bellwire::{Config, Connection, Target};
+    use bellwire::{Config, Connection, Target, Time};
 
-    let mut connection = Connection::client(Arc::new(Config::default()), Box::new(SystemEntropy), Duration::ZERO);
+    let mut connection = Connection::client(Arc::new(Config::default()), Box::new(SystemEntropy), Time::ZERO);
     let mut frame = || {
         connection.send("x").unwrap();
         let output = connection.take_output().unwrap();
         let bytes: Vec<u8> = output.pieces().flatten().copied().collect();
-        connection.wrote(Duration::ZERO, bytes.len());
+        connection.wrote(Time::ZERO, bytes.len());
         bytes
     };
     // From here on there is something in store.
     let before = frame();
     let child = fork::fork().unwrap();
-    let handshake = Target::new("ws://localhost/").unwrap().handshake(Duration::ZERO);
+    let handshake = Target::new("ws://localhost/").unwrap().handshake(Time::ZERO);
     let request = String::from_utf8(handshake.output().to_vec()).unwrap();
     let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
     println!("{key} {:x?}", [frame(), before].concat());

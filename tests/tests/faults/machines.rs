@@ -105,7 +105,7 @@ impl Machine for FuturesIo {
         let runtime = VirtualTime::default();
         let script = setup.script.clone();
         let result = runtime.run(&script, drive_on_futures_io(runtime.clone(), setup));
-        (result, runtime.now())
+        (result, runtime.now().since_start())
     }
 }
 

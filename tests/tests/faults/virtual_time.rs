@@ -13,7 +13,7 @@ use bellwire::{Time, task};
 use bellwire_tests::Script;
 
 /// No connection lives longer than this.
-const LONGEST: Time = Duration::from_secs(120);
+const LONGEST: Time = Time::from_start(Duration::from_secs(120));
 
 /// No connection needs more turns than this.
 const MAX_TURNS: usize = 100_000;
@@ -134,11 +134,11 @@ impl Runtime for VirtualTime {
 
 impl task::Timer for Timer {
     fn now(&self) -> Time {
-        self.runtime.lock().now - self.start
+        Time::from_start(self.runtime.lock().now.saturating_since(self.start))
     }
 
     fn set(&mut self, deadline: Time) {
-        self.deadline = self.start.checked_add(deadline);
+        self.deadline = self.start.checked_add(deadline.since_start());
         self.runtime.lock().sleeping.remove(&self.id);
     }
 

@@ -36,7 +36,7 @@ impl Driver {
         match service.ask(&request) {
             Asked::Answered(answer) => self.answer(&service, &request, answer, now),
             Asked::Waiting(answer) => {
-                let deadline = service.config().handler_timeout.map(|timeout| now.saturating_add(timeout));
+                let deadline = service.config().handler_timeout.map(|timeout| now + timeout);
                 let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
                 self.phase = Phase::Asked(Box::new(question));
             }

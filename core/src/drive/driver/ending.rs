@@ -70,7 +70,7 @@ impl Driver {
         if self.open().is_some_and(|open| open.shared.with(Connection::is_aborted)) {
             return self.done();
         }
-        self.ending = Some(Ending::Leaving(now.saturating_add(self.linger_timeout)));
+        self.ending = Some(Ending::Leaving(now + self.linger_timeout));
         Step::Shutdown
     }
 
@@ -81,7 +81,7 @@ impl Driver {
             let clean = open.socket.closed().is_some_and(|closed| closed.clean);
             !clean || open.shared.with(Connection::role) == Role::Server
         });
-        let until = now.saturating_add(self.linger_timeout);
+        let until = now + self.linger_timeout;
         if leaves_first {
             self.ending = Some(Ending::Linger(until, Sending::Closed));
             Step::Shutdown
@@ -101,7 +101,7 @@ impl Driver {
     }
 
     pub(super) fn flush(&self, now: Time) -> Ending {
-        Ending::Flush(self.unwritten(), self.close_timeout.map(|timeout| now.saturating_add(timeout)))
+        Ending::Flush(self.unwritten(), self.close_timeout.map(|timeout| now + timeout))
     }
 
     /// The end has taken too long: it goes on only while the peer takes what is left.

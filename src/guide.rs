@@ -38,24 +38,27 @@ macro_rules! links {
     };
 }
 
+/// A module for each page. The items that it is about are listed at its end.
 macro_rules! pages {
-    ($($name:ident = $file:literal;)*) => {$(
+    ($($name:ident = $file:literal $(: $($item:literal)+)?;)*) => {$(
         #[doc = links!()]
         #[doc = include_str!(concat!("../docs/", $file))]
+        $(#[doc = concat!("\nIn the API:", $(" [`", $item, "`](crate::", $item, ")"),+)])?
         pub mod $name {}
     )*};
 }
 
 pages! {
     choosing = "choosing.md";
-    serving = "guide/serving.md";
-    listeners = "guide/listeners.md";
-    clients = "guide/clients.md";
-    streams = "guide/streams.md";
-    sending = "guide/sending.md";
-    closing = "guide/closing.md";
-    testing = "guide/testing.md";
-    limits = "guide/limits.md";
+    serving = "guide/serving.md": "Request" "Response" "AsyncResponse" "Responder" "ServerError" "is_upgrade_request()";
+    listeners = "guide/listeners.md": "listener()" "Listener" "async_listener()" "AsyncListener" "typed_listener()"
+        "Codec" "Message" "WebSocket" "broadcast()" "done()";
+    clients = "guide/clients.md": "Target" "ConnectError" "Config";
+    streams = "guide/streams.md": "stream()" "MessageStream" "OwnedMessage" "StreamError";
+    sending = "guide/sending.md": "WebSocket" "broadcast()" "Prepared" "SendError" "Config";
+    closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
+    testing = "guide/testing.md": "testing";
+    limits = "guide/limits.md": "Config";
     transports = "guide/transports.md";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";

@@ -2,13 +2,12 @@
 //!
 //! `cargo run --example by_hand` echoes on 127.0.0.1:9001, one connection at a time.
 
-use bellwire_core::Time;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellwire::{Config, Connection, Event, Request, server};
+use bellwire::{Config, Connection, Event, Request, Time, server};
 
 fn main() -> io::Result<()> {
     if std::env::args().len() > 1 {

@@ -65,16 +65,17 @@ impl fmt::Display for ConnectError {
     }
 }
 
+/// The text says what an error inside says, so its source is that error's source.
 impl core::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Url(error) => Some(error),
-            Self::Header(error) => Some(error),
-            Self::Protocol(error) => Some(error),
-            Self::Config(error) => Some(error),
+            Self::Url(error) => error.source(),
+            Self::Header(error) => error.source(),
+            Self::Protocol(error) => error.source(),
+            Self::Config(error) => error.source(),
             #[cfg(feature = "std")]
-            Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => Some(error),
-            Self::Handshake(error) => Some(error),
+            Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => error.source(),
+            Self::Handshake(error) => error.source(),
             Self::Tls | Self::Timeout => None,
         }
     }

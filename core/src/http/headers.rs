@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::slice;
 
 use super::grammar::{is_token, trim};
 
@@ -53,15 +54,9 @@ impl Headers {
         self.fields.is_empty()
     }
 
-    /// Every field as name and value, in order. Names are in the case in which they were written.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut start = 0;
-        self.fields.iter().map(move |field| {
-            let name = self.text.get(start..field.name_end).unwrap_or_default();
-            let value = self.text.get(field.name_end..field.end).unwrap_or_default();
-            start = field.end;
-            (core::str::from_utf8(name).unwrap_or_default(), value)
-        })
+    /// Returns every field as name and value, in order. Names are in the case in which they were written.
+    pub fn iter(&self) -> HeadersIter<'_> {
+        HeadersIter { text: &self.text, start: 0, fields: self.fields.iter() }
     }
 
     /// The value of a header as text, or `None` if there is none of that name.
@@ -170,9 +165,51 @@ impl Headers {
 
     /// Writes each field as a line of a head.
     pub(crate) fn write_to(&self, head: &mut Vec<u8>) {
-        for (name, value) in self.iter() {
+        for (name, value) in self {
             write_field(head, name, value);
         }
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a str, &'a [u8]);
+    type IntoIter = HeadersIter<'a>;
+
+    fn into_iter(self) -> HeadersIter<'a> {
+        self.iter()
+    }
+}
+
+/// The fields of [`Headers`] as names and values: what [`Headers::iter`] returns.
+#[derive(Clone)]
+pub struct HeadersIter<'a> {
+    text: &'a [u8],
+    start: usize,
+    fields: slice::Iter<'a, Field>,
+}
+
+impl<'a> Iterator for HeadersIter<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let field = self.fields.next()?;
+        let name = self.text.get(self.start..field.name_end).unwrap_or_default();
+        let value = self.text.get(field.name_end..field.end).unwrap_or_default();
+        self.start = field.end;
+        Some((core::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.fields.size_hint()
+    }
+}
+
+impl ExactSizeIterator for HeadersIter<'_> {}
+
+/// Values that carry secrets are left out, as in [`Headers`].
+impl fmt::Debug for HeadersIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_fields(self.clone(), f)
     }
 }
 
@@ -182,12 +219,16 @@ const SECRETS: [&str; 4] = ["Authorization", "Proxy-Authorization", "Cookie", "S
 /// Values that carry secrets are left out: what is printed ends in logs.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.iter().map(|(name, value)| {
-            let secret = SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret));
-            (name, if secret { "(hidden)".into() } else { String::from_utf8_lossy(value) })
-        });
-        f.debug_map().entries(shown).finish()
+        fmt_fields(self.iter(), f)
     }
+}
+
+fn fmt_fields(fields: HeadersIter<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let shown = fields.map(|(name, value)| {
+        let secret = SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret));
+        (name, if secret { "(hidden)".into() } else { String::from_utf8_lossy(value) })
+    });
+    f.debug_map().entries(shown).finish()
 }
 
 impl fmt::Display for InvalidHeader {
@@ -215,6 +256,8 @@ pub(crate) fn write_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> Headers {
@@ -233,6 +276,7 @@ mod tests {
         headers.append("Accept", "text/html").unwrap();
         let printed = std::format!("{headers:?}");
         assert!(!printed.contains("42") && printed.contains("text/html"), "{printed}");
+        assert_eq!(std::format!("{:?}", headers.iter()), printed);
     }
 
     #[test]
@@ -246,6 +290,12 @@ mod tests {
         assert_eq!(headers.value("d"), None);
         assert_eq!(headers.values("B").collect::<Vec<_>>(), [b"1", b"3"]);
         assert_eq!((headers.len(), headers.is_empty(), Headers::new().is_empty()), (4, false, true));
+        assert!(headers.contains("B") && headers.contains("b") && !headers.contains("d"));
+        let mut names = vec![];
+        for (name, _) in &headers {
+            names.push(name);
+        }
+        assert_eq!((names, headers.iter().len()), (vec!["B", "a", "b", "c"], 4));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) use authority::Authority;
 pub use date::date;
 pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_list};
 pub(crate) use headers::write_field;
-pub use headers::{Headers, InvalidHeader};
+pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;
 pub(crate) use message::{Framing, HeadError, HeadReader, field_slots, max_fields};
 pub(crate) use shown::shown;

@@ -1,0 +1,104 @@
+//! An error and its sources, printed one after the other as programs do, say nothing twice.
+
+use std::error::Error;
+use std::io;
+
+use bellwire_core::client::{Handshake, HandshakeError, InvalidProtocol};
+use bellwire_core::config::Config;
+use bellwire_core::http::InvalidHeader;
+use bellwire_core::server::{Accept, AcceptError, Refusal, Refused};
+use bellwire_core::uri::{Uri, UriError};
+use bellwire_core::{ConnectError, IntoTarget, Request, Target, Time};
+
+/// Fails if the text of a source is in that of an error above it.
+fn says_nothing_twice(error: &(dyn Error + 'static)) {
+    let chain: Vec<String> =
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    for (at, text) in chain.iter().enumerate() {
+        assert!(!text.is_empty(), "{chain:?}");
+        assert!(!chain[..at].iter().any(|above| above.contains(text)), "{chain:?}");
+    }
+}
+
+/// An error with a source of its own.
+#[derive(Debug)]
+struct Outer(io::Error);
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("outer")
+    }
+}
+
+impl Error for Outer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn refused() -> HandshakeError {
+    let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
+    let mut handshake = Handshake::new(&Target::new("ws://h").unwrap(), entropy, Time::ZERO);
+    let mut answer = *b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+    handshake.receive(&mut &mut answer[..], Time::ZERO).unwrap().unwrap_err()
+}
+
+#[test]
+fn connect_errors_say_nothing_twice() {
+    let zero = Config::default().open_timeout(std::time::Duration::ZERO);
+    for error in [
+        Target::new("http://h").unwrap_err(),
+        ConnectError::Header(InvalidHeader::Name),
+        ConnectError::Protocol(InvalidProtocol::Repeated),
+        Target::new("ws://h").unwrap().config(zero).into_target().unwrap_err(),
+        ConnectError::Tls,
+        ConnectError::Resolve(io::Error::other("no such host")),
+        ConnectError::Connect(io::ErrorKind::ConnectionRefused.into()),
+        ConnectError::Timeout,
+        ConnectError::Handshake(refused()),
+        ConnectError::Io(io::Error::other(Outer(io::ErrorKind::BrokenPipe.into()))),
+        ConnectError::Thread(io::Error::from_raw_os_error(11)),
+    ] {
+        says_nothing_twice(&error);
+    }
+}
+
+#[test]
+fn the_cause_of_a_cause_is_a_source() {
+    let error = ConnectError::Io(io::Error::other(Outer(io::ErrorKind::BrokenPipe.into())));
+    assert_eq!(error.to_string(), "the transport failed during the handshake: outer");
+    assert_eq!(error.source().unwrap().to_string(), "broken pipe");
+}
+
+#[test]
+fn handshake_errors_say_nothing_twice() {
+    for error in [
+        refused(),
+        HandshakeError::Timeout,
+        HandshakeError::TooManyFields(100),
+        HandshakeError::WrongUpgrade("h2c".into()),
+        HandshakeError::UnexpectedProtocol("mqtt".into()),
+    ] {
+        says_nothing_twice(&error);
+    }
+}
+
+#[test]
+fn uri_errors_say_nothing_twice() {
+    for text in ["", "http://h", "ftp://h", "ws://h/#", "ws://", "ws://[x]", "ws://h:0", "ws://h h", "ws://h%"] {
+        says_nothing_twice(&text.parse::<Uri>().unwrap_err());
+    }
+    says_nothing_twice(&UriError::RequestTarget);
+}
+
+#[test]
+fn refusals_say_nothing_twice() {
+    let request = Request::upgrade("/").with_header("Origin", "http://a").unwrap();
+    let choice = Accept::new().protocol("mqtt");
+    for request in [request, Request::upgrade("/"), Request::get("/")] {
+        says_nothing_twice(&request.accept(&choice, Config::default().into(), Time::ZERO).unwrap_err());
+    }
+    says_nothing_twice(&AcceptError::Refused(Refusal::Key.into()));
+    says_nothing_twice(&Refused::from(Refusal::Host));
+    says_nothing_twice(&Refusal::Extensions);
+}

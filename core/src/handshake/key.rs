@@ -10,13 +10,13 @@ use sha1::{Digest, Sha1};
 use crate::http::InvalidHeader;
 
 /// The only version there is: RFC 6455 §4.1: "The value of this header field MUST be 13."
-pub(crate) const VERSION: &str = "13";
+pub(super) const VERSION: &str = "13";
 
 /// RFC 6455 §1.3: the Globally Unique Identifier behind the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The `Sec-WebSocket-Key` of these random bytes.
-pub(crate) fn encode_key(nonce: [u8; 16]) -> String {
+pub(super) fn encode_key(nonce: [u8; 16]) -> String {
     STANDARD.encode(nonce)
 }
 
@@ -27,7 +27,7 @@ const LENIENT: GeneralPurpose =
 /// Whether this is a key: RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when
 /// decoded, is 16 bytes in length". Its own example in §4.1, `AQIDBAUGBwgJCgsMDQ4PEC==`, has bits that an encoder would
 /// not set.
-pub(crate) fn is_key(key: &[u8]) -> bool {
+pub(super) fn is_key(key: &[u8]) -> bool {
     // The decoder wants the padding, and room for three bytes for each four of them.
     LENIENT.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
@@ -37,7 +37,7 @@ pub(crate) fn is_key(key: &[u8]) -> bool {
 /// RFC 6455 §4.2.2: "concatenating /key/ [..] with the string
 /// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to obtain a
 /// 20-byte value and base64-encoding (see Section 4 of [RFC4648]) this 20-byte hash."
-pub(crate) fn accept_value(key: &[u8]) -> String {
+pub(super) fn accept_value(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 

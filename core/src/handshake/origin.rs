@@ -10,7 +10,7 @@ use crate::http::{Authority, Headers, elements, is_token};
 
 /// RFC 6455 §10.2: servers that are for certain sites only "SHOULD verify the |Origin| field is an origin they
 /// expect".
-pub(crate) fn check_origin(request: &Request, config: &Config) -> Result<(), Refused> {
+pub(super) fn check_origin(request: &Request, config: &Config) -> Result<(), Refused> {
     let headers = request.headers();
     // RFC 6455 §4.2.1: "A connection attempt lacking this header field SHOULD NOT be interpreted as coming
     // from a browser client."

@@ -184,14 +184,14 @@ impl Refused {
     }
 
     /// A request that was read.
-    pub(crate) fn of(refusal: Refusal, request: &Request) -> Self {
+    pub(super) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());
         let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
         Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head }
     }
 
     /// A request whose head is not complete: what its whole lines say, or the first one as far as it came.
-    pub(crate) fn of_part(refusal: Refusal, part: &[u8]) -> Self {
+    pub(super) fn of_part(refusal: Refusal, part: &[u8]) -> Self {
         // That line is not a request's.
         if refusal == Refusal::ProxyProtocol {
             return refusal.into();
@@ -201,7 +201,7 @@ impl Refused {
     }
 
     /// A request whose head is no good: whatever can be made out.
-    pub(crate) fn of_head(refusal: Refusal, head: &[u8]) -> Self {
+    pub(super) fn of_head(refusal: Refusal, head: &[u8]) -> Self {
         let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let target = lines.next().and_then(|line| line.split(|&byte| byte == b' ').nth(1));

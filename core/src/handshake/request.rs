@@ -166,12 +166,12 @@ pub fn request_protocols(request: &Request) -> Vec<&str> {
 }
 
 /// Whether the list in a header has this element, in any case.
-pub(crate) fn lists(request: &Request, name: &str, element: &str) -> bool {
+pub(super) fn lists(request: &Request, name: &str, element: &str) -> bool {
     elements(request.headers.values(name)).any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// Reads a whole head, blank line included, and checks what does not depend on the handler.
-pub(crate) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refused> {
+pub(super) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refused> {
     parse_head(&mut head, max_head).map_err(|refusal| Refused::of_head(refusal, &head))
 }
 

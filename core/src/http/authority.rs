@@ -74,14 +74,14 @@ fn parse_port(text: &str) -> Result<Option<u16>, AuthorityError> {
 }
 
 /// RFC 3986 §2.3 and §2.2: `unreserved / sub-delims`.
-pub(crate) const fn is_name_byte(byte: u8) -> bool {
+pub(super) const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'_' | b'~')
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 /// Whether two hexadecimal digits follow every `%`: RFC 3986 §2.1: `pct-encoded = "%" HEXDIG HEXDIG`.
-pub(crate) fn is_percent_encoded(text: &str) -> bool {
+pub(super) fn is_percent_encoded(text: &str) -> bool {
     text.split('%')
         .skip(1)
         .all(|rest| rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))

@@ -8,7 +8,7 @@ use core::fmt::Write;
 
 /// The path of a URL with one of the schemes that browsers know: segments of `.` and `..` are resolved, a backslash is
 /// a slash. It always begins with a slash.
-pub(crate) fn encode_path(text: &str) -> String {
+pub(super) fn encode_path(text: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     let mut rest = text.split(['/', '\\']).skip(1).peekable();
     while let Some(segment) = rest.next() {
@@ -33,14 +33,14 @@ pub(crate) fn encode_path(text: &str) -> String {
 }
 
 /// The query of such a URL, without its question mark.
-pub(crate) fn encode_query(text: &str) -> String {
+pub(super) fn encode_query(text: &str) -> String {
     let mut query = String::new();
     encode(text, is_query_byte, &mut query);
     query
 }
 
 /// Encodes all but letters, digits, and `-._~` (RFC 3986 §2.3).
-pub(crate) fn encode_all(text: &str) -> String {
+pub(super) fn encode_all(text: &str) -> String {
     let mut encoded = String::new();
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     encode(text, unreserved, &mut encoded);
@@ -48,7 +48,7 @@ pub(crate) fn encode_all(text: &str) -> String {
 }
 
 /// What is encoded becomes bytes again; a `%` that encodes nothing stays.
-pub(crate) fn decode(text: &str) -> Vec<u8> {
+pub(super) fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {

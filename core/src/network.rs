@@ -1,4 +1,4 @@
-//! Networks of addresses: those whose proxies are trusted.
+//! Networks of IP addresses, such as those of trusted proxies.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -23,12 +23,12 @@ pub struct Network {
     prefix: u8,
 }
 
-/// What was given is neither an address nor a network.
+/// The error for a text that is neither an address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidNetwork;
 
 impl Network {
-    /// Whether an address is in it.
+    /// Returns `true` if an address is in it.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let (network, addr) = (bits(self.addr), bits(addr.to_canonical()));
         let ((network, length), (addr, other)) = (network, addr);
@@ -38,7 +38,7 @@ impl Network {
     }
 }
 
-/// The bits of an address, as the lowest ones, and how many there are.
+/// Returns the bits of an address, as the lowest ones, and their number.
 fn bits(addr: IpAddr) -> (u128, u8) {
     match addr {
         IpAddr::V4(addr) => (addr.to_bits().into(), 32),
@@ -69,7 +69,7 @@ impl FromStr for Network {
             return Err(InvalidNetwork);
         }
         match addr.to_canonical() {
-            // A mapped network keeps what of its prefix is behind the 96 bits that map it; a shorter one is IPv6.
+            // A mapped network keeps the part of its prefix after the 96 bits that map it; a shorter prefix means IPv6.
             mapped if bits(mapped).1 != bits(addr).1 => match prefix.checked_sub(96) {
                 Some(prefix) => Ok(Self { addr: mapped, prefix }),
                 None => Ok(Self { addr, prefix }),

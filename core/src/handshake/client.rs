@@ -36,28 +36,28 @@ pub struct Handshake {
     written: usize,
     /// The value of `Sec-WebSocket-Accept` that answers the key.
     accept: String,
-    /// What the connection's handles are to know: the path from the start.
+    /// What the connection's handles will know; the path and the address are known from the start.
     context: SocketContext,
     protocols: Vec<String>,
     entropy: Option<Box<dyn Entropy>>,
     deadline: Option<Time>,
-    /// How many bytes of heads may still come.
+    /// The number of bytes of heads that may still come.
     room: usize,
     state: State,
 }
 
 enum State {
     Head(HeadReader),
-    /// The server refused; the body of its answer is being read.
+    /// The server has refused, and the body of its answer is being read.
     Body(Box<Response>, Framing),
     Done,
 }
 
 impl Handshake {
-    /// Draws a key and makes the request ready to be sent. The answer must be complete within
-    /// [`Config::open_timeout`], and its head fit into [`Config::max_head`].
+    /// Draws a key and writes the request into the [output](Self::output). The answer must be complete within
+    /// [`Config::open_timeout`], and its head must fit into [`Config::max_head`].
     ///
-    /// `entropy` goes on into the connection. With the standard library [`Target::handshake`] takes the system's.
+    /// `entropy` moves on into the connection. With `std`, [`Target::handshake`] takes the system's.
     pub fn new(target: &Target, mut entropy: Box<dyn Entropy>, now: Time) -> Self {
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded
         // [..]. The nonce MUST be selected randomly for each connection."
@@ -79,19 +79,19 @@ impl Handshake {
         }
     }
 
-    /// How long the closing of the sending side may take if there is no connection, from now on:
-    /// [`Config::linger_timeout`], within [`Config::open_timeout`].
+    /// Returns the deadline for closing the sending side if the handshake fails now: [`Config::linger_timeout`], within
+    /// [`Config::open_timeout`].
     pub fn hang_up_by(&self, now: Time) -> Time {
         let until = now + self.config.linger_timeout;
         self.deadline.map_or(until, |deadline| deadline.min(until))
     }
 
-    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
+    /// Sets the address of the other end of the transport, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     pub fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
         self.context.peer_addr = addr;
     }
 
-    /// The bytes that are still to be sent.
+    /// Returns the bytes that are still to be sent.
     pub fn output(&self) -> &[u8] {
         self.output.get(self.written..).unwrap_or_default()
     }
@@ -101,8 +101,8 @@ impl Handshake {
         self.written = self.written.saturating_add(n).min(self.output.len());
     }
 
-    /// Takes bytes of the answer; those behind a 101 stay in `input` and belong to the connection. `None`:
-    /// all were taken, more are needed. After a result it takes nothing more.
+    /// Takes bytes of the answer; those after a 101 stay in `input` and belong to the connection. Returns `None` if all
+    /// were taken and more are needed. After a result it takes nothing more.
     ///
     /// A refusal is reported when its body is complete, or has [`MAX_BODY`] bytes.
     pub fn receive(
@@ -126,13 +126,13 @@ impl Handshake {
         framing.is_complete(&response.body).then(|| Err(self.finish(HandshakeError::Eof)))
     }
 
-    /// The peer ended its side of the transport: the refusal whose body was being read, or
+    /// Reports that the peer has ended its side of the transport. Returns the refusal whose body was being read, or
     /// [`HandshakeError::Eof`].
     pub fn receive_eof(&mut self) -> HandshakeError {
         self.finish(HandshakeError::Eof)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) must be called, if ever.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) must be called, if ever.
     pub fn poll_timeout(&self) -> Option<Time> {
         if matches!(self.state, State::Done) { None } else { self.deadline }
     }
@@ -151,7 +151,7 @@ impl Handshake {
         }
     }
 
-    /// Reads a whole head: `Some` is a 101, `None` that there is more to read.
+    /// Reads a whole head. Returns a 101, or `None` if there is more to read.
     fn read_head(&mut self, mut head: Vec<u8>) -> Result<Option<Response>, HandshakeError> {
         response::unfold(&mut head);
         let (version, response) = Response::parse(&head, self.config.max_head)?;
@@ -177,7 +177,7 @@ impl Handshake {
     fn establish(&mut self, response: Response, now: Time) -> Result<(Connection, Response), HandshakeError> {
         self.state = State::Done;
         let protocol = self.check(&response.headers)?;
-        // The entropy is here until it is taken, once, here.
+        // It is taken only here, and only once.
         let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
         let mut connection = Connection::client(self.config.clone(), entropy, now);
         let context = core::mem::take(&mut self.context);

@@ -9,27 +9,27 @@ use super::target::InvalidProtocol;
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
 
-/// Why there is no connection. No callback has run.
+/// The reason why a client could not connect. No callback has run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not a good one.
+    /// The URL is invalid.
     Url(UriError),
     /// A header cannot be sent.
     Header(InvalidHeader),
     /// A subprotocol cannot be offered.
     Protocol(InvalidProtocol),
-    /// The configuration is not a good one.
+    /// The configuration is invalid.
     Config(InvalidConfig),
-    /// `wss://` needs TLS, which is not built in: make the TLS stream and use the backend's `connect_over`.
+    /// `wss://` needs TLS, which is not built in: create the TLS stream and use the backend's `connect_over`.
     Tls,
     /// The host's name could not be resolved.
     #[cfg(feature = "std")]
     Resolve(io::Error),
-    /// No address of the host could be connected to: what each of them said.
+    /// None of the host's addresses could be connected to; the error names each of them.
     #[cfg(feature = "std")]
     Connect(io::Error),
-    /// It took longer than [`Config::open_timeout`](crate::Config::open_timeout).
+    /// Connecting took longer than [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,
     /// The server refused, or its answer is not that of a WebSocket server.
     Handshake(HandshakeError),
@@ -48,9 +48,10 @@ impl fmt::Display for ConnectError {
             Self::Header(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
-            Self::Tls => {
-                f.write_str("wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or connect_stream_over")
-            }
+            Self::Tls => f.write_str(
+                "wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or \
+                     connect_stream_over",
+            ),
             #[cfg(feature = "std")]
             Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
             #[cfg(feature = "std")]
@@ -65,7 +66,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// The text says what an error inside says, so its source is that error's source.
+/// The text includes that of the error inside, so the source is that error's source.
 impl core::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {

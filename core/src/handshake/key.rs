@@ -1,4 +1,4 @@
-//! What both roles of the opening handshake know: keys, their version, reserved headers.
+//! What both roles of the opening handshake share: keys, the version, reserved headers.
 
 use alloc::string::{String, ToString};
 
@@ -9,30 +9,30 @@ use sha1::{Digest, Sha1};
 
 use crate::http::InvalidHeader;
 
-/// The only version there is: RFC 6455 §4.1: "The value of this header field MUST be 13."
+/// The only version: RFC 6455 §4.1: "The value of this header field MUST be 13."
 pub(super) const VERSION: &str = "13";
 
-/// RFC 6455 §1.3: the Globally Unique Identifier behind the key.
+/// RFC 6455 §1.3: the Globally Unique Identifier that follows the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The `Sec-WebSocket-Key` of these random bytes.
+/// Encodes these random bytes as a `Sec-WebSocket-Key`.
 pub(super) fn encode_key(nonce: [u8; 16]) -> String {
     STANDARD.encode(nonce)
 }
 
-/// Base64 as others write it, too: the unused bits of the last character are not looked at.
+/// Lenient Base64: the unused bits of the last character are ignored, since some encoders set them.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// Whether this is a key: RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when
-/// decoded, is 16 bytes in length". Its own example in §4.1, `AQIDBAUGBwgJCgsMDQ4PEC==`, has bits that an encoder would
-/// not set.
+/// Returns `true` if this is a key: RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when
+/// decoded, is 16 bytes in length". Its own example in §4.1, `AQIDBAUGBwgJCgsMDQ4PEC==`, has bits set that an
+/// encoder would leave clear.
 pub(super) fn is_key(key: &[u8]) -> bool {
-    // The decoder wants the padding, and room for three bytes for each four of them.
+    // The decoder insists on padding, and on room for three bytes for every four.
     LENIENT.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
-/// The `Sec-WebSocket-Accept` that answers a key.
+/// Returns the `Sec-WebSocket-Accept` that answers a key.
 ///
 /// RFC 6455 §4.2.2: "concatenating /key/ [..] with the string
 /// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to obtain a

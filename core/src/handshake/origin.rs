@@ -1,4 +1,4 @@
-//! Which pages may open a WebSocket: `Origin`, and the name by which the client knows the server.
+//! The rule of origins: which pages may open a WebSocket, and under which name the client knows the server.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -31,18 +31,18 @@ pub(super) fn check_origin(request: &Request, config: &Config) -> Result<(), Ref
     Err(Refused { host: host.map(Cow::into_owned), ..Refused::of(Refusal::Origin, request) })
 }
 
-/// The value of a header that comes exactly once, as text.
+/// Returns the value of a header that comes exactly once, as text.
 fn single<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
     core::str::from_utf8(headers.single(name)?).ok()
 }
 
-/// Whether this origin is the listed one, or one of the host that is listed.
+/// Returns `true` if this origin is the listed one, or is at the listed host.
 fn is_listed(origin: &str, listed: &str) -> bool {
     listed.eq_ignore_ascii_case(origin) || is_at(origin, listed)
 }
 
-/// Whether an origin's host and port are these, which may lack the port of the origin's scheme. `null`, and origins of
-/// schemes that have no port, are nobody's own.
+/// Returns `true` if an origin has this host and port; a missing port is that of the origin's scheme. `null`, and
+/// origins whose scheme has no port, are at no host.
 fn is_at(origin: &str, host: &str) -> bool {
     let own = || {
         let (scheme, origin) = origin.split_once("://")?;
@@ -56,7 +56,7 @@ fn is_at(origin: &str, host: &str) -> bool {
     own().unwrap_or(false)
 }
 
-/// The host that the client asked for: that of `Host`, or the one that a trusted proxy has got.
+/// Returns the host that the client asked for: that of `Host`, or the one that a trusted proxy was asked for.
 fn asked_host<'r>(request: &'r Request, config: &Config) -> Option<Cow<'r, str>> {
     let trusted = request
         .peer_addr()
@@ -69,8 +69,8 @@ fn asked_host<'r>(request: &'r Request, config: &Config) -> Option<Cow<'r, str>>
     single(request.headers(), "Host").map(Cow::Borrowed)
 }
 
-/// What the nearest proxy says, which alone is known to be trusted: the last element. What stands before it may come
-/// from the client. Two headers that do not agree say nothing.
+/// Returns the host that the nearest proxy names, which alone is known to be trusted: the last element. Earlier ones
+/// may come from the client. If the two headers do not agree, neither counts.
 fn forwarded_host(headers: &Headers) -> Option<Cow<'_, str>> {
     let last = elements(headers.values("X-Forwarded-Host")).last().map(core::str::from_utf8);
     let plain = last.map(|host| host.ok().map(Cow::Borrowed));
@@ -88,40 +88,40 @@ fn is_same_text(one: Option<&str>, other: Option<&str>) -> bool {
     one.map(str::to_ascii_lowercase) == other.map(str::to_ascii_lowercase)
 }
 
-/// The host in the last element of RFC 7239 §4's `Forwarded = 1#forwarded-element`, whose elements are pairs with
-/// semicolons between them: `forwarded-pair = token "=" value`, `value = token / quoted-string`. Spaces behind a semicolon
-/// are not of that grammar, but some proxies write them.
+/// Returns the host in the last element of RFC 7239 §4's `Forwarded = 1#forwarded-element`, whose elements are pairs
+/// with semicolons between them: `forwarded-pair = token "=" value`, `value = token / quoted-string`. Spaces after a
+/// semicolon are not part of that grammar, but some proxies write them.
 fn host_of_last(value: &[u8]) -> Option<String> {
     let mut rest = core::str::from_utf8(value).ok()?;
     let mut host = None;
     while !rest.is_empty() {
-        let (name, behind) = rest.split_once('=').unwrap_or((rest, ""));
-        let (value, behind) = pair_value(behind)?;
+        let (name, after) = rest.split_once('=').unwrap_or((rest, ""));
+        let (value, after) = pair_value(after)?;
         if !is_token(name.as_bytes()) {
             return None;
         }
         if name.eq_ignore_ascii_case("host") && host.replace(value).is_some() {
             return None;
         }
-        let behind = behind.trim_start_matches([' ', '\t']);
-        rest = match behind.strip_prefix(';') {
-            Some(behind) => behind.trim_start_matches([' ', '\t']),
-            None if behind.is_empty() => behind,
+        let after = after.trim_start_matches([' ', '\t']);
+        rest = match after.strip_prefix(';') {
+            Some(after) => after.trim_start_matches([' ', '\t']),
+            None if after.is_empty() => after,
             None => {
                 host = None;
-                behind.strip_prefix(',')?.trim_start_matches([',', ' ', '\t'])
+                after.strip_prefix(',')?.trim_start_matches([',', ' ', '\t'])
             }
         };
     }
     host
 }
 
-/// A value, and what is behind it.
+/// Returns a value, and the text after it.
 fn pair_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([';', ',', ' ', '\t', '"']).unwrap_or(text.len());
-        let (value, behind) = text.split_at_checked(end)?;
-        return Some((value.into(), behind));
+        let (value, after) = text.split_at_checked(end)?;
+        return Some((value.into(), after));
     };
     let mut value = String::new();
     let mut characters = quoted.chars();

@@ -8,7 +8,8 @@ use core::fmt;
 use super::request::{METHODS, Request};
 use crate::http::{Headers, reason_phrase, write_field};
 
-/// A plain HTTP response: that of a [refusal](crate::server::Refused::to_response), or a handler's that accepts no upgrade.
+/// A plain HTTP response: that of a [refusal](crate::server::Refused::to_response), or a handler's that accepts no
+/// upgrade.
 #[derive(Clone)]
 pub struct PlainResponse {
     status: u16,
@@ -21,28 +22,29 @@ pub struct PlainResponse {
 }
 
 impl PlainResponse {
-    /// A response without a body. A status outside 200–599 becomes 500.
+    /// Creates a response without a body. A status outside 200–599 becomes 500.
     pub(crate) fn new(status: u16) -> Self {
         Self { status: valid_status(status), headers: Headers::new(), body: Vec::new(), own: false, to_head: false }
     }
 
-    /// 200 with this body.
+    /// Creates a 200 with this body.
     pub(crate) fn content(content_type: &str, body: String) -> Self {
         Self { body: body.into_bytes(), ..Self::new(200) }.with_own_header("Content-Type", content_type)
     }
 
-    /// What bellwire itself has to say: no cache is to keep it, unless it is told so. Caches keep a 404, say, for minutes.
+    /// Creates a response of bellwire itself, which no cache is to keep unless a header says otherwise: caches would
+    /// keep a 404, for example, for minutes.
     pub(crate) fn own_text(status: u16, text: impl Into<String>) -> Self {
         let text = Self::content("text/plain; charset=utf-8", text.into());
         Self { status: valid_status(status), own: true, ..text }
     }
 
-    /// 204 with the methods that are taken.
+    /// Creates a 204 with the methods that are allowed.
     pub(crate) fn options() -> Self {
         Self { own: true, ..Self::new(204) }.with_own_header("Allow", METHODS)
     }
 
-    /// 500, without telling the client what is wrong inside of the program.
+    /// Creates a 500, which does not tell the client what is wrong inside the program.
     pub(crate) fn internal_error() -> Self {
         Self::own_text(500, "Internal Server Error\n")
     }
@@ -53,8 +55,9 @@ impl PlainResponse {
         self
     }
 
-    /// For a `HEAD` request that is refused before it is one that could be handed to [`encode`](Self::encode).
-    pub(super) fn to_head(self, to_head: bool) -> Self {
+    /// Says whether this answers `HEAD`, for a request that is refused before it could be handed to
+    /// [`encode`](Self::encode).
+    pub(super) fn answering_head(self, to_head: bool) -> Self {
         Self { to_head, ..self }
     }
 
@@ -94,7 +97,7 @@ impl PlainResponse {
         self.encode_dated(request, None)
     }
 
-    /// The same with this `Date`, if the response has none.
+    /// Encodes with this `Date`, if the response has none.
     pub(crate) fn encode_dated(&self, request: Option<&Request>, date: Option<&str>) -> Vec<u8> {
         let body = if has_content(self.status) { self.body.as_slice() } else { &[] };
         let mut bytes = self.encode_head(body.len(), date);
@@ -116,8 +119,8 @@ impl PlainResponse {
         if !matches!(status, 204 | 304) {
             write_field(&mut head, "Content-Length", format!("{length}").as_bytes());
         }
-        // RFC 9110 §6.6.1: "An origin server with a clock [..] MUST generate a Date header field in all 2xx (Successful),
-        // 3xx (Redirection), and 4xx (Client Error) responses".
+        // RFC 9110 §6.6.1: "An origin server with a clock [..] MUST generate a Date header field in all 2xx
+        // (Successful), 3xx (Redirection), and 4xx (Client Error) responses".
         if let Some(date) = date.filter(|_| !headers.contains("Date")) {
             write_field(&mut head, "Date", date.as_bytes());
         }

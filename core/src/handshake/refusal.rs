@@ -1,4 +1,4 @@
-//! Why a server refuses a request: each rule that a client can break, its status and what it is told.
+//! Why a server refuses a request: each rule that a client can break, with its status and its text.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +9,7 @@ use super::plain::PlainResponse;
 use super::request::{METHODS, Request};
 use crate::http::{HeadError, shown};
 
-/// Why a server refuses a request: a rule that the client broke.
+/// The reason why a server refuses a request: a rule that the client broke.
 ///
 /// The text ([`Display`](fmt::Display)) says what to do, and is the body of the
 /// [response](Self::to_response).
@@ -18,9 +18,9 @@ use crate::http::{HeadError, shown};
 pub enum Refusal {
     /// 400: this is not HTTP/1.1 (RFC 9112).
     Malformed,
-    /// 400: this is TLS, and the server was given a transport without.
+    /// 400: this is TLS, and the server expects plain HTTP.
     Tls,
-    /// 400: a proxy has put a line, or bytes, of the PROXY protocol before the request.
+    /// 400: a proxy has put a PROXY protocol header before the request.
     ProxyProtocol,
     /// 400: the request target is neither a path nor an absolute `http` URI (RFC 9112 §3.2).
     Target,
@@ -32,7 +32,7 @@ pub enum Refusal {
     Origin,
     /// 405: neither GET nor HEAD nor OPTIONS.
     Method,
-    /// 405: an upgrade with another method than GET (RFC 6455 §4.2.1).
+    /// 405: an upgrade with a method other than GET (RFC 6455 §4.2.1).
     UpgradeMethod,
     /// 408: the request was not complete within [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,
@@ -43,11 +43,11 @@ pub enum Refusal {
     /// 431: the head has more fields than one for each 16 bytes of [`Config::max_head`](crate::Config::max_head), and
     /// more than 100.
     TooManyFields,
-    /// 505: not HTTP/1, but HTTP/2 without TLS, say.
+    /// 505: not HTTP/1 but, for example, HTTP/2 without TLS.
     HttpVersion,
     /// 426: an upgrade to a WebSocket was not asked for.
     NotAnUpgrade,
-    /// 426: a WebSocket would have been the answer, but HTTP/1.0 has no upgrades (RFC 9110 §7.8).
+    /// 426: the handler accepted, but HTTP/1.0 has no upgrades (RFC 9110 §7.8).
     Http10,
     /// 400: there is `Upgrade` but no `upgrade` in `Connection` (RFC 6455 §4.2.1).
     Connection,
@@ -64,7 +64,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status code of the answer.
+    /// Returns the status code of the answer.
     pub fn status(self) -> u16 {
         match self {
             Self::Origin => 403,
@@ -113,7 +113,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "Malformed request: send HTTP/1.1, with CRLF behind each line",
+            Self::Malformed => "Malformed request: send HTTP/1.1, with CRLF at the end of each line",
             Self::Tls => {
                 "This looks like TLS, and plain HTTP is spoken here: connect to ws:// or http://, or have the server, or a \
                  proxy in front of it, take TLS"
@@ -155,21 +155,21 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// A request that is refused: the [rule](Refusal), and what of the request helps to find out why.
+/// A refused request: the [rule](Refusal), and those parts of the request that help to find out why.
 ///
-/// Its text ([`Display`](fmt::Display)) says what to do, quotes what came, escaped and shortened, and is the body of the
-/// [response](Self::to_response). The fields are as they came, so escape what you print.
+/// Its text ([`Display`](fmt::Display)) says what to do, quotes what came, escaped and shortened, and is the body of
+/// the [response](Self::to_response). The fields are as they came: escape them before you print them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refused {
-    /// Which rule was broken.
+    /// The rule that was broken.
     pub refusal: Refusal,
     /// The value of `Origin`, if there was one.
     pub origin: Option<String>,
     /// The host that was asked for: the value of `Host`, or what a [trusted proxy](crate::Config::trusted_proxies) says
     /// instead.
     pub host: Option<String>,
-    /// The path that was asked for; the whole target if that is none.
+    /// The path that was asked for; the whole target if it is not a path.
     pub path: Option<String>,
     /// Whether it was a `HEAD` request, whose answer has no content.
     pub(crate) is_head: bool,
@@ -179,20 +179,20 @@ impl Refused {
     /// Returns the answer to the client: what is wrong, and what to do.
     pub fn to_response(&self) -> PlainResponse {
         let refusal = self.refusal;
-        let text = PlainResponse::own_text(refusal.status(), format!("{self}\n")).to_head(self.is_head);
+        let text = PlainResponse::own_text(refusal.status(), format!("{self}\n")).answering_head(self.is_head);
         refusal.headers().iter().fold(text, |response, (name, value)| response.with_own_header(name, value))
     }
 
-    /// A request that was read.
+    /// Refuses a request that was read.
     pub(super) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());
         let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
         Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head }
     }
 
-    /// A request whose head is not complete: what its whole lines say, or the first one as far as it came.
+    /// Refuses a request whose head is incomplete: reads its complete lines, or the first one as far as it came.
     pub(super) fn of_part(refusal: Refusal, part: &[u8]) -> Self {
-        // That line is not a request's.
+        // The first line is the proxy's, not the request's.
         if refusal == Refusal::ProxyProtocol {
             return refusal.into();
         }
@@ -200,7 +200,7 @@ impl Refused {
         Self::of_head(refusal, part.get(..end).unwrap_or_default())
     }
 
-    /// A request whose head is no good: whatever can be made out.
+    /// Refuses a request whose head is malformed: reads whatever can be made out.
     pub(super) fn of_head(refusal: Refusal, head: &[u8]) -> Self {
         let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -225,7 +225,7 @@ impl Refused {
     }
 }
 
-/// A target without the user name and the password that it must not have (RFC 9110 §4.2.4), and no log either.
+/// Removes user name and password from a target: they must not be there (RFC 9110 §4.2.4), nor in a log.
 fn without_user_info(target: String) -> String {
     let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains('/'));
     let Some((scheme, rest)) = absolute else { return target };

@@ -25,7 +25,7 @@ use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, field_s
 pub struct Request {
     method: Cow<'static, str>,
     target: String,
-    /// Where path and query begin in the target: not at 0 if it has scheme and host in front.
+    /// The offset of path and query in the target: not 0 if scheme and host come first.
     resource: usize,
     headers: Headers,
     is_http10: bool,
@@ -33,7 +33,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A `GET` request of a path, maybe with a query, for tests of handlers. Its host is `localhost`.
+    /// Creates a `GET` request of a path, maybe with a query, for tests of handlers. Its host is `localhost`.
     pub fn get(path: impl Into<String>) -> Self {
         let mut headers = Headers::new();
         headers.push("Host", b"localhost");
@@ -41,7 +41,7 @@ impl Request {
         Self { method, target: path.into(), resource: 0, headers, is_http10: false, peer_addr: None }
     }
 
-    /// A request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
+    /// Creates a request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
     pub fn upgrade(path: impl Into<String>) -> Self {
         let mut request = Self::get(path);
         request.headers.push("Connection", b"Upgrade");
@@ -51,14 +51,14 @@ impl Request {
         request
     }
 
-    /// The same request with this method, for tests of handlers.
+    /// Sets the method, for tests of handlers.
     #[must_use]
     pub fn with_method(mut self, method: impl Into<String>) -> Self {
         self.method = Cow::Owned(method.into());
         self
     }
 
-    /// The same request with this header in place of any of that name, for tests of handlers.
+    /// Sets a header, in place of any of that name, for tests of handlers.
     /// [`Headers::append`] on [`headers_mut`](Self::headers_mut) adds one.
     ///
     /// # Errors
@@ -69,26 +69,27 @@ impl Request {
         Ok(self)
     }
 
-    /// The method: `GET`, `HEAD`, or `OPTIONS`, which may be answered as `GET` is: a server sends [`Response::options`]
-    /// then. It answers all others with 405 itself.
+    /// Returns the method: `GET`, `HEAD` or `OPTIONS`. A handler may answer `OPTIONS` as it answers `GET`: the server
+    /// then sends [`Response::options`]. It answers other methods with 405 itself.
     ///
     /// [`Response::options`]: crate::Response::options
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// Whether this came as HTTP/1.0, as health checks and some proxies send it. Such a request is served as plain HTTP:
-    /// it never asks for an upgrade, since its `Upgrade` was dropped (RFC 9110 §7.8: a server "MUST ignore" it).
+    /// Returns `true` if this came as HTTP/1.0, which health checks and some proxies send. Such a request is served as
+    /// plain HTTP: it never asks for an upgrade, since its `Upgrade` was dropped (RFC 9110 §7.8: a server "MUST ignore"
+    /// it).
     pub fn is_http10(&self) -> bool {
         self.is_http10
     }
 
-    /// The request target as it was received (RFC 9112 §3.2).
+    /// Returns the request target as it was received (RFC 9112 §3.2).
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The path, not decoded, beginning with `/`.
+    /// Returns the path, not decoded, beginning with `/`.
     pub fn path(&self) -> &str {
         let resource = self.resource();
         match resource.split_once('?').map_or(resource, |(path, _)| path) {
@@ -97,46 +98,46 @@ impl Request {
         }
     }
 
-    /// What is behind the first `?` of the target, not decoded.
+    /// Returns what follows the first `?` of the target, not decoded.
     pub fn query(&self) -> Option<&str> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// The headers. Where the target names a host, that is the value of `Host`: RFC 9112 §3.2.2: the server
+    /// Returns the headers. If the target names a host, that is the value of `Host`: RFC 9112 §3.2.2: the server
     /// "MUST ignore the received Host header field (if any) and instead use the host information of the
     /// request-target".
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The headers, to be changed: for tests of handlers, and for middleware.
+    /// Returns the headers for changing, in tests of handlers and in middleware.
     pub fn headers_mut(&mut self) -> &mut Headers {
         &mut self.headers
     }
 
-    /// The value of a header, repeats joined with ", ", those of `Cookie` with "; " ([`Headers::value`]).
+    /// Returns the value of a header, repeats joined with ", ", those of `Cookie` with "; " ([`Headers::value`]).
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers.value(name)
     }
 
-    /// The value of each header of this name, in order ([`Headers::texts`]).
+    /// Returns the value of each header of this name, in order ([`Headers::texts`]).
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
         self.headers.texts(name)
     }
 
-    /// The subprotocols that the client offers, in its order of preference. Elements that are no tokens are
+    /// Returns the subprotocols that the client offers, in its order of preference. Elements that are not tokens are
     /// left out; the handshake refuses them.
     pub fn protocols(&self) -> Vec<&str> {
         elements(self.headers.values("Sec-WebSocket-Protocol")).filter_map(as_token).collect()
     }
 
-    /// The subprotocol that the client likes best among those that are supported: what
+    /// Returns the subprotocol that the client prefers among those that are supported: what
     /// [`Response::protocol`](crate::Response::protocol) takes.
     pub fn select_protocol<'r>(&'r self, supported: &[&str]) -> Option<&'r str> {
         self.protocols().into_iter().find(|offered| supported.contains(offered))
     }
 
-    /// The address of the other end of the transport, if the backend knows it: the client's, or a proxy's.
+    /// Returns the address of the other end of the transport, if the backend knows it: the client's, or a proxy's.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
@@ -152,25 +153,25 @@ impl Request {
     }
 }
 
-/// Whether a request asks for an upgrade to a WebSocket (Ring's `upgrade-request?`).
+/// Returns `true` if a request asks for an upgrade to a WebSocket (Ring's `upgrade-request?`).
 ///
 /// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case. This is a hint
-/// for handlers: the handshake itself checks more, and answers a bad one by itself.
+/// for handlers: the handshake checks more, and refuses by itself what is wrong.
 pub fn is_upgrade_request(request: &Request) -> bool {
     lists(request, "Connection", "upgrade") && lists(request, "Upgrade", "websocket")
 }
 
-/// The subprotocols that a request offers, in the client's order of preference (Ring's `request-protocols`).
+/// Returns the subprotocols that a request offers, in the client's order of preference (Ring's `request-protocols`).
 pub fn request_protocols(request: &Request) -> Vec<&str> {
     request.protocols()
 }
 
-/// Whether the list in a header has this element, in any case.
+/// Returns `true` if the list in a header has this element, in any case.
 pub(super) fn lists(request: &Request, name: &str, element: &str) -> bool {
     elements(request.headers.values(name)).any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// Reads a whole head, blank line included, and checks what does not depend on the handler.
+/// Parses a whole head, blank line included, and checks what does not depend on the handler.
 pub(super) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refused> {
     parse_head(&mut head, max_head).map_err(|refusal| Refused::of_head(refusal, &head))
 }
@@ -196,15 +197,15 @@ fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
     }
     check_no_body(&headers)?;
     if is_http10 {
-        // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade
-        // field."
+        // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that
+        // Upgrade field."
         headers.remove("Upgrade");
     }
     let target = target.to_string();
     Ok(Request { method: Cow::Borrowed(method), target, resource, headers, is_http10, peer_addr: None })
 }
 
-/// Whether this is HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number
+/// Returns `true` for HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number
 /// higher than what it implements SHOULD process the message as if it was in the highest minor version within that
 /// major version to which the recipient is conformant". RFC 9110 §15.6.6: 505 is for "the major version of HTTP".
 fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
@@ -220,7 +221,7 @@ fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
     }
 }
 
-/// The methods that are taken. The others come with bodies, or mean nothing here.
+/// The methods that are allowed. Others come with bodies, or mean nothing here.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 fn parse_method(method: &str) -> Result<&'static str, Refusal> {
@@ -238,7 +239,7 @@ fn check_host(headers: &Headers, is_http10: bool) -> Result<(), Refusal> {
         _ => return Err(Refusal::Host),
     };
     // RFC 9112 §3.2: "If the authority component is missing or undefined for the target URI, then a client MUST send a
-    // Host header field with an empty field value": over Unix sockets, say.
+    // Host header field with an empty field value": over Unix sockets, for example.
     if host.is_empty() {
         return Ok(());
     }
@@ -246,9 +247,9 @@ fn check_host(headers: &Headers, is_http10: bool) -> Result<(), Refusal> {
     Authority::parse(host).map(drop).map_err(|_| Refusal::Host)
 }
 
-/// The authority of a target in absolute form, and where its path and query begin (RFC 9112 §3.2.1, §3.2.2).
+/// Returns the authority of a target in absolute form, and the offset of its path and query (RFC 9112 §3.2.1, §3.2.2).
 ///
-/// Visible ASCII is taken as it is, even where RFC 3986 wants it percent-encoded: browsers send `|` and
+/// Visible ASCII is accepted, even where RFC 3986 wants it percent-encoded: browsers send `|` and
 /// `{` in queries. Not so `#`, which RFC 6455 §3 forbids.
 fn split_target<'t>(method: &str, target: &'t str) -> Option<(Option<&'t str>, usize)> {
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
@@ -267,8 +268,8 @@ fn split_target<'t>(method: &str, target: &'t str) -> Option<(Option<&'t str>, u
     Some((Some(authority), scheme.len() + "://".len() + authority.len()))
 }
 
-/// Requests have no body here: what follows the head of an upgrade are frames, and a body that is taken for
-/// them, or for the next request, is an attack. RFC 9112 §6: "The presence of a message body in a request is
+/// Refuses a body: frames follow the head of an upgrade, and a body that is taken for them, or for the next request, is
+/// an attack. RFC 9112 §6: "The presence of a message body in a request is
 /// signaled by a Content-Length or Transfer-Encoding header field."
 fn check_no_body(headers: &Headers) -> Result<(), Refusal> {
     let is_zero = |length: &[u8]| !length.is_empty() && length.iter().all(|&byte| byte == b'0');

@@ -1,4 +1,4 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2): a type per phase.
+//! The server's side of the opening handshake (RFC 6455 §4.2).
 //!
 //! [`Handshake`] reads a request, or finds a [`Refusal`]. A handler looks at the [`Request`] and answers
 //! with plain HTTP ([`PlainResponse`]), or accepts: [`Request::accept`] checks the rest of the handshake and
@@ -23,8 +23,8 @@ use crate::context::SocketContext;
 use crate::http::{HeadReader, Headers, InvalidHeader, is_extension_list, reason_phrase, token_list, write_field};
 use crate::{Connection, Time};
 
-/// What a 101 has to say in `Sec-WebSocket-Accept` to a request with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2): for
-/// those who answer the request themselves and hand the stream over. Nothing checks the key here.
+/// Returns the `Sec-WebSocket-Accept` of the 101 that answers a request with this `Sec-WebSocket-Key` (RFC 6455
+/// §4.2.2): for programs that answer the request themselves and hand the stream over. The key is not checked.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -54,14 +54,14 @@ pub fn accept_key(key: &str) -> String {
 /// ```
 #[derive(Debug)]
 pub struct Handshake {
-    /// `None` when the phase is over.
+    /// `None` after a result.
     reader: Option<HeadReader>,
     max_head: usize,
     deadline: Option<Time>,
 }
 
 impl Handshake {
-    /// Begins to read a request, which must be complete within [`Config::open_timeout`] and fit into
+    /// Starts to read a request, which must be complete within [`Config::open_timeout`] and whose head must fit into
     /// [`Config::max_head`].
     pub fn new(config: Arc<Config>, now: Time) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Handshake {
         }
     }
 
-    /// Takes bytes up to the blank line that ends a request; those behind it stay in `input` and belong to
-    /// the connection. `None`: all were taken, more are needed. After a result it takes nothing more.
+    /// Takes bytes up to the blank line that ends a request; those after it stay in `input` and belong to the
+    /// connection. Returns `None` if all were taken and more are needed. After a result it takes nothing more.
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Request, Refused>> {
         let head = self.reader.as_mut()?.receive(input)?;
         let reader = self.reader.take()?;
@@ -82,12 +82,13 @@ impl Handshake {
         })
     }
 
-    /// The peer ended its side of the transport before the request was complete: there is nothing to answer.
+    /// Reports that the peer ended its side of the transport before the request was complete: there is nothing to
+    /// answer.
     pub fn receive_eof(&mut self) {
         self.reader = None;
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) must be called, if ever.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) must be called, if ever.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.reader.as_ref().and(self.deadline)
     }
@@ -102,7 +103,7 @@ impl Handshake {
     }
 }
 
-/// What goes into the 101 beside what the handshake itself needs.
+/// What a 101 says besides the headers of the handshake itself: a subprotocol, and more headers.
 #[derive(Debug, Clone, Default)]
 pub struct Accept {
     pub(crate) protocol: Option<String>,
@@ -110,12 +111,12 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// No subprotocol, no headers.
+    /// Creates an answer without subprotocol and headers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Chooses this subprotocol, one of those that the client offers.
+    /// Chooses a subprotocol, one of those that the client offers.
     #[must_use]
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
         self.protocol = Some(protocol.into());
@@ -125,15 +126,15 @@ impl Accept {
     /// Adds a header.
     ///
     /// # Errors
-    /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake and those that frame the
-    /// message.
+    /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake and those that frame
+    /// the message.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
         check_reserved(name)?;
         self.headers.append(name, value)?;
         Ok(self)
     }
 
-    /// Adds this `Date`, if there is none.
+    /// Adds a `Date`, if there is none.
     #[cfg(feature = "std")]
     pub(crate) fn date(&mut self, date: &str) {
         if !self.headers.contains("Date") {
@@ -142,14 +143,14 @@ impl Accept {
     }
 }
 
-/// Why an upgrade was not accepted.
+/// The reason why an upgrade was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcceptError {
     /// The client broke a rule.
     Refused(Refused),
-    /// The chosen subprotocol, this one, is not among those that the client offers: a mistake of the program, answered
-    /// with 500. RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
+    /// This subprotocol was chosen, and the client does not offer it: a mistake in the program, answered with 500.
+    /// RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
     ProtocolNotOffered(String),
 }
 
@@ -158,7 +159,7 @@ impl AcceptError {
     pub fn to_response(&self) -> PlainResponse {
         match self {
             Self::Refused(refusal) => refusal.to_response(),
-            // What is wrong inside of the program is not the client's business.
+            // The client is not told what is wrong inside the program.
             Self::ProtocolNotOffered(_) => PlainResponse::internal_error(),
         }
     }
@@ -185,7 +186,7 @@ impl From<Refused> for AcceptError {
 }
 
 impl Request {
-    /// Accepts the upgrade: checks the opening handshake, and makes the connection, whose first output is
+    /// Accepts the upgrade: checks the opening handshake, and creates the connection, whose first output is
     /// the 101.
     ///
     /// # Errors
@@ -219,7 +220,7 @@ impl Request {
     }
 }
 
-/// The head of the 101 that accepts an upgrade (RFC 6455 §4.2.2).
+/// Encodes the 101 that accepts an upgrade (RFC 6455 §4.2.2).
 fn encode_switching(accept_value: &str, protocol: Option<&str>, headers: &Headers) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 101 {}\r\n", reason_phrase(101)).into_bytes();
     write_field(&mut head, "Upgrade", b"websocket");
@@ -233,7 +234,7 @@ fn encode_switching(accept_value: &str, protocol: Option<&str>, headers: &Header
     head
 }
 
-/// The key, and the subprotocols that are offered.
+/// Returns the key, and the subprotocols that are offered.
 fn check_handshake(request: &Request) -> Result<(&[u8], Vec<&str>), Refusal> {
     check_upgrade(request)?;
     let key = request.headers().single("Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;

@@ -12,13 +12,13 @@ use super::key::{VERSION, check_reserved};
 use crate::config::Config;
 use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
 
-/// What is sent as `User-Agent` unless the program says otherwise.
+/// The `User-Agent` that is sent unless the program sets another.
 ///
 /// RFC 9110 §10.1.5: "A user agent SHOULD send a User-Agent header field in each request unless specifically configured
 /// not to do so."
 const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
 
-/// Headers that are there already, or would make no sense twice: the last one counts.
+/// Headers that are set already, or would make no sense twice: the last value counts.
 const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
 
 /// Where a client connects, and how: a URL, headers, subprotocols, limits and deadlines.
@@ -36,7 +36,7 @@ const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
 #[derive(Debug, Clone)]
 pub struct Target {
     uri: Uri,
-    /// In place of path and query of the URL.
+    /// Sent in place of path and query of the URL.
     request_target: Option<Box<[u8]>>,
     headers: Headers,
     pub(super) protocols: Vec<String>,
@@ -47,16 +47,17 @@ pub struct Target {
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
 #[diagnostic::on_unimplemented(message = "`{Self}` is neither a URL nor a `Target`")]
 pub trait IntoTarget {
-    /// The target.
+    /// Converts into a target.
     ///
     /// # Errors
-    /// [`ConnectError::Url`], which says what is wrong with the URL.
+    /// [`ConnectError::Url`], which says what is wrong with the URL; [`ConnectError::Config`], which says what is wrong
+    /// with the configuration.
     fn into_target(self) -> Result<Target, ConnectError>;
 }
 
 impl Target {
-    /// A connection to this `ws://` or `wss://` URL, with the default configuration. It is read as browsers read it, and
-    /// a user name and a password in it are sent as Basic credentials: see [`Uri`].
+    /// Creates a target from a `ws://` or `wss://` URL, with the default configuration. The URL is read as browsers
+    /// read it, and a user name and a password in it are sent as Basic credentials: see [`Uri`].
     ///
     /// # Errors
     /// [`ConnectError::Url`], which says what is wrong with it.
@@ -64,8 +65,8 @@ impl Target {
         url.parse().map(Uri::into).map_err(ConnectError::Url)
     }
 
-    /// Adds a header to the request. A `User-Agent` takes the place of bellwire's own (`bellwire/` and its version), an
-    /// `Authorization` that of the credentials in the URL; either is not sent at all if its value is empty.
+    /// Adds a header to the request. A `User-Agent` replaces bellwire's own (`bellwire/` and its version), an
+    /// `Authorization` the credentials in the URL; with an empty value neither is sent.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -77,19 +78,19 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Header`] for a malformed one, for those of the handshake itself (`Host`, `Connection`, `Upgrade`,
-    /// `Sec-WebSocket-*`) and for those that frame a message.
+    /// [`ConnectError::Header`] for a malformed one, for those of the handshake itself (`Host`, `Connection`,
+    /// `Upgrade`, `Sec-WebSocket-*`) and for those that frame a message.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
         self.set_header(name, value.as_ref()).map_err(ConnectError::Header)?;
         Ok(self)
     }
 
-    /// Offers a subprotocol; the first offered is the most wanted.
+    /// Offers a subprotocol; those that are offered first are preferred.
     ///
     /// # Errors
-    /// [`ConnectError::Protocol`] for one that is no token or was offered before. RFC 6455 §4.1: subprotocols "MUST be
-    /// non-empty strings with characters in the range U+0021 to U+007E not including separator characters as defined in
-    /// \[RFC2616\] and MUST all be unique strings."
+    /// [`ConnectError::Protocol`] for one that is not a token or was offered before. RFC 6455 §4.1: subprotocols "MUST
+    /// be non-empty strings with characters in the range U+0021 to U+007E not including separator characters as defined
+    /// in \[RFC2616\] and MUST all be unique strings."
     pub fn protocol(mut self, protocol: impl Into<String>) -> Result<Self, ConnectError> {
         let protocol = protocol.into();
         if !is_token(protocol.as_bytes()) {
@@ -102,8 +103,8 @@ impl Target {
         Ok(self)
     }
 
-    /// Asks for this request target, byte for byte, in place of path and query of the URL: for a service that wants what
-    /// no URL has, such as raw brackets or characters beyond ASCII. Nothing is encoded.
+    /// Sets the request target, byte for byte, in place of path and query of the URL: for a service that expects what a
+    /// URL cannot have, such as raw brackets or characters beyond ASCII. Nothing is encoded.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -114,8 +115,8 @@ impl Target {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Url`] with [`UriError::RequestTarget`] if it is empty, or has a blank or a control character: nobody
-    /// can inject a header, or another request, through it.
+    /// [`ConnectError::Url`] with [`UriError::RequestTarget`] if it is empty, or has a blank or a control character: a
+    /// target cannot inject a header or another request.
     pub fn request_target(mut self, target: impl AsRef<[u8]>) -> Result<Self, ConnectError> {
         let target = target.as_ref();
         if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f)) {
@@ -132,8 +133,8 @@ impl Target {
         self
     }
 
-    /// Says where the other end of a stream is that is handed to `connect_over`, TLS for example: for
-    /// [`WebSocket::peer_addr`](crate::WebSocket::peer_addr). `connect` knows it without.
+    /// Sets the address of the other end of a stream that is handed to `connect_over` (TLS, for example), for
+    /// [`WebSocket::peer_addr`](crate::WebSocket::peer_addr). `connect` finds it out by itself.
     #[must_use]
     pub fn peer_addr(mut self, addr: impl Into<Option<SocketAddr>>) -> Self {
         self.peer_addr = addr.into();
@@ -145,7 +146,7 @@ impl Target {
         &self.uri
     }
 
-    /// Begins the opening handshake, with keys from the operating system.
+    /// Starts the opening handshake, with random bytes from the operating system.
     #[cfg(feature = "std")]
     pub fn handshake(&self, now: crate::time::Time) -> super::client::Handshake {
         super::client::Handshake::new(self, Box::new(crate::entropy::SystemEntropy), now)
@@ -165,8 +166,8 @@ impl Target {
         self.headers.append(name, value)
     }
 
-    /// The path that is asked for, as [a server's](crate::Request::path) has it: without scheme and host, if
-    /// a target that was [set](Self::request_target) has them.
+    /// Returns the path that is asked for, as a [server](crate::Request::path) sees it: without scheme and host, if the
+    /// [request target](Self::request_target) has them.
     pub(super) fn path(&self) -> Box<str> {
         let Some(target) = &self.request_target else { return self.uri.path().into() };
         let target = String::from_utf8_lossy(target);
@@ -182,7 +183,7 @@ impl Target {
         }
     }
 
-    /// The bytes of the request (RFC 6455 §4.1).
+    /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &str) -> Vec<u8> {
         let target = self.request_target.as_deref().unwrap_or(self.uri.resource().as_bytes());
         let mut head = [b"GET ", target, b" HTTP/1.1\r\n"].concat();
@@ -236,7 +237,7 @@ impl IntoTarget for String {
     }
 }
 
-/// Why a subprotocol cannot be offered.
+/// The reason why a subprotocol cannot be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidProtocol {

@@ -2,12 +2,12 @@
 
 use core::net::Ipv6Addr;
 
-/// A host and maybe a port, as `Host` and URIs have them (RFC 3986 §3.2 without user information).
+/// A host with an optional port, as `Host` and URIs have them (RFC 3986 §3.2 without user information).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Authority<'a> {
     /// Never empty; an IPv6 address is in brackets.
     pub(crate) host: &'a str,
-    /// `None` if there is none, or an empty one: RFC 3986 §3.2.3: "port = *DIGIT".
+    /// `None` if it is missing or empty: RFC 3986 §3.2.3: "port = *DIGIT".
     pub(crate) port: Option<u16>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum AuthorityError {
 impl<'a> Authority<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, AuthorityError> {
         // The colons of an IPv6 address are inside brackets: RFC 3986 §3.2.2:
-        // IP-literal = "[" ( IPv6address / IPvFuture  ) "]". Nobody ever assigned an IPvFuture.
+        // IP-literal = "[" ( IPv6address / IPvFuture  ) "]". No IPvFuture was ever assigned.
         let end = match text.rfind(']') {
             Some(bracket) => bracket + 1,
             None => text.find(':').unwrap_or(text.len()),
@@ -36,7 +36,7 @@ impl<'a> Authority<'a> {
         Ok(Self { host, port: parse_port(port)? })
     }
 
-    /// Whether both name the same host and port, if `default_port` is meant where there is none.
+    /// Returns `true` if both name the same host and port, where a missing port stands for `default_port`.
     pub(crate) fn same(self, other: Self, default_port: u16) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
             && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
@@ -59,7 +59,7 @@ fn is_ipv6(literal: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(is_zone)
 }
 
-/// What is behind a host: nothing, or a colon and digits.
+/// Parses what follows a host: nothing, or a colon and digits.
 fn parse_port(text: &str) -> Result<Option<u16>, AuthorityError> {
     let Some(digits) = text.strip_prefix(':') else {
         return if text.is_empty() { Ok(None) } else { Err(AuthorityError::Host) };
@@ -80,7 +80,7 @@ pub(super) const fn is_name_byte(byte: u8) -> bool {
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
-/// Whether two hexadecimal digits follow every `%`: RFC 3986 §2.1: `pct-encoded = "%" HEXDIG HEXDIG`.
+/// Returns `true` if two hexadecimal digits follow every `%`: RFC 3986 §2.1: `pct-encoded = "%" HEXDIG HEXDIG`.
 pub(super) fn is_percent_encoded(text: &str) -> bool {
     text.split('%')
         .skip(1)

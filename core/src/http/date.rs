@@ -7,8 +7,8 @@ use core::time::Duration;
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A date as `Date`, `Expires` and `Last-Modified` have it, of the time since the beginning of 1970 (UTC): RFC 9110
-/// §5.6.7's `IMF-fixdate`. Servers send `Date` by themselves; this is for those who answer by hand.
+/// Formats a time since the beginning of 1970 (UTC) for `Date`, `Expires` and `Last-Modified`, as RFC 9110 §5.6.7's
+/// `IMF-fixdate`. Servers send `Date` by themselves; this is for programs that answer by hand.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -30,8 +30,8 @@ fn name(names: &[&'static str], index: u64) -> &'static str {
     usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
 }
 
-/// Year, month from 0 and day of the month of a day since 1970. Years are counted from March, so that a leap day is the
-/// last of its year, in eras of 400 years, which all have as many days.
+/// Returns the year, the month from 0 and the day of the month of a day since 1970. Years are counted from March, so
+/// that a leap day is the last of its year, in eras of 400 years, which all have as many days.
 fn civil(days: u64) -> (u64, u64, u64) {
     const ERA: u64 = 146_097;
     let since_march_0000 = days + 719_468;

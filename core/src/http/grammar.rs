@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// Whether these bytes are a token: RFC 9110 §5.6.2: "token = 1*tchar".
+/// Returns `true` if these bytes are a token: RFC 9110 §5.6.2: "token = 1*tchar".
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
 }
@@ -15,24 +15,24 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
         )
 }
 
-/// The elements of a list that may be spread over several header lines, without the empty ones.
+/// Returns the elements of a list that may be spread over several header lines, without the empty ones.
 ///
 /// RFC 9110 §5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements".
 pub(crate) fn elements<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     values.flat_map(|value| value.split(|&byte| byte == b',')).map(trim).filter(|element| !element.is_empty())
 }
 
-/// The elements of a `#token` list, or `None` if one of them is not a token.
+/// Returns the elements of a `#token` list, or `None` if one of them is not a token.
 pub(crate) fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a str>> {
     elements(values).map(as_token).collect()
 }
 
-/// These bytes as text, if they are a token.
+/// Returns these bytes as text, if they are a token.
 pub(crate) fn as_token(bytes: &[u8]) -> Option<&str> {
     core::str::from_utf8(bytes).ok().filter(|_| is_token(bytes))
 }
 
-/// Without the spaces and tabs around it (RFC 9110 §5.6.3: OWS).
+/// Removes the spaces and tabs around it (RFC 9110 §5.6.3: OWS).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -40,13 +40,13 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Whether these values make up an `extension-list` of at least one extension (RFC 6455 §9.1).
+/// Returns `true` if these values make up an `extension-list` of at least one extension (RFC 6455 §9.1).
 pub(crate) fn is_extension_list<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
     // RFC 6455 §9.1: "this header field MAY be split or combined across multiple lines".
     values.try_fold(0, |count, value| Some(count + count_extensions(value)?)).is_some_and(|count: usize| count > 0)
 }
 
-/// How many extensions a header line lists, or `None` if it is malformed.
+/// Counts the extensions that a header line lists; `None` if it is malformed.
 fn count_extensions(value: &[u8]) -> Option<usize> {
     let mut cursor = Cursor(value);
     let mut count = 0;
@@ -65,11 +65,11 @@ fn count_extensions(value: &[u8]) -> Option<usize> {
     }
 }
 
-/// What is left of a header value.
+/// The rest of a header value.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
-    /// RFC 6455 §9.1: `extension = extension-token *( ";" extension-param )`, and the spaces behind it
+    /// RFC 6455 §9.1: `extension = extension-token *( ";" extension-param )`, and the spaces after it
     /// ("this section is using ABNF syntax/rules from [RFC2616], including the 'implied *LWS rule'").
     fn extension(&mut self) -> Option<()> {
         self.token()?;

@@ -14,7 +14,7 @@ use super::grammar::{is_token, trim};
 /// in which encoding they are.
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// Names and values, one behind the other: two allocations, however many fields there are.
+    /// All names and values, one after the other: two allocations, however many fields there are.
     text: Vec<u8>,
     fields: Vec<Field>,
 }
@@ -26,7 +26,7 @@ struct Field {
     end: usize,
 }
 
-/// Why a header was refused. Nothing was changed.
+/// The reason why a header was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidHeader {
@@ -39,32 +39,32 @@ pub enum InvalidHeader {
 }
 
 impl Headers {
-    /// No headers.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self { text: Vec::new(), fields: Vec::new() }
     }
 
-    /// How many fields there are; a name that comes twice counts twice.
+    /// Returns the number of fields; a name that comes twice counts twice.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// Whether there are no fields.
+    /// Returns `true` if there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// Returns every field as name and value, in order. Names are in the case in which they were written.
+    /// Returns an iterator over all fields as name and value, in order. Names keep the case in which they were written.
     pub fn iter(&self) -> HeadersIter<'_> {
         HeadersIter { text: &self.text, start: 0, fields: self.fields.iter() }
     }
 
-    /// The value of a header as text, or `None` if there is none of that name.
+    /// Returns the value of a header as text, or `None` if there is none of that name.
     ///
-    /// RFC 9110 §5.3: repeats are combined "by appending each subsequent field line value to the initial
-    /// field line value in order, separated by a comma". Two headers are no such lists: `Cookie`s are joined with "; "
-    /// (RFC 9113 §8.2.3), without the empty ones, and of several `Set-Cookie`s this is the first: they cannot be combined,
-    /// see [`texts`](Self::texts). What is not UTF-8 is replaced by U+FFFD.
+    /// RFC 9110 §5.3: repeats are combined "by appending each subsequent field line value to the initial field line
+    /// value in order, separated by a comma". Two headers are not lists: `Cookie` lines are joined with "; " (RFC 9113
+    /// §8.2.3), leaving out empty ones, and of several `Set-Cookie` lines this is the first, since they cannot be
+    /// combined: see [`texts`](Self::texts). Bytes that are not UTF-8 are replaced by U+FFFD.
     pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut values = self.values(name).map(String::from_utf8_lossy);
         let mut joined = values.next()?;
@@ -85,7 +85,7 @@ impl Headers {
         Some(joined)
     }
 
-    /// The value of each field of this name as text, in order; what is not UTF-8 is replaced by U+FFFD.
+    /// Returns the value of each field of this name as text, in order; bytes that are not UTF-8 are replaced by U+FFFD.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -102,27 +102,27 @@ impl Headers {
         self.values(name).map(String::from_utf8_lossy)
     }
 
-    /// The value of each field of this name, in order.
+    /// Returns the value of each field of this name, in order.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Returns whether there is a field of this name.
+    /// Returns `true` if there is a field of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.values(name).next().is_some()
     }
 
-    /// The value of a field that comes exactly once.
+    /// Returns the value of a field that comes exactly once.
     pub(crate) fn single(&self, name: &str) -> Option<&[u8]> {
         let mut values = self.values(name);
         values.next().filter(|_| values.next().is_none())
     }
 
-    /// Adds a field behind the others. Spaces and tabs around the value are not part of it (RFC 9110 §5.5).
+    /// Appends a field. Spaces and tabs around the value are not part of it (RFC 9110 §5.5).
     ///
     /// # Errors
     /// [`InvalidHeader::Name`] if the name is not a token, [`InvalidHeader::Value`] if the value has
-    /// control characters other than the tab: nobody can inject a header, or end the head, through it.
+    /// control characters other than the tab: a value cannot inject another header or end the head.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidHeader> {
         if !is_token(name.as_bytes()) {
             return Err(InvalidHeader::Name);
@@ -145,7 +145,7 @@ impl Headers {
         *self = kept;
     }
 
-    /// Adds a field that is known to be well-formed.
+    /// Appends a field that is known to be well-formed.
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         self.text.extend_from_slice(name.as_bytes());
         let name_end = self.text.len();
@@ -153,7 +153,7 @@ impl Headers {
         self.fields.push(Field { name_end, end: self.text.len() });
     }
 
-    /// The headers of a head that `httparse` found well-formed, in exactly the memory that they need.
+    /// Copies the headers of a head that `httparse` found well-formed, into exactly as much memory as they need.
     pub(crate) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
         let bytes = fields.iter().map(|field| field.name.len() + field.value.len()).sum();
         let mut headers = Self { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields.len()) };
@@ -180,7 +180,7 @@ impl<'a> IntoIterator for &'a Headers {
     }
 }
 
-/// The fields of [`Headers`] as names and values: what [`Headers::iter`] returns.
+/// An iterator over the fields of [`Headers`], as names and values.
 #[derive(Clone)]
 pub struct HeadersIter<'a> {
     text: &'a [u8],
@@ -206,17 +206,17 @@ impl<'a> Iterator for HeadersIter<'a> {
 
 impl ExactSizeIterator for HeadersIter<'_> {}
 
-/// Values that carry secrets are left out, as in [`Headers`].
+/// Leaves out values that carry secrets, as [`Headers`] does.
 impl fmt::Debug for HeadersIter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_fields(self.clone(), f)
     }
 }
 
-/// What a log must not show.
+/// Headers whose values must not end up in a log.
 const SECRETS: [&str; 4] = ["Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie"];
 
-/// Values that carry secrets are left out: what is printed ends in logs.
+/// Leaves out values that carry secrets: what is printed ends up in logs.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_fields(self.iter(), f)

@@ -1,4 +1,4 @@
-//! Where the heads and the bodies of messages end.
+//! Message framing: where heads and bodies end.
 
 use alloc::vec::Vec;
 
@@ -6,17 +6,19 @@ use super::grammar::{elements, is_token_byte};
 use super::headers::Headers;
 use crate::input::take;
 
-/// The most of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
+/// The maximum length of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The most header fields in a head of at most `max_head` bytes: one for each 16 bytes, and 100 at least. That is 1024 by
-/// default, about as many as in Node; who raises [`Config::max_head`](crate::Config::max_head) raises this, too.
+/// Returns how many header fields a head of at most `max_head` bytes may have: one for each 16 bytes, and at least 100.
+/// That is 1024 by default, about as many as in Node; raising [`Config::max_head`](crate::Config::max_head) raises it,
+/// too.
 pub(crate) const fn max_fields(max_head: usize) -> usize {
     let fields = max_head / 16;
     if fields > 100 { fields } else { 100 }
 }
 
-/// Room for the fields of a head, so that memory follows what came; [`max_fields`] at most.
+/// Makes room for the fields of a head: as many as it has lines, so that memory follows what came, up to
+/// [`max_fields`].
 pub(crate) fn field_slots<'h>(head: &[u8], max_head: usize) -> Vec<httparse::Header<'h>> {
     let lines = head.iter().filter(|&&byte| byte == b'\n').count();
     alloc::vec![httparse::EMPTY_HEADER; lines.min(max_fields(max_head))]
@@ -25,36 +27,36 @@ pub(crate) fn field_slots<'h>(head: &[u8], max_head: usize) -> Vec<httparse::Hea
 /// Gathers the head of an HTTP message, up to and including its blank line.
 ///
 /// It looks for the end of each line only in the bytes that are new, so the work is linear however the
-/// bytes are cut; whoever gets the head parses it once.
+/// bytes are cut. The head is parsed once, when it is complete.
 #[derive(Debug)]
 pub(crate) struct HeadReader {
     bytes: Vec<u8>,
-    /// Where the line that is being read begins.
+    /// The offset where the current line begins.
     line: usize,
     max: usize,
     leading: LeadingLine,
 }
 
-/// Which empty lines may come before the head.
+/// The state of the empty lines that may come before the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeadingLine {
     Allowed,
     /// One has come.
     Skipped,
-    /// A second one has come: the next byte tells what this is.
+    /// A second one has come: the next byte tells whether this is the PROXY protocol.
     Repeated,
-    /// This is an answer.
+    /// Responses have none.
     Refused,
 }
 
-/// Why there will be no head.
+/// The reason why this cannot become a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadError {
     /// It does not look like HTTP.
     Malformed,
     /// It looks like TLS.
     Tls,
-    /// It begins as the PROXY protocol does.
+    /// It begins like the PROXY protocol.
     ProxyProtocol,
     /// The first line alone is longer than the limit.
     LineTooLong,
@@ -63,7 +65,7 @@ pub(crate) enum HeadError {
 }
 
 impl HeadReader {
-    /// For requests.
+    /// Creates a reader of requests.
     ///
     /// RFC 9112 §2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at
     /// least one empty line (CRLF) received prior to the request-line."
@@ -71,20 +73,21 @@ impl HeadReader {
         Self { bytes: Vec::new(), line: 0, max, leading: LeadingLine::Allowed }
     }
 
-    /// For responses.
+    /// Creates a reader of responses.
     pub(crate) fn response(max: usize) -> Self {
         Self { leading: LeadingLine::Refused, ..Self::request(max) }
     }
 
-    /// What has come so far of the head.
+    /// Returns the part of the head that has come so far.
     pub(crate) fn part(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Takes bytes from the front of `input`, none behind the blank line. `None`: all were taken.
+    /// Takes bytes from the front of `input`, up to the blank line. Returns `None` if all were taken and more are
+    /// needed.
     pub(crate) fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<Vec<u8>, HeadError>> {
         while let Some(&next) = input.first() {
-            // What is not HTTP at all is refused at once: it may never send a newline.
+            // A peer that does not speak HTTP is refused at once: it may never send a newline.
             if self.bytes.is_empty() {
                 if let Some(error) = self.judge_first(next) {
                     return Some(Err(error));
@@ -105,7 +108,7 @@ impl HeadReader {
         None
     }
 
-    /// Why the first byte of a head, or of a line before it, cannot be one.
+    /// Returns what is wrong with the first byte of a head, or of a line before it.
     fn judge_first(&self, byte: u8) -> Option<HeadError> {
         match (self.leading, byte) {
             // RFC 8446 §5.1: `handshake(22)`: the record of a ClientHello.
@@ -120,8 +123,8 @@ impl HeadReader {
 
     fn end_line(&mut self) -> Result<Progress, HeadError> {
         let line = self.bytes.get(self.line..).unwrap_or_default();
-        // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator". May, not must: what
-        // servers in a row read differently is how requests are smuggled.
+        // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator". May, not must: requests
+        // are smuggled where servers in a row read the same bytes differently.
         let Some(line) = line.strip_suffix(b"\r\n") else { return Err(HeadError::Malformed) };
         if !line.is_empty() {
             if self.line == 0 && self.leading != LeadingLine::Refused {
@@ -143,8 +146,8 @@ impl HeadReader {
     }
 }
 
-/// Tells what is not even the beginning of a request, and might never send a blank line: HTTP/0.9, which is one line
-/// without a version, and the PROXY protocol's first version, which is one line before the request.
+/// Refuses first lines after which a blank line might never come: HTTP/0.9, which is one line without a version, and
+/// the PROXY protocol's first version, which is one line before the request.
 fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
     let last = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
     match line.starts_with(b"PROXY ") {
@@ -161,17 +164,17 @@ enum Progress {
     Complete,
 }
 
-/// How the end of a refusal's body is found (RFC 9112 §6.3), and how much of it is to come.
+/// How the end of a response's body is found (RFC 9112 §6.3), and how much of it is still to come.
 ///
-/// A body that breaks its own framing ends there: the refusal matters more than its text.
+/// A body that breaks its own framing ends there: its status matters more than its text.
 pub(crate) enum Framing {
     Complete,
     UntilEof,
     Length(u64),
-    /// The line with the size of a chunk, as far as it came.
+    /// The line with the size of a chunk, as far as it has come.
     ChunkSize(Vec<u8>),
     ChunkData(u64),
-    /// The end of line behind the data of a chunk.
+    /// The line break after the data of a chunk.
     ChunkEnd(Vec<u8>),
 }
 
@@ -249,7 +252,7 @@ fn parse_length(text: &[u8]) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Takes at most `length` bytes into the body, and returns how many are left to come.
+/// Moves at most `length` bytes into the body, and returns how many are still to come.
 fn copy(input: &mut &mut [u8], body: &mut Vec<u8>, length: u64) -> u64 {
     let room = MAX_BODY.saturating_sub(body.len());
     let taken = take(input, usize::try_from(length).unwrap_or(usize::MAX).min(room));
@@ -275,7 +278,8 @@ fn read_line(mut line: Vec<u8>, input: &mut &mut [u8]) -> Line {
     }
 }
 
-/// The longest line with the size of a chunk, in bytes: 16 digits, and extensions that nobody uses.
+/// The maximum length of a line with the size of a chunk, in bytes: 16 digits, and extensions that are hardly ever
+/// used.
 const MAX_LINE: usize = 256;
 
 #[cfg(test)]
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_ends_with_its_blank_line_and_nothing_behind_is_taken() {
+    fn a_head_ends_with_its_blank_line_and_nothing_after_it_is_taken() {
         let head = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
         assert_eq!(read_in_every_way(100, head), (Some(Ok(head.to_vec())), 0));
         assert_eq!(read_in_every_way(100, &[head, &b"\r\n\r\nrest"[..]].concat()), (Some(Ok(head.to_vec())), 8));

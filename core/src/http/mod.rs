@@ -1,5 +1,5 @@
-//! HTTP/1.1 as far as an opening handshake needs it: header fields, their grammar, authorities, where a message ends,
-//! URLs. Nothing here knows WebSocket's words.
+//! HTTP/1.1 as far as an opening handshake needs it: header fields and their grammar, authorities, where a message
+//! ends, URLs. Nothing here knows the opening handshake.
 
 mod authority;
 mod date;

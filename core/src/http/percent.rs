@@ -1,13 +1,13 @@
 //! Percent-encoding of paths and queries, as browsers do it (the [URL Standard](https://url.spec.whatwg.org/)).
 //!
-//! What must be encoded is; what is encoded already stays as it is, and so does a `%` that encodes nothing.
+//! Encodes what must be encoded, and leaves alone what is encoded already, and a `%` that encodes nothing.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-/// The path of a URL with one of the schemes that browsers know: segments of `.` and `..` are resolved, a backslash is
-/// a slash. It always begins with a slash.
+/// Encodes the path of a URL with one of the schemes that browsers know: segments of `.` and `..` are resolved, and a
+/// backslash is a slash. The result always begins with a slash.
 pub(super) fn encode_path(text: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     let mut rest = text.split(['/', '\\']).skip(1).peekable();
@@ -32,7 +32,7 @@ pub(super) fn encode_path(text: &str) -> String {
     path
 }
 
-/// The query of such a URL, without its question mark.
+/// Encodes the query of such a URL, without its question mark.
 pub(super) fn encode_query(text: &str) -> String {
     let mut query = String::new();
     encode(text, is_query_byte, &mut query);
@@ -47,16 +47,16 @@ pub(super) fn encode_all(text: &str) -> String {
     encoded
 }
 
-/// What is encoded becomes bytes again; a `%` that encodes nothing stays.
+/// Turns what is encoded into bytes again; a `%` that encodes nothing stays.
 pub(super) fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        let encoded = behind.first_chunk::<2>().filter(|_| byte == b'%').and_then(hexadecimal);
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let encoded = after.first_chunk::<2>().filter(|_| byte == b'%').and_then(hexadecimal);
         bytes.push(encoded.unwrap_or(byte));
         if encoded.is_some() {
-            rest = behind.get(2..).unwrap_or_default();
+            rest = after.get(2..).unwrap_or_default();
         }
     }
     bytes
@@ -73,7 +73,7 @@ fn encode(text: &str, stays: impl Fn(u8) -> bool, into: &mut String) {
             Ok(byte) if byte.is_ascii() && stays(byte) => into.push(character),
             _ => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // A `String` takes everything.
+                    // Writing to a `String` cannot fail.
                     let _ = write!(into, "%{byte:02X}");
                 }
             }

@@ -1,12 +1,12 @@
-//! Text from outside, made fit for a log.
+//! Text from outside, made safe for a log.
 
 use core::fmt;
 
-/// The most of a value from outside that is quoted in a text, in bytes.
+/// The maximum length of a value from outside that is quoted, in bytes.
 const MAX_SHOWN: usize = 120;
 
-/// A value from outside, quoted for a text that ends in a log or in a browser: nothing in it is a control character, a
-/// quote or a tag, and it is cut where it is too long.
+/// Quotes a value from outside for a text that ends up in a log or a browser: control characters, quotes and tags are
+/// escaped, and a long value is cut.
 pub(crate) fn shown(text: &str) -> Shown<'_> {
     Shown(text)
 }

@@ -1,7 +1,7 @@
 //! Status codes.
 
-/// The reason phrase of a status code, empty if it has none here: RFC 9112 §4: "A client SHOULD ignore
-/// the reason-phrase content".
+/// Returns the reason phrase of a status code, empty for those that are not listed: RFC 9112 §4: "A client SHOULD
+/// ignore the reason-phrase content".
 pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::authority::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
 use super::percent::{decode, encode_all, encode_path, encode_query};
 
-/// A `ws://` or `wss://` URI: where a client connects, and what it asks for there.
+/// A `ws://` or `wss://` URI: where a client connects, and the resource it asks for.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -25,9 +25,9 @@ use super::percent::{decode, encode_all, encode_path, encode_query};
 /// # Ok::<(), bellwire::uri::UriError>(())
 /// ```
 ///
-/// Path and query are taken as browsers take them: what may not stand there is percent-encoded, characters beyond ASCII
-/// as UTF-8; what is encoded already stays, and so does a `%` that encodes nothing. Blanks around the URI, and tabs and
-/// ends of lines anywhere in it, are dropped.
+/// Path and query are read as browsers read them: characters that are not allowed there are percent-encoded, those
+/// beyond ASCII as UTF-8; what is encoded already stays, and so does a `%` that encodes nothing. Blanks around the URI,
+/// and tabs and line breaks anywhere in it, are removed.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -37,15 +37,15 @@ use super::percent::{decode, encode_all, encode_path, encode_query};
 /// # Ok::<(), bellwire::uri::UriError>(())
 /// ```
 ///
-/// A user name and a password in front of the host are sent as Basic credentials. Nothing here shows them again, neither
-/// `Display` nor `Debug` nor any error.
+/// A user name and a password before the host are sent as Basic credentials. They are never shown again, not by
+/// `Display`, `Debug` or any error.
 ///
-/// An IPv6 address may have a zone, the name or the number of an interface, as link-local addresses need it (RFC 6874):
+/// An IPv6 address may have a zone, the name or number of an interface, which link-local addresses need (RFC 6874):
 /// `ws://[fe80::1%25eth0]:9001/`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Uri {
     security: Security,
-    /// An IPv6 address is without brackets, and with its zone behind a `%`.
+    /// An IPv6 address has no brackets, and its zone after a `%`.
     host: String,
     port: u16,
     resource: String,
@@ -59,7 +59,7 @@ enum Security {
     Tls,
 }
 
-/// Why a text is not a WebSocket URI.
+/// The reason why a text is not a WebSocket URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UriError {
@@ -67,8 +67,8 @@ pub enum UriError {
     NoScheme,
     /// The scheme is this one, neither `ws` nor `wss`.
     Scheme(String),
-    /// The user name in front of the host (`user:password@`) has a colon, or one of the two a control character: they
-    /// cannot be sent as Basic credentials (RFC 7617 §2).
+    /// The user name before the host (`user:password@`) has a colon, or either has a control character: Basic
+    /// credentials cannot carry that (RFC 7617 §2).
     UserInfo,
     /// There is a fragment (`#..`).
     Fragment,
@@ -78,7 +78,7 @@ pub enum UriError {
     Host,
     /// The port is not a number from 1 to 65535.
     Port,
-    /// This character may not stand in a host (RFC 3986).
+    /// This character is not allowed in a host (RFC 3986).
     Character(char),
     /// A `%` in the host is not followed by two hexadecimal digits.
     PercentEncoding,
@@ -87,7 +87,7 @@ pub enum UriError {
 }
 
 impl Uri {
-    /// Whether the connection runs over TLS.
+    /// Returns `true` if the connection runs over TLS.
     ///
     /// RFC 6455 §3: 'The URI is called "secure" [..] if the scheme component matches "wss"
     /// case-insensitively.'
@@ -95,42 +95,43 @@ impl Uri {
         self.security == Security::Tls
     }
 
-    /// The host to connect to: a name, or an address. An IPv6 address comes without its brackets, and with its
-    /// [zone](Self::zone), as the system's resolver takes it: `fe80::1%eth0`. A certificate has no zone: for TLS, cut it.
+    /// Returns the host to connect to: a name, or an address. An IPv6 address comes without its brackets, and with its
+    /// [zone](Self::zone), as the system's resolver takes it: `fe80::1%eth0`. Certificates have no zones: for TLS,
+    /// remove it.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether the host is an IPv6 address.
+    /// Returns `true` if the host is an IPv6 address.
     pub fn is_ipv6(&self) -> bool {
         self.host.contains(':')
     }
 
-    /// The zone of an IPv6 address: the name or the number of the interface behind which it is. It means something on
-    /// this machine only, and is not sent.
+    /// Returns the zone of an IPv6 address: the name or number of the interface through which it is reached. It is
+    /// meaningful on this machine only, and is not sent.
     pub fn zone(&self) -> Option<&str> {
         let (_, zone) = self.host.split_once('%').filter(|_| self.is_ipv6())?;
         Some(zone)
     }
 
-    /// The port to connect to.
+    /// Returns the port to connect to.
     ///
     /// RFC 6455 §3: 'the default for "ws" is port 80, while the default for "wss" is port 443.'
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The resource name (RFC 6455 §3): path and query, as the request line has them.
+    /// Returns the resource name (RFC 6455 §3): path and query, as in the request line.
     pub fn resource(&self) -> &str {
         &self.resource
     }
 
-    /// The path of the resource name, without the query.
+    /// Returns the path of the resource name, without the query.
     pub fn path(&self) -> &str {
         self.resource.split_once('?').map_or(&self.resource, |(path, _)| path)
     }
 
-    /// The value of the `Host` header.
+    /// Returns the value of the `Host` header.
     ///
     /// RFC 6455 §4.1: 'a |Host| header field whose value contains /host/ plus optionally ":" followed by
     /// /port/ (when not using the default port)'. RFC 6874 §4: "An HTTP client, proxy, or other intermediary MUST
@@ -143,7 +144,7 @@ impl Uri {
         self.with_port(host)
     }
 
-    /// The value of `Authorization`, if there is a user name in front of the host.
+    /// Returns the value of `Authorization`, if there is a user name before the host.
     pub(crate) fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
     }
@@ -208,7 +209,7 @@ fn parse_scheme(scheme: &str) -> Result<Security, UriError> {
     } else if is_scheme(scheme) {
         Err(UriError::Scheme(scheme.to_string()))
     } else {
-        // It may be anything, a password included.
+        // The text is not named: it may have a password in it.
         Err(UriError::NoScheme)
     }
 }
@@ -219,7 +220,7 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// The Basic credentials of what is in front of the `@`; none if that is nothing.
+/// Encodes what stands before the `@` as Basic credentials; none if it is empty.
 ///
 /// RFC 7617 §2: "the user-id and password MUST NOT contain any control characters"; "a user-id containing a colon
 /// character is invalid, as the first colon in a user-pass string separates user-id and password from one another".
@@ -242,7 +243,7 @@ fn basic(user_info: &str) -> Result<Option<Box<str>>, UriError> {
 /// when possible".
 fn split_zone(authority: &str) -> Result<(Cow<'_, str>, Option<String>), UriError> {
     let literal = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let Some(((address, zone), behind)) = literal.and_then(|(inside, behind)| Some((inside.split_once('%')?, behind)))
+    let Some(((address, zone), after)) = literal.and_then(|(inside, after)| Some((inside.split_once('%')?, after)))
     else {
         return Ok((authority.into(), None));
     };
@@ -250,7 +251,7 @@ fn split_zone(authority: &str) -> Result<(Cow<'_, str>, Option<String>), UriErro
     if zone.is_empty() || zone.contains(|character: char| character <= ' ' || matches!(character, '%' | '\x7f')) {
         return Err(UriError::Host);
     }
-    Ok((format!("[{address}]{behind}").into(), Some(zone)))
+    Ok((format!("[{address}]{after}").into(), Some(zone)))
 }
 
 fn check_characters(authority: &str) -> Result<(), UriError> {
@@ -272,7 +273,7 @@ fn resource_name(text: &str) -> String {
     if query.is_empty() { path } else { format!("{path}?{}", encode_query(query)) }
 }
 
-/// Without user name and password.
+/// Leaves out user name and password.
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.security {
@@ -287,7 +288,7 @@ impl fmt::Display for Uri {
     }
 }
 
-/// Without user name and password: what is printed ends in logs.
+/// Leaves out user name and password: what is printed ends up in logs.
 impl fmt::Debug for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Uri").field(&format_args!("{self}")).finish()
@@ -310,7 +311,7 @@ impl fmt::Display for UriError {
                  send another Authorization header instead",
             ),
             Self::Fragment => f.write_str("the URI has a fragment: remove it, or write %23 if `#` is meant"),
-            Self::NoHost => f.write_str("the URI has no host: name one behind the `//`, an IPv6 address in brackets"),
+            Self::NoHost => f.write_str("the URI has no host: name one after the `//`, an IPv6 address in brackets"),
             Self::Host => {
                 f.write_str("the URI's host is neither a name nor an address: an IPv6 address is written [::1]")
             }
@@ -323,7 +324,7 @@ impl fmt::Display for UriError {
                  Punycode (xn--..)"
             ),
             Self::PercentEncoding => {
-                f.write_str("the URI's host has a `%` without two hexadecimal digits behind it: remove it")
+                f.write_str("the URI's host has a `%` without two hexadecimal digits after it: remove it")
             }
             Self::RequestTarget => f.write_str(
                 "the request target is empty, or has a blank or a control character: percent-encode it (a space is %20)",

@@ -7,15 +7,15 @@ use core::fmt;
 use super::response::Response;
 use crate::http::HeadError;
 
-/// Why there is no connection.
+/// The reason why a client's handshake failed.
 ///
-/// But for [`Refused`](Self::Refused), [`Timeout`](Self::Timeout) and [`Eof`](Self::Eof) the server broke a
+/// Except for [`Refused`](Self::Refused), [`Timeout`](Self::Timeout) and [`Eof`](Self::Eof) the server broke a
 /// rule: RFC 6455 §4.1: "the client MUST _Fail the WebSocket Connection_".
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The server answered with another status than 101: here is its answer. The start of its body is in the error's
-    /// text, escaped.
+    /// The server answered with a status other than 101: this is its answer. The text of the error quotes the start of
+    /// its body, escaped.
     Refused(Box<Response>),
     /// The answer was not complete within [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,
@@ -25,7 +25,8 @@ pub enum HandshakeError {
     Malformed,
     /// The answer's head is longer than [`Config::max_head`](crate::Config::max_head).
     TooLarge,
-    /// The answer's head has more than so many fields: one for each 16 bytes of [`Config::max_head`](crate::Config::max_head), and 100 at least.
+    /// The answer's head has more than this many fields: one for each 16 bytes of
+    /// [`Config::max_head`](crate::Config::max_head), and at least 100.
     TooManyFields(usize),
     /// The answer is not HTTP/1.1.
     HttpVersion,
@@ -39,7 +40,7 @@ pub enum HandshakeError {
     MissingAccept,
     /// The 101 has more than one `Sec-WebSocket-Accept`.
     RepeatedAccept,
-    /// The 101 has a `Sec-WebSocket-Accept` that does not answer the key: it may be an answer from a cache.
+    /// The 101 has a `Sec-WebSocket-Accept` that does not answer the key: it may come from a cache.
     WrongAccept,
     /// The 101 has these `Sec-WebSocket-Extensions`, though none was offered.
     UnexpectedExtension(String),

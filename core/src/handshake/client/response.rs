@@ -1,4 +1,4 @@
-//! What a server answers.
+//! A server's answer to a client's handshake.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -8,10 +8,10 @@ use core::fmt;
 use super::error::HandshakeError;
 use crate::http::{Headers, field_slots, max_fields};
 
-/// How many characters of a refusal's body its text has: a line or two.
+/// The number of characters of a refusal's body that the error quotes: a line or two.
 const BODY_START: usize = 200;
 
-/// What a server answered: a 101, or the refusal in [`HandshakeError::Refused`].
+/// A server's answer: a 101, or the refusal in [`HandshakeError::Refused`].
 #[derive(Debug, Clone)]
 pub struct Response {
     pub(super) status: u16,
@@ -21,7 +21,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The minor version of HTTP/1, and the response without its body.
+    /// Parses a head. Returns the minor version of HTTP/1, and the response without its body.
     pub(super) fn parse(head: &[u8], max_head: usize) -> Result<(u8, Self), HandshakeError> {
         let mut fields = field_slots(head, max_head);
         let mut parsed = httparse::Response::new(&mut fields);
@@ -38,44 +38,46 @@ impl Response {
         Ok((version, Self { status, headers: Headers::parsed(parsed.headers), protocol: None, body: Vec::new() }))
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The value of a header, repeats joined with ", "; of `Set-Cookie` the first one ([`Headers::value`]).
+    /// Returns the value of a header, repeats joined with ", "; of `Set-Cookie` the first one ([`Headers::value`]).
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers.value(name)
     }
 
-    /// The value of each header of this name, in order: all the cookies that are set, say ([`Headers::texts`]).
+    /// Returns the value of each header of this name, in order ([`Headers::texts`]): all cookies that are set, for
+    /// example.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
         self.headers.texts(name)
     }
 
-    /// The subprotocol that the server chose, one of those that were offered; never that of a refusal.
+    /// Returns the subprotocol that the server chose, one of those that were offered. A refusal has none.
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }
 
-    /// What came of the body of a refusal, at most [`MAX_BODY`](super::MAX_BODY) bytes.
+    /// Returns the body of a refusal as far as it came, at most [`MAX_BODY`](super::MAX_BODY) bytes.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Whether the server names another place. RFC 6455 §4.1: "the server might redirect the client using a 3xx status code
-    /// (but clients are not required to follow them)". Credentials and cookies were meant for the server that was named.
+    /// Returns `true` if the server redirects. RFC 6455 §4.1: "the server might redirect the client using a 3xx status
+    /// code (but clients are not required to follow them)". It is not followed: credentials and cookies were meant for
+    /// the server that was asked.
     fn is_redirect(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.contains("Location")
     }
 
-    /// In words, with the start of the body: it often says why. What comes from a stranger is escaped, since it may end
-    /// in a terminal or a log.
+    /// Describes a refusal, with the start of its body, which often says why. It is escaped, since it may end up in a
+    /// terminal or a log.
     pub(super) fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server refused the WebSocket with status {}", self.status)?;
         if self.is_redirect() {
@@ -95,15 +97,15 @@ impl Response {
 /// RFC 9112 §5.2: "A user agent that receives an obs-fold in a response message that is not within a "message/http"
 /// container MUST replace each received obs-fold with one or more SP octets prior to interpreting the field value."
 ///
-/// Behind the first line there is no field that could go on: RFC 9112 §2.2 has "whitespace between the start-line and
-/// the first header field" rejected, and so it is left to be found.
+/// After the first line there is no field to continue: RFC 9112 §2.2 has "whitespace between the start-line and
+/// the first header field" rejected, so the parser is left to find it.
 pub(super) fn unfold(head: &mut [u8]) {
     let fields = head.iter().position(|&byte| byte == b'\n').map_or(head.len(), |end| end + 1);
     let mut rest = head.get_mut(fields..).unwrap_or_default();
     while let Some(at) = rest.windows(3).position(|bytes| matches!(bytes, [b'\r', b'\n', b' ' | b'\t'])) {
         let (_, fold) = rest.split_at_mut(at);
-        let (fold, behind) = fold.split_at_mut(2);
+        let (fold, after) = fold.split_at_mut(2);
         fold.fill(b' ');
-        rest = behind;
+        rest = after;
     }
 }

@@ -5,7 +5,8 @@ mod common;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use bellwire::{Config, IntoListener, Target, listener};
+use bellwire::listener::IntoListener;
+use bellwire::{Config, Target, listener};
 use common::{Backend, BoxError};
 use lexopt::prelude::*;
 

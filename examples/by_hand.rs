@@ -7,7 +7,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellwire::{Config, Connection, Event, Request, Time, server};
+use bellwire::proto::{Connection, Event, Time, server};
+use bellwire::{Config, Request};
 
 fn main() -> io::Result<()> {
     if std::env::args().len() > 1 {

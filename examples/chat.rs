@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use bellwire::{
-    Config, IntoListener, Message, Outcome, Request, Response, WebSocket, broadcast, is_upgrade_request, listener,
-};
+use bellwire::listener::IntoListener;
+use bellwire::{Config, Message, Outcome, Request, Response, WebSocket, broadcast, is_upgrade_request, listener};
 use common::{Backend, BoxError};
 use lexopt::prelude::*;
 
@@ -262,8 +261,9 @@ fn parse() -> Result<Option<Options>, BoxError> {
 
 #[cfg(test)]
 mod tests {
+    use bellwire::proto::Position;
     use bellwire::testing::{Recorder, Sent};
-    use bellwire::{Listener, Outgoing, Position, SendError, Socket};
+    use bellwire::{Listener, Outgoing, SendError, Socket};
 
     use super::*;
 

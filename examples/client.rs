@@ -8,10 +8,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::client::{HandshakeError, Response};
-use bellwire::{
-    CloseCode, Closed, Config, ConnectError, IntoListener, OwnedMessage, SendError, Target, WebSocket, listener,
-};
+use bellwire::listener::IntoListener;
+use bellwire::proto::client::{HandshakeError, Response};
+use bellwire::{CloseCode, Closed, Config, ConnectError, OwnedMessage, SendError, Target, WebSocket, listener};
 use common::{Backend, BoxError, Connected};
 use lexopt::prelude::*;
 

@@ -3,7 +3,8 @@
 
 use std::io;
 
-use bellwire::{Closures, Listener, Message, Outcome, Request, Response, WebSocket, listener};
+use bellwire::listener::Closures;
+use bellwire::{Listener, Message, Outcome, Request, Response, WebSocket, listener};
 
 /// A listener as a type: counts the lines of one connection, and leaves after "bye".
 #[derive(Default)]
@@ -42,8 +43,9 @@ fn main() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use bellwire::listener::IntoListener;
     use bellwire::testing::{self, Recorder, Sent};
-    use bellwire::{ConnectError, IntoListener, SendError};
+    use bellwire::{ConnectError, SendError};
 
     use super::*;
 

@@ -115,7 +115,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub use bellwire_core::*;
+// What programs write. Everything else is in the modules below, by who needs it.
+#[cfg(feature = "serde")]
+pub use bellwire_core::Json;
+pub use bellwire_core::{
+    AsyncListener, AsyncResponse, BoxError, Bytes, CloseCode, Closed, Codec, Config, ConnectError, Error, Listener,
+    Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response, Role, SendError,
+    ServerError, Side, Socket, SocketId, StreamError, Target, TypedAsyncListener, TypedListener, TypedSocket,
+    WebSocket,
+};
+pub use bellwire_core::{
+    async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, typed, typed_async,
+    typed_async_listener, typed_listener,
+};
+pub use bellwire_core::{backend, config, proto, testing};
 
 /// Servers and clients on the threads of the standard library.
 #[cfg(feature = "blocking")]

@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 
 use async_io::Async;
-use bellwire_core::client::Response;
-use bellwire_core::task::{Client, Opening};
-use bellwire_core::{ConnectError, IntoAnyListener, IntoTarget, MessageStream, Opened, stream};
+use bellwire_core::backend::{Client, IntoTarget, Opening};
+use bellwire_core::listener::IntoAnyListener;
+use bellwire_core::proto::client::Response;
+use bellwire_core::stream::Opened;
+use bellwire_core::{ConnectError, MessageStream, stream};
 use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "async-std")]

@@ -85,7 +85,7 @@ mod client;
 mod runtime;
 mod server;
 
-pub use bellwire_core::task::Client;
+pub use bellwire_core::backend::Client;
 #[cfg(feature = "async-std")]
 pub use client::{connect, connect_over, connect_stream, connect_stream_over};
 pub use client::{connect_on, connect_over_on, connect_stream_on, connect_stream_over_on};

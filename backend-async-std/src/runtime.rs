@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::Async;
-use bellwire_core::{Time, task};
+use bellwire_core::backend as task;
+use bellwire_core::proto::Time;
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// A runtime: how connections get a task of their own, and how they sleep. TCP is async-io's, which works on all.

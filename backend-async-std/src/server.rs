@@ -8,12 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_io::Async;
 use async_net::{AsyncToSocketAddrs, resolve};
-use bellwire_core::report::printing;
-use bellwire_core::task::{self, Task, Tasks};
-use bellwire_core::{
-    Config, Driver, IntoAnyListener, IntoAsyncResponse, IntoResponse, MessageStream, Request, Responder, Role,
-    ServerError, Service,
-};
+use bellwire_core::backend::report::printing;
+use bellwire_core::backend::{Driver, Service, Task, Tasks};
+use bellwire_core::listener::{IntoAnyListener, IntoAsyncResponse, IntoResponse};
+use bellwire_core::{Config, MessageStream, Request, Responder, Role, ServerError, backend as task};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::runtime::{AsyncStd, Runtime, Timer, Transport};
@@ -435,7 +433,7 @@ impl Acceptor {
 /// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
 /// handshake.
 /// Whoever upgrades has checked the request: nothing here looks at its key
-/// ([`accept_key`](bellwire_core::server::accept_key) makes the answer to it), its version or its `Origin`.
+/// ([`accept_key`](bellwire_core::proto::server::accept_key) makes the answer to it), its version or its `Origin`.
 ///
 /// For a [`MessageStream`], spawn this with the listener of [`stream`](bellwire_core::stream()), and then await the
 /// other end.

@@ -7,11 +7,11 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bellwire_core::client::{Handshake, HandshakeError, Response};
-use bellwire_core::uri::Uri;
-use bellwire_core::{
-    Closed, ConnectError, Connection, Driver, IntoListener, IntoTarget, Shared, Side, Socket, Target, Time, WebSocket,
-};
+use bellwire_core::backend::{Driver, IntoTarget, Shared};
+use bellwire_core::listener::IntoListener;
+use bellwire_core::proto::client::{Handshake, HandshakeError, Response};
+use bellwire_core::proto::{Connection, Time, Uri};
+use bellwire_core::{Closed, ConnectError, Side, Socket, Target, WebSocket};
 
 use crate::drive::{Drive, SHORTEST};
 use crate::pause::Pause;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bellwire_core::{Config, Connection, Driver, IntoListener, Output, Role, Step, Time};
+use bellwire_core::backend::{Driver, Step};
+use bellwire_core::listener::IntoListener;
+use bellwire_core::proto::{Connection, Output, Time};
+use bellwire_core::{Config, Role};
 
 use crate::pause::Pause;
 use crate::stream::Stream;
@@ -38,7 +41,7 @@ pub fn upgraded(
     let config = Arc::new(config);
     let connection = match role {
         Role::Server => Connection::server(config, Time::ZERO),
-        Role::Client => Connection::client(config, Box::new(bellwire_core::entropy::SystemEntropy), Time::ZERO),
+        Role::Client => Connection::client(config, Box::new(bellwire_core::proto::SystemEntropy), Time::ZERO),
     };
     let driver = Driver::connected(connection, listener.into_listener());
     Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut leftover.into());

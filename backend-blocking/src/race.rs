@@ -7,7 +7,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire_core::{ConnectError, Race, Time};
+use bellwire_core::ConnectError;
+use bellwire_core::backend::Race;
+use bellwire_core::proto::Time;
 
 /// How much longer than the race an attempt may take: so it is the race that ends at the deadline.
 const SLACK: Duration = Duration::from_secs(1);

@@ -8,8 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bellwire_core::report::printing;
-use bellwire_core::{Config, Driver, IntoResponse, Request, Responder, ServerError, Service, Time};
+use bellwire_core::backend::report::printing;
+use bellwire_core::backend::{Driver, Service};
+use bellwire_core::listener::IntoResponse;
+use bellwire_core::proto::Time;
+use bellwire_core::{Config, Request, Responder, ServerError};
 
 use crate::drive::Drive;
 use crate::stream::Stream;

@@ -13,7 +13,8 @@ use std::task::Wake;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire_core::{Output, Shared, Time};
+use bellwire_core::backend::Shared;
+use bellwire_core::proto::{Output, Time};
 
 use crate::drive::SHORTEST;
 use crate::pause::Pause;

@@ -8,7 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bellwire_blocking::{Acceptor, Server, ServerHandle};
-use bellwire_core::{Closures, Config, Request, Responder, Response, ServerError, Service, WebSocket, listener};
+use bellwire_core::backend::Service;
+use bellwire_core::listener::Closures;
+use bellwire_core::{Config, Request, Responder, Response, ServerError, WebSocket, listener};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

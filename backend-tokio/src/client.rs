@@ -1,8 +1,10 @@
 //! Connects.
 
-use bellwire_core::client::Response;
-use bellwire_core::task::{Client, Opening};
-use bellwire_core::{ConnectError, IntoAnyListener, IntoTarget, MessageStream, Opened, stream};
+use bellwire_core::backend::{Client, IntoTarget, Opening};
+use bellwire_core::listener::IntoAnyListener;
+use bellwire_core::proto::client::Response;
+use bellwire_core::stream::Opened;
+use bellwire_core::{ConnectError, MessageStream, stream};
 use std::io::ErrorKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};

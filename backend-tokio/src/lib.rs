@@ -31,6 +31,6 @@ mod client;
 mod runtime;
 mod server;
 
-pub use bellwire_core::task::Client;
+pub use bellwire_core::backend::Client;
 pub use client::{connect, connect_over, connect_stream, connect_stream_over};
 pub use server::{Acceptor, Server, ServerHandle, accept_stream, serve, serve_async, serve_with, upgraded};

@@ -4,8 +4,8 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bellwire_core::Time;
-use bellwire_core::task;
+use bellwire_core::backend as task;
+use bellwire_core::proto::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};

@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bellwire_core::report::printing;
-use bellwire_core::task::{self, Task, Tasks};
-use bellwire_core::{
-    Config, Driver, IntoAnyListener, IntoAsyncResponse, IntoResponse, MessageStream, Request, Responder, Role,
-    ServerError, Service, Time,
-};
+use bellwire_core::backend::report::printing;
+use bellwire_core::backend::{Driver, Service, Task, Tasks};
+use bellwire_core::listener::{IntoAnyListener, IntoAsyncResponse, IntoResponse};
+use bellwire_core::proto::Time;
+use bellwire_core::{Config, MessageStream, Request, Responder, Role, ServerError, backend as task};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 
@@ -391,7 +390,7 @@ impl Acceptor {
 /// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read behind the
 /// handshake.
 /// Whoever upgrades has checked the request: nothing here looks at its key
-/// ([`accept_key`](bellwire_core::server::accept_key) makes the answer to it), its version or its `Origin`.
+/// ([`accept_key`](bellwire_core::proto::server::accept_key) makes the answer to it), its version or its `Origin`.
 ///
 /// For a [`MessageStream`], spawn this with the listener of [`stream`](bellwire_core::stream()), and then await the
 /// other end.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::{AsyncResponse, Config, Request, Service, async_listener, testing};
+use bellwire_core::backend::Service;
+use bellwire_core::{AsyncResponse, Config, Request, async_listener, testing};
 use tokio::time::{Instant, sleep};
 
 /// Answers each message twice: after a minute, and after two from a task of its own.

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use bellwire_core::{Closures, IntoListener, Message, Outcome, Target, client::HandshakeError};
-use bellwire_core::{Config, ConnectError, Listener, Request, Response, Role, Side, WebSocket, listener};
+use bellwire_core::listener::{Closures, IntoListener};
+use bellwire_core::proto::client::HandshakeError;
+use bellwire_core::{
+    Config, ConnectError, Listener, Message, Outcome, Request, Response, Role, Side, Target, WebSocket, listener,
+};
 use bellwire_tokio::{Acceptor, Client, Server, ServerHandle, accept_stream, connect, connect_over, upgraded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};

@@ -11,7 +11,8 @@ use core::net::SocketAddr;
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{SocketContext, testing::Recorder};
+/// use bellwire::backend::SocketContext;
+/// use bellwire::testing::Recorder;
 ///
 /// let recorder = Recorder::with_context(SocketContext::new().path("/chat").protocol("mqtt"));
 /// assert_eq!(recorder.socket().path(), Some("/chat"));

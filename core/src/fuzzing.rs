@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 use crate::config::Config;
 use crate::handshake::Target;
 use crate::handshake::server::{Accept, AcceptError};
+use crate::handshake::{client, server};
 use crate::protocol::{Connection, Event, Header, MAX_HEADER, Role};
 use crate::time::Time;
-use crate::{client, server};
 
 /// Up to this many bytes are fed one by one as well.
 const SHORT: usize = 4096;

@@ -29,7 +29,8 @@
 //!
 //! ```
 //! # use bellwire_core as bellwire;
-//! use bellwire::{Config, Event, Time, server};
+//! use bellwire::Config;
+//! use bellwire::proto::{Event, Time, server};
 //! use std::io::{Read, Write};
 //! use std::{sync::Arc, time::Instant};
 //!
@@ -118,7 +119,7 @@ extern crate std;
 // The ground floor: what everything stands on.
 pub mod config;
 mod context;
-pub mod entropy;
+mod entropy;
 mod input;
 mod network;
 #[cfg(feature = "std")]
@@ -126,7 +127,7 @@ mod sync;
 mod time;
 
 // The rooms, in the order of the bytes. Each imports only from those above it.
-pub mod http;
+mod http;
 mod protocol;
 mod handshake;
 mod api;
@@ -135,7 +136,7 @@ mod serve;
 #[cfg(feature = "std")]
 mod drive;
 #[cfg(feature = "std")]
-pub mod task;
+mod task;
 #[cfg(feature = "std")]
 pub mod testing;
 #[doc(hidden)]
@@ -144,37 +145,71 @@ pub mod fuzzing;
 
 pub use bytes::Bytes;
 pub use config::Config;
-pub use context::{SocketContext, SocketId};
-pub use time::Time;
-
-pub use http::uri;
+pub use context::SocketId;
 
 pub use protocol::{
-    BoxError, CloseCode, Closed, Connection, Error, Event, Message, Outgoing, Output, OwnedMessage, Position, Prepared,
-    Role, SendError, SharedError, Side, Timeout, Violation, close, error, frame, mask, utf8,
+    BoxError, CloseCode, Closed, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError, Side,
 };
 
-pub use handshake::{ConnectError, IntoTarget, Request, Target, client, is_upgrade_request, request_protocols, server};
+pub use handshake::{ConnectError, Request, Target, is_upgrade_request, request_protocols};
 
 #[cfg(feature = "serde")]
 pub use api::Json;
 #[cfg(feature = "std")]
+pub use api::{AsyncListener, AsyncResponse, TypedAsyncListener, async_listener, typed_async, typed_async_listener};
 pub use api::{
-    AnyListener, AsyncClosures, AsyncListener, AsyncResponse, AsyncStateful, BoxAsyncListener, IntoAnyListener,
-    IntoAsyncListener, IntoAsyncResponse, Sending, TypedAsync, TypedAsyncClosures, TypedAsyncListener,
-    TypedAsyncStateful, Writable, async_listener, typed_async, typed_async_listener,
-};
-pub use api::{
-    Broadcast, Closures, Codec, Done, IntoListener, IntoOutcome, IntoResponse, Listener, Outcome, Response, Socket,
-    Stateful, Typed, TypedClosures, TypedListener, TypedSendError, TypedSocket, TypedStateful, Upgrade, WebSocket,
-    WriteWaiter, broadcast, done, listener, typed, typed_listener,
+    Codec, Listener, Outcome, Response, Socket, TypedListener, TypedSocket, WebSocket, broadcast, done, listener,
+    typed, typed_listener,
 };
 
 #[cfg(feature = "std")]
-pub use serve::{Answer, Responder, ServerError, Service, report};
+pub use serve::{Responder, ServerError};
 
 #[cfg(feature = "std")]
-pub use drive::{
-    Busy, Driver, MessageReceiver, MessageSender, MessageStream, Opened, Race, Shared, Step, StreamError,
-    StreamListener, TypedReceiver, TypedSender, TypedStream, TypedStreamError, stream,
-};
+pub use drive::{MessageStream, StreamError, stream};
+
+/// Types of listeners, handlers and sockets that one seldom writes: what builders and futures are called, and the traits
+/// by which functions take any of them.
+pub mod listener {
+    #[cfg(feature = "std")]
+    pub use crate::api::{
+        AnyListener, AsyncClosures, AsyncStateful, BoxAsyncListener, IntoAnyListener, IntoAsyncListener,
+        IntoAsyncResponse, Sending, TypedAsync, TypedAsyncClosures, TypedAsyncStateful, Writable,
+    };
+    pub use crate::api::{
+        Broadcast, Closures, IntoListener, IntoOutcome, IntoResponse, Stateful, Typed, TypedClosures, TypedSendError,
+        TypedStateful,
+    };
+}
+
+/// The types of a [`MessageStream`]: its halves, and those of typed messages.
+#[cfg(feature = "std")]
+pub mod stream {
+    pub use crate::drive::{
+        MessageReceiver, MessageSender, Opened, StreamListener, TypedReceiver, TypedSender, TypedStream,
+        TypedStreamError,
+    };
+}
+
+/// The protocol by hand: both opening handshakes and the connection, without I/O, for a loop of your own.
+pub mod proto {
+    pub use crate::entropy::*;
+    pub use crate::handshake::{client, server};
+    pub use crate::http::{Headers, HeadersIter, InvalidHeader, Uri, UriError, date};
+    pub use crate::protocol::{
+        Connection, Event, Output, Position, SharedError, Timeout, Violation, frame, mask, utf8,
+    };
+    pub use crate::time::Time;
+}
+
+/// What authors of backends need: the driver of a transport, and the parts that servers and clients of every runtime
+/// share. **This may change in any 0.x release.**
+#[cfg(feature = "std")]
+pub mod backend {
+    pub use crate::api::{Done, Upgrade, WriteWaiter};
+    pub use crate::context::SocketContext;
+    pub use crate::drive::{Busy, Driver, Race, Shared, Step};
+    pub use crate::handshake::IntoTarget;
+    pub use crate::serve::{Answer, Service, report};
+    pub use crate::task::*;
+}

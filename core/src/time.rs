@@ -10,7 +10,7 @@ use core::time::Duration;
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::Time;
+/// use bellwire::proto::Time;
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
@@ -22,7 +22,7 @@ use core::time::Duration;
 ///
 /// ```compile_fail,E0308
 /// # use bellwire_core as bellwire;
-/// # use bellwire::{Connection, Time};
+/// # use bellwire::proto::{Connection, Time};
 /// # let mut connection = Connection::server(Default::default(), Time::ZERO);
 /// connection.handle_timeout(std::time::Duration::from_secs(10));
 /// ```

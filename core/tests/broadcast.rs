@@ -11,11 +11,13 @@ mod logging;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use bellwire_core::backend::Shared;
 use bellwire_core::config::SlowReader;
+use bellwire_core::listener::Broadcast;
+use bellwire_core::proto::{Connection, Position};
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_core::{
-    Broadcast, Config, Connection, Error, Message, Outgoing, OwnedMessage, Position, Prepared, Role, SendError, Shared,
-    Socket, WebSocket, broadcast,
+    Config, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError, Socket, WebSocket, broadcast,
 };
 use bytes::Bytes;
 

@@ -18,11 +18,12 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::task::{Client, Opening, Task, Tasks, Timer, Transport, upgraded};
+use bellwire_core::backend::{Client, Driver, Opening, Service, Shared, Task, Tasks, Timer, Transport, upgraded};
+use bellwire_core::listener::{AnyListener, IntoAsyncListener};
+use bellwire_core::proto::{Time, server};
 use bellwire_core::{
-    AnyListener, AsyncListener, AsyncResponse, CloseCode, Config, Driver, Error, IntoAsyncListener, Listener, Message,
-    Outcome, OwnedMessage, Request, Response, Role, SendError, ServerError, Service, Shared, Target, Time, WebSocket,
-    server,
+    AsyncListener, AsyncResponse, CloseCode, Config, Error, Listener, Message, Outcome, OwnedMessage, Request,
+    Response, Role, SendError, ServerError, Target, WebSocket,
 };
 
 use common::*;

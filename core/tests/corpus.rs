@@ -49,7 +49,8 @@ fn client_handshakes_of_the_corpus_hold() {
 /// A corpus that is refused as a whole would show nothing: its first example must be accepted.
 #[test]
 fn the_examples_of_the_rfc_are_accepted_with_what_the_fuzz_targets_ask() {
-    use bellwire_core::{Config, Target, Time, client, server};
+    use bellwire_core::proto::{Time, client, server};
+    use bellwire_core::{Config, Target};
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     let mut request = std::fs::read(folder.join("server_handshake/glued_frames")).unwrap();
     let mut handshake = server::Handshake::new(Config::default().into(), Time::ZERO);

@@ -15,8 +15,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::task::{Task, Tasks, Timer, Transport};
-use bellwire_core::{Role, Time, WebSocket};
+use bellwire_core::backend::{Task, Tasks, Timer, Transport};
+use bellwire_core::proto::Time;
+use bellwire_core::{Role, WebSocket};
 
 use common::*;
 use logging::*;

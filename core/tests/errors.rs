@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::io;
 
-use bellwire_core::client::{Handshake, HandshakeError, InvalidProtocol};
+use bellwire_core::backend::IntoTarget;
 use bellwire_core::config::Config;
-use bellwire_core::http::InvalidHeader;
-use bellwire_core::server::{Accept, AcceptError, Refusal, Refused};
-use bellwire_core::uri::{Uri, UriError};
-use bellwire_core::{ConnectError, IntoTarget, Request, Target, Time};
+use bellwire_core::proto::client::{Handshake, HandshakeError, InvalidProtocol};
+use bellwire_core::proto::server::{Accept, AcceptError, Refusal, Refused};
+use bellwire_core::proto::{InvalidHeader, Time, Uri, UriError};
+use bellwire_core::{ConnectError, Request, Target};
 
 /// Fails if the text of a source is in that of an error above it.
 fn says_nothing_twice(error: &(dyn Error + 'static)) {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bellwire_core::client::{Handshake, HandshakeError, InvalidProtocol, MAX_BODY, Response};
-use bellwire_core::http::InvalidHeader;
-use bellwire_core::{Config, ConnectError, Connection, Target, Time};
+use bellwire_core::proto::client::{Handshake, HandshakeError, InvalidProtocol, MAX_BODY, Response};
+use bellwire_core::proto::{Connection, InvalidHeader, Time};
+use bellwire_core::{Config, ConnectError, Target};
 
 const ACCEPT: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";

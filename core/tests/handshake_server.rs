@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::server::{Accept, AcceptError, Handshake, Refusal, Refused};
-use bellwire_core::{Config, Request, Response, Time, is_upgrade_request, listener};
+use bellwire_core::proto::Time;
+use bellwire_core::proto::server::{Accept, AcceptError, Handshake, Refusal, Refused};
+use bellwire_core::{Config, Request, Response, is_upgrade_request, listener};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";

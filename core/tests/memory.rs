@@ -1,10 +1,10 @@
 //! What connections cost in memory. A binary of its own: its allocator counts.
 
 use allocation_counter::{AllocationInfo, measure};
-use bellwire_core::{
-    Config, Connection, Driver, Event, IntoAnyListener, Output, Role, Shared, SocketContext, Time, WebSocket, Writable,
-    async_listener, broadcast,
-};
+use bellwire_core::backend::{Driver, Shared, SocketContext};
+use bellwire_core::listener::{IntoAnyListener, Writable};
+use bellwire_core::proto::{Connection, Event, Output, Time};
+use bellwire_core::{Config, Role, WebSocket, async_listener, broadcast};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn a_connection_is_a_few_hundred_bytes_and_allocates_nothing() {
         let AllocationInfo { count_total, .. } = measure(|| match role {
             Role::Server => std::mem::forget(Connection::server(config.clone(), START)),
             Role::Client => {
-                let entropy = Box::new(bellwire_core::entropy::SystemEntropy);
+                let entropy = Box::new(bellwire_core::proto::SystemEntropy);
                 std::mem::forget(Connection::client(config.clone(), entropy, START));
             }
         });

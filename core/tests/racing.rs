@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bellwire_core::task::{Opening, Timer};
-use bellwire_core::{Config, ConnectError, Target, Time};
+use bellwire_core::backend::{Opening, Timer};
+use bellwire_core::proto::Time;
+use bellwire_core::{Config, ConnectError, Target};
 
 /// Time that passes when everybody waits, a millisecond at a time.
 #[derive(Clone, Default)]

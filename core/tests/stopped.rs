@@ -14,10 +14,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::task::{Opening, Task, Tasks, Timer, Transport};
-use bellwire_core::{
-    Config, ConnectError, Driver, IntoAnyListener, Response, Role, ServerError, Service, Target, Time, listener,
-};
+use bellwire_core::backend::{Driver, Opening, Service, Task, Tasks, Timer, Transport};
+use bellwire_core::listener::IntoAnyListener;
+use bellwire_core::proto::Time;
+use bellwire_core::{Config, ConnectError, Response, Role, ServerError, Target, listener};
 
 use common::*;
 use logging::*;

@@ -17,11 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bellwire_core::task::{Task, Tasks, Timer, Transport};
-use bellwire_core::{
-    AnyListener, AsyncResponse, Driver, IntoAnyListener, Request, Response, Role, ServerError, Service, Time,
-    async_listener, listener,
-};
+use bellwire_core::backend::{Driver, Service, Task, Tasks, Timer, Transport};
+use bellwire_core::listener::{AnyListener, IntoAnyListener};
+use bellwire_core::proto::Time;
+use bellwire_core::{AsyncResponse, Request, Response, Role, ServerError, async_listener, listener};
 
 use common::*;
 use logging::*;

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bellwire_core::client::HandshakeError;
+use bellwire_core::backend::Service;
+use bellwire_core::listener::Closures;
+use bellwire_core::proto::client::HandshakeError;
 use bellwire_core::testing::{self, Sent, TestClient};
 use bellwire_core::{
-    AsyncResponse, Closed, Closures, Config, ConnectError, Request, Response, SendError, Service, Side, Target,
-    async_listener, listener, stream,
+    AsyncResponse, Closed, Config, ConnectError, Request, Response, SendError, Side, Target, async_listener, listener,
+    stream,
 };
 use futures_util::FutureExt;
 

@@ -16,12 +16,14 @@ use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
+use bellwire_core::backend::Driver;
+use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoAsyncListener, IntoListener, TypedSendError};
+use bellwire_core::stream::TypedStreamError;
 use bellwire_core::testing::{Recorder, Sent, now_or_never};
 use bellwire_core::{
-    AnyListener, BoxError, CloseCode, Codec, Driver, Error, IntoAnyListener, IntoAsyncListener, IntoListener, Listener,
-    Message, Outcome, OwnedMessage, Prepared, Role, SendError, TypedAsyncListener, TypedListener, TypedSendError,
-    TypedSocket, TypedStreamError, WebSocket, broadcast, listener, stream, typed, typed_async, typed_async_listener,
-    typed_listener,
+    BoxError, CloseCode, Codec, Error, Listener, Message, Outcome, OwnedMessage, Prepared, Role, SendError,
+    TypedAsyncListener, TypedListener, TypedSocket, WebSocket, broadcast, listener, stream, typed, typed_async,
+    typed_async_listener, typed_listener,
 };
 use bytes::Bytes;
 

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bellwire_core::client::Handshake;
-use bellwire_core::uri::{Uri, UriError};
-use bellwire_core::{ConnectError, Target, Time};
+use bellwire_core::proto::client::Handshake;
+use bellwire_core::proto::{Time, Uri, UriError};
+use bellwire_core::{ConnectError, Target};
 use proptest::prelude::*;
 
 fn resource(text: &str) -> String {

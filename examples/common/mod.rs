@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bellwire::{Closed, ConnectError, IntoListener, IntoTarget, WebSocket};
+use bellwire::backend::IntoTarget;
+use bellwire::listener::IntoListener;
+use bellwire::{Closed, ConnectError, WebSocket};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -17,8 +17,9 @@ extern crate alloc;
 use alloc::sync::Arc;
 use core::panic::PanicInfo;
 
-use bellwire_core::server::{Accept, Handshake};
-use bellwire_core::{Config, Connection, Event, Time};
+use bellwire_core::proto::server::{Accept, Handshake};
+use bellwire_core::Config;
+use bellwire_core::proto::{Connection, Event, Time};
 
 /// What is there in place of a socket and a clock.
 pub trait Transport {

@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use bellwire::{
-    Closed, Config, ConnectError, IntoListener, IntoResponse, Listener, Request, Responder, Role, ServerError, Target,
-    WebSocket, client,
-};
+use bellwire::listener::{IntoListener, IntoResponse};
+use bellwire::proto::client;
+use bellwire::{Closed, Config, ConnectError, Listener, Request, Responder, Role, ServerError, Target, WebSocket};
 
 use crate::{Log, Logs, Scripted, logged_handler, next, quiet, within};
 

@@ -48,7 +48,8 @@ pub use tasks::{Ending, Shutdown, Task, Tasks};
 pub use theirs::Theirs;
 
 pub use bellwire::Role;
-use bellwire::{Closures, Config, listener};
+use bellwire::listener::Closures;
+use bellwire::{Config, listener};
 
 /// How long a test waits for what must happen before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,7 +2,8 @@
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 
-use bellwire::{CloseCode, Error, IntoListener, Listener, Message, Outcome, Request, Response, WebSocket};
+use bellwire::listener::IntoListener;
+use bellwire::{CloseCode, Error, Listener, Message, Outcome, Request, Response, WebSocket};
 
 use crate::PATIENCE;
 

@@ -9,7 +9,8 @@ use std::sync::mpsc;
 
 use async_io::Async;
 use bellwire::async_std::{self as backend, Runtime, Timer, connect_on, connect_over_on, upgraded_on};
-use bellwire::{Config, ConnectError, IntoAnyListener, IntoListener, IntoResponse, Request, Responder, Role};
+use bellwire::listener::{IntoAnyListener, IntoListener, IntoResponse};
+use bellwire::{Config, ConnectError, Request, Responder, Role};
 
 use crate::backend::{Acceptor, boxed};
 use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, Shutdown, Task, Tasks};

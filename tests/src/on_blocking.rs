@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use bellwire::blocking::{connect_over, upgraded};
-use bellwire::{Config, ConnectError, IntoListener, IntoResponse, Request, Responder, Role, blocking};
+use bellwire::listener::{IntoListener, IntoResponse};
+use bellwire::{Config, ConnectError, Request, Responder, Role, blocking};
 
 use crate::backend::{Acceptor, boxed};
 use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup};

@@ -10,8 +10,9 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, ready};
 use std::thread;
 
+use bellwire::listener::{IntoAnyListener, IntoListener, IntoResponse};
 use bellwire::tokio::{connect_over, upgraded};
-use bellwire::{Config, ConnectError, IntoAnyListener, IntoListener, IntoResponse, Request, Responder, Role};
+use bellwire::{Config, ConnectError, Request, Responder, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use bellwire::{Config, IntoListener, Listener, Outcome, Response, Role, WebSocket};
+use bellwire::listener::IntoListener;
+use bellwire::{Config, Listener, Outcome, Response, Role, WebSocket};
 
 use crate::{Backend, Connect, Log, Raw, Setup, Theirs, logged, next};
 

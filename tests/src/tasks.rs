@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bellwire::{Config, IntoAnyListener, IntoListener, IntoResponse, Request, Role};
+use bellwire::listener::{IntoAnyListener, IntoListener, IntoResponse};
+use bellwire::{Config, Request, Role};
 
 use crate::{Backend, Connect};
 

@@ -140,7 +140,8 @@ pub(crate) trait Callbacks: Send {
 /// ```
 /// # use bellwire_core as bellwire;
 /// use bellwire::testing::{Recorder, Sent, now_or_never};
-/// use bellwire::{AsyncListener, IntoAsyncListener, async_listener};
+/// use bellwire::{AsyncListener, async_listener};
+/// use bellwire::listener::IntoAsyncListener;
 ///
 /// let recorder = Recorder::new();
 /// let mut echo = async_listener()

@@ -89,7 +89,8 @@ impl AsyncResponse {
     ///
     /// ```
     /// # use bellwire_core as bellwire;
-    /// use bellwire::{AsyncListener, AsyncResponse, BoxAsyncListener, Outcome, OwnedMessage, WebSocket};
+    /// use bellwire::{AsyncListener, AsyncResponse, Outcome, OwnedMessage, WebSocket};
+    /// use bellwire::listener::BoxAsyncListener;
     ///
     /// /// Prints what comes. All other events go to the listener inside.
     /// struct Traced(BoxAsyncListener);

@@ -27,7 +27,9 @@ use crate::protocol::{BoxError, Message, OwnedMessage};
 /// );
 ///
 /// // It is tested as any listener.
-/// use bellwire::{IntoListener, Listener, Message, testing::{Recorder, Sent}};
+/// use bellwire::{Listener, Message};
+/// use bellwire::listener::IntoListener;
+/// use bellwire::testing::{Recorder, Sent};
 /// let recorder = Recorder::new();
 /// let mut sum = typed_listener(Json::<Vec<i64>, i64>::new())
 ///     .on_message(|socket, numbers| socket.send(&numbers.iter().sum()))

@@ -119,7 +119,9 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{listener, testing::{Recorder, Sent}, IntoListener, Listener, Message};
+/// use bellwire::{Listener, Message, listener};
+/// use bellwire::listener::IntoListener;
+/// use bellwire::testing::{Recorder, Sent};
 ///
 /// let recorder = Recorder::new();
 /// let mut echo = listener()

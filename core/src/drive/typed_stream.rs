@@ -48,7 +48,8 @@ impl MessageStream {
     ///
     /// ```
     /// # use bellwire_core as bellwire;
-    /// use bellwire::{Codec, MessageStream, TypedStreamError};
+    /// use bellwire::{Codec, MessageStream};
+    /// use bellwire::stream::TypedStreamError;
     ///
     /// /// Answers each value with itself, until the peer closes.
     /// async fn echo<C: Codec<In = T, Out = T>, T>(messages: MessageStream, codec: C) -> Result<(), TypedStreamError> {

@@ -19,7 +19,7 @@ use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, field_s
 /// assert!(is_upgrade_request(&request));
 /// assert_eq!(request_protocols(&request), ["soap", "mqtt"]);
 /// assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
-/// # Ok::<(), bellwire::http::InvalidHeader>(())
+/// # Ok::<(), bellwire::proto::InvalidHeader>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Request {

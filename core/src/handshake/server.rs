@@ -21,7 +21,8 @@ use super::request::{Request, lists, parse};
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::http::{HeadReader, Headers, InvalidHeader, is_extension_list, reason_phrase, token_list, write_field};
-use crate::{Connection, Time};
+use crate::protocol::Connection;
+use crate::time::Time;
 
 /// Returns the `Sec-WebSocket-Accept` of the 101 that answers a request with this `Sec-WebSocket-Key` (RFC 6455
 /// §4.2.2): for programs that answer the request themselves and hand the stream over. The key is not checked.
@@ -29,7 +30,7 @@ use crate::{Connection, Time};
 /// ```
 /// # use bellwire_core as bellwire;
 /// // The example of RFC 6455 §1.3.
-/// assert_eq!(bellwire::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// assert_eq!(bellwire::proto::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> String {
     accept_value(key.trim().as_bytes())
@@ -39,7 +40,9 @@ pub fn accept_key(key: &str) -> String {
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{Config, Time, server::{Accept, Handshake}};
+/// use bellwire::Config;
+/// use bellwire::proto::Time;
+/// use bellwire::proto::server::{Accept, Handshake};
 /// use std::sync::Arc;
 ///
 /// let config = Arc::new(Config::default());

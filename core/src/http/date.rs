@@ -12,7 +12,7 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::http::date;
+/// use bellwire::proto::date;
 /// use std::time::Duration;
 ///
 /// assert_eq!(date(Duration::from_secs(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");

@@ -89,14 +89,14 @@ impl Headers {
     ///
     /// ```
     /// # use bellwire_core as bellwire;
-    /// use bellwire::http::Headers;
+    /// use bellwire::proto::Headers;
     ///
     /// let mut headers = Headers::new();
     /// headers.append("Set-Cookie", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT")?;
     /// headers.append("Set-Cookie", "b=2")?;
     /// let cookies: Vec<_> = headers.texts("set-cookie").collect();
     /// assert_eq!(cookies, ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"]);
-    /// # Ok::<(), bellwire::http::InvalidHeader>(())
+    /// # Ok::<(), bellwire::proto::InvalidHeader>(())
     /// ```
     pub fn texts<'a>(&'a self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         self.values(name).map(String::from_utf8_lossy)

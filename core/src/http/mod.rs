@@ -9,7 +9,7 @@ mod message;
 mod percent;
 mod shown;
 mod status;
-pub mod uri;
+mod uri;
 
 pub(crate) use authority::Authority;
 pub use date::date;
@@ -20,4 +20,4 @@ pub use message::MAX_BODY;
 pub(crate) use message::{Framing, HeadError, HeadReader, field_slots, max_fields};
 pub(crate) use shown::shown;
 pub(crate) use status::reason_phrase;
-pub(crate) use uri::{Uri, UriError};
+pub use uri::{Uri, UriError};

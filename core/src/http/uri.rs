@@ -17,12 +17,12 @@ use super::percent::{decode, encode_all, encode_path, encode_query};
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::uri::Uri;
+/// use bellwire::proto::Uri;
 ///
 /// let uri: Uri = "wss://example.com/chat?room=1".parse()?;
 /// assert!(uri.is_secure());
 /// assert_eq!((uri.host(), uri.port(), uri.resource()), ("example.com", 443, "/chat?room=1"));
-/// # Ok::<(), bellwire::uri::UriError>(())
+/// # Ok::<(), bellwire::proto::UriError>(())
 /// ```
 ///
 /// Path and query are read as browsers read them: characters that are not allowed there are percent-encoded, those
@@ -31,10 +31,10 @@ use super::percent::{decode, encode_all, encode_path, encode_query};
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// # use bellwire::uri::Uri;
+/// # use bellwire::proto::Uri;
 /// let uri: Uri = " ws://example.com/{a}/é?q={\"a\":[1|2]}&half=%s ".parse()?;
 /// assert_eq!(uri.resource(), "/%7Ba%7D/%C3%A9?q={%22a%22:[1|2]}&half=%s");
-/// # Ok::<(), bellwire::uri::UriError>(())
+/// # Ok::<(), bellwire::proto::UriError>(())
 /// ```
 ///
 /// A user name and a password before the host are sent as Basic credentials. They are never shown again, not by

@@ -7,7 +7,7 @@ use super::error::Violation;
 use super::frame::MAX_CONTROL_PAYLOAD;
 
 /// The longest reason that fits a close frame: 125 bytes less the two of the code.
-pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
+pub(crate) const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 /// A close status code (RFC 6455 §7.4.1).
 ///

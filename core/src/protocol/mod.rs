@@ -1,10 +1,10 @@
 //! The WebSocket protocol behind the opening handshake (RFC 6455 §5 to §7), without the standard library: frames,
 //! messages, and the connection that joins both directions.
 
-pub mod close;
+mod close;
 mod connection;
 mod deadlines;
-pub mod error;
+mod error;
 mod event;
 pub mod frame;
 mod inbound;

@@ -65,7 +65,7 @@ pub fn connect<R: IntoResponse>(
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::client::HandshakeError;
+/// use bellwire::proto::client::HandshakeError;
 /// use bellwire::{ConnectError, Request, Response, Target, listener, testing};
 ///
 /// fn app(request: &Request) -> Response {
@@ -106,7 +106,8 @@ pub fn connect_to<R: IntoResponse>(
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{AsyncResponse, Config, Request, Service, async_listener, testing};
+/// use bellwire::{AsyncResponse, Config, Request, async_listener, testing};
+/// use bellwire::backend::Service;
 /// use std::sync::Arc;
 ///
 /// async fn app(_: Request) -> AsyncResponse {

@@ -23,7 +23,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// ```
 /// # use bellwire_core as bellwire;
 /// use bellwire::testing::{Recorder, Sent};
-/// use bellwire::{Listener, Message, listener, IntoListener};
+/// use bellwire::{Listener, Message, listener};
+/// use bellwire::listener::IntoListener;
 ///
 /// let recorder = Recorder::new();
 /// let mut greeter = listener()

@@ -5,10 +5,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 
-use bellwire_core::{
-    Answer, BoxError, Busy, Closures, Config, Driver, Listener, Message, Request, Responder, Response, Role,
-    ServerError, Service, Step, listener,
-};
+use bellwire_core::backend::{Answer, Busy, Driver, Service, Step};
+use bellwire_core::listener::Closures;
+use bellwire_core::{BoxError, Config, Listener, Message, Request, Responder, Response, Role, ServerError, listener};
 
 use crate::common::*;
 use crate::logging::*;

@@ -5,10 +5,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+use bellwire_core::backend::{Busy, Driver, Service, Step};
+use bellwire_core::listener::{
+    AnyListener, BoxAsyncListener, IntoAnyListener, IntoAsyncListener, IntoAsyncResponse, IntoListener,
+};
+use bellwire_core::proto::Time;
 use bellwire_core::{
-    AnyListener, AsyncListener, AsyncResponse, BoxAsyncListener, BoxError, Busy, CloseCode, Config, Driver, Error,
-    IntoAnyListener, IntoAsyncListener, IntoAsyncResponse, IntoListener, Outcome, OwnedMessage, Request, Response,
-    Role, SendError, ServerError, Service, Step, Time, WebSocket, async_listener, listener,
+    AsyncListener, AsyncResponse, BoxError, CloseCode, Config, Error, Outcome, OwnedMessage, Request, Response, Role,
+    SendError, ServerError, WebSocket, async_listener, listener,
 };
 use bytes::Bytes;
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bellwire_core::{Config, Role, SendError, Shared, WebSocket};
+use bellwire_core::backend::Shared;
+use bellwire_core::{Config, Role, SendError, WebSocket};
 
 use crate::common::*;
 

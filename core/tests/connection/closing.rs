@@ -1,8 +1,7 @@
 //! The closing handshake (RFC 6455 §7), failing, vanishing, and ending exactly once.
 
-use bellwire_core::{
-    BoxError, CloseCode, Config, Connection, Error, Role, SendError, SharedError, Side, Timeout, Violation,
-};
+use bellwire_core::proto::{Connection, SharedError, Timeout, Violation};
+use bellwire_core::{BoxError, CloseCode, Config, Error, Role, SendError, Side};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -170,7 +169,7 @@ fn d2_it_is_open_until_a_close_is_sent_or_received_or_something_fails() {
     each_role(|role, mut connection| {
         let mut bytes = Frame::close(1000, "").sent_by(peer_of(role));
         let event = connection.next_event(START, &mut &mut bytes[..]);
-        assert!(matches!(event, Some(bellwire_core::Event::Closed(_))) && !connection.is_open());
+        assert!(matches!(event, Some(bellwire_core::proto::Event::Closed(_))) && !connection.is_open());
         refused(&mut connection);
     });
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use bellwire_core::{CloseCode, Closed, Config, Connection, Driver, Error, Event, Role, Side, Step, Time};
+use bellwire_core::backend::{Driver, Step};
+use bellwire_core::proto::{Connection, Event, Time};
+use bellwire_core::{CloseCode, Closed, Config, Error, Role, Side};
 
 pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
 pub(crate) const START: Time = Time::ZERO;

@@ -3,8 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bellwire_core::backend::{Driver, Step};
 use bellwire_core::testing::Recorder;
-use bellwire_core::{CloseCode, Closed, Driver, Role, SendError, Side, Step, WebSocket};
+use bellwire_core::{CloseCode, Closed, Role, SendError, Side, WebSocket};
 
 use crate::common::*;
 use crate::logging::*;

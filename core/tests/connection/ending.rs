@@ -1,6 +1,8 @@
 //! What a driver tells its backend to do, to the last byte of a transport.
 
-use bellwire_core::{Config, Connection, Driver, Role, Step};
+use bellwire_core::backend::{Driver, Step};
+use bellwire_core::proto::Connection;
+use bellwire_core::{Config, Role};
 
 use crate::common::*;
 use crate::logging::*;

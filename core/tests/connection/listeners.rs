@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use bellwire_core::listener::{Closures, IntoListener};
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_core::{
-    CloseCode, Closures, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Response, Role, SendError,
-    Socket, SocketId, WebSocket, listener,
+    CloseCode, Error, Listener, Message, Outcome, OwnedMessage, Response, Role, SendError, Socket, SocketId, WebSocket,
+    listener,
 };
 
 use crate::common::*;
@@ -322,7 +323,7 @@ impl Socket for Encoding {
         Some(self.0.as_socket())
     }
 
-    fn send(&self, message: bellwire_core::Outgoing<'_>) -> Result<bellwire_core::Position, SendError> {
+    fn send(&self, message: bellwire_core::Outgoing<'_>) -> Result<bellwire_core::proto::Position, SendError> {
         let encoded = [b"<", message.as_bytes(), b">"].concat();
         self.0.as_socket().send(String::from_utf8(encoded).unwrap().into())
     }

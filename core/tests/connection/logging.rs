@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use bellwire_core::{AnyListener, CloseCode, Config, Driver, Error, Listener, Message, Outcome, Role, Time, WebSocket};
+use bellwire_core::backend::Driver;
+use bellwire_core::listener::AnyListener;
+use bellwire_core::proto::Time;
+use bellwire_core::{CloseCode, Config, Error, Listener, Message, Outcome, Role, WebSocket};
 
 use crate::common::*;
 

@@ -1,7 +1,8 @@
 //! Bounded output, and memory that is not copied.
 
 use bellwire_core::config::SlowReader;
-use bellwire_core::{Error, Output, OwnedMessage, Position, Role, SendError};
+use bellwire_core::proto::{Output, Position};
+use bellwire_core::{Error, OwnedMessage, Role, SendError};
 use bytes::Bytes;
 
 use crate::common::*;
@@ -66,7 +67,7 @@ fn what_was_taken_and_not_written_counts_as_queued() {
 
 #[test]
 fn control_frames_count_for_the_watermark_too() {
-    let pings: [fn(&mut bellwire_core::Connection); 3] = [
+    let pings: [fn(&mut bellwire_core::proto::Connection); 3] = [
         |connection| connection.ping(&[0; 28]).unwrap(),
         |connection| connection.pong(&[0; 28]).unwrap(),
         |connection| connection.answer_ping(&[0; 28]),
@@ -232,7 +233,7 @@ fn a_flood_of_pings_that_reads_nothing_keeps_output_bounded() {
                 let mut bytes = flood.clone();
                 let mut input = &mut bytes[..];
                 while let Some(event) = connection.next_event(START, &mut input) {
-                    let bellwire_core::Event::Ping(data) = event else { panic!("{event:?}") };
+                    let bellwire_core::proto::Event::Ping(data) = event else { panic!("{event:?}") };
                     if !auto_pong {
                         connection.answer_ping(&data);
                     }
@@ -247,7 +248,7 @@ fn a_flood_of_pings_that_reads_nothing_keeps_output_bounded() {
 
 // Pieces.
 
-fn pieces(connection: &bellwire_core::Connection) -> Vec<&[u8]> {
+fn pieces(connection: &bellwire_core::proto::Connection) -> Vec<&[u8]> {
     connection.output().pieces().collect()
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use bellwire_core::{Config, Connection, Role, Side, Time};
+use bellwire_core::proto::{Connection, Time};
+use bellwire_core::{Config, Role, Side};
 use proptest::prelude::*;
 use proptest::sample::Index;
 

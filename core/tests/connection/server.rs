@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bellwire_core::{
-    Config, Driver, Listener, Request, Response, Role, ServerError, Service, Step, is_upgrade_request, listener,
-};
+use bellwire_core::backend::{Driver, Service, Step};
+use bellwire_core::{Config, Listener, Request, Response, Role, ServerError, is_upgrade_request, listener};
 
 use crate::common::*;
 use crate::logging::*;

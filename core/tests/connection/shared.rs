@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
-use bellwire_core::{
-    Busy, Config, Driver, IntoListener, Output, Role, SendError, Shared, Socket, Time, WebSocket, listener,
-};
+use bellwire_core::backend::{Busy, Driver, Shared};
+use bellwire_core::listener::IntoListener;
+use bellwire_core::proto::{Output, Time};
+use bellwire_core::{Config, Role, SendError, Socket, WebSocket, listener};
 
 use crate::common::*;
 

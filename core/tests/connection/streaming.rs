@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use allocation_counter::measure;
-use bellwire_core::task::accepting;
+use bellwire_core::backend::{Driver, Step, accepting};
+use bellwire_core::listener::{BoxAsyncListener, IntoAnyListener, IntoAsyncListener};
+use bellwire_core::stream::{MessageReceiver, StreamListener};
 use bellwire_core::{
-    AsyncListener, BoxAsyncListener, Closed, Config, Driver, IntoAnyListener, IntoAsyncListener, MessageReceiver,
-    MessageStream, OwnedMessage, Role, SendError, Side, Step, StreamError, StreamListener, stream,
+    AsyncListener, Closed, Config, MessageStream, OwnedMessage, Role, SendError, Side, StreamError, stream,
 };
 
 use crate::common::*;

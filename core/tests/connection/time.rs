@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bellwire_core::{Config, Connection, Role, SendError, Side, Time, Timeout};
+use bellwire_core::proto::{Connection, Time, Timeout};
+use bellwire_core::{Config, Role, SendError, Side};
 use proptest::prelude::*;
 
 use crate::common::*;

@@ -4,7 +4,10 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::{Config, Driver, IntoAnyListener, MessageStream, Role, Side, Step, Time, stream};
+use bellwire_core::backend::{Driver, Step};
+use bellwire_core::listener::IntoAnyListener;
+use bellwire_core::proto::Time;
+use bellwire_core::{Config, MessageStream, Role, Side, stream};
 
 use crate::common::*;
 use crate::logging::*;

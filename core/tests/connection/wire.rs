@@ -1,6 +1,7 @@
 //! Tables of (bytes in, events, bytes out), for both roles.
 
-use bellwire_core::{Config, Error, Role, Side, Violation};
+use bellwire_core::proto::Violation;
+use bellwire_core::{Config, Error, Role, Side};
 
 use crate::common::*;
 
@@ -506,10 +507,10 @@ fn a_message_that_lies_whole_in_the_input_is_lent_out_where_it_lies() {
             let end = bytes.as_ptr_range().end;
             let event = connection.next_event(START, &mut &mut bytes[..]).unwrap();
             let lent = match event {
-                bellwire_core::Event::Text(std::borrow::Cow::Borrowed(text)) => text.as_bytes(),
-                bellwire_core::Event::Binary(std::borrow::Cow::Borrowed(data))
-                | bellwire_core::Event::Ping(std::borrow::Cow::Borrowed(data))
-                | bellwire_core::Event::Pong(std::borrow::Cow::Borrowed(data)) => data,
+                bellwire_core::proto::Event::Text(std::borrow::Cow::Borrowed(text)) => text.as_bytes(),
+                bellwire_core::proto::Event::Binary(std::borrow::Cow::Borrowed(data))
+                | bellwire_core::proto::Event::Ping(std::borrow::Cow::Borrowed(data))
+                | bellwire_core::proto::Event::Pong(std::borrow::Cow::Borrowed(data)) => data,
                 other => panic!("not lent: {other:?}"),
             };
             assert_eq!((lent, lent.as_ptr_range().end), (&b"payload"[..], end));
@@ -522,7 +523,9 @@ fn sending_is_possible_while_a_lent_message_is_looked_at() {
     let mut connection = open(Role::Server, &timeless());
     let mut bytes = Frame::text("echo me").sent_by(Role::Client);
     let mut input = &mut bytes[..];
-    let Some(bellwire_core::Event::Text(text)) = connection.next_event(START, &mut input) else { panic!("no text") };
+    let Some(bellwire_core::proto::Event::Text(text)) = connection.next_event(START, &mut input) else {
+        panic!("no text")
+    };
     connection.send(&*text).unwrap();
     assert_eq!(output(&connection), Frame::text("echo me").sent_by(Role::Server));
 }

@@ -6,8 +6,9 @@
 fn main() {
     use std::sync::Arc;
 
-    use bellwire::entropy::SystemEntropy;
-    use bellwire::{Config, Connection, Target, Time};
+    use bellwire::proto::SystemEntropy;
+    use bellwire::proto::{Connection, Time};
+    use bellwire::{Config, Target};
 
     let mut connection = Connection::client(Arc::new(Config::default()), Box::new(SystemEntropy), Time::ZERO);
     let mut frame = || {

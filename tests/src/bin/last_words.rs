@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bellwire::async_std::{AsyncStd, Runtime, Server, connect_on, connect_stream_on};
-use bellwire::{AsyncResponse, Closed, Closures, Response, blocking, listener, stream, tokio};
+use bellwire::listener::Closures;
+use bellwire::{AsyncResponse, Closed, Response, blocking, listener, stream, tokio};
 use bellwire_tests::SmolRuntime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::{Closures, Config, Request, Response, listener};
+use bellwire::listener::Closures;
+use bellwire::{Config, Request, Response, listener};
 use bellwire_tests::{AsyncStd, Backend, Blocking, Connect, Setup, Smol, Tokio, TokioSingle, quiet};
 
 /// What the peer has for its answer.

@@ -4,9 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bellwire::async_std::{Acceptor, connect_over_on, upgraded_on};
-use bellwire::{
-    Config, ConnectError, IntoTarget, Listener, Request, Response, Role, Target, blocking, tokio as on_tokio,
-};
+use bellwire::backend::IntoTarget;
+use bellwire::{Config, ConnectError, Listener, Request, Response, Role, Target, blocking, tokio as on_tokio};
 use bellwire_tests::{Call, Fault, Script, within};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use bellwire::client::HandshakeError;
+use bellwire::proto::client::HandshakeError;
 use bellwire::{ConnectError, Listener, Role, SendError, WebSocket};
 use bellwire_tests::{BINARY, CLOSE, Call, Event, Fault, Frame, Line, PING, Script, Scripted, TEXT, logged};
 

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bellwire::async_std::Runtime;
-use bellwire::{Time, task};
+use bellwire::backend as task;
+use bellwire::proto::Time;
 use bellwire_tests::Script;
 
 /// No connection lives longer than this.

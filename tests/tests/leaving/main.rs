@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use async_io::Async;
 use bellwire::async_std::{Acceptor, Runtime, Server};
-use bellwire::{AsyncResponse, Config, Request, Responder, Response, ServerError, Service};
+use bellwire::backend::Service;
+use bellwire::{AsyncResponse, Config, Request, Responder, Response, ServerError};
 use bellwire_tests::{
     Backend, Blocking, Flavor, Frame, Http, OnFuturesIo, OnTokio, PATIENCE, Raw, Reported, Setup, Tasks, backends,
     echo, http, next, quiet, request, tasks, upgrade_request, within,

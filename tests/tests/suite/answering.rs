@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use bellwire::{Closures, Message, Request, Responder, Response, WebSocket, listener};
+use bellwire::listener::Closures;
+use bellwire::{Message, Request, Responder, Response, WebSocket, listener};
 use bellwire_tests::{
     BINARY, Backend, Connect, Event, Frame, Http, PATIENCE, PING, PONG, Raw, Server, Setup, Theirs, backends, echo,
     http, logged, next, quiet, request, upgrade_request, within,

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, TcpListener};
 use std::sync::mpsc;
 
-use bellwire::uri::UriError;
+use bellwire::proto::UriError;
 use bellwire::{ConnectError, Response, listener};
 use bellwire_tests::{Backend, Connect, Event, Frame, Setup, backends, echo, logged, next};
 

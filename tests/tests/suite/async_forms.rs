@@ -5,9 +5,11 @@ use std::io::{Read, Write};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 
+use bellwire::listener::{BoxAsyncListener, IntoAnyListener, IntoAsyncListener};
+use bellwire::stream::TypedStreamError;
 use bellwire::{
-    AsyncListener, BoxAsyncListener, BoxError, Codec, IntoAnyListener, IntoAsyncListener, Message, Outcome,
-    OwnedMessage, Role, TypedStreamError, WebSocket, async_listener, stream, typed_async_listener,
+    AsyncListener, BoxError, Codec, Message, Outcome, OwnedMessage, Role, WebSocket, async_listener, stream,
+    typed_async_listener,
 };
 use bellwire_tests::{Frame, PING, PONG, Raw, Task, Tasks, next, quiet, tasks};
 

@@ -5,9 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bellwire::client::HandshakeError;
-use bellwire::http::InvalidHeader;
-use bellwire::uri::UriError;
+use bellwire::proto::client::HandshakeError;
+use bellwire::proto::{InvalidHeader, UriError};
 use bellwire::{ConnectError, Response, listener};
 use bellwire_tests::{Backend, Client, Connect, Event, Frame, Raw, Setup, TEXT, backends, echo, logged, quiet};
 
@@ -61,7 +60,7 @@ pub(crate) fn fail<B: Backend>(backend: &B, connect: Connect) -> ConnectError {
 }
 
 #[track_caller]
-fn refusal(error: ConnectError) -> bellwire::client::Response {
+fn refusal(error: ConnectError) -> bellwire::proto::client::Response {
     match error {
         ConnectError::Handshake(HandshakeError::Refused(response)) => *response,
         other => panic!("{other:?}"),
@@ -113,7 +112,7 @@ fn the_body_of_a_refusal_is_kept_in_part<B: Backend>() {
         while raw.write_all(&[b'x'; 1024]).is_ok() {}
     });
     let response = refusal(fail(&backend, Connect::to(url)));
-    assert_eq!((response.status(), response.body().len()), (200, bellwire::client::MAX_BODY));
+    assert_eq!((response.status(), response.body().len()), (200, bellwire::proto::client::MAX_BODY));
     server.join().unwrap();
 }
 
@@ -300,7 +299,7 @@ fn e8_all_addresses_of_a_host_are_tried<B: Backend>() {
     }
 }
 
-fn listener_that_greets() -> bellwire::Closures {
+fn listener_that_greets() -> bellwire::listener::Closures {
     listener().on_open(|socket| socket.send("hello"))
 }
 

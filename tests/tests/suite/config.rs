@@ -7,9 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::client::HandshakeError;
 use bellwire::config::SlowReader;
-use bellwire::{Config, ConnectError, IntoListener, Message, Response, Role, WebSocket, listener};
+use bellwire::listener::IntoListener;
+use bellwire::proto::client::HandshakeError;
+use bellwire::{Config, ConnectError, Message, Response, Role, WebSocket, listener};
 use bellwire_tests::{
     BINARY, Backend, Connect, Event, Frame, Http, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Setup, TEXT, backends,
     echo, http, logged, logged_handler, next, quiet, request, upgrade_request,

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 
+use bellwire::listener::IntoListener;
 use bellwire::{
-    Closed, Codec, IntoListener, Listener, Message, OwnedMessage, Response, Role, Side, SocketId, WebSocket, listener,
-    typed_listener,
+    Closed, Codec, Listener, Message, OwnedMessage, Response, Role, Side, SocketId, WebSocket, listener, typed_listener,
 };
 use bellwire_tests::{Backend, Connect, Frame, Ours, Over, Raw, Setup, backends, echo, http, next, quiet, request};
 

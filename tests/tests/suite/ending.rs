@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::{CloseCode, Closures, Outcome, Role, SendError, Side, WebSocket, listener};
+use bellwire::listener::Closures;
+use bellwire::{CloseCode, Outcome, Role, SendError, Side, WebSocket, listener};
 use bellwire_tests::{
     Backend, CLOSE, Connect, Event, Fault, Frame, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Script, Server, backends,
     echo, logged, next, quiet,

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use bellwire::http::InvalidHeader;
+use bellwire::proto::InvalidHeader;
 use bellwire::{Config, Request, Response, is_upgrade_request, listener};
 use bellwire_tests::{
     Backend, Event, Frame, Http, Log, Logs, Raw, Reported, Setup, backends, echo, http, logged, logged_handler, next,

@@ -1,7 +1,7 @@
 //! However a connection ends, the peer is told that nothing more comes: over TLS with a `close_notify`. The transport
 //! is a script, which knows whether its sending side was closed before it was dropped.
 
-use bellwire::client::HandshakeError;
+use bellwire::proto::client::HandshakeError;
 use bellwire::{ConnectError, Response, Role, listener};
 use bellwire_tests::{
     Backend, Connect, Frame, Line, Over, Script, Setup, What, When, backends, echo, quiet, upgrade_request,

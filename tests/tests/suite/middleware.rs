@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use bellwire::listener::{Closures, IntoListener};
+use bellwire::proto::Position;
 use bellwire::{
-    CloseCode, Closures, IntoListener, Listener, Message, Outcome, Outgoing, Position, Response, Role, SendError,
-    Socket, WebSocket, listener,
+    CloseCode, Listener, Message, Outcome, Outgoing, Response, Role, SendError, Socket, WebSocket, listener,
 };
 use bellwire_tests::{
     Backend, Event, Frame, Log, Ours, PING, PONG, Raw, Setup, backends, echo, logged, logged_handler, next, quiet,

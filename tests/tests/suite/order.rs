@@ -243,6 +243,6 @@ fn t15_a_wrapper_keeps_the_choice_about_pings<B: Backend>(role: Role) {
     peer.expect([Frame::new(PONG, "mine"), end]);
 }
 
-fn boxed(listener: impl bellwire::IntoListener) -> Box<dyn Listener> {
+fn boxed(listener: impl bellwire::listener::IntoListener) -> Box<dyn Listener> {
     listener.into_listener()
 }

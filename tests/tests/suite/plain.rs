@@ -400,7 +400,7 @@ fn h11_every_answer_has_a_date_and_what_bellwire_says_is_not_kept<B: Backend>() 
 /// Whether this is a time of the last minute, as `Date` has it.
 fn is_date_of_now(date: &str) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    (0..60).any(|ago| bellwire::http::date(now - Duration::from_secs(ago)) == date)
+    (0..60).any(|ago| bellwire::proto::date(now - Duration::from_secs(ago)) == date)
 }
 
 fn h12_d14_a_client_without_a_subprotocol_is_told_of_once_per_path<B: Backend>() {
@@ -441,7 +441,7 @@ fn answered<B: Backend>(
     backend: &B,
     config: bellwire::Config,
     lines: &[&str],
-) -> Result<bellwire::client::Response, String> {
+) -> Result<bellwire::proto::client::Response, String> {
     let listener_of_peer = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener_of_peer.local_addr().unwrap());
     let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bellwire::client::HandshakeError;
+use bellwire::proto::client::HandshakeError;
 use bellwire::{ConnectError, Response, Role, SendError, WebSocket, listener};
 use bellwire_tests::{
     BINARY, Backend, Connect, Event, Frame, Ours, PATIENCE, Raw, Setup, backends, echo, next, quiet, within,

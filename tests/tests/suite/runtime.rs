@@ -1,7 +1,6 @@
 //! What only happens on a runtime that ends.
 
-use bellwire::Response;
-use bellwire::listener;
+use bellwire::{Response, listener};
 use bellwire_tests::{Connect, Ending, Event, Frame, Raw, Setup, echo, logged, quiet, runtimes};
 
 runtimes! {

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use async_io::Async;
 use bellwire::async_std::{Runtime, Server, accept_stream_on, connect_stream_on, connect_stream_over_on};
-use bellwire::client::{self, HandshakeError};
+use bellwire::proto::client;
+use bellwire::proto::client::HandshakeError;
+use bellwire::stream::MessageSender;
 use bellwire::{
-    AsyncResponse, Closed, Config, ConnectError, MessageSender, MessageStream, OwnedMessage, Request, Response, Role,
-    SendError, Side, StreamError, Target, WebSocket, async_listener, stream,
+    AsyncResponse, Closed, Config, ConnectError, MessageStream, OwnedMessage, Request, Response, Role, SendError, Side,
+    StreamError, Target, WebSocket, async_listener, stream,
 };
 use bellwire_tests::{
     BINARY, Flavor, Frame, OnFuturesIo, OnTokio, PATIENCE, PING, PONG, Raw, Tasks, Theirs, http, next, quiet, request,

@@ -18,7 +18,8 @@ use bellwire::Response;
 #[cfg(target_os = "linux")]
 use bellwire::blocking::Acceptor;
 use bellwire::blocking::{Client, Stream, connect, connect_over, upgraded};
-use bellwire::{BoxError, Config, ConnectError, IntoListener, Listener, Outcome, Role, Target, WebSocket, listener};
+use bellwire::listener::IntoListener;
+use bellwire::{BoxError, Config, ConnectError, Listener, Outcome, Role, Target, WebSocket, listener};
 #[cfg(target_os = "linux")]
 use bellwire_tests::{Backend, Blocking, Setup, echo, logged_handler};
 use bellwire_tests::{Event, Frame, MemoryEnd, PATIENCE, Raw, logged, next, quiet};

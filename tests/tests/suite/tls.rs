@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::blocking::Stream;
-use bellwire::client::HandshakeError;
+use bellwire::proto::client::HandshakeError;
 use bellwire::{Closed, ConnectError, Listener, SendError, Side, Target, WebSocket, blocking, listener};
 use bellwire_tests::{
     Backend, Event, Frame, Logs, Multi, OnTokio, PATIENCE, Raw, echo, logged, logged_handler, next, quiet,

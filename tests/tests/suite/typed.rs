@@ -2,9 +2,10 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use bellwire::listener::{IntoListener, TypedSendError};
 use bellwire::{
-    BoxError, CloseCode, Codec, Error, IntoListener, Listener, Message, Outcome, OwnedMessage, Response, Role,
-    TypedListener, TypedSendError, TypedSocket, typed, typed_listener,
+    BoxError, CloseCode, Codec, Error, Listener, Message, Outcome, OwnedMessage, Response, Role, TypedListener,
+    TypedSocket, typed, typed_listener,
 };
 use bellwire_tests::{
     BINARY, Backend, CONTINUATION, Connect, Event, Frame, Ours, PING, PONG, Raw, Setup, TEXT, backends, next, quiet,

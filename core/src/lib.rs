@@ -204,12 +204,14 @@ pub mod proto {
 
 /// What authors of backends need: the driver of a transport, and the parts that servers and clients of every runtime
 /// share. **This may change in any 0.x release.**
-#[cfg(feature = "std")]
 pub mod backend {
     pub use crate::api::{Done, Upgrade, WriteWaiter};
     pub use crate::context::SocketContext;
+    #[cfg(feature = "std")]
     pub use crate::drive::{Busy, Driver, Race, Shared, Step};
     pub use crate::handshake::IntoTarget;
+    #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Service, report};
+    #[cfg(feature = "std")]
     pub use crate::task::*;
 }

@@ -14,12 +14,14 @@
 
 extern crate alloc;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::Range;
 use core::panic::PanicInfo;
 
-use bellwire_core::proto::server::{Accept, Handshake};
-use bellwire_core::Config;
-use bellwire_core::proto::{Connection, Event, Time};
+use bellwire_core::proto::server::Accept;
+use bellwire_core::proto::{Connection, Entropy, Event, Time, client, server};
+use bellwire_core::{Config, Target};
 
 /// What is there in place of a socket and a clock.
 pub trait Transport {
@@ -34,10 +36,10 @@ pub trait Transport {
 /// Serves one connection that sends every message back. `None`: the peer did not ask for that.
 pub fn echo(transport: &mut impl Transport) -> Option<()> {
     let config = Arc::new(Config::default());
-    let mut handshake = Handshake::new(Arc::clone(&config), transport.now());
+    let mut handshake = server::Handshake::new(Arc::clone(&config), transport.now());
     let mut buffer = [0; 1024];
-    // Bytes that come behind the handshake belong to the connection: they stay in `input`.
-    let (request, mut input) = loop {
+    // Bytes that come after the handshake belong to the connection: they stay in `input`.
+    let (request, input) = loop {
         let length = transport.read(&mut buffer);
         let mut input = buffer.get_mut(..length)?;
         match handshake.receive(&mut input) {
@@ -46,11 +48,41 @@ pub fn echo(transport: &mut impl Transport) -> Option<()> {
             Some(request) => break (request.ok()?, length - input.len()..length),
         }
     };
-    let mut connection = request.accept(&Accept::new(), config, transport.now()).ok()?;
+    let connection = request.accept(&Accept::new(), config, transport.now()).ok()?;
+    converse(connection, transport, &mut buffer, input)
+}
+
+/// Connects to a URL, and sends every message back. `None`: the server did not accept.
+pub fn echo_as_client(transport: &mut impl Transport, url: &str, random: Box<dyn Entropy>) -> Option<()> {
+    let mut handshake = client::Handshake::new(&Target::new(url).ok()?, random, transport.now());
+    while !handshake.output().is_empty() {
+        let count = transport.write(handshake.output());
+        handshake.wrote(count);
+    }
+    let mut buffer = [0; 1024];
+    let (connection, input) = loop {
+        let length = transport.read(&mut buffer);
+        let mut input = buffer.get_mut(..length)?;
+        match handshake.receive(&mut input, transport.now()) {
+            None if length == 0 => return None,
+            None => {}
+            Some(answer) => break (answer.ok()?.0, length - input.len()..length),
+        }
+    };
+    converse(connection, transport, &mut buffer, input)
+}
+
+/// Runs an open connection to its end.
+fn converse(
+    mut connection: Connection,
+    transport: &mut impl Transport,
+    buffer: &mut [u8],
+    mut input: Range<usize>,
+) -> Option<()> {
     while !connection.is_finished() {
         answer(&mut connection, transport.now(), buffer.get_mut(input)?);
         write(&mut connection, transport);
-        let length = transport.read(&mut buffer);
+        let length = transport.read(buffer);
         if length == 0 {
             connection.receive_eof();
         }

@@ -96,12 +96,12 @@ impl HeadReader {
             let room = self.max.saturating_sub(self.bytes.len());
             let newline = input.iter().take(room).position(|&byte| byte == b'\n');
             self.bytes.extend_from_slice(take(input, newline.map_or(room, |newline| newline + 1)));
-            let progress = if newline.is_some() { self.end_line() } else { Ok(Progress::Taken) };
-            match progress {
-                Ok(Progress::Taken) if self.bytes.len() < self.max => {}
-                Ok(Progress::Taken) if self.line == 0 => return Some(Err(HeadError::LineTooLong)),
-                Ok(Progress::Taken) => return Some(Err(HeadError::TooLarge)),
-                Ok(Progress::Complete) => return Some(Ok(core::mem::take(&mut self.bytes))),
+            let complete = if newline.is_some() { self.end_line() } else { Ok(false) };
+            match complete {
+                Ok(false) if self.bytes.len() < self.max => {}
+                Ok(false) if self.line == 0 => return Some(Err(HeadError::LineTooLong)),
+                Ok(false) => return Some(Err(HeadError::TooLarge)),
+                Ok(true) => return Some(Ok(core::mem::take(&mut self.bytes))),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -121,7 +121,8 @@ impl HeadReader {
         }
     }
 
-    fn end_line(&mut self) -> Result<Progress, HeadError> {
+    /// Judges the line that has ended, and returns `true` if it was the blank line after the head.
+    fn end_line(&mut self) -> Result<bool, HeadError> {
         let line = self.bytes.get(self.line..).unwrap_or_default();
         // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator". May, not must: requests
         // are smuggled where servers in a row read the same bytes differently.
@@ -131,10 +132,10 @@ impl HeadReader {
                 check_request_line(line)?;
             }
             self.line = self.bytes.len();
-            return Ok(Progress::Taken);
+            return Ok(false);
         }
         if self.line > 0 {
-            return Ok(Progress::Complete);
+            return Ok(true);
         }
         self.leading = match self.leading {
             LeadingLine::Allowed => LeadingLine::Skipped,
@@ -142,7 +143,7 @@ impl HeadReader {
             LeadingLine::Repeated | LeadingLine::Refused => return Err(HeadError::Malformed),
         };
         self.bytes.clear();
-        Ok(Progress::Taken)
+        Ok(false)
     }
 }
 
@@ -155,13 +156,6 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
         true => Err(HeadError::ProxyProtocol),
         false => Err(HeadError::Malformed),
     }
-}
-
-enum Progress {
-    /// More of the head is to come.
-    Taken,
-    /// The blank line is there.
-    Complete,
 }
 
 /// How the end of a response's body is found (RFC 9112 §6.3), and how much of it is still to come.

@@ -53,13 +53,13 @@ pages! {
     serving = "guide/serving.md": "Request" "Response" "AsyncResponse" "Responder" "ServerError" "is_upgrade_request()";
     listeners = "guide/listeners.md": "listener()" "Listener" "async_listener()" "AsyncListener" "typed_listener()"
         "Codec" "Message" "WebSocket" "broadcast()" "done()";
-    clients = "guide/clients.md": "Target" "ConnectError" "Config";
+    clients = "guide/clients.md": "Target" "ConnectError" "proto::client::HandshakeError" "Config";
     streams = "guide/streams.md": "stream()" "MessageStream" "OwnedMessage" "StreamError";
     sending = "guide/sending.md": "WebSocket" "broadcast()" "Prepared" "SendError" "Config";
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
-    transports = "guide/transports.md";
+    transports = "guide/transports.md": "proto::server";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";
     peers = "peers.md";
@@ -69,6 +69,8 @@ pages! {
 
 #[doc = links!()]
 #[doc = include_str!("../docs/guide/by-hand.md")]
+///
+/// In the API: [`proto`](crate::proto)
 ///
 /// # The whole program
 ///

@@ -85,6 +85,8 @@
 //! - Handlers get a [`Request`] and return a [`Response`] or an [`AsyncResponse`].
 //! - A client's headers and subprotocols are in a [`Target`]; limits and deadlines are in [`Config`].
 //! - A [`WebSocket`] is the handle of a connection: it sends, closes, and knows how the connection ended.
+//! - The root has what programs write. Types that one seldom names are in [`listener`](mod@listener) and
+//!   [`stream`](mod@stream); the protocol without I/O is [`proto`]; [`backend`] is for authors of backends.
 //!
 //! Write `bellwire::tokio::serve` in full: `use bellwire::tokio` and `use bellwire::*` would hide the runtime's own crate.
 //!

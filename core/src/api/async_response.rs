@@ -1,7 +1,7 @@
 //! The response that an asynchronous handler returns: as [`Response`], and an upgrade may carry an
 //! [`AsyncListener`](crate::AsyncListener).
 //!
-//! A type of its own, so that a handler of a backend which has nobody to wait for callbacks cannot return it.
+//! It is a type of its own, so that a handler of a backend that cannot wait for callbacks cannot return it.
 
 use core::fmt;
 
@@ -13,8 +13,8 @@ use crate::handshake::Request;
 use crate::http::{Headers, InvalidHeader};
 use crate::protocol::BoxError;
 
-/// What an asynchronous handler answers. Made of any [`Response`], or by [`websocket`](Self::websocket) of an
-/// asynchronous listener.
+/// An asynchronous handler's response: any [`Response`], or an upgrade with an asynchronous listener
+/// ([`websocket`](Self::websocket)).
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -30,7 +30,7 @@ use crate::protocol::BoxError;
 /// }
 /// ```
 ///
-/// A plain [`Response`], which is all that a blocking server takes, does not carry an asynchronous listener:
+/// A [`Response`], which is all that a blocking server takes, cannot carry an asynchronous listener:
 ///
 /// ```compile_fail,E0277
 /// # use bellwire_core as bellwire;
@@ -40,7 +40,7 @@ use crate::protocol::BoxError;
 /// ```
 pub struct AsyncResponse {
     response: Response,
-    /// In place of the listener that the response carries.
+    /// Replaces the listener of the response.
     listener: Option<BoxAsyncListener>,
 }
 
@@ -51,13 +51,13 @@ impl AsyncResponse {
         Self { response: Response::websocket(listener()), listener: Some(listener_.into_async_listener()) }
     }
 
-    /// As [`Response::header`].
+    /// Adds a header, as [`Response::header`] does.
     #[must_use]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         Self { response: self.response.header(name, value), ..self }
     }
 
-    /// As [`Response::try_header`].
+    /// Adds a header, as [`Response::try_header`] does.
     ///
     /// # Errors
     /// As [`Response::try_header`].
@@ -65,19 +65,19 @@ impl AsyncResponse {
         Ok(Self { response: self.response.try_header(name, value)?, ..self })
     }
 
-    /// As [`Response::protocol`].
+    /// Chooses the subprotocol, as [`Response::protocol`] does.
     #[must_use]
     pub fn protocol(self, protocol: impl Into<alloc::string::String>) -> Self {
         Self { response: self.response.protocol(protocol), ..self }
     }
 
-    /// As [`Response::select_protocol`].
+    /// Chooses the subprotocol, as [`Response::select_protocol`] does.
     #[must_use]
     pub fn select_protocol(self, request: &Request, supported: &[&str]) -> Self {
         Self { response: self.response.select_protocol(request, supported), ..self }
     }
 
-    /// As [`Response::config`].
+    /// Sets limits and deadlines, as [`Response::config`] does.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         Self { response: self.response.config(config), ..self }
@@ -123,27 +123,27 @@ impl AsyncResponse {
         Self { listener: plain.map(|plain| wrap(plain.into()).into_async_listener()), ..self }
     }
 
-    /// Whether this accepts an upgrade.
+    /// Returns `true` if this accepts an upgrade.
     pub fn is_websocket(&self) -> bool {
         self.response.is_websocket()
     }
 
-    /// As [`Response::status`].
+    /// Returns the status code, as [`Response::status`] does.
     pub fn status(&self) -> u16 {
         self.response.status()
     }
 
-    /// As [`Response::headers`].
+    /// Returns the headers, as [`Response::headers`] does.
     pub fn headers(&self) -> &Headers {
         self.response.headers()
     }
 
-    /// As [`Response::body`].
+    /// Returns the body, as [`Response::body`] does.
     pub fn body(&self) -> &[u8] {
         self.response.body()
     }
 
-    /// The response, and the listener in place of its own.
+    /// Returns the response, and the listener that replaces its own.
     pub(crate) fn into_parts(self) -> (Response, Option<BoxAsyncListener>) {
         (self.response, self.listener)
     }
@@ -167,10 +167,10 @@ impl fmt::Debug for AsyncResponse {
     message = "an asynchronous handler returns `AsyncResponse`, `Response` or a `Result` of one, not `{Self}`"
 )]
 pub trait IntoAsyncResponse {
-    /// The response, or why there is none.
+    /// Returns the response.
     ///
     /// # Errors
-    /// What the handler returned. It is reported to the server's owner, never to the client.
+    /// Returns the handler's error. It is reported to the server's owner, never to the client.
     fn into_async_response(self) -> Result<AsyncResponse, BoxError>;
 }
 

@@ -12,8 +12,8 @@ use crate::handshake::{PlainResponse, Request, check_reserved};
 use crate::http::{Headers, InvalidHeader};
 use crate::protocol::BoxError;
 
-/// What a handler answers: [`websocket`](Self::websocket) to accept an upgrade, anything else to send plain
-/// HTTP, which refuses it.
+/// A handler's response: [`websocket`](Self::websocket) accepts an upgrade, anything else is plain HTTP, which refuses
+/// it.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -35,44 +35,44 @@ pub struct Response(Content);
 enum Content {
     Plain(PlainResponse),
     Upgrade(Box<Upgrade>),
-    /// A header of this name could not be sent: a mistake of the program, answered with 500.
+    /// A header of this name could not be sent: a mistake in the program, answered with 500.
     Broken(String, InvalidHeader),
 }
 
-/// An upgrade taken apart ([`Response::into_upgrade`]), for whoever drives the connection.
+/// The parts of an upgrade ([`Response::into_upgrade`]), for programs that drive the connection themselves.
 #[non_exhaustive]
 pub struct Upgrade {
-    /// What receives the connection's events.
+    /// Receives the connection's events.
     pub listener: Box<dyn Listener>,
-    /// What goes into the 101: for [`Request::accept`].
+    /// Goes into the 101: pass it to [`Request::accept`].
     pub accept: Accept,
     /// Limits and deadlines in place of the server's.
     pub config: Option<Config>,
 }
 
 impl Response {
-    /// A response without a body. A status outside 200–599 is a mistake that no client would understand:
+    /// Creates a response without a body. A status outside 200–599 is a mistake that no client would understand:
     /// it becomes 500.
     pub fn new(status: u16) -> Self {
         PlainResponse::new(status).into()
     }
 
-    /// 200 with text.
+    /// Creates a 200 with text.
     pub fn text(text: impl Into<String>) -> Self {
         PlainResponse::content("text/plain; charset=utf-8", text.into()).into()
     }
 
-    /// 200 with HTML.
+    /// Creates a 200 with HTML.
     pub fn html(html: impl Into<String>) -> Self {
         PlainResponse::content("text/html; charset=utf-8", html.into()).into()
     }
 
-    /// 404 with a text that says so, and that no cache keeps unless a header says otherwise.
+    /// Creates a 404 with a text that says so. No cache keeps it, unless a header says otherwise.
     pub fn not_found() -> Self {
         PlainResponse::own_text(404, "Not found\n").into()
     }
 
-    /// 426: there is a WebSocket here, and nothing else.
+    /// Creates a 426: there is a WebSocket here, and nothing else.
     ///
     /// RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
     pub fn upgrade_required() -> Self {
@@ -81,10 +81,12 @@ impl Response {
             .into()
     }
 
-    /// 204 with the methods that are taken: how a server answers `OPTIONS`, as health checks send it (HAProxy, Apache),
-    /// unless its handler does. What a handler returns for `OPTIONS` is sent if it is meant for that: if its status is
-    /// 2xx, and it has `Allow` or `Access-Control-Allow-Origin`; so is a 5xx, which health checks want to know. So a page of another origin may be let in, which asks
-    /// first (CORS):
+    /// Creates a 204 with the methods that are allowed: the server's own answer to `OPTIONS`, which health checks send
+    /// (HAProxy, Apache).
+    ///
+    /// What a handler returns for `OPTIONS` is sent instead if it is meant for that: if its status is 2xx and it has
+    /// `Allow` or `Access-Control-Allow-Origin`, or if it is 5xx, which health checks want to know. So a handler can
+    /// let in pages of another origin, which ask first (CORS):
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -100,14 +102,14 @@ impl Response {
     /// # assert_eq!(ticket(&Request::get("/").with_method("OPTIONS")).status(), 204);
     /// ```
     ///
-    /// RFC 9110 §9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might indicate
-    /// optional features implemented by the server and applicable to the target resource (e.g., Allow)".
+    /// RFC 9110 §9.3.7: "A server generating a successful response to OPTIONS SHOULD send any header that might
+    /// indicate optional features implemented by the server and applicable to the target resource (e.g., Allow)".
     pub fn options() -> Self {
         PlainResponse::options().into()
     }
 
-    /// Whether this is meant for `OPTIONS`, and not what a resource answers any method with; or says that the server is
-    /// not well.
+    /// Returns `true` if this is meant for `OPTIONS` and is not just what a resource answers to any method, or if it
+    /// says that the server has failed.
     #[cfg(feature = "std")]
     pub(crate) fn answers_options(&self) -> bool {
         let is_told = |name| self.headers().contains(name);
@@ -119,14 +121,14 @@ impl Response {
 
     /// Accepts the upgrade: the listener receives the connection's events.
     ///
-    /// If the request turns out not to be a valid upgrade the listener is dropped, none of its callbacks
+    /// If the request turns out not to be a valid upgrade, the listener is dropped, none of its callbacks
     /// runs, and the client gets an answer that says what is wrong.
     pub fn websocket(listener: impl IntoListener) -> Self {
         let upgrade = Upgrade { listener: listener.into_listener(), accept: Accept::new(), config: None };
         Self(Content::Upgrade(Box::new(upgrade)))
     }
 
-    /// Sets the status. On an upgrade it does nothing: that is 101.
+    /// Sets the status. This does nothing on an upgrade, which is 101.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         if let Content::Plain(plain) = &mut self.0 {
@@ -135,7 +137,7 @@ impl Response {
         self
     }
 
-    /// Sets the body; `Content-Length` follows from it. On an upgrade it does nothing.
+    /// Sets the body, and with it `Content-Length`. This does nothing on an upgrade.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         if let Content::Plain(plain) = &mut self.0 {
@@ -144,12 +146,12 @@ impl Response {
         self
     }
 
-    /// Adds a header; of an upgrade it is sent with the 101. `Content-Type` takes the place of the one that
-    /// is there, others of the same name stay.
+    /// Adds a header; that of an upgrade is sent with the 101. A `Content-Type` replaces the one before, others of the
+    /// same name are kept.
     ///
-    /// For headers that the program itself writes. One that cannot be sent is a mistake in it: the response becomes a
-    /// 500, whatever else is done with it, and the server's owner is told. For a value that comes from elsewhere
-    /// [`try_header`](Self::try_header) says at once whether it can be sent.
+    /// This is for headers that the program itself writes. One that cannot be sent is a mistake in the program: the
+    /// response becomes a 500, whatever else is done with it, and the server's owner is told. For values that come from
+    /// elsewhere, [`try_header`](Self::try_header) says at once whether they can be sent.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -169,7 +171,7 @@ impl Response {
         }
     }
 
-    /// As [`header`](Self::header), for a value that comes from elsewhere and may not be one.
+    /// Adds a header as [`header`](Self::header) does, for a value that comes from elsewhere and may be invalid.
     ///
     /// # Errors
     /// As [`Headers::append`], and [`InvalidHeader::Reserved`] for the headers of the handshake
@@ -194,7 +196,7 @@ impl Response {
     }
 
     /// Chooses the subprotocol of an upgrade. It must be one that the client offers
-    /// ([`Request::select_protocol`]): another one is answered with 500 and reported to the server's owner.
+    /// ([`Request::select_protocol`]): any other is answered with 500 and reported to the server's owner.
     #[must_use]
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
         if let Content::Upgrade(upgrade) = &mut self.0 {
@@ -203,11 +205,11 @@ impl Response {
         self
     }
 
-    /// Chooses the subprotocol of an upgrade: of those that are supported the one that the client likes best, or none if
-    /// it offers none of them.
+    /// Chooses the subprotocol of an upgrade: among those that are supported the one that the client prefers, or none
+    /// if it offers none of them.
     ///
-    /// A client that has offered subprotocols and gets none may go on or may fail: Chromium and Node fail, with 1006 and
-    /// nothing else to see, Firefox goes on. The server's owner is told, once per path and minute.
+    /// A client that offered subprotocols and gets none may continue or fail: Chromium and Node fail with 1006 and no
+    /// explanation, Firefox continues. The server's owner is told, once per path and minute.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -235,7 +237,7 @@ impl Response {
         self
     }
 
-    /// Wraps the listener of an upgrade; plain responses stay as they are. This is what middleware does.
+    /// Wraps the listener of an upgrade, as middleware does; plain responses stay as they are.
     #[must_use]
     pub fn map_listener(mut self, wrap: impl FnOnce(Box<dyn Listener>) -> Box<dyn Listener>) -> Self {
         if let Content::Upgrade(mut upgrade) = self.0 {
@@ -245,12 +247,12 @@ impl Response {
         self
     }
 
-    /// Whether this accepts an upgrade.
+    /// Returns `true` if this accepts an upgrade.
     pub fn is_websocket(&self) -> bool {
         matches!(self.0, Content::Upgrade(_))
     }
 
-    /// The status code; 101 for an upgrade, 500 after a [header](Self::header) that cannot be sent.
+    /// Returns the status code: 101 for an upgrade, 500 after a [header](Self::header) that cannot be sent.
     pub fn status(&self) -> u16 {
         match &self.0 {
             Content::Plain(plain) => plain.status(),
@@ -259,7 +261,7 @@ impl Response {
         }
     }
 
-    /// The headers that were set, without those that bellwire adds.
+    /// Returns the headers that were set, without those that bellwire adds.
     pub fn headers(&self) -> &Headers {
         static NONE: Headers = Headers::new();
         match &self.0 {
@@ -269,20 +271,21 @@ impl Response {
         }
     }
 
-    /// The body; empty for an upgrade.
+    /// Returns the body, empty for an upgrade.
     pub fn body(&self) -> &[u8] {
         if let Content::Plain(plain) = &self.0 { plain.body() } else { &[] }
     }
 
-    /// Name and reason of the first [header](Self::header) that cannot be sent. It makes the response a 500.
+    /// Returns the name of the first [header](Self::header) that cannot be sent, and what is wrong with it. It makes
+    /// the response a 500.
     pub fn invalid_header(&self) -> Option<(&str, &InvalidHeader)> {
         if let Content::Broken(name, error) = &self.0 { Some((name, error)) } else { None }
     }
 
-    /// Takes an upgrade apart.
+    /// Returns the parts of an upgrade.
     ///
     /// # Errors
-    /// Returns what is to be sent if this is no upgrade; a 500 after a [header](Self::header) that cannot be sent.
+    /// Returns what is to be sent if this is not an upgrade; a 500 after a [header](Self::header) that cannot be sent.
     pub fn into_upgrade(self) -> Result<Upgrade, PlainResponse> {
         match self.0 {
             Content::Plain(plain) => Err(plain),
@@ -311,10 +314,10 @@ impl fmt::Debug for Upgrade {
     note = "an `async` handler goes to `serve_async` or `run_async`, which tokio and async-std have"
 )]
 pub trait IntoResponse {
-    /// The response, or why there is none.
+    /// Returns the response.
     ///
     /// # Errors
-    /// What the handler returned. It is reported to the server's owner, never to the client.
+    /// Returns the handler's error. It is reported to the server's owner, never to the client.
     fn into_response(self) -> Result<Response, BoxError>;
 }
 

@@ -72,11 +72,22 @@ class File:
             return path
         if first not in ("self", "super") or not self.in_core:
             return None
-        inline = (found for found in re.finditer(r"\bmod\s+(\w+)\s*\{", self.text[:offset]))
-        here = self.module + [found[1] for found in inline if item_end(self.text, found.start()) > offset]
+        here = self.module + self.inline(offset)
         while path and path[0] == "super":
             here, path = here[:-1], path[1:]
         return here + path
+
+
+    def inline(self, offset):
+        """The modules within the file that a place is in."""
+        opened = re.finditer(r"\bmod\s+(\w+)\s*\{", self.text[:offset])
+        return [found[1] for found in opened if item_end(self.text, found.start()) > offset]
+
+    def exports(self):
+        """The names that the file hands on, each with the module within the file that it is in, and their paths."""
+        for use in re.finditer(r"\bpub(?:\(crate\))?\s+use\s+([^;]+);", self.text):
+            for path, offset in leaves(use[1], use.start(1)):
+                yield (*self.inline(offset), path[-1]), self.from_root(path, offset) or path
 
 
 def without(found):

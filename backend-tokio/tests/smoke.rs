@@ -170,7 +170,7 @@ async fn a_dropped_future_closes_with_1006() {
     let task = tokio::spawn(upgraded(far, Vec::new(), Role::Server, Config::default(), listener));
     assert_eq!(next(&mut events).await, "open");
     task.abort();
-    assert_eq!(next(&mut events).await, "error The connection's driver was dropped");
+    assert_eq!(next(&mut events).await, "error the connection's driver was dropped");
     assert_eq!(next(&mut events).await, "close 1006 ");
     assert_eq!(events.recv().await, None);
     drop(near);
@@ -248,7 +248,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
     let (listener, mut events) = log();
     let before = tokio::time::Instant::now();
     let task = tokio::spawn(upgraded(far, Vec::new(), Role::Server, Config::default(), listener));
-    for expected in ["open", "error Keepalive Ping Timeout", "close 1011 Keepalive Ping Timeout"] {
+    for expected in ["open", "error keepalive ping timeout", "close 1011 Keepalive Ping Timeout"] {
         assert_eq!(next(&mut events).await, expected);
     }
     let elapsed = before.elapsed();
@@ -307,7 +307,7 @@ async fn a_connection_whose_future_is_polled_late_has_all_its_time() {
     let before = tokio::time::Instant::now();
     tokio::spawn(upgraded);
     assert_eq!(next(&mut events).await, "open");
-    assert!(next(&mut events).await.ends_with("Connection Idle Timeout"));
+    assert!(next(&mut events).await.ends_with("connection idle timeout"));
     assert!(before.elapsed() >= timeout, "after {:?}", before.elapsed());
 }
 

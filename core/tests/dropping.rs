@@ -94,7 +94,7 @@ fn poll(task: &mut Task<Line, Still>) {
     assert!(Pin::new(task).poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
-const ABANDONED: [&str; 3] = ["open", "error The connection's driver was dropped", "close 1006 "];
+const ABANDONED: [&str; 3] = ["open", "error the connection's driver was dropped", "close 1006 "];
 
 #[test]
 fn e2_what_was_sent_leaves_when_the_task_is_dropped_before_its_turn() {

@@ -1,17 +1,20 @@
 //! An error and its sources, printed one after the other as programs do, say nothing twice.
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::io;
+use std::sync::Arc;
 
 use bellwire_core::backend::IntoTarget;
 use bellwire_core::config::Config;
+use bellwire_core::listener::TypedSendError;
 use bellwire_core::proto::client::{Handshake, HandshakeError, InvalidProtocol};
 use bellwire_core::proto::server::{Accept, AcceptError, Refusal, Refused};
-use bellwire_core::proto::{InvalidHeader, Time, Uri, UriError};
-use bellwire_core::{ConnectError, Request, Target};
+use bellwire_core::proto::{InvalidHeader, Time, Timeout, Uri, UriError, Violation};
+use bellwire_core::stream::TypedStreamError;
+use bellwire_core::{BoxError, CloseCode, ConnectError, Error, Request, SendError, StreamError, Target};
 
 /// Fails if the text of a source is in that of an error above it.
-fn says_nothing_twice(error: &(dyn Error + 'static)) {
+fn says_nothing_twice(error: &(dyn StdError + 'static)) {
     let chain: Vec<String> =
         std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     for (at, text) in chain.iter().enumerate() {
@@ -30,8 +33,8 @@ impl std::fmt::Display for Outer {
     }
 }
 
-impl Error for Outer {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
+impl StdError for Outer {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
     }
 }
@@ -101,4 +104,61 @@ fn refusals_say_nothing_twice() {
     says_nothing_twice(&AcceptError::Refused(Refusal::Key.into()));
     says_nothing_twice(&Refused::from(Refusal::Host));
     says_nothing_twice(&Refusal::Extensions);
+}
+
+fn outer() -> Outer {
+    Outer(io::Error::other("inner"))
+}
+
+fn chain(error: &dyn StdError) -> Vec<String> {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_error_of_a_connection_says_each_cause_once() {
+    let outer = || Arc::new(outer());
+    assert_eq!(chain(&Error::Transport(outer())), ["the transport failed: outer", "inner"]);
+    assert_eq!(chain(&Error::Callback(outer())), ["a callback failed: outer", "inner"]);
+    assert_eq!(chain(&Error::Decode(outer())), ["a message could not be decoded: outer", "inner"]);
+    assert_eq!(chain(&Error::Panicked("oh".into())), ["a callback panicked: oh"]);
+    assert_eq!(chain(&Error::Violation(Violation::NotMasked)), ["client frame not masked"]);
+    assert_eq!(chain(&Error::Timeout(Timeout::Idle)), ["connection idle timeout"]);
+    assert_eq!(chain(&SendError::Closed), ["the connection is closed"]);
+}
+
+#[test]
+fn an_error_of_a_typed_send_says_each_cause_once() {
+    let encode = TypedSendError::Encode(outer().into());
+    assert_eq!(chain(&encode), ["the message could not be encoded: outer", "inner"]);
+    assert_eq!(chain(&TypedSendError::Send(SendError::Closed)), ["the connection is closed"]);
+}
+
+#[test]
+fn an_error_of_a_stream_says_each_cause_once() {
+    let transport = || Error::Transport(Arc::new(outer()));
+    let expected = ["the transport failed: outer", "inner"];
+    assert_eq!(chain(&StreamError::Connection(transport())), expected);
+    assert_eq!(chain(&StreamError::Send(SendError::Closed)), ["the connection is closed"]);
+    assert_eq!(chain(&TypedStreamError::Connection(transport())), expected);
+    assert_eq!(chain(&TypedStreamError::Send(SendError::Closed)), ["the connection is closed"]);
+    let boxed = || BoxError::from(outer());
+    let expected = ["a message could not be decoded: outer", "inner"];
+    assert_eq!(chain(&TypedStreamError::Decode(boxed())), expected);
+    assert_eq!(chain(&TypedStreamError::Encode(boxed())), ["the message could not be encoded: outer", "inner"]);
+}
+
+#[test]
+fn the_peer_and_the_program_are_told_in_words_of_their_own() {
+    let told = |error: Error| error.close_code().unwrap();
+    for (error, said, code, reason) in [
+        (Violation::ReservedOpcode(3).into(), "reserved opcode: 0x3", 1002, "Reserved opcode: 0x3"),
+        (Violation::TextNotUtf8.into(), "text message not UTF-8", 1007, "Text message not UTF-8"),
+        (Timeout::Keepalive.into(), "keepalive ping timeout", 1011, "Keepalive Ping Timeout"),
+        (Error::SlowReader, "too much unread output", 1013, "Too much unread output"),
+        (Error::Callback(Arc::new(outer())), "a callback failed: outer", 1011, "Unexpected Error"),
+    ] {
+        assert_eq!(error.to_string(), said);
+        assert_eq!(told(error), (CloseCode(code), reason.to_string()));
+    }
 }

@@ -270,7 +270,7 @@ fn what_cannot_be_encoded_is_told_and_not_sent() {
     assert_eq!(done.take(), ["the message could not be encoded: negative"]);
     let error = socket.send(&-1).unwrap_err();
     assert!(matches!(&error, TypedSendError::Encode(inner) if inner.to_string() == "negative"));
-    assert_eq!(error.source().unwrap().to_string(), "negative");
+    assert!(error.source().is_none());
     assert_eq!(recorder.sent(), []);
 
     let events = Events::new();
@@ -284,7 +284,7 @@ fn what_cannot_be_encoded_is_told_and_not_sent() {
             .on_error(move |socket, error| own.add(socket, error.to_string())),
     );
     get(&mut driver, &[Frame::text("1")]);
-    assert_eq!(events.log.take(), ["A callback failed: the message could not be encoded: negative"]);
+    assert_eq!(events.log.take(), ["a callback failed: the message could not be encoded: negative"]);
     assert_eq!(written(&mut driver), Frame::close(1011, "Unexpected Error").sent_by(Role::Server));
 }
 
@@ -296,7 +296,7 @@ fn what_the_socket_refuses_is_told() {
     let error = socket.send(&1).unwrap_err();
     assert!(matches!(error, TypedSendError::Send(SendError::Full)));
     assert_eq!(error.to_string(), SendError::Full.to_string());
-    assert_eq!(error.source().unwrap().downcast_ref(), Some(&SendError::Full));
+    assert!(error.source().is_none());
     recorder.end();
     let own = done.clone();
     socket.send_with(&1, move |result| own.add(format!("{result:?}")));
@@ -352,7 +352,7 @@ fn w3_d10_an_asynchronous_typed_send_that_comes_too_late_is_no_failure_and_anoth
     assert_eq!(log.take(), ["1000"]);
     let mut driver = served(listener(&log));
     get(&mut driver, &[Frame::text("2")]);
-    assert_eq!(log.take(), ["A callback failed: the message could not be encoded: negative", "1011"]);
+    assert_eq!(log.take(), ["a callback failed: the message could not be encoded: negative", "1011"]);
     drop(driver);
 }
 
@@ -390,7 +390,7 @@ fn w3_a_stream_of_values_goes_on_behind_what_cannot_be_decoded() {
         assert_eq!(next().unwrap(), 1);
         let error = next().unwrap_err();
         assert!(matches!(&error, TypedStreamError::Decode(_)), "{error}");
-        assert_eq!(error.to_string(), "A message could not be decoded: invalid digit found in string");
+        assert_eq!(error.to_string(), "a message could not be decoded: invalid digit found in string");
         assert_eq!(next().unwrap(), 2);
         assert!(now_or_never(values.recv()).is_none());
 
@@ -467,7 +467,7 @@ fn w4_json_reads_and_writes_and_what_is_no_json_leaves_the_connection_open() {
     let errors = log.take();
     assert_eq!(errors.len(), bad.len());
     for (error, start) in errors.iter().zip(["invalid value", "invalid type", "EOF", "trailing characters", "EOF"]) {
-        assert!(error.starts_with(&format!("A message could not be decoded: {start}")), "{error}");
+        assert!(error.starts_with(&format!("a message could not be decoded: {start}")), "{error}");
     }
     assert!(driver.socket().unwrap().is_open());
     // Maps whose keys are no text have no JSON.
@@ -545,7 +545,7 @@ fn w3_x3_pings_pongs_and_errors_are_passed_on() {
         get(&mut driver, &[Frame::ping("p"), Frame::pong("q"), Frame::new(3, "")]);
         assert_eq!(
             events.log.take(),
-            ["open", "ping p", "pong q", "error Reserved opcode: 0x3", "close 1002 Reserved opcode: 0x3"]
+            ["open", "ping p", "pong q", "error reserved opcode: 0x3", "close 1002 Reserved opcode: 0x3"]
         );
         let close = Frame::close(1002, "Reserved opcode: 0x3").sent_by(Role::Server);
         assert_eq!(written(&mut driver), close, "the listener chose not to answer pings");
@@ -597,8 +597,8 @@ fn x4_what_cannot_be_decoded_goes_to_on_error_alone() {
         assert_eq!(
             events.log.take(),
             [
-                "error A message could not be decoded: invalid digit found in string",
-                "error A message could not be decoded: a number is text"
+                "error a message could not be decoded: invalid digit found in string",
+                "error a message could not be decoded: a number is text"
             ]
         );
     }
@@ -614,7 +614,7 @@ fn w3_x4_the_connection_stays_open_after_what_cannot_be_decoded() {
         assert!(driver.socket().unwrap().is_open());
         assert_eq!(written(&mut driver), b"");
         get(&mut driver, &[Frame::text("5"), Frame::close(1000, "")]);
-        let error = "error A message could not be decoded: invalid digit found in string";
+        let error = "error a message could not be decoded: invalid digit found in string";
         assert_eq!(events.log.take(), ["open", error, "message 4", "message 5", "close 1000 "]);
         assert_eq!(written(&mut driver), Frame::close(1000, "").sent_by(Role::Server));
     }
@@ -623,7 +623,8 @@ fn w3_x4_the_connection_stays_open_after_what_cannot_be_decoded() {
 #[test]
 fn x4_a_listener_may_close_on_what_cannot_be_decoded() {
     let mut driver = served(typed_listener(Numbers).on_error(|socket, error| {
-        assert!(matches!(error, Error::Decode(_)) && error.close_code().is_none() && error.source().is_some());
+        assert!(matches!(error, Error::Decode(why) if why.to_string().starts_with("invalid digit")));
+        assert!(error.close_code().is_none());
         socket.close_with(1007, "Not a number")
     }));
     get(&mut driver, &[Frame::text("four")]);

@@ -233,8 +233,8 @@ impl fmt::Display for TypedSendError {
 impl StdError for TypedSendError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Encode(error) => Some(&**error),
-            Self::Send(error) => Some(error),
+            Self::Encode(error) => error.source(),
+            Self::Send(_) => None,
         }
     }
 }

@@ -478,8 +478,8 @@ impl fmt::Display for StreamError {
 impl core::error::Error for StreamError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Connection(error) => Some(error),
-            Self::Send(error) => Some(error),
+            Self::Connection(error) => error.source(),
+            Self::Send(_) => None,
         }
     }
 }

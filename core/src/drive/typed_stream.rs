@@ -223,7 +223,7 @@ impl fmt::Display for TypedStreamError {
         match self {
             Self::Connection(error) => error.fmt(f),
             Self::Send(error) => error.fmt(f),
-            Self::Decode(error) => write!(f, "A message could not be decoded: {error}"),
+            Self::Decode(error) => write!(f, "a message could not be decoded: {error}"),
             Self::Encode(error) => write!(f, "the message could not be encoded: {error}"),
         }
     }
@@ -232,9 +232,9 @@ impl fmt::Display for TypedStreamError {
 impl core::error::Error for TypedStreamError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Connection(error) => Some(error),
-            Self::Send(error) => Some(error),
-            Self::Decode(error) | Self::Encode(error) => Some(&**error),
+            Self::Connection(error) => error.source(),
+            Self::Send(_) => None,
+            Self::Decode(error) | Self::Encode(error) => error.source(),
         }
     }
 }

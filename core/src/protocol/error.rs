@@ -1,6 +1,7 @@
 //! Errors, grouped by whose fault they are, and the one place that maps each to its close code.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
@@ -115,14 +116,15 @@ pub enum SendError {
 }
 
 impl Error {
-    /// The close code and reason that tell the peer, or `None` if there is nobody to tell or the connection stays open.
+    /// Returns the close code and reason that tell the peer, or `None` if there is nobody to tell or the connection
+    /// stays open.
     pub fn close_code(&self) -> Option<(CloseCode, String)> {
         Some(match self {
-            Self::Violation(violation) => (violation.close_code(), violation.to_string()),
-            Self::Timeout(Timeout::Idle) => (CloseCode::GOING_AWAY, Timeout::Idle.to_string()),
+            Self::Violation(violation) => (violation.close_code(), violation.close_reason()),
+            Self::Timeout(Timeout::Idle) => (CloseCode::GOING_AWAY, "Connection Idle Timeout".to_string()),
             // As Python websockets: the peer is not at fault by any rule, the connection cannot be kept.
-            Self::Timeout(Timeout::Keepalive) => (CloseCode::INTERNAL_ERROR, Timeout::Keepalive.to_string()),
-            Self::SlowReader => (CloseCode::TRY_AGAIN_LATER, self.to_string()),
+            Self::Timeout(Timeout::Keepalive) => (CloseCode::INTERNAL_ERROR, "Keepalive Ping Timeout".to_string()),
+            Self::SlowReader => (CloseCode::TRY_AGAIN_LATER, "Too much unread output".to_string()),
             // A fixed reason: the error's own text may tell a stranger about the inside of the program.
             Self::Callback(_) | Self::Panicked(_) => (CloseCode::INTERNAL_ERROR, "Unexpected Error".to_string()),
             Self::Timeout(Timeout::Close) | Self::Vanished | Self::Transport(_) | Self::Decode(_) | Self::Abandoned => {
@@ -133,13 +135,37 @@ impl Error {
 }
 
 impl Violation {
-    /// The close code that RFC 6455 §7.4.1 gives this violation.
+    /// Returns the close code that RFC 6455 §7.4.1 gives this violation.
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::TextNotUtf8 | Self::CloseReasonUtf8 => CloseCode::INVALID_PAYLOAD,
             Self::TextTooLarge { .. } | Self::BinaryTooLarge { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
+    }
+
+    /// Returns the close reason that tells the peer, which is at most 123 bytes long. Peers may know these words: the
+    /// text of [`Display`](fmt::Display) may change, and they do not.
+    pub fn close_reason(self) -> String {
+        let reason = match self {
+            Self::ReservedBits => "Reserved bits set",
+            Self::ReservedOpcode(opcode) => return format!("Reserved opcode: {opcode:#x}"),
+            Self::NotMasked => "Client frame not masked",
+            Self::Masked => "Server frame masked",
+            Self::LengthNotMinimal => "Payload length not minimally encoded",
+            Self::LengthTooLarge => "Payload length above 2^63-1",
+            Self::ControlFragmented => "Control frame fragmented",
+            Self::ControlTooLong => "Control frame longer than 125 bytes",
+            Self::NothingToContinue => "Continuation without a message to continue",
+            Self::MessageUnfinished => "New message inside a fragmented one",
+            Self::TextNotUtf8 => "Text message not UTF-8",
+            Self::CloseTooShort => "Close frame with a body of one byte",
+            Self::CloseCode(code) => return format!("Invalid close code: {code}"),
+            Self::CloseReasonUtf8 => "Close reason not UTF-8",
+            Self::TextTooLarge { length, max } => return format!("Text message too large: {length} > {max}"),
+            Self::BinaryTooLarge { length, max } => return format!("Binary message too large: {length} > {max}"),
+        };
+        reason.to_string()
     }
 }
 
@@ -148,46 +174,32 @@ impl fmt::Display for Error {
         match self {
             Self::Violation(violation) => violation.fmt(f),
             Self::Timeout(timeout) => timeout.fmt(f),
-            Self::Vanished => f.write_str("The peer ended the transport without a close frame"),
-            Self::SlowReader => f.write_str("Too much unread output"),
-            Self::Transport(error) => write!(f, "The transport failed: {error}"),
-            Self::Callback(error) => write!(f, "A callback failed: {error}"),
-            Self::Panicked(message) => write!(f, "A callback panicked: {message}"),
-            Self::Decode(error) => write!(f, "A message could not be decoded: {error}"),
-            Self::Abandoned => f.write_str("The connection's driver was dropped"),
+            Self::Vanished => f.write_str("the peer ended the transport without a close frame"),
+            Self::SlowReader => f.write_str("too much unread output"),
+            Self::Transport(error) => write!(f, "the transport failed: {error}"),
+            Self::Callback(error) => write!(f, "a callback failed: {error}"),
+            Self::Panicked(message) => write!(f, "a callback panicked: {message}"),
+            Self::Decode(error) => write!(f, "a message could not be decoded: {error}"),
+            Self::Abandoned => f.write_str("the connection's driver was dropped"),
         }
     }
 }
 
+/// The words of the close reason, as Rust writes errors.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ReservedBits => f.write_str("Reserved bits set"),
-            Self::ReservedOpcode(opcode) => write!(f, "Reserved opcode: {opcode:#x}"),
-            Self::NotMasked => f.write_str("Client frame not masked"),
-            Self::Masked => f.write_str("Server frame masked"),
-            Self::LengthNotMinimal => f.write_str("Payload length not minimally encoded"),
-            Self::LengthTooLarge => f.write_str("Payload length above 2^63-1"),
-            Self::ControlFragmented => f.write_str("Control frame fragmented"),
-            Self::ControlTooLong => f.write_str("Control frame longer than 125 bytes"),
-            Self::NothingToContinue => f.write_str("Continuation without a message to continue"),
-            Self::MessageUnfinished => f.write_str("New message inside a fragmented one"),
-            Self::TextNotUtf8 => f.write_str("Text message not UTF-8"),
-            Self::CloseTooShort => f.write_str("Close frame with a body of one byte"),
-            Self::CloseCode(code) => write!(f, "Invalid close code: {code}"),
-            Self::CloseReasonUtf8 => f.write_str("Close reason not UTF-8"),
-            Self::TextTooLarge { length, max } => write!(f, "Text message too large: {length} > {max}"),
-            Self::BinaryTooLarge { length, max } => write!(f, "Binary message too large: {length} > {max}"),
-        }
+        let reason = self.close_reason();
+        let mut letters = reason.chars();
+        letters.next().map_or(Ok(()), |first| write!(f, "{}{}", first.to_ascii_lowercase(), letters.as_str()))
     }
 }
 
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Keepalive => "Keepalive Ping Timeout",
-            Self::Idle => "Connection Idle Timeout",
-            Self::Close => "Close Timeout",
+            Self::Keepalive => "keepalive ping timeout",
+            Self::Idle => "connection idle timeout",
+            Self::Close => "close timeout",
         })
     }
 }
@@ -210,12 +222,12 @@ impl fmt::Display for SendError {
     }
 }
 
+/// An error's own text includes that of the error it wraps, so [`source`](core::error::Error::source) goes on with the
+/// cause of that one: along the chain each text comes once.
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Transport(error) | Self::Callback(error) | Self::Decode(error) => Some(&**error),
-            Self::Violation(violation) => Some(violation),
-            Self::Timeout(timeout) => Some(timeout),
+            Self::Transport(error) | Self::Callback(error) | Self::Decode(error) => error.source(),
             _ => None,
         }
     }

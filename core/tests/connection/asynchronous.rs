@@ -574,8 +574,8 @@ fn each_event_reaches_its_callback_with_its_arguments() {
     });
     each(&timeless(), &nothing(), |role, mut driver, log| {
         receive(&mut driver, role, &[Frame::new(3, "")]);
-        let text = "Reserved opcode: 0x3";
-        assert_eq!(log.take(), ["open", &format!("error {text}"), &format!("close 1002 {text}")]);
+        let (error, text) = ("reserved opcode: 0x3", "Reserved opcode: 0x3");
+        assert_eq!(log.take(), ["open", &format!("error {error}"), &format!("close 1002 {text}")]);
     });
 }
 
@@ -847,7 +847,7 @@ fn a_peer_that_is_not_read_is_pinged_and_not_failed() {
         assert_eq!(written_at(&mut driver, at(secs(200))), Frame::ping("").sent_by(role));
         assert_eq!(driver.poll_timeout(), Some(at(secs(205))));
         driver.handle_timeout(at(secs(205)));
-        assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
+        assert_eq!(log.take(), ["error connection idle timeout", "close 1001 Connection Idle Timeout"]);
     });
 }
 
@@ -863,7 +863,7 @@ fn a_peer_that_is_read_again_has_all_its_time() {
         assert_eq!(written_at(&mut driver, at(secs(41))), Frame::ping("").sent_by(role));
         assert_eq!(driver.poll_timeout(), Some(at(secs(51))));
         driver.handle_timeout(at(secs(51)));
-        assert_eq!(log.take(), [format!("error {KEEPALIVE}"), format!("close 1011 {KEEPALIVE}")]);
+        assert_eq!(log.take(), ["error keepalive ping timeout".into(), format!("close 1011 {KEEPALIVE}")]);
     });
 }
 
@@ -888,7 +888,7 @@ fn a_peer_that_takes_no_output_is_failed_after_the_interval_and_the_pong_timeout
                 driver.handle_timeout(at(deadline - ms(1)));
                 assert_eq!(log.take(), [""; 0]);
                 driver.handle_timeout(at(deadline));
-                let expected = ["dropped", &format!("error {KEEPALIVE}"), &format!("close 1011 {KEEPALIVE}")];
+                let expected = ["dropped", "error keepalive ping timeout", &format!("close 1011 {KEEPALIVE}")];
                 assert_eq!(log.take(), expected, "{pings} {pong_timeout:?}");
             });
         }
@@ -1045,7 +1045,7 @@ fn d8_a_callback_that_fails_anywhere_closes_with_1011_and_tells_only_its_listene
                     let sent: Vec<_> = (0..20).flat_map(|_| settle(&mut driver)).collect();
                     let mut expected: Vec<_> = ["open", "text x", "ping x", "pong x"][..=at].to_vec();
                     let how = if panics { "panicked" } else { "failed" };
-                    let error = format!("error A callback {how}: the secret");
+                    let error = format!("error a callback {how}: the secret");
                     expected.extend([&*error, "close 1011 Unexpected Error"]);
                     assert_eq!(log.take(), expected, "{when}");
                     assert_eq!(sent, Frame::close(1011, "Unexpected Error").sent_by(role));
@@ -1089,7 +1089,7 @@ fn d8_another_error_of_an_awaited_send_is_a_failure_of_the_callback() {
     each(&timeless().max_queued(100), &fails, |_, mut driver, log| {
         settle(&mut driver);
         let log = log.take();
-        assert!(log[1].starts_with("error A callback failed: ") && log[2] == "close 1011 Unexpected Error", "{log:?}");
+        assert!(log[1].starts_with("error a callback failed: ") && log[2] == "close 1011 Unexpected Error", "{log:?}");
     });
 }
 
@@ -1131,12 +1131,12 @@ const ENDS: [End; 4] = [
         },
         None,
     ),
-    (|driver| driver.as_mut().unwrap().transport_failed(START, "reset"), Some("error The transport failed: reset")),
+    (|driver| driver.as_mut().unwrap().transport_failed(START, "reset"), Some("error the transport failed: reset")),
     (
         |driver| driver.as_mut().unwrap().receive_eof(START),
-        Some("error The peer ended the transport without a close frame"),
+        Some("error the peer ended the transport without a close frame"),
     ),
-    (|driver| drop(driver.take()), Some("error The connection's driver was dropped")),
+    (|driver| drop(driver.take()), Some("error the connection's driver was dropped")),
 ];
 
 #[test]

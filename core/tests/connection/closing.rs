@@ -270,7 +270,7 @@ fn d7_messages_after_a_local_close_are_still_validated() {
         each_role(|role, mut connection| {
             connection.close(1000, "").unwrap();
             let seen = peer(&mut connection, std::slice::from_ref(&frame));
-            assert_eq!(seen, [Seen::error(violation), Seen::failed(code, &violation.to_string())]);
+            assert_eq!(seen, [Seen::error(violation), Seen::failed(code, &violation.close_reason())]);
             // A close frame is the last frame: there is no second one.
             assert_eq!(output(&connection), Frame::close(1000, "").sent_by(role));
         });

@@ -48,8 +48,8 @@ fn an_error_comes_before_its_close() {
     for role in ROLES {
         let (mut driver, log) = logged(role);
         receive(&mut driver, role, &[Frame::text("before"), Frame::text([0xff]), Frame::text("after")]);
-        let text = "Text message not UTF-8";
-        assert_eq!(log.take(), ["open", "text before", &format!("error {text}"), &format!("close 1007 {text}")]);
+        let (error, text) = ("text message not UTF-8", "Text message not UTF-8");
+        assert_eq!(log.take(), ["open", "text before", &format!("error {error}"), &format!("close 1007 {text}")]);
         assert_eq!(written(&mut driver), Frame::close(1007, text).sent_by(role));
     }
 }
@@ -70,7 +70,7 @@ fn a_peer_that_vanishes_is_one_close_with_1006() {
     for role in ROLES {
         let (mut driver, log) = logged(role);
         driver.receive_eof(START);
-        assert_eq!(log.take(), ["open", "error The peer ended the transport without a close frame", "close 1006 "]);
+        assert_eq!(log.take(), ["open", "error the peer ended the transport without a close frame", "close 1006 "]);
         leaves(&mut driver, START);
     }
 }
@@ -84,7 +84,7 @@ fn e5_an_error_that_says_that_the_peer_is_gone_is_no_failure_of_the_transport() 
             let (mut driver, log) = logged(role);
             // As rustls says it: an error with a text of its own.
             driver.transport_failed(START, io::Error::new(kind, "peer closed connection without sending close_notify"));
-            let vanished = "error The peer ended the transport without a close frame";
+            let vanished = "error the peer ended the transport without a close frame";
             assert_eq!(log.take(), ["open", vanished, "close 1006 "], "{kind}");
             match kind {
                 // Our sending side is whole: it is ended as it should.
@@ -118,7 +118,7 @@ fn a_transport_that_fails_is_one_close_with_1006() {
     for role in ROLES {
         let (mut driver, log) = logged(role);
         driver.transport_failed(START, "connection reset");
-        assert_eq!(log.take(), ["open", "error The transport failed: connection reset", "close 1006 "]);
+        assert_eq!(log.take(), ["open", "error the transport failed: connection reset", "close 1006 "]);
         assert_eq!(driver.step(START), Step::Done);
     }
 }
@@ -180,7 +180,7 @@ fn d8_a_callback_that_fails_closes_with_1011_and_tells_only_its_listener_why() {
                 receive(&mut driver, role, &frames);
                 let mut expected: Vec<_> = ["open", "text x", "ping x", "pong x"][..=at].to_vec();
                 let how = if panics { "panicked" } else { "failed" };
-                let error = format!("error A callback {how}: the secret");
+                let error = format!("error a callback {how}: the secret");
                 expected.extend([&*error, "close 1011 Unexpected Error"]);
                 assert_eq!(log.take(), expected);
                 assert_eq!(written(&mut driver), Frame::close(1011, "Unexpected Error").sent_by(role));
@@ -204,7 +204,7 @@ fn a_panic_with_any_payload_is_told() {
             Ok(())
         };
         let _driver = started(Role::Server, &timeless(), logging(&log, panics));
-        assert_eq!(log.take()[1], format!("error A callback panicked: {text}"));
+        assert_eq!(log.take()[1], format!("error a callback panicked: {text}"));
     }
 }
 
@@ -259,7 +259,7 @@ fn an_error_of_its_own_after_a_close_is_still_told() {
         Ok(())
     };
     let mut driver = started(Role::Server, &timeless(), logging(&log, fails));
-    assert_eq!(log.take(), ["open", "error A callback failed: a real one", "close 1011 Unexpected Error"]);
+    assert_eq!(log.take(), ["open", "error a callback failed: a real one", "close 1011 Unexpected Error"]);
     assert_eq!(written(&mut driver), Frame::close(1000, "Normal Closure").sent_by(Role::Server));
 }
 
@@ -273,8 +273,8 @@ fn on_close_comes_though_on_error_panics_and_a_panic_in_it_harms_nobody() {
         };
         let mut driver = started(role, &timeless(), logging(&log, panics));
         receive(&mut driver, role, &[Frame::new(3, "")]);
-        let text = "Reserved opcode: 0x3";
-        assert_eq!(log.take(), ["open", &format!("error {text}"), &format!("close 1002 {text}")]);
+        let (error, text) = ("reserved opcode: 0x3", "Reserved opcode: 0x3");
+        assert_eq!(log.take(), ["open", &format!("error {error}"), &format!("close 1002 {text}")]);
         assert_eq!(written(&mut driver), Frame::close(1002, text).sent_by(role));
         assert_eq!(driver.step(START), Step::Shutdown, "it goes on to its end");
     }
@@ -343,10 +343,10 @@ fn d2_it_is_not_open_in_on_error_and_on_close_and_how_it_ended_is_known_there() 
     };
     let mut driver = started(Role::Server, &timeless(), logging(&log, asks));
     receive(&mut driver, Role::Server, &[Frame::new(3, "")]);
-    let text = "Reserved opcode: 0x3";
+    let (error, text) = ("reserved opcode: 0x3", "Reserved opcode: 0x3");
     assert_eq!(
         log.take(),
-        ["open", "true false", &format!("error {text}"), "false false", &format!("close 1002 {text}"), "false true"]
+        ["open", "true false", &format!("error {error}"), "false false", &format!("close 1002 {text}"), "false true"]
     );
     let closed = driver.socket().unwrap().closed().unwrap();
     assert_eq!(closed, Closed { code: CloseCode(1002), reason: text.into(), clean: false, by: Side::Local });
@@ -384,7 +384,7 @@ fn a_dropped_driver_ends_its_connection_exactly_once() {
         let (driver, log) = logged(role);
         let socket = driver.socket().unwrap().clone();
         drop(driver);
-        assert_eq!(log.take(), ["open", "error The connection's driver was dropped", "close 1006 "]);
+        assert_eq!(log.take(), ["open", "error the connection's driver was dropped", "close 1006 "]);
         assert_eq!(socket.send("x"), Err(SendError::Closed));
         let closed = Closed { code: CloseCode(1006), reason: String::new(), clean: false, by: Side::Local };
         assert_eq!(socket.closed(), Some(closed));
@@ -396,7 +396,7 @@ fn a_driver_that_is_dropped_while_closing_reports_1006() {
     let (driver, log) = logged(Role::Server);
     driver.socket().unwrap().close().unwrap();
     drop(driver);
-    assert_eq!(log.take(), ["open", "error The connection's driver was dropped", "close 1006 "]);
+    assert_eq!(log.take(), ["open", "error the connection's driver was dropped", "close 1006 "]);
 }
 
 #[test]
@@ -413,6 +413,6 @@ fn a_driver_that_is_dropped_by_a_panic_still_ends_its_connection() {
             panic!("the backend");
         }));
         assert!(result.is_err());
-        assert_eq!(log.take(), ["open", "error The connection's driver was dropped", "close 1006 "]);
+        assert_eq!(log.take(), ["open", "error the connection's driver was dropped", "close 1006 "]);
     }
 }

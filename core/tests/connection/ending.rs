@@ -132,7 +132,7 @@ fn a_local_close_waits_for_the_peer_and_its_deadline() {
         written(&mut driver);
         assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(at(secs(10)))));
         driver.handle_timeout(at(secs(10)));
-        assert_eq!(log.take(), ["open", "error Close Timeout", "close 1006 "]);
+        assert_eq!(log.take(), ["open", "error close timeout", "close 1006 "]);
         leaves(&mut driver, at(secs(10)));
     }
 }
@@ -201,7 +201,7 @@ fn the_deadlines_of_the_connection_are_the_driver_s() {
         driver.handle_timeout(at(ms(99)));
         assert_eq!(log.take(), ["open"]);
         driver.handle_timeout(at(ms(100)));
-        assert_eq!(log.take(), ["error Connection Idle Timeout", "close 1001 Connection Idle Timeout"]);
+        assert_eq!(log.take(), ["error connection idle timeout", "close 1001 Connection Idle Timeout"]);
     }
 }
 

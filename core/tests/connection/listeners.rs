@@ -50,7 +50,7 @@ fn c7_each_event_reaches_its_closure_with_exactly_its_arguments() {
             "message Binary([1])",
             "ping ping",
             "pong pong",
-            "error The peer ended the transport without a close frame",
+            "error the peer ended the transport without a close frame",
             "close 1000 reason"
         ]
     );
@@ -95,7 +95,7 @@ fn with_a_state_each_event_reaches_its_closure_with_it_and_exactly_its_arguments
         .on_close(move |count, socket, code, reason| close(count, socket, format!("{code} {reason}")))
         .into_listener();
     all_events(&mut *listener, &recorder.socket());
-    let error = "5 error The peer ended the transport without a close frame";
+    let error = "5 error the peer ended the transport without a close frame";
     let message = "2 message Text(\"quiet\")";
     assert_eq!(log.take(), ["1 open ", message, "3 ping p", "4 pong q", error, "6 close 1001 bye"]);
     assert_eq!(recorder.sent(), []);
@@ -271,7 +271,7 @@ fn x3_a_wrapper_forwards_what_it_does_not_change() {
         let recorder = Recorder::new();
         all_events(&mut *wrapped, &recorder.socket());
         let text = if layers > 0 { "text QUIET" } else { "text quiet" };
-        let error = "error The peer ended the transport without a close frame";
+        let error = "error the peer ended the transport without a close frame";
         assert_eq!(log.take(), ["open", text, "ping p", "pong q", error, "close 1001 bye"]);
         assert_eq!(recorder.sent(), [], "the inner listener chose not to answer pings");
     }

@@ -261,8 +261,8 @@ fn d17_an_upgrade_may_bring_its_own_limits() {
     let server = Server::new(|_, listener| Response::websocket(listener).config(Config::default().max_message(5)));
     let mut driver = server.accept();
     driver.receive(START, &mut [request(""), Frame::text("123456").sent_by(Role::Client)].concat());
-    let text = "Text message too large: 6 > 5";
-    assert_eq!(server.log.take(), ["open", &format!("error {text}"), &format!("close 1009 {text}")]);
+    let (error, text) = ("text message too large: 6 > 5", "Text message too large: 6 > 5");
+    assert_eq!(server.log.take(), ["open", &format!("error {error}"), &format!("close 1009 {text}")]);
 }
 
 #[test]
@@ -402,5 +402,5 @@ fn the_server_keeps_no_socket_of_a_connection_that_has_ended() {
     let shared = Arc::downgrade(driver.shared().unwrap());
     drop(driver);
     assert_eq!(shared.strong_count(), 0);
-    assert_eq!(server.log.take(), ["open", "error The connection's driver was dropped", "close 1006 "]);
+    assert_eq!(server.log.take(), ["open", "error the connection's driver was dropped", "close 1006 "]);
 }

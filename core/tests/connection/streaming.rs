@@ -217,7 +217,7 @@ fn a_connection_that_has_ended_before_it_is_taken_is_a_stream_all_the_same() {
         world.settle();
         drop(world);
         let mut messages = now(opened).unwrap();
-        assert_eq!(received(&mut messages), ["1", "error: Text message not UTF-8", "end"]);
+        assert_eq!(received(&mut messages), ["1", "error: text message not UTF-8", "end"]);
     }
 }
 
@@ -257,7 +257,7 @@ fn n2_a_failure_comes_once_behind_the_last_message() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
         world.receive(&[Frame::text("1"), Frame::text([0xff]), Frame::text("2")]);
-        assert_eq!(received(&mut messages), ["1", "error: Text message not UTF-8", "end"]);
+        assert_eq!(received(&mut messages), ["1", "error: text message not UTF-8", "end"]);
         let refused = now(messages.feed("x"));
         assert!(matches!(refused, Err(StreamError::Send(SendError::Closed))), "{refused:?}");
         assert_eq!(received(&mut messages), ["end"]);
@@ -274,7 +274,7 @@ fn n2_a_driver_that_is_dropped_is_a_failure() {
         assert!(poll_with(&mut recv, &waker).is_pending());
         drop(world);
         assert_ne!(wakes.count(), 0);
-        assert_eq!(line(now(recv)), "error: The connection's driver was dropped");
+        assert_eq!(line(now(recv)), "error: the connection's driver was dropped");
         assert_eq!(received(&mut messages), ["end"]);
         assert_eq!(messages.closed().unwrap().code, 1006);
     }
@@ -601,7 +601,7 @@ fn n2_a_send_that_waits_when_the_connection_ends_is_refused() {
         drop(world);
         assert_eq!(wakes.count(), 1);
         assert!(matches!(now(send), Err(StreamError::Send(SendError::Closed))));
-        assert_eq!(received(&mut messages), ["error: The transport failed: reset", "end"]);
+        assert_eq!(received(&mut messages), ["error: the transport failed: reset", "end"]);
     }
 }
 
@@ -755,7 +755,7 @@ fn some_frames() -> Vec<Frame> {
 
 fn some_lines() -> Vec<String> {
     let messages = (0..20).map(|index| index.to_string());
-    messages.chain(["error: Text message not UTF-8".into(), "end".into()]).collect()
+    messages.chain(["error: text message not UTF-8".into(), "end".into()]).collect()
 }
 
 #[test]
@@ -938,7 +938,7 @@ mod traits {
         for role in ROLES {
             let (mut world, messages) = opened(role);
             world.receive(&[Frame::text("1"), Frame::binary("2"), Frame::text([0xff])]);
-            assert_eq!(take_all(&mut world, messages), ["1", "2", "error: Text message not UTF-8"]);
+            assert_eq!(take_all(&mut world, messages), ["1", "2", "error: text message not UTF-8"]);
             let (mut world, messages) = opened(role);
             let (_sender, receiver) = messages.split();
             world.receive(&[Frame::text("1"), Frame::binary("2"), Frame::close(1000, "")]);
@@ -952,7 +952,7 @@ mod traits {
             let (mut world, mut messages) = opened(role);
             assert!(!messages.is_terminated());
             world.receive(&[Frame::text("1"), Frame::text([0xff])]);
-            for expected in ["1", "error: Text message not UTF-8", "end"] {
+            for expected in ["1", "error: text message not UTF-8", "end"] {
                 // A `select!` would not poll it any more, and would never hear of the end.
                 assert!(!messages.next().is_terminated(), "before {expected}");
                 assert_eq!(line(now(messages.next())), expected);

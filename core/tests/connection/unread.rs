@@ -127,8 +127,8 @@ fn d7_messages_that_are_delivered_after_a_close_wait_for_their_reader_too() {
 fn what_was_read_before_the_transport_ended_is_delivered_though_the_stream_was_full() {
     type End = fn(&mut Driver);
     let ends: [(End, &str); 2] = [
-        (|driver| driver.transport_failed(START, "reset"), "error: The transport failed: reset"),
-        (|driver| driver.receive_eof(START), "error: The peer ended the transport without a close frame"),
+        (|driver| driver.transport_failed(START, "reset"), "error: the transport failed: reset"),
+        (|driver| driver.receive_eof(START), "error: the peer ended the transport without a close frame"),
     ];
     for role in ROLES {
         for (end, error) in ends {

@@ -81,6 +81,10 @@ impl Silence {
         if self == Self::Keepalive { "Keepalive Ping Timeout" } else { "Connection Idle Timeout" }
     }
 
+    fn error(self) -> &'static str {
+        if self == Self::Keepalive { "keepalive ping timeout" } else { "connection idle timeout" }
+    }
+
     fn frames(self) -> Vec<Frame> {
         let ping = (self == Self::Keepalive).then(|| Frame::new(PING, ""));
         ping.into_iter().chain([Frame::close(self.code(), self.text())]).collect()
@@ -297,21 +301,21 @@ impl Run {
 
 /// The last events of a connection, unless both sides have closed it.
 fn last_events(state: State, struck: Option<(Call, Fault)>, silence: Silence) -> Vec<Event> {
-    let (code, text) = match (state, struck) {
+    let (code, error) = match (state, struck) {
         (State::Closed, _) => return Vec::new(),
         (_, Some((_, Fault::Zero))) => {
-            (1006, format!("The transport failed: {}", io::Error::from(ErrorKind::WriteZero)))
+            (1006, format!("the transport failed: {}", io::Error::from(ErrorKind::WriteZero)))
         }
         // A reset, a broken pipe.
         (_, Some((_, Fault::Eof | Fault::Error))) => {
-            (1006, "The peer ended the transport without a close frame".into())
+            (1006, "the peer ended the transport without a close frame".into())
         }
-        (State::Open, Some((_, Fault::Stall))) => (silence.code(), silence.text().into()),
-        (State::Closing, Some((_, Fault::Stall))) => (1006, "Close Timeout".into()),
+        (State::Open, Some((_, Fault::Stall))) => (silence.code(), silence.error().into()),
+        (State::Closing, Some((_, Fault::Stall))) => (1006, "close timeout".into()),
         (State::Open | State::Closing, _) => panic!("ended before it was over: {struck:?}"),
     };
-    let reason = if code == 1006 { "" } else { &*text };
-    vec![Event::error(&*text), Event::close(code, reason)]
+    let reason = if code == 1006 { "" } else { silence.text() };
+    vec![Event::error(&*error), Event::close(code, reason)]
 }
 
 fn fails_to_connect(result: &Result<(), ConnectError>, call: Call, fault: Fault) -> bool {

@@ -149,7 +149,7 @@ impl Codec for Numbers {
     }
 }
 
-const NO_DIGIT: &str = "A message could not be decoded: invalid digit found in string";
+const NO_DIGIT: &str = "a message could not be decoded: invalid digit found in string";
 
 /// Squares come back; what is no number is told, and nothing else comes of it.
 fn talk_about_numbers(mut ours: Ours<impl Read + Write>, told: &Receiver<String>) {

@@ -269,10 +269,10 @@ fn d17_slow_reader_says_what_happens_when_the_queue_is_full<B: Backend>(role: Ro
         three_at_once,
         |mut with, mut without| {
             let message = Frame::new(BINARY, vec![0; 600]);
-            let text = "Too much unread output";
+            let (error, text) = ("too much unread output", "Too much unread output");
             with.peer.expect([message.clone(), message.clone(), Frame::close(1013, text)]);
             with.peer.hang_up();
-            with.log.ends_with([Event::Open, Event::error(text), Event::close(1013, text)]);
+            with.log.ends_with([Event::Open, Event::error(error), Event::close(1013, text)]);
             without.peer.expect([message.clone(), message]);
             echoes(&mut without.peer);
         },
@@ -292,7 +292,7 @@ fn d17_close_timeout_bounds_the_wait_for_the_peers_close_frame<B: Backend>(role:
                 peer.expect([Frame::close(1000, "Normal Closure")]);
             }
             with.peer.expect_end();
-            let late = [Event::error("Close Timeout"), Event::close(1006, "")];
+            let late = [Event::error("close timeout"), Event::close(1006, "")];
             with.log.ends_with([Event::Open, Event::text("x")].into_iter().chain(late));
             without.peer.send([Frame::close(1000, "not late")]);
             without.peer.hang_up();
@@ -349,9 +349,9 @@ fn d17_pong_timeout_bounds_the_wait_for_an_answer_to_a_ping<B: Backend>(role: Ro
         echo,
         |mut with, mut without| {
             without.peer.expect([Frame::new(PING, "")]);
-            let text = "Keepalive Ping Timeout";
+            let (error, text) = ("keepalive ping timeout", "Keepalive Ping Timeout");
             with.peer.expect([Frame::new(PING, ""), Frame::close(1011, text)]);
-            with.log.expect([Event::Open, Event::error(text), Event::close(1011, text)]);
+            with.log.expect([Event::Open, Event::error(error), Event::close(1011, text)]);
             // It still waits, and takes any sign of life.
             without.peer.send([Frame::text("x")]);
             while without.peer.read() != Frame::text("x") {}
@@ -366,9 +366,9 @@ fn d17_idle_timeout_closes_after_silence<B: Backend>(role: Role) {
         |config| config.idle_timeout(SHORT),
         echo,
         |mut with, mut without| {
-            let text = "Connection Idle Timeout";
+            let (error, text) = ("connection idle timeout", "Connection Idle Timeout");
             with.peer.expect([Frame::close(1001, text)]);
-            with.log.expect([Event::Open, Event::error(text), Event::close(1001, text)]);
+            with.log.expect([Event::Open, Event::error(error), Event::close(1001, text)]);
             echoes(&mut without.peer);
         },
     );

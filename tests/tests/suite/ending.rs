@@ -63,7 +63,7 @@ backends! {
 /// Half of it is more than any buffer on the way takes.
 const LARGE: usize = 64 * 1024 * 1024;
 
-const VANISHED: &str = "The peer ended the transport without a close frame";
+const VANISHED: &str = "the peer ended the transport without a close frame";
 
 /// What a connection ends with whose peer has vanished.
 fn vanished() -> [Event; 2] {
@@ -172,7 +172,7 @@ fn d6_t4_i6_a_silent_peer_is_dropped_after_the_close_timeout<B: Backend>(role: R
     socket.close_with(3000, "answer me").unwrap();
     peer.expect([Frame::close(3000, "answer me")]);
     peer.expect_end();
-    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+    log.ends_with([Event::Open, Event::error("close timeout"), Event::close(1006, "")]);
 }
 
 fn d6_t4_i6_i12_a_silent_peer_is_dropped_after_a_close_in_a_callback<B: Backend>(role: Role) {
@@ -181,7 +181,7 @@ fn d6_t4_i6_i12_a_silent_peer_is_dropped_after_a_close_in_a_callback<B: Backend>
     let Ours { log, mut peer, .. } = Ours::raw(&backend, role, config, listener().on_open(|socket| socket.close()));
     peer.expect([Frame::close(1000, "Normal Closure")]);
     peer.expect_end();
-    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+    log.ends_with([Event::Open, Event::error("close timeout"), Event::close(1006, "")]);
 }
 
 fn d6_t19_a_close_is_not_stuck_behind_a_stalled_writer<B: Backend>(role: Role) {
@@ -192,7 +192,7 @@ fn d6_t19_a_close_is_not_stuck_behind_a_stalled_writer<B: Backend>(role: Role) {
     peer.wait_unread();
     socket.close().unwrap();
     assert!(!socket.is_open());
-    log.ends_with([Event::Open, Event::error("Close Timeout"), Event::close(1006, "")]);
+    log.ends_with([Event::Open, Event::error("close timeout"), Event::close(1006, "")]);
     drop(peer);
 }
 
@@ -241,7 +241,7 @@ fn d8_t3_i2_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener<B
         (|fail| listener().on_pong(move |_, _| fail()), Some(Frame::new(PONG, "x")), Some(Event::Pong(b"x".into()))),
     ];
     let failures: [(fn() -> Outcome, _); 2] =
-        [(|| Err("secret".into()), "A callback failed: secret"), (|| panic!("secret"), "A callback panicked: secret")];
+        [(|| Err("secret".into()), "a callback failed: secret"), (|| panic!("secret"), "a callback panicked: secret")];
     for (listener, frame, event) in cases {
         for (fail, error) in failures {
             let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), listener(fail));
@@ -273,7 +273,7 @@ fn d8_t3_i2_on_close_comes_although_on_error_and_on_close_panic<B: Backend>(role
     log.ends_with([
         Event::Open,
         Event::text("x"),
-        Event::error("A callback failed: first"),
+        Event::error("a callback failed: first"),
         Event::close(1011, "Unexpected Error"),
     ]);
     assert_eq!(socket.closed().unwrap().code, 1011);
@@ -443,16 +443,16 @@ fn i11_a_transport_that_fails_is_one_error_and_one_1006<B: Backend>(role: Role) 
     let (ours, log) = logged(listener().on_open(|socket| socket.send("hello")));
     let driven = backend.upgraded(Over::Scripted(script.transport()), Vec::new(), role, quiet(), ours);
     driven.wait();
-    let failed = format!("The transport failed: {}", std::io::Error::from(std::io::ErrorKind::WriteZero));
+    let failed = format!("the transport failed: {}", std::io::Error::from(std::io::ErrorKind::WriteZero));
     log.ends_with([Event::Open, Event::error(failed), Event::close(1006, "")]);
 }
 
 fn a_violation_closes_with_1002_and_ends_at_once<B: Backend>(role: Role) {
     let backend = B::start();
     let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
-    let (masked, text) = match role {
-        Role::Server => (true, "Client frame not masked"),
-        Role::Client => (false, "Server frame masked"),
+    let (masked, error, text) = match role {
+        Role::Server => (true, "client frame not masked", "Client frame not masked"),
+        Role::Client => (false, "server frame masked", "Server frame masked"),
     };
     let mut bytes = Frame::text("good").encode(masked);
     bytes.extend(Frame::text("wrong").encode(!masked));
@@ -460,7 +460,7 @@ fn a_violation_closes_with_1002_and_ends_at_once<B: Backend>(role: Role) {
     peer.write(&bytes);
     peer.expect([Frame::text("good"), Frame::close(1002, text)]);
     peer.expect_end();
-    log.ends_with([Event::Open, Event::text("good"), Event::error(text), Event::close(1002, text)]);
+    log.ends_with([Event::Open, Event::text("good"), Event::error(error), Event::close(1002, text)]);
 }
 
 fn t19_the_transport_ends_behind_the_peers_close<B: Backend>(role: Role) {

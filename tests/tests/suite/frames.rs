@@ -80,7 +80,8 @@ fn fails<B: Backend>(backend: &B, role: Role, bytes: &[u8], code: u16) {
     assert_eq!((close.opcode, close.payload.get(..2)), (CLOSE, Some(&code.to_be_bytes()[..])), "{bytes:x?}");
     peer.expect_end();
     let text = std::str::from_utf8(&close.payload[2..]).unwrap();
-    log.ends_with([Event::Open, Event::error(text), Event::close(code, text)]);
+    let error = text[..1].to_ascii_lowercase() + &text[1..];
+    log.ends_with([Event::Open, Event::error(error), Event::close(code, text)]);
 }
 
 fn t9_close_codes_that_must_not_be_sent_end_in_1002<B: Backend>(role: Role) {
@@ -147,7 +148,7 @@ fn t18_d18_the_limit_is_exact_over_fragments_and_spares_control_frames<B: Backen
     peer.send([Frame::unfinished(BINARY, &sixty), ping, Frame::unfinished(CONTINUATION, &forty)]);
     peer.send([Frame::new(CONTINUATION, "y")]);
     let pong = Frame::new(PONG, [b'p'; 125]);
-    let text = "Binary message too large: 101 > 100";
+    let (error, text) = ("binary message too large: 101 > 100", "Binary message too large: 101 > 100");
     peer.expect([pong.clone(), pong, Frame::close(1009, text)]);
     peer.expect_end();
     let ping = Event::Ping(vec![b'p'; 125]);
@@ -156,7 +157,7 @@ fn t18_d18_the_limit_is_exact_over_fragments_and_spares_control_frames<B: Backen
         ping.clone(),
         Event::text("x".repeat(100)),
         ping,
-        Event::error(text),
+        Event::error(error),
         Event::close(1009, text),
     ]);
 }

@@ -71,7 +71,7 @@ fn l1_a_feed_notices_a_peer_that_takes_everything_and_says_nothing<B: Backend>(r
     assert!(start.elapsed() >= Duration::from_millis(550), "{:?}", start.elapsed());
     assert_eq!(pings, 1);
     assert!(ticks > 2, "{ticks}");
-    log.ends_with([Event::Open, Event::error(KEEPALIVE), Event::close(1011, KEEPALIVE)]);
+    log.ends_with([Event::Open, Event::error("keepalive ping timeout"), Event::close(1011, KEEPALIVE)]);
 }
 
 fn l1_a_feed_pings_and_a_peer_that_answers_stays<B: Backend>(role: Role) {
@@ -107,12 +107,12 @@ fn l2_who_only_listens_pings<B: Backend>(role: Role) {
 
 fn l10_a_feed_is_idle_when_its_peer_is<B: Backend>(role: Role) {
     let backend = B::start();
-    let text = "Connection Idle Timeout";
+    let (error, text) = ("connection idle timeout", "Connection Idle Timeout");
     let config = quiet().idle_timeout(Duration::from_millis(300));
     let Ours { log, mut peer, socket } = Ours::raw(&backend, role, config, listener());
     let _feed = Feed::new(move || socket.send("tick").is_ok());
     read_feed(&mut peer, |_, frame| frame != Frame::close(1001, text));
-    log.ends_with([Event::Open, Event::error(text), Event::close(1001, text)]);
+    log.ends_with([Event::Open, Event::error(error), Event::close(1001, text)]);
 }
 
 /// Each of them would fail everything at once, or flood its peer.

@@ -85,11 +85,11 @@ fn every_event_goes_through_a_wrapper_that_counts<B: Backend>(role: Role) {
     let count = Arc::default();
     let (log, mut peer) = open(&backend, role, echo, Counting::twice(&count));
     peer.send([Frame::text("1"), Frame::new(PONG, "q"), Frame::text("2"), Frame::new(3, "")]);
-    let text = "Reserved opcode: 0x3";
+    let (error, text) = ("reserved opcode: 0x3", "Reserved opcode: 0x3");
     peer.expect([Frame::text("1"), Frame::text("2"), Frame::close(1002, text)]);
     peer.expect_end();
     let events = [Event::Open, Event::text("1"), Event::Pong(b"q".into()), Event::text("2")];
-    log.ends_with(events.into_iter().chain([Event::error(text), Event::close(1002, text)]));
+    log.ends_with(events.into_iter().chain([Event::error(error), Event::close(1002, text)]));
     assert_eq!(count.load(Ordering::SeqCst), 2 * 2);
 }
 
@@ -294,7 +294,7 @@ fn refusing() -> Wrap {
 
 fn d8_a_wrapper_that_fails_closes_with_1011_and_keeps_its_message_from_the_inner_listener<B: Backend>(role: Role) {
     let backend = B::start();
-    for (bad, error) in [("error", "A callback failed: refused"), ("panic", "A callback panicked: refused")] {
+    for (bad, error) in [("error", "a callback failed: refused"), ("panic", "a callback panicked: refused")] {
         let (log, mut peer) = open(&backend, role, echo, refusing());
         peer.send([Frame::text("good"), Frame::text(bad), Frame::text("late")]);
         peer.expect([Frame::text("good"), Frame::close(1011, "Unexpected Error")]);
@@ -311,6 +311,6 @@ fn d8_an_inner_listener_that_fails_closes_with_1011_through_its_wrapper<B: Backe
     peer.send([Frame::text("good")]);
     peer.expect([Frame::close(1011, "Unexpected Error")]);
     peer.expect_end();
-    let end = [Event::error("A callback failed: inside"), Event::close(1011, "Unexpected Error")];
+    let end = [Event::error("a callback failed: inside"), Event::close(1011, "Unexpected Error")];
     log.ends_with([Event::Open, Event::text("good")].into_iter().chain(end));
 }

@@ -222,7 +222,7 @@ fn i13_a_wrapper_may_tell_an_error_and_the_connection_stays_open<B: Backend>(rol
     peer.hang_up();
     log.ends_with([Event::Open, Event::text("bad"), Event::text("good"), Event::close(1000, "")]);
     let heard: Vec<_> = hears.iter().collect();
-    assert_eq!(heard, ["A callback failed: not good, open: true", "Text(\"good\")", "1000"]);
+    assert_eq!(heard, ["a callback failed: not good, open: true", "Text(\"good\")", "1000"]);
 }
 
 fn t15_a_wrapper_keeps_the_choice_about_pings<B: Backend>(role: Role) {

@@ -48,7 +48,7 @@ fn d6_t4_the_close_timeout_holds_against_a_flood<B: Backend>(role: Role) {
     let message = Frame::new(BINARY, vec![0; 1000]).encode(role == Role::Server);
     let flood = flood(peer.into_inner(), message.repeat(50));
     let events = log.rest();
-    assert!(events.ends_with(&[Event::error("Close Timeout"), Event::close(1006, "")]), "{events:?}");
+    assert!(events.ends_with(&[Event::error("close timeout"), Event::close(1006, "")]), "{events:?}");
     within("the end of the flood", || flood.join().unwrap());
 }
 

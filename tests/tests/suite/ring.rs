@@ -173,9 +173,9 @@ fn j9_d17_i6_a_silent_peer_is_closed_after_the_idle_timeout<B: Backend>(role: Ro
     let backend = B::start();
     let config = quiet().idle_timeout(Duration::from_millis(100));
     let Ours { log, peer, .. } = Ours::theirs(&backend, role, config, listener());
-    let text = "Connection Idle Timeout";
+    let (error, text) = ("connection idle timeout", "Connection Idle Timeout");
     assert_eq!(peer.read_close(), Some((1001, text.into())));
-    log.ends_with([Event::Open, Event::error(text), Event::close(1001, text)]);
+    log.ends_with([Event::Open, Event::error(error), Event::close(1001, text)]);
 }
 
 fn j10_d18_text_above_the_limit_closes_with_1009<B: Backend>(role: Role) {
@@ -184,13 +184,13 @@ fn j10_d18_text_above_the_limit_closes_with_1009<B: Backend>(role: Role) {
     peer.send(Their::binary(b"binary is free".as_slice()));
     peer.send_text("five5");
     peer.send_text("foobar");
-    let text = "Text message too large: 6 > 5";
+    let (error, text) = ("text message too large: 6 > 5", "Text message too large: 6 > 5");
     assert_eq!(peer.read_close(), Some((1009, text.into())));
     log.ends_with([
         Event::Open,
         Event::Binary(b"binary is free".into()),
         Event::text("five5"),
-        Event::error(text),
+        Event::error(error),
         Event::close(1009, text),
     ]);
 }
@@ -200,9 +200,9 @@ fn j11_d18_binary_above_the_limit_closes_with_1009<B: Backend>(role: Role) {
     let Ours { log, mut peer, .. } = Ours::theirs(&backend, role, quiet().max_binary(5), listener());
     peer.send_text("text is free");
     peer.send(Their::binary(b"foobar".as_slice()));
-    let text = "Binary message too large: 6 > 5";
+    let (error, text) = ("binary message too large: 6 > 5", "Binary message too large: 6 > 5");
     assert_eq!(peer.read_close(), Some((1009, text.into())));
-    log.ends_with([Event::Open, Event::text("text is free"), Event::error(text), Event::close(1009, text)]);
+    log.ends_with([Event::Open, Event::text("text is free"), Event::error(error), Event::close(1009, text)]);
 }
 
 /// So often that a test can wait for several.
@@ -269,11 +269,11 @@ fn d17_i6_a_peer_that_never_answers_a_ping_is_dropped<B: Backend>(role: Role) {
     let timeout = Duration::from_millis(50);
     let config = Config::default().keepalive_interval(timeout).pong_timeout(timeout);
     let Ours { log, mut peer, .. } = Ours::raw(&backend, role, config, listener());
-    let text = "Keepalive Ping Timeout";
+    let (error, text) = ("keepalive ping timeout", "Keepalive Ping Timeout");
     peer.expect([Frame::new(PING, ""), Frame::close(1011, text)]);
     // In either role: it has failed the connection, and leaves first.
     peer.expect_end();
-    log.ends_with([Event::Open, Event::error(text), Event::close(1011, text)]);
+    log.ends_with([Event::Open, Event::error(error), Event::close(1011, text)]);
 }
 
 fn d17_the_limits_of_one_upgrade_take_the_place_of_the_servers<B: Backend>() {

@@ -12,7 +12,7 @@ runtimes! {
     }
 }
 
-const ABANDONED: &str = "The connection's driver was dropped";
+const ABANDONED: &str = "the connection's driver was dropped";
 
 fn i3_a_runtime_that_ends_closes_a_server_connection_with_1006_once<B: Ending>() {
     let mut backend = B::start();

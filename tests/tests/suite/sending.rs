@@ -210,7 +210,7 @@ fn t5_t20_e5_send_with_tells_once_when_the_peer_leaves_in_the_middle<B: Backend>
     let closed = Err(SendError::Closed);
     assert_eq!([next(&outcome), next(&outcome), next(&outcome)], [(LARGE / 2, closed), (1, closed), (1, closed)]);
     assert!(outcome.recv().is_err(), "no more than once");
-    let vanished = Event::error("The peer ended the transport without a close frame");
+    let vanished = Event::error("the peer ended the transport without a close frame");
     log.ends_with([Event::Open, vanished, Event::close(1006, "")]);
 }
 
@@ -289,9 +289,9 @@ fn d16_t13_a_slow_reader_is_closed_with_1013_if_so_configured<B: Backend>(role: 
     let (count, _) = fill(&socket, SIZE);
     assert!(!socket.is_open());
     assert_eq!(socket.send("late"), Err(SendError::Closed));
-    let text = "Too much unread output";
+    let (error, text) = ("too much unread output", "Too much unread output");
     // D21: at once, although nothing was read.
-    log.expect([Event::Open, Event::error(text), Event::close(1013, text)]);
+    log.expect([Event::Open, Event::error(error), Event::close(1013, text)]);
     // And what was accepted comes before the close frame.
     for index in 0..count {
         assert_eq!(peer.read(), Frame::new(BINARY, vec![index as u8; SIZE]), "message {index} of {count}");
@@ -347,8 +347,8 @@ fn d17_i6_a_peer_that_takes_no_byte_is_dropped_by_keepalive<B: Backend>(role: Ro
     let (outcomes, outcome) = mpsc::channel();
     socket.send_with(vec![0; LARGE / 2], move |result| outcomes.send(result).unwrap());
     peer.wait_unread();
-    let text = "Keepalive Ping Timeout";
-    log.ends_with([Event::Open, Event::error(text), Event::close(1011, text)]);
+    let (error, text) = ("keepalive ping timeout", "Keepalive Ping Timeout");
+    log.ends_with([Event::Open, Event::error(error), Event::close(1011, text)]);
     assert_eq!(next(&outcome), Err(SendError::Closed));
     drop(peer);
 }

@@ -626,7 +626,7 @@ fn n2_a_connection_error_and_a_failed_send_are_both_seen<B: Streams>(role: Role)
     peer.send([Frame::text("1"), Frame::text([0xff]), Frame::text("2")]);
     assert_eq!(message(&mut messages), "1");
     let Some(Err(StreamError::Connection(error))) = wait(messages.recv()) else { panic!("no error") };
-    assert_eq!(error.to_string(), "Text message not UTF-8");
+    assert_eq!(error.to_string(), "text message not UTF-8");
     let refused = wait(messages.send("x"));
     assert!(matches!(refused, Err(StreamError::Send(SendError::Closed))), "{refused:?}");
     assert!(wait(messages.recv()).is_none() && wait(messages.recv()).is_none());

@@ -22,7 +22,7 @@ tasks! {
     }
 }
 
-const ABANDONED: &str = "The connection's driver was dropped";
+const ABANDONED: &str = "the connection's driver was dropped";
 
 fn i3_an_aborted_task_closes_its_connection_with_1006_once<B: Tasks>() {
     let backend = B::start();

@@ -75,7 +75,7 @@ fn i3_a_transport_that_panics_is_one_error_and_one_1006(role: Role) {
     peer.send([Frame::text("x")]);
     let stream = Panicking { stream, was_read: AtomicBool::new(false) };
     assert!(thread::spawn(move || upgraded(stream, [], role, quiet(), listener)).join().is_err());
-    let error = Event::error("The connection's driver was dropped");
+    let error = Event::error("the connection's driver was dropped");
     log.ends_with([Event::Open, Event::text("x"), error, Event::close(1006, "")]);
     peer.expect_end();
 }

@@ -372,7 +372,7 @@ fn says_close_notify_when_it_is_refused(backend: Option<&OnTokio<Multi>>) {
 /// A TCP stream that ends without `close_notify` is a peer that has vanished, for a client and for a server.
 fn sees_a_peer_vanish(backend: Option<&OnTokio<Multi>>) {
     let vanished =
-        || [Event::Open, Event::error("The peer ended the transport without a close frame"), Event::close(1006, "")];
+        || [Event::Open, Event::error("the peer ended the transport without a close frame"), Event::close(1006, "")];
     let (server_config, client_config) = configs();
     let (here, there) = tcp_pair();
     let config = server_config.clone();

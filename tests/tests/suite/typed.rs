@@ -244,11 +244,11 @@ fn x3_pings_pongs_and_errors_pass_through<B: Backend>(role: Role) {
         let Ours { mut peer, .. } = Ours::raw(&backend, role, quiet(), listener);
         peer.expect([Frame::text("0")]);
         peer.send([Frame::new(PING, "p"), Frame::new(PONG, "q"), Frame::new(3, "")]);
-        let text = "Reserved opcode: 0x3";
+        let (error, text) = ("reserved opcode: 0x3", "Reserved opcode: 0x3");
         // Its own pong, and no other.
         peer.expect([Frame::new(PONG, "own p"), Frame::close(1002, text)]);
         peer.expect_end();
-        ends_with(&told, ["open", "ping p", "pong q", &format!("error {text}"), &format!("close 1002 {text}")]);
+        ends_with(&told, ["open", "ping p", "pong q", &format!("error {error}"), &format!("close 1002 {text}")]);
     }
 }
 
@@ -274,8 +274,8 @@ fn x4_what_cannot_be_decoded_goes_to_on_error_and_the_connection_stays_open<B: B
         peer.expect([Frame::text("16")]);
         assert!(socket.is_open());
         close(peer);
-        let digit = "error A message could not be decoded: invalid digit found in string";
-        let binary = "error A message could not be decoded: a number is text";
+        let digit = "error a message could not be decoded: invalid digit found in string";
+        let binary = "error a message could not be decoded: a number is text";
         ends_with(&told, ["open", digit, binary, "message 4", "close 3000 bye"]);
         // The connection itself has not failed.
         let messages = [Event::text("four"), Event::Binary(b"4".into()), Event::text("4")];
@@ -308,6 +308,6 @@ fn what_cannot_be_encoded_is_told_and_not_sent<B: Backend>(role: Role) {
     peer.send([Frame::text("1")]);
     peer.expect([Frame::close(1011, "Unexpected Error")]);
     peer.expect_end();
-    let text = "A callback failed: the message could not be encoded: negative";
+    let text = "a callback failed: the message could not be encoded: negative";
     log.ends_with([Event::Open, Event::text("1"), Event::error(text), Event::close(1011, "Unexpected Error")]);
 }

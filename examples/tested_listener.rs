@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{Listener, Message, Outcome, Request, Response, WebSocket, listener};
 
 /// A listener as a type: counts the lines of one connection, and leaves after "bye".
@@ -24,7 +24,7 @@ impl Listener for Counter {
 }
 
 /// A listener made of closures.
-fn greeter() -> Closures {
+fn greeter() -> ListenerBuilder {
     listener().on_open(|socket| socket.send("hello")).on_ping(|socket, data| socket.pong([b"you said ", data].concat()))
 }
 

@@ -14,13 +14,13 @@ use bellwire_async_std::{
     Acceptor, AsyncStd, Server, accept_stream, connect, connect_over, connect_stream, connect_stream_over, upgraded,
     upgraded_on,
 };
-use bellwire_core::listener::Closures;
+use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::{AsyncResponse, Config, OwnedMessage, Response, Role, async_listener, listener};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-fn echo() -> Closures {
+fn echo() -> ListenerBuilder {
     listener().on_message(|socket, message| socket.send(message))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bellwire_blocking::{Acceptor, Server, ServerHandle};
 use bellwire_core::backend::Service;
-use bellwire_core::listener::Closures;
+use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::{Config, Request, Responder, Response, ServerError, WebSocket, listener};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ fn text(text: &str) -> Vec<u8> {
     [&[0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-fn echo() -> Closures {
+fn echo() -> ListenerBuilder {
     listener().on_message(|socket, message| socket.send(message))
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bellwire_core::listener::{Closures, IntoListener};
+use bellwire_core::listener::{IntoListener, ListenerBuilder};
 use bellwire_core::proto::client::HandshakeError;
 use bellwire_core::{
     Config, ConnectError, Listener, Message, Outcome, Request, Response, Role, Side, Target, WebSocket, listener,
@@ -51,7 +51,7 @@ impl Listener for Log {
     }
 }
 
-fn echo() -> Closures {
+fn echo() -> ListenerBuilder {
     listener().on_message(|socket, message| if message == "exit" { socket.close() } else { socket.send(message) })
 }
 

@@ -173,12 +173,12 @@ pub use drive::{MessageStream, StreamError, stream};
 pub mod listener {
     #[cfg(feature = "std")]
     pub use crate::api::{
-        AnyListener, AsyncClosures, AsyncStateful, BoxAsyncListener, IntoAnyListener, IntoAsyncListener,
-        IntoAsyncResponse, Sending, TypedAsync, TypedAsyncClosures, TypedAsyncStateful, Writable,
+        AnyListener, AsyncListenerBuilder, BoxAsyncListener, IntoAnyListener, IntoAsyncListener, IntoAsyncResponse,
+        Sending, TypedAsyncListenerBuilder, Writable,
     };
     pub use crate::api::{
-        Broadcast, Closures, IntoListener, IntoOutcome, IntoResponse, Stateful, Typed, TypedClosures, TypedSendError,
-        TypedStateful,
+        Broadcast, IntoListener, IntoOutcome, IntoResponse, ListenerBuilder, State, Stateless, Typed,
+        TypedListenerBuilder, TypedSendError,
     };
 }
 

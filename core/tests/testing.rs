@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bellwire_core::backend::Service;
-use bellwire_core::listener::Closures;
+use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::proto::client::HandshakeError;
 use bellwire_core::testing::{self, Sent, TestClient};
 use bellwire_core::{
@@ -134,7 +134,7 @@ fn u6_headers_protocols_and_the_url_reach_the_handler() {
     let mut client = testing::connect_to(target, |request: &Request| {
         let seen =
             format!("{} {} {:?}", request.target(), request.header("X-Own").unwrap(), request.header("Authorization"));
-        let greeter: Closures = listener().on_open(move |socket| socket.send(seen.as_str()));
+        let greeter: ListenerBuilder = listener().on_open(move |socket| socket.send(seen.as_str()));
         Response::websocket(greeter).protocol(request.select_protocol(&["mqtt"]).unwrap())
     })
     .unwrap();

@@ -48,7 +48,7 @@ pub use tasks::{Ending, Shutdown, Task, Tasks};
 pub use theirs::Theirs;
 
 pub use bellwire::Role;
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{Config, listener};
 
 /// How long a test waits for what must happen before it gives up.
@@ -125,7 +125,7 @@ macro_rules! roles {
 }
 
 /// Echoes messages.
-pub fn echo() -> Closures {
+pub fn echo() -> ListenerBuilder {
     listener().on_message(|socket, message| socket.send(message))
 }
 

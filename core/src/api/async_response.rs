@@ -6,7 +6,8 @@
 use core::fmt;
 
 use super::async_listener::{BoxAsyncListener, IntoAsyncListener};
-use super::listener::{IntoListener, listener};
+use super::builder::listener;
+use super::listener::IntoListener;
 use super::response::{IntoResponse, Response};
 use crate::config::Config;
 use crate::handshake::Request;

@@ -344,7 +344,8 @@ impl IntoResponse for <fn() -> ! as Returns>::Output {
 mod tests {
     use alloc::string::ToString;
 
-    use super::super::listener::{Outcome, listener};
+    use super::super::builder::listener;
+    use super::super::listener::Outcome;
     use super::super::socket::WebSocket;
     use super::*;
     use crate::handshake::server::Refusal;

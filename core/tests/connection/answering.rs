@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 
 use bellwire_core::backend::{Answer, Busy, Driver, Service, Step};
-use bellwire_core::listener::Closures;
+use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::{BoxError, Config, Listener, Message, Request, Responder, Response, Role, ServerError, listener};
 
 use crate::common::*;
@@ -99,7 +99,7 @@ fn a1_a_ping_without_data_from_on_open_comes_back_in_on_pong() {
 
 #[test]
 fn a2_text_and_binary_keep_their_types_and_their_order() {
-    fn greeter() -> Closures {
+    fn greeter() -> ListenerBuilder {
         listener()
             .on_open(|socket| {
                 socket.send("Hello")?;

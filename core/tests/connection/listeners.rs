@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use bellwire_core::listener::{Closures, IntoListener};
+use bellwire_core::listener::{IntoListener, ListenerBuilder};
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_core::{
     CloseCode, Error, Listener, Message, Outcome, OwnedMessage, Response, Role, SendError, Socket, SocketId, WebSocket,
@@ -208,7 +208,7 @@ fn c9_a_listener_with_on_ping_owns_the_pong() {
 
 #[test]
 fn j4_j5_pings_are_answered_exactly_once_by_the_driver_or_by_the_listener() {
-    let listeners: [fn() -> Closures; 2] = [listener, || listener().on_ping(|socket, bytes| socket.pong(bytes))];
+    let listeners: [fn() -> ListenerBuilder; 2] = [listener, || listener().on_ping(|socket, bytes| socket.pong(bytes))];
     for make in listeners {
         for role in ROLES {
             let mut driver = started(role, &timeless(), make().into_listener());

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bellwire::async_std::{AsyncStd, Runtime, Server, connect_on, connect_stream_on};
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{AsyncResponse, Closed, Response, blocking, listener, stream, tokio};
 use bellwire_tests::SmolRuntime;
 
@@ -174,7 +174,7 @@ async fn on_futures_io<R: Runtime>(runtime: R, program: &str, url: &str) -> Resu
     Ok(())
 }
 
-fn says_it_at_once() -> Closures {
+fn says_it_at_once() -> ListenerBuilder {
     listener().on_open(|socket| socket.send(LAST_WORDS))
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{Config, Request, Response, listener};
 use bellwire_tests::{AsyncStd, Backend, Blocking, Connect, Setup, Smol, Tokio, TokioSingle, quiet};
 
@@ -86,7 +86,7 @@ fn config(kind: &str) -> Config {
     }
 }
 
-fn listening(kind: &str) -> Closures {
+fn listening(kind: &str) -> ListenerBuilder {
     let (kind, closes) = (kind.to_string(), kind == "close");
     listener()
         .on_open(move |socket| {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{Message, Request, Responder, Response, WebSocket, listener};
 use bellwire_tests::{
     BINARY, Backend, Connect, Event, Frame, Http, PATIENCE, PING, PONG, Raw, Server, Setup, Theirs, backends, echo,
@@ -75,7 +75,7 @@ impl Leaving {
 
     /// A client whose upgrade is answered with this listener.
     #[track_caller]
-    fn open(&self, listener: Closures) -> Raw {
+    fn open(&self, listener: ListenerBuilder) -> Raw {
         let (client, responder) = self.ask(&upgrade_request("/", &[]));
         responder.respond(Response::websocket(listener));
         Raw::open_over(client, b"")
@@ -137,7 +137,7 @@ fn a1_a_ping_without_data_from_on_open_comes_back_in_on_pong<B: Backend>() {
 }
 
 fn a2_text_and_binary_keep_their_types_and_their_order<B: Backend>() {
-    fn greeter() -> Closures {
+    fn greeter() -> ListenerBuilder {
         listener()
             .on_open(|socket| {
                 socket.send("Hello")?;

@@ -299,7 +299,7 @@ fn e8_all_addresses_of_a_host_are_tried<B: Backend>() {
     }
 }
 
-fn listener_that_greets() -> bellwire::listener::Closures {
+fn listener_that_greets() -> bellwire::listener::ListenerBuilder {
     listener().on_open(|socket| socket.send("hello"))
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bellwire::listener::Closures;
+use bellwire::listener::ListenerBuilder;
 use bellwire::{CloseCode, Outcome, Role, SendError, Side, WebSocket, listener};
 use bellwire_tests::{
     Backend, CLOSE, Connect, Event, Fault, Frame, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Script, Server, backends,
@@ -197,7 +197,7 @@ fn d6_t19_a_close_is_not_stuck_behind_a_stalled_writer<B: Backend>(role: Role) {
 }
 
 /// Closes when the first message comes.
-fn closing() -> Closures {
+fn closing() -> ListenerBuilder {
     listener().on_message(|socket, message| if message == "1" { socket.close() } else { Ok(()) })
 }
 
@@ -258,7 +258,7 @@ fn d8_t3_i2_a_callback_that_fails_closes_with_1011_and_tells_only_the_listener<B
 }
 
 /// A listener of which one callback does this.
-type Failing = fn(fn() -> Outcome) -> Closures;
+type Failing = fn(fn() -> Outcome) -> ListenerBuilder;
 
 fn d8_t3_i2_on_close_comes_although_on_error_and_on_close_panic<B: Backend>(role: Role) {
     let backend = B::start();

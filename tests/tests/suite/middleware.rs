@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use bellwire::listener::{Closures, IntoListener};
+use bellwire::listener::{IntoListener, ListenerBuilder};
 use bellwire::proto::Position;
 use bellwire::{
     CloseCode, Listener, Message, Outcome, Outgoing, Response, Role, SendError, Socket, WebSocket, listener,
@@ -30,7 +30,7 @@ backends! {
     }
 }
 
-type Make = fn() -> Closures;
+type Make = fn() -> ListenerBuilder;
 type Wrap = Box<dyn Fn(Box<dyn Listener>) -> Box<dyn Listener> + Send + Sync>;
 
 /// A connection of ours whose listener is wrapped, and the log of what is inside.

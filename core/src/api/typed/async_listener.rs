@@ -1,15 +1,11 @@
-//! A type as a listener of typed messages with `async` callbacks. Closures as one are in `typed_async`.
-
-use alloc::sync::Arc;
-use core::fmt;
+//! A type as a listener of typed messages with `async` callbacks. Closures as one are in `async_closures`.
 
 use bytes::Bytes;
 
-use super::async_listener::AsyncListener;
-use super::listener::Outcome;
-use super::socket::WebSocket;
-use super::typed::{Codec, plain};
-use super::typed_socket::TypedSocket;
+use super::{Codec, Typed, TypedSocket, untyped};
+use crate::api::async_listener::AsyncListener;
+use crate::api::listener::Outcome;
+use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
 
 /// An [`AsyncListener`] of typed messages, as [`typed`](crate::typed()) makes a plain one. To write the listener as
@@ -32,8 +28,8 @@ use crate::protocol::{CloseCode, Error, OwnedMessage};
 ///     AsyncResponse::websocket(typed_async(codec, Echo))
 /// }
 /// ```
-pub fn typed_async<C: Codec<In: Send>, L: TypedAsyncListener<C>>(codec: C, listener: L) -> TypedAsync<C, L> {
-    TypedAsync { codec: Arc::new(codec), socket: None, listener }
+pub fn typed_async<C: Codec<In: Send>, L: TypedAsyncListener<C>>(codec: C, listener: L) -> Typed<C, L> {
+    Typed::new(codec, listener)
 }
 
 /// Receives the events of one connection, with decoded messages and `async` callbacks: as [`AsyncListener`], but that
@@ -84,32 +80,16 @@ pub trait TypedAsyncListener<C: Codec>: Send {
     fn on_close(&mut self, _socket: &TypedSocket<C>, _code: CloseCode, _reason: &str) {}
 }
 
-/// The [`AsyncListener`] that [`typed_async`] makes.
-pub struct TypedAsync<C, L> {
-    codec: Arc<C>,
-    /// Made by the first event.
-    socket: Option<TypedSocket<C>>,
-    listener: L,
-}
-
-impl<C, L> TypedAsync<C, L> {
-    fn parts(&mut self, socket: &WebSocket) -> (&mut L, &TypedSocket<C>) {
-        let Self { codec, socket: typed, listener } = self;
-        let typed = typed.get_or_insert_with(|| TypedSocket::shared(socket.clone(), codec.clone()));
-        (listener, typed)
-    }
-}
-
-impl<C: Codec<In: Send>, L: TypedAsyncListener<C>> AsyncListener for TypedAsync<C, L> {
+impl<C: Codec<In: Send>, L: TypedAsyncListener<C>> AsyncListener for Typed<C, L> {
     async fn on_open(&mut self, socket: &WebSocket) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_open(socket).await.map_err(plain)
+        listener.on_open(socket).await.map_err(untyped)
     }
 
     async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
         let (listener, socket) = self.parts(socket);
         match socket.codec().decode(message.as_message()) {
-            Ok(value) => listener.on_message(socket, value).await.map_err(plain),
+            Ok(value) => listener.on_message(socket, value).await.map_err(untyped),
             Err(error) => {
                 listener.on_error(socket, &Error::Decode(error.into()));
                 Ok(())
@@ -119,12 +99,12 @@ impl<C: Codec<In: Send>, L: TypedAsyncListener<C>> AsyncListener for TypedAsync<
 
     async fn on_ping(&mut self, socket: &WebSocket, data: Bytes) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_ping(socket, data).await.map_err(plain)
+        listener.on_ping(socket, data).await.map_err(untyped)
     }
 
     async fn on_pong(&mut self, socket: &WebSocket, data: Bytes) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_pong(socket, data).await.map_err(plain)
+        listener.on_pong(socket, data).await.map_err(untyped)
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
@@ -135,11 +115,5 @@ impl<C: Codec<In: Send>, L: TypedAsyncListener<C>> AsyncListener for TypedAsync<
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
         let (listener, socket) = self.parts(socket);
         listener.on_close(socket, code, reason);
-    }
-}
-
-impl<C, L> fmt::Debug for TypedAsync<C, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedAsync").field("socket", &self.socket).finish_non_exhaustive()
     }
 }

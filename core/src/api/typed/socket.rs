@@ -7,10 +7,10 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
 
+use super::Codec;
 #[cfg(feature = "std")]
-use super::sending::Writable;
-use super::socket::WebSocket;
-use super::typed::Codec;
+use crate::api::sending::Writable;
+use crate::api::socket::WebSocket;
 use crate::context::SocketId;
 use crate::protocol::{BoxError, CloseCode, Closed, OwnedMessage, SendError};
 

@@ -1,36 +1,9 @@
-//! Typed messages: a [`Codec`] between a listener and its connection, for any format.
+//! A type as a listener of typed messages.
 
-use alloc::sync::Arc;
-use core::fmt;
-
-use super::listener::{Listener, Outcome};
-use super::socket::WebSocket;
-use super::typed_socket::{TypedSendError, TypedSocket};
-use crate::protocol::{BoxError, CloseCode, Error, Message, OwnedMessage};
-
-/// Makes values of messages, and messages of values: JSON, MessagePack, a format of your own.
-///
-/// [`typed`] is an example.
-pub trait Codec: Send + Sync + 'static {
-    /// What is received.
-    type In;
-
-    /// What is sent. It is only borrowed, as formats need no more: so one value can be sent to many, and the type may
-    /// be unsized, as `str` is.
-    type Out: ?Sized;
-
-    /// The value of a message that was received.
-    ///
-    /// # Errors
-    /// The message is not one of this format. The listener gets the error in `on_error`, and no `on_message`.
-    fn decode(&self, message: Message<'_>) -> Result<Self::In, BoxError>;
-
-    /// The message for a value; of its text or its bytes it is made by `into()`.
-    ///
-    /// # Errors
-    /// The value cannot be expressed in this format. Whoever sends it gets [`TypedSendError::Encode`].
-    fn encode(&self, value: &Self::Out) -> Result<OwnedMessage, BoxError>;
-}
+use super::{Codec, Typed, TypedSocket, untyped};
+use crate::api::listener::{Listener, Outcome};
+use crate::api::socket::WebSocket;
+use crate::protocol::{CloseCode, Error, Message};
 
 /// A [`Listener`] of typed messages: decoded before `on_message`, encoded by [`TypedSocket::send`] (Ring's
 /// `wrap-websocket-transit`, for any format).
@@ -82,7 +55,7 @@ pub trait Codec: Send + Sync + 'static {
 /// # Ok::<(), BoxError>(())
 /// ```
 pub fn typed<C: Codec, L: TypedListener<C>>(codec: C, listener: L) -> Typed<C, L> {
-    Typed { codec: Arc::new(codec), socket: None, listener }
+    Typed::new(codec, listener)
 }
 
 /// Receives the events of one connection, with decoded messages. Every method has a default; all but `on_message` and
@@ -121,32 +94,16 @@ pub trait TypedListener<C: Codec>: Send {
     fn on_close(&mut self, _socket: &TypedSocket<C>, _code: CloseCode, _reason: &str) {}
 }
 
-/// The [`Listener`] that [`typed`] makes.
-pub struct Typed<C, L> {
-    codec: Arc<C>,
-    /// Made by the first event.
-    socket: Option<TypedSocket<C>>,
-    listener: L,
-}
-
-impl<C, L> Typed<C, L> {
-    fn parts(&mut self, socket: &WebSocket) -> (&mut L, &TypedSocket<C>) {
-        let Self { codec, socket: typed, listener } = self;
-        let typed = typed.get_or_insert_with(|| TypedSocket::shared(socket.clone(), codec.clone()));
-        (listener, typed)
-    }
-}
-
 impl<C: Codec, L: TypedListener<C>> Listener for Typed<C, L> {
     fn on_open(&mut self, socket: &WebSocket) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_open(socket).map_err(plain)
+        listener.on_open(socket).map_err(untyped)
     }
 
     fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
         let (listener, socket) = self.parts(socket);
         match socket.codec().decode(message) {
-            Ok(value) => listener.on_message(socket, value).map_err(plain),
+            Ok(value) => listener.on_message(socket, value).map_err(untyped),
             Err(error) => {
                 listener.on_error(socket, &Error::Decode(error.into()));
                 Ok(())
@@ -156,12 +113,12 @@ impl<C: Codec, L: TypedListener<C>> Listener for Typed<C, L> {
 
     fn on_ping(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_ping(socket, data).map_err(plain)
+        listener.on_ping(socket, data).map_err(untyped)
     }
 
     fn on_pong(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         let (listener, socket) = self.parts(socket);
-        listener.on_pong(socket, data).map_err(plain)
+        listener.on_pong(socket, data).map_err(untyped)
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
@@ -172,21 +129,5 @@ impl<C: Codec, L: TypedListener<C>> Listener for Typed<C, L> {
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
         let (listener, socket) = self.parts(socket);
         listener.on_close(socket, code, reason);
-    }
-}
-
-impl<C, L> fmt::Debug for Typed<C, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Typed").field("socket", &self.socket).finish_non_exhaustive()
-    }
-}
-
-/// A refused send as an untyped listener returns it. A send that came too late is told from a failed callback by that
-/// type.
-pub(crate) fn plain(error: BoxError) -> BoxError {
-    match error.downcast().map(|error| *error) {
-        Ok(TypedSendError::Send(error)) => error.into(),
-        Ok(error @ TypedSendError::Encode(_)) => error.into(),
-        Err(error) => error,
     }
 }

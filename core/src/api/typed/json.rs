@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::typed::Codec;
+use super::Codec;
 use crate::protocol::{BoxError, Message, OwnedMessage};
 
 /// The [`Codec`] that receives any `In` that serde can read from JSON, and sends any `Out` that it can write: with the

@@ -114,7 +114,7 @@ fn handle(connection: &mut Connection, event: Event<'_>) {
         Event::Binary(bytes) => connection.send(&*bytes),
         Event::Error(error) => return eprintln!("{error}"),
         Event::Closed(closed) => return println!("closed: {} {:?}", closed.code, closed.reason),
-        Event::Ping(_) | Event::Pong(_) => return,
+        _ => return,
     };
     if let Err(error) = sent {
         eprintln!("{error}");

@@ -261,7 +261,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
 
 #[cfg(test)]
 mod tests {
-    use bellwire::proto::Position;
+    use bellwire::proto::StreamOffset;
     use bellwire::testing::{Recorder, Sent};
     use bellwire::{Listener, Outgoing, SendError, Socket};
 
@@ -416,9 +416,9 @@ mod tests {
     fn the_lock_is_free_while_something_is_sent() {
         struct Nosy(Room);
         impl Socket for Nosy {
-            fn send(&self, _: Outgoing<'_>) -> Result<Position, SendError> {
+            fn send(&self, _: Outgoing<'_>) -> Result<StreamOffset, SendError> {
                 assert!(self.0.0.try_lock().is_ok(), "the room is locked");
-                Ok(Position(0))
+                Ok(StreamOffset::new(0))
             }
         }
         let room = Room::default();

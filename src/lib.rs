@@ -121,9 +121,9 @@
 #[cfg(feature = "serde")]
 pub use bellwire_core::Json;
 pub use bellwire_core::{
-    AsyncListener, AsyncResponse, BoxError, Bytes, CloseCode, Closed, Codec, Config, ConnectError, Error, Listener,
-    Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response, Role, SendError,
-    ServerError, Side, Socket, SocketId, StreamError, Target, TypedAsyncListener, TypedListener, TypedSocket,
+    AsyncListener, AsyncResponse, BoxError, Bytes, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError, Error,
+    Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response, Role,
+    SendError, ServerError, Socket, SocketId, StreamError, Target, TypedAsyncListener, TypedListener, TypedSocket,
     WebSocket,
 };
 pub use bellwire_core::{

@@ -11,7 +11,7 @@ use bellwire_core::backend::{Driver, IntoTarget, Shared};
 use bellwire_core::listener::IntoListener;
 use bellwire_core::proto::client::{Handshake, HandshakeError, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
-use bellwire_core::{Closed, ConnectError, Side, Socket, Target, WebSocket};
+use bellwire_core::{Closed, ClosedBy, ConnectError, Socket, Target, WebSocket};
 
 use crate::drive::{Drive, SHORTEST};
 use crate::pause::Pause;
@@ -117,7 +117,7 @@ impl Client {
                 let _ = thread.join();
             }
         }
-        self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+        self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
     }
 
     /// Whether this is one of the two threads that it would wait for.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bellwire_core::listener::{IntoListener, ListenerBuilder};
 use bellwire_core::proto::client::HandshakeError;
 use bellwire_core::{
-    Config, ConnectError, Listener, Message, Outcome, Request, Response, Role, Side, Target, WebSocket, listener,
+    ClosedBy, Config, ConnectError, Listener, Message, Outcome, Request, Response, Role, Target, WebSocket, listener,
 };
 use bellwire_tokio::{Acceptor, Client, Server, ServerHandle, accept_stream, connect, connect_over, upgraded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -89,7 +89,7 @@ async fn messages_come_back_and_both_sides_close_cleanly() {
     client.socket().send("exit").unwrap();
     assert_eq!(next(&mut events).await, "close 1000 Normal Closure");
     let closed = client.closed().await;
-    assert!(closed.clean && closed.by == Side::Peer && closed.code == 1000, "{closed:?}");
+    assert!(closed.clean && closed.by == ClosedBy::Peer && closed.code == 1000, "{closed:?}");
     assert_eq!(client.closed().await, closed);
     assert_eq!(server.handle.shutdown(Duration::from_secs(5)).await, 0);
     server.task.await.unwrap().unwrap();

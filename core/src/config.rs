@@ -81,6 +81,7 @@ pub struct Config {
 
 /// What happens when a message does not fit below [`Config::max_queued`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum SlowReader {
     /// `send` is refused with [`SendError::Full`](crate::SendError::Full); the connection stays open.
     #[default]
@@ -93,6 +94,7 @@ pub enum SlowReader {
 ///
 /// A request without `Origin` does not come from a browser and always passes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Origins {
     /// The server's own: host and port of `Origin` equal those of `Host`.
     #[default]

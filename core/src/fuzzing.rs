@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::handshake::Target;
 use crate::handshake::server::{Accept, AcceptError};
 use crate::handshake::{client, server};
-use crate::protocol::{Connection, Event, Header, MAX_HEADER, Role};
+use crate::protocol::{Connection, Event, Header, MAX_HEADER, ReservedBits, Role};
 use crate::time::Time;
 
 /// Up to this many bytes are fed one by one as well.
@@ -26,7 +26,7 @@ const MAX_OUTPUT: usize = 64 * 1024 + 1024;
 pub fn frame(data: &[u8]) {
     let Some((&first, bytes)) = data.split_first() else { return };
     let receiver = role(first);
-    let whole = Header::decode(bytes, receiver);
+    let whole = Header::decode(bytes, receiver, ReservedBits::NONE);
     if let Ok(Some((header, length))) = whole {
         assert_eq!(Some(header.encode(&mut [0; MAX_HEADER])), bytes.get(..length));
         assert_eq!(header.mask.is_some(), receiver == Role::Server);
@@ -38,7 +38,7 @@ pub fn frame(data: &[u8]) {
     // The verdict falls at some byte; before it there is none, and behind it nothing changes.
     let mut verdict = Ok(None);
     for end in 0..=bytes.len().min(MAX_HEADER) {
-        let now = Header::decode(bytes.get(..end).unwrap_or_default(), receiver);
+        let now = Header::decode(bytes.get(..end).unwrap_or_default(), receiver, ReservedBits::NONE);
         if verdict != Ok(None) {
             assert_eq!(now, verdict);
         }

@@ -148,7 +148,7 @@ pub use config::Config;
 pub use context::SocketId;
 
 pub use protocol::{
-    BoxError, CloseCode, Closed, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError, Side,
+    BoxError, CloseCode, Closed, ClosedBy, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError,
 };
 
 pub use handshake::{ConnectError, Request, Target, is_upgrade_request, request_protocols};
@@ -197,7 +197,7 @@ pub mod proto {
     pub use crate::handshake::{client, server};
     pub use crate::http::{Headers, HeadersIter, InvalidHeader, Uri, UriError, date};
     pub use crate::protocol::{
-        Connection, Event, Output, Position, SharedError, Timeout, Violation, frame, mask, utf8,
+        Connection, Event, Output, SharedError, StreamOffset, Timeout, Violation, frame, mask, utf8,
     };
     pub use crate::time::Time;
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bellwire_core::backend::Shared;
 use bellwire_core::config::SlowReader;
 use bellwire_core::listener::Broadcast;
-use bellwire_core::proto::{Connection, Position};
+use bellwire_core::proto::{Connection, StreamOffset};
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_core::{
     Config, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError, Socket, WebSocket, broadcast,
@@ -161,7 +161,7 @@ fn prepared_messages_keep_their_place_between_others_and_leave_in_writes_of_any_
                 let count = piece.len().min(size);
                 written.extend_from_slice(&piece[..count]);
                 connection.wrote(START, count);
-                assert_eq!(connection.written(), Position(written.len() as u64));
+                assert_eq!(connection.written(), StreamOffset::new(written.len() as u64));
             }
             let expected = [
                 Frame::text("1"),
@@ -335,7 +335,7 @@ impl Socket for Shouting {
         Some(self.0.as_socket())
     }
 
-    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         match message.into_owned() {
             OwnedMessage::Text(text) => self.0.as_socket().send(text.to_uppercase().into()),
             binary => self.0.as_socket().send(binary.into()),

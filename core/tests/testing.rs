@@ -11,8 +11,8 @@ use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::proto::client::HandshakeError;
 use bellwire_core::testing::{self, Sent, TestClient};
 use bellwire_core::{
-    AsyncResponse, Closed, Config, ConnectError, Request, Response, SendError, Side, Target, async_listener, listener,
-    stream,
+    AsyncResponse, Closed, ClosedBy, Config, ConnectError, Request, Response, SendError, Target, async_listener,
+    listener, stream,
 };
 use futures_util::FutureExt;
 
@@ -61,7 +61,7 @@ fn u6_what_a_call_causes_has_happened_when_it_returns() {
     assert_eq!(client.take_received(), [Sent::Ping(b"and you?".to_vec())]);
     assert_eq!(all(&told), ["pong"], "it was answered");
     let closed = client.close().unwrap();
-    assert_eq!(closed, Closed { code: 1000.into(), reason: "Normal Closure".into(), clean: true, by: Side::Local });
+    assert_eq!(closed, Closed::clean(1000, "Normal Closure", ClosedBy::Local));
     assert_eq!(all(&told), ["close 1000 \"Normal Closure\" true Peer"]);
     assert_eq!(client.send("late"), Err(SendError::Closed));
     assert_eq!(client.close(), Some(closed), "once is enough");
@@ -72,18 +72,22 @@ fn u6_what_a_call_causes_has_happened_when_it_returns() {
 #[test]
 fn u6_every_end_is_seen_by_both_sides() {
     type End = fn(&mut TestClient);
-    let ends: [(End, (u16, bool, Side), &str); 5] = [
-        (|client| drop(client.close_with(4000, "mine")), (4000, true, Side::Local), "close 4000 \"mine\" true Peer"),
+    let ends: [(End, (u16, bool, ClosedBy), &str); 5] = [
+        (
+            |client| drop(client.close_with(4000, "mine")),
+            (4000, true, ClosedBy::Local),
+            "close 4000 \"mine\" true Peer",
+        ),
         (
             |client| client.socket().unwrap().close_with(4001, "theirs").unwrap(),
-            (4001, true, Side::Peer),
+            (4001, true, ClosedBy::Peer),
             "close 4001 \"theirs\" true Local",
         ),
-        (|client| client.socket().unwrap().abort(), (1006, false, Side::Peer), "close 1006 \"\" false Local"),
-        (|client| client.hang_up(), (1006, false, Side::Local), "close 1006 \"\" false Peer"),
+        (|client| client.socket().unwrap().abort(), (1006, false, ClosedBy::Peer), "close 1006 \"\" false Local"),
+        (|client| client.hang_up(), (1006, false, ClosedBy::Local), "close 1006 \"\" false Peer"),
         (
             |client| client.send(vec![0; 2 << 20]).unwrap(),
-            (1009, true, Side::Peer),
+            (1009, true, ClosedBy::Peer),
             "close 1009 \"Binary message too large: 2097152 > 1048576\" false Local",
         ),
     ];

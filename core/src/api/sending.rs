@@ -5,7 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
 use super::socket::{WebSocket, WriteWaiter};
-use crate::protocol::{Outgoing, Position, SendError};
+use crate::protocol::{Outgoing, SendError, StreamOffset};
 
 /// A message on its way: what [`WebSocket::send_and_wait`] returns. Done when the transport has taken its last byte.
 ///
@@ -102,14 +102,14 @@ impl Future for Writable {
 }
 
 impl Written {
-    pub(crate) fn new(socket: &WebSocket, position: Position) -> Self {
+    pub(crate) fn new(socket: &WebSocket, position: StreamOffset) -> Self {
         Self::Waiting(socket.clone(), WriteWaiter::new(position))
     }
 
     /// Waits until nothing is written any more: the transport is closed.
     pub(crate) async fn ended(socket: &WebSocket) {
         // No connection ever gets so far.
-        let mut end = Self::new(socket, Position(u64::MAX));
+        let mut end = Self::new(socket, StreamOffset::new(u64::MAX));
         let _ = core::future::poll_fn(|cx| end.poll(cx)).await;
     }
 

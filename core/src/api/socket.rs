@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 
 use crate::context::SocketId;
-use crate::protocol::{CloseCode, Closed, Outgoing, Position, SendError};
+use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
 
 /// What can be done with an open connection: Ring's `Socket` protocol.
 ///
@@ -46,7 +46,7 @@ pub trait Socket: Send + Sync + 'static {
 
     /// Queues a message. `Ok`: accepted, in order; it leaves without another call unless the connection
     /// fails first. The position is what [`when_written`](Self::when_written) takes.
-    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         self.inner().map_or(Err(SendError::Closed), |inner| inner.send(message))
     }
 
@@ -95,14 +95,14 @@ pub trait Socket: Send + Sync + 'static {
     }
 
     /// Up to which position output is queued: it has all left when that is [written](Self::when_written).
-    fn queued(&self) -> Position {
-        self.inner().map_or(Position(0), Socket::queued)
+    fn queued(&self) -> StreamOffset {
+        self.inner().map_or(StreamOffset::new(0), Socket::queued)
     }
 
     /// Up to which position output must have been written before a message of this many bytes is welcome: until it
     /// fits, and until output that is above the high watermark is below the low one (see
     /// [`Config`](crate::Config)). `None`: it is welcome now.
-    fn welcomes_at(&self, length: usize) -> Option<Position> {
+    fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
         self.inner().and_then(|inner| inner.welcomes_at(length))
     }
 
@@ -113,7 +113,7 @@ pub trait Socket: Send + Sync + 'static {
 
     /// Calls `done` once: with `Ok` when everything up to `position` was handed to the transport, with
     /// `Err` when the connection ended before. No lock is held while it runs; it may run before this returns.
-    fn when_written(&self, position: Position, done: Done) {
+    fn when_written(&self, position: StreamOffset, done: Done) {
         match self.inner() {
             Some(inner) => inner.when_written(position, done),
             None => done(Err(SendError::Closed)),
@@ -140,18 +140,18 @@ pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
 /// A task that waits for output to be written: for [`Socket::poll_written`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteWaiter {
-    position: Position,
+    position: StreamOffset,
     id: u64,
 }
 
 impl WriteWaiter {
     /// Creates one that was not polled yet.
-    pub fn new(position: Position) -> Self {
+    pub fn new(position: StreamOffset) -> Self {
         Self { position, id: 0 }
     }
 
     /// Returns the position up to which everything is to be written.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> StreamOffset {
         self.position
     }
 

@@ -82,6 +82,8 @@ struct Question {
 const MAX_AHEAD: usize = 64 * 1024;
 
 /// What a backend is to do with its transport when all output is written that can be.
+///
+/// Exhaustive: a step that a backend does not know would leave its connections hanging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Read, then wait.

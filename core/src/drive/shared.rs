@@ -23,7 +23,7 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{
-    BoxError, CloseCode, Closed, Connection, Error, Event, Garbage, Outgoing, Output, Position, SendError,
+    BoxError, CloseCode, Closed, Connection, Error, Event, Garbage, Outgoing, Output, SendError, StreamOffset,
 };
 use crate::sync::{Mutex, MutexGuard, WakerSlot, thread_local};
 use crate::time::Time;
@@ -48,7 +48,7 @@ struct State {
     /// Whether the driver sleeps.
     parked: bool,
     /// Who waits for bytes to be written, in the order of their positions.
-    waiting: VecDeque<(Position, Waiter)>,
+    waiting: VecDeque<(StreamOffset, Waiter)>,
     /// How many tasks have waited: the newest one's number.
     waiters: u64,
     closed: Option<Box<Closed>>,
@@ -332,14 +332,14 @@ impl State {
         self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
     }
 
-    fn wait(&mut self, position: Position, waiter: Waiter) {
+    fn wait(&mut self, position: StreamOffset, waiter: Waiter) {
         // Several threads may come in another order than their sends.
         let at = self.waiting.partition_point(|(other, _)| *other <= position);
         self.waiting.insert(at, (position, waiter));
     }
 
     /// Takes out the task that waits as this one.
-    fn forget(&mut self, waiter: &WriteWaiter) -> Option<(Position, Waiter)> {
+    fn forget(&mut self, waiter: &WriteWaiter) -> Option<(StreamOffset, Waiter)> {
         let start = self.waiting.partition_point(|(other, _)| *other < waiter.position());
         let same = self.waiting.range(start..).take_while(|(other, _)| *other == waiter.position());
         let at = same.into_iter().position(|(_, other)| matches!(other, Waiter::Task(id, _) if *id == waiter.id()))?;
@@ -347,7 +347,7 @@ impl State {
     }
 
     /// What is already known about a position: `None` if it has to wait.
-    fn outcome(&self, position: Position) -> Option<Result<(), SendError>> {
+    fn outcome(&self, position: StreamOffset) -> Option<Result<(), SendError>> {
         if position <= self.connection.written() {
             Some(Ok(()))
         } else if self.gone {
@@ -375,7 +375,7 @@ impl Socket for Shared {
         self.context.as_ref()?.protocol.as_deref()
     }
 
-    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         // Dropped when nothing is locked: its owner's code may run then.
         let _share = message.share();
         self.change(|connection| connection.send(message))
@@ -409,11 +409,11 @@ impl Socket for Shared {
         self.lock().connection.buffered()
     }
 
-    fn queued(&self) -> Position {
+    fn queued(&self) -> StreamOffset {
         self.lock().connection.queued()
     }
 
-    fn welcomes_at(&self, length: usize) -> Option<Position> {
+    fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
         self.lock().connection.welcomes_at(length)
     }
 
@@ -421,7 +421,7 @@ impl Socket for Shared {
         self.lock().closed.as_deref().cloned()
     }
 
-    fn when_written(&self, position: Position, done: Done) {
+    fn when_written(&self, position: StreamOffset, done: Done) {
         let mut state = self.lock();
         match state.outcome(position) {
             None => state.wait(position, Waiter::Done(done)),

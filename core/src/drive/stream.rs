@@ -20,7 +20,7 @@ use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, IntoAnyListener, IntoAsyncListener, Pending, WebSocket, Writable,
     Written,
 };
-use crate::protocol::{CloseCode, Closed, Error, Outgoing, OwnedMessage, SendError, Side};
+use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage, SendError};
 
 /// A listener, and the stream that the connection becomes when it is open.
 ///
@@ -331,7 +331,7 @@ impl MessageSender {
         let _ = core::future::poll_fn(|cx| self.poll_left(cx)).await;
         let _ = self.socket().close();
         Written::ended(self.socket()).await;
-        self.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+        self.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
     }
 
     /// As [`MessageStream::send`].

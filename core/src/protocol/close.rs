@@ -1,6 +1,6 @@
 //! Close codes and reasons (RFC 6455 §7.4): which may be sent, which may be received.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use super::error::Violation;
@@ -81,6 +81,7 @@ impl fmt::Debug for CloseCode {
 
 /// How a connection ended: what `on_close` reports, and what Ring's two arguments leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Closed {
     /// The code: the peer's where it sent one, 1005 for an empty close frame, 1006 if it vanished, the
     /// local one where this side failed the connection.
@@ -90,12 +91,12 @@ pub struct Closed {
     /// Whether both sides sent a close frame (RFC 6455 §7.1.4: "closed cleanly").
     pub clean: bool,
     /// Who began to close.
-    pub by: Side,
+    pub by: ClosedBy,
 }
 
 /// One of the two ends of a connection, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum ClosedBy {
     /// This side.
     Local,
     /// The other side.
@@ -132,19 +133,19 @@ pub(crate) fn truncated(reason: &str) -> &str {
 }
 
 impl Closed {
-    /// The connection ended without a close frame from the peer (RFC 6455 §7.1.5: 1006).
-    pub fn abnormal(by: Side) -> Self {
+    /// Creates an end without a close frame from the peer (RFC 6455 §7.1.5: 1006).
+    pub fn abnormal(by: ClosedBy) -> Self {
         Self { code: CloseCode::ABNORMAL, reason: String::new(), clean: false, by }
     }
 
-    /// The peer's close frame ended it.
-    pub(crate) fn clean(code: CloseCode, reason: &str, by: Side) -> Self {
-        Self { code, reason: reason.to_string(), clean: true, by }
+    /// Creates an end by the closing handshake, with the code and the reason of the peer's close frame.
+    pub fn clean(code: impl Into<CloseCode>, reason: impl Into<String>, by: ClosedBy) -> Self {
+        Self { code: code.into(), reason: reason.into(), clean: true, by }
     }
 
-    /// This side failed the connection.
-    pub(crate) fn failed(code: CloseCode, reason: String) -> Self {
-        Self { code, reason, clean: false, by: Side::Local }
+    /// Creates an end by this side, which failed the connection.
+    pub fn failed(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
+        Self { code: code.into(), reason: reason.into(), clean: false, by: ClosedBy::Local }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
 
-use super::close::{self, CloseCode, Closed, Side};
+use super::close::{self, CloseCode, Closed, ClosedBy};
 use super::deadlines::{Deadlines, Due, Flow};
 use super::error::{Error, SendError, Timeout, Violation};
 use super::event::{Event, Outgoing};
@@ -17,7 +17,7 @@ use super::output::Output;
 use crate::config::{Config, SlowReader};
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
-use crate::protocol::Position;
+use crate::protocol::StreamOffset;
 use crate::time::Time;
 
 /// An open WebSocket connection, without any I/O: bytes and time in, events and bytes out.
@@ -159,20 +159,20 @@ impl Connection {
     pub fn receive_eof(&mut self) {
         // Behind the closing handshake the peer may still read.
         if self.is_receiving() {
-            self.lose(Error::Vanished, Side::Peer);
+            self.lose(Error::Vanished, ClosedBy::Peer);
         }
     }
 
     /// The peer is gone: neither will it send more bytes nor take any. What that means comes out of
     /// [`next_event`](Self::next_event).
     pub fn vanished(&mut self) {
-        self.lose(Error::Vanished, Side::Peer);
+        self.lose(Error::Vanished, ClosedBy::Peer);
     }
 
     /// Reading from or writing to the transport failed. What that means comes out of
     /// [`next_event`](Self::next_event).
     pub fn transport_failed(&mut self, error: impl Into<crate::BoxError>) {
-        self.lose(Error::Transport(error.into().into()), Side::Peer);
+        self.lose(Error::Transport(error.into().into()), ClosedBy::Peer);
     }
 
     /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of
@@ -210,7 +210,7 @@ impl Connection {
     /// # Errors
     /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`].
     #[inline]
-    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<Position, SendError> {
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<StreamOffset, SendError> {
         self.check_open()?;
         let result = self.outbound.message(message.into(), &self.config);
         self.judge(result)
@@ -269,7 +269,7 @@ impl Connection {
         self.throw_away(None, output);
         match self.state {
             State::Open | State::Closed { .. } | State::Closing => {
-                self.state = State::Ending { error: None, closed: Closed::abnormal(Side::Local) };
+                self.state = State::Ending { error: None, closed: Closed::abnormal(ClosedBy::Local) };
             }
             State::Ended => self.state = State::Lost,
             State::Ending { .. } | State::Lost => {}
@@ -280,7 +280,7 @@ impl Connection {
     /// [`Event::Error`] and [`Event::Closed`] come out of [`next_event`](Self::next_event).
     pub fn fail(&mut self, error: Error) {
         match error.close_code() {
-            None => self.lose(error, Side::Local),
+            None => self.lose(error, ClosedBy::Local),
             Some((code, reason)) if self.is_alive() => {
                 // RFC 6455 §7.1.7: an endpoint that fails the connection "SHOULD send a Close frame with an
                 // appropriate status code".
@@ -332,12 +332,12 @@ impl Connection {
     }
 
     /// How far what was sent goes: all of it has left when that is [written](Self::written).
-    pub fn queued(&self) -> Position {
+    pub fn queued(&self) -> StreamOffset {
         self.outbound.position()
     }
 
     /// How far the transport has taken what was sent.
-    pub fn written(&self) -> Position {
+    pub fn written(&self) -> StreamOffset {
         self.outbound.written()
     }
 
@@ -406,13 +406,13 @@ impl Connection {
     /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
     /// output that is above the high watermark is below the low one. `None`: it is welcome now.
     #[cfg(feature = "std")]
-    pub(crate) fn welcomes_at(&self, length: usize) -> Option<Position> {
+    pub(crate) fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
         let Config { low_watermark: low, high_watermark: high, .. } = *self.config;
         let end = self.outbound.position();
         if !self.outbound.has_room(length, &self.config) {
             Some(end)
         } else if self.outbound.buffered() > high {
-            Some(Position(end.0.saturating_sub(low.min(high) as u64)))
+            Some(StreamOffset::new(end.bytes().saturating_sub(low.min(high) as u64)))
         } else {
             None
         }
@@ -506,7 +506,7 @@ impl Connection {
             self.deadlines.close_owed();
             return;
         }
-        let by = if self.is_open() { Side::Peer } else { Side::Local };
+        let by = if self.is_open() { ClosedBy::Peer } else { ClosedBy::Local };
         if self.is_open() {
             self.outbound.close(code, reason);
         }
@@ -530,14 +530,14 @@ impl Connection {
     pub(crate) fn answer_close(&mut self) {
         if let State::Closed { code, reason } = &self.state {
             self.outbound.close(*code, reason);
-            self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, Side::Peer) };
+            self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, ClosedBy::Peer) };
         }
     }
 
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
         if let State::Closed { code, reason } = mem::replace(&mut self.state, State::Closing) {
-            self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, Side::Peer) };
+            self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, ClosedBy::Peer) };
             return;
         }
         self.deadlines.close_requested();
@@ -546,9 +546,9 @@ impl Connection {
     }
 
     /// The connection ends without a word to the peer. `by`: on whose account, unless this side was closing.
-    fn lose(&mut self, error: Error, by: Side) {
+    fn lose(&mut self, error: Error, by: ClosedBy) {
         if self.is_alive() {
-            let by = if self.is_open() { by } else { Side::Local };
+            let by = if self.is_open() { by } else { ClosedBy::Local };
             let output = self.outbound.discard();
             self.throw_away(None, output);
             self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };

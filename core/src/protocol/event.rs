@@ -15,6 +15,7 @@ use super::prepared::Prepared;
 /// Payloads that came whole in one read are borrowed from the caller's read buffer, others are owned.
 /// After [`Closed`](Self::Closed) there are no more events.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A text message, whole.
     Text(Cow<'a, str>),

@@ -34,11 +34,31 @@ pub enum Opcode {
     Pong,
 }
 
+/// Reserved bits of a frame (RFC 6455 §5.2): those that are set, or those that extensions have given a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ReservedBits(u8);
+
+impl ReservedBits {
+    /// None of them: no extension was negotiated.
+    pub const NONE: Self = Self(0);
+
+    /// RSV1, which permessage-deflate sets on the first fragment of a compressed message (RFC 7692 §6).
+    pub const RSV1: Self = Self(0x40);
+
+    /// Returns whether all of `bits` are among these.
+    pub const fn contains(self, bits: Self) -> bool {
+        bits.0 & !self.0 == 0
+    }
+}
+
 /// A decoded header; it cannot be illegal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// Whether this is the last fragment of its message.
     pub fin: bool,
+    /// Which reserved bits are set.
+    pub reserved: ReservedBits,
     /// What the frame is.
     pub opcode: Opcode,
     /// The key that masks the payload, on frames from a client.
@@ -88,17 +108,25 @@ impl Opcode {
 }
 
 impl Header {
-    /// Decodes the header at the front of `bytes`, as `receiver` may receive it, and says how long it is.
+    /// Creates the header of a message in one frame, or of a control frame: unmasked, no reserved bit set.
+    pub const fn new(opcode: Opcode, length: u64) -> Self {
+        Self { fin: true, reserved: ReservedBits::NONE, opcode, mask: None, length }
+    }
+
+    /// Decodes the header at the front of `bytes`, as `receiver` may receive it, and returns how long it is.
     ///
-    /// `None`: more bytes are needed. A broken rule is reported as soon as its byte is there.
+    /// `None`: more bytes are needed. A broken rule is reported as soon as its byte is there. `allowed` are the reserved
+    /// bits that the negotiated extensions have given a meaning. On which frames those may be set is for the extension to
+    /// say.
     ///
     /// # Errors
     /// The rule of §5.1, §5.2 or §5.5 that the header breaks.
     #[inline]
-    pub fn decode(bytes: &[u8], receiver: Role) -> Result<Option<(Self, usize)>, Violation> {
+    pub fn decode(bytes: &[u8], receiver: Role, allowed: ReservedBits) -> Result<Option<(Self, usize)>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
         // §5.2: RSV1–3 "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
-        if first & RESERVED != 0 {
+        let reserved = ReservedBits(first & RESERVED);
+        if !allowed.contains(reserved) {
             return Err(Violation::ReservedBits);
         }
         let (fin, opcode) = (first & FIN != 0, Opcode::decode(first & OPCODE)?);
@@ -119,7 +147,7 @@ impl Header {
                 (Some(*key), rest)
             }
         };
-        Ok(Some((Self { fin, opcode, mask, length }, bytes.len() - rest.len())))
+        Ok(Some((Self { fin, reserved, opcode, mask, length }, bytes.len() - rest.len())))
     }
 
     /// Encodes the header into `buffer` and returns the part that it takes: 2 to 14 bytes.
@@ -132,7 +160,7 @@ impl Header {
             length += bytes.len();
         };
         let mask = if self.mask.is_some() { MASK } else { 0 };
-        push(&[if self.fin { FIN } else { 0 } | self.opcode.encode()]);
+        push(&[if self.fin { FIN } else { 0 } | self.reserved.0 | self.opcode.encode()]);
         // §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
         match (u8::try_from(self.length), u16::try_from(self.length)) {
             (Ok(short @ ..=125), _) => push(&[mask | short]),
@@ -191,21 +219,30 @@ fn minimal(length: u64, least: u64, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
 mod tests {
     use super::*;
 
-    fn header(opcode: Opcode, length: u64) -> Header {
-        Header { fin: true, opcode, mask: None, length }
+    const NONE: ReservedBits = ReservedBits::NONE;
+    const RSV1: ReservedBits = ReservedBits::RSV1;
+
+    #[test]
+    fn an_extension_allows_its_bit_and_no_other() {
+        for (first, is_allowed) in
+            [(0x81, true), (0xc1, true), (0xa1, false), (0x91, false), (0xe1, false), (0xd1, false)]
+        {
+            let result = Header::decode(&[first], Role::Client, RSV1);
+            assert_eq!(result, if is_allowed { Ok(None) } else { Err(Violation::ReservedBits) }, "{first:x}");
+        }
     }
 
     #[test]
     fn headers_survive_a_round_trip_and_every_cut_asks_for_more() {
         for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, (1 << 63) - 1] {
             for (mask, receiver) in [(None, Role::Client), (Some([1, 2, 3, 4]), Role::Server)] {
-                for fin in [true, false] {
-                    let header = Header { fin, opcode: Opcode::Binary, mask, length };
+                for (fin, reserved) in [(true, NONE), (false, NONE), (true, RSV1), (false, RSV1)] {
+                    let header = Header { fin, reserved, mask, ..Header::new(Opcode::Binary, length) };
                     let mut buffer = [0; MAX_HEADER];
                     let bytes = header.encode(&mut buffer);
-                    assert_eq!(Header::decode(bytes, receiver), Ok(Some((header, bytes.len()))));
+                    assert_eq!(Header::decode(bytes, receiver, reserved), Ok(Some((header, bytes.len()))));
                     for cut in 0..bytes.len() {
-                        assert_eq!(Header::decode(&bytes[..cut], receiver), Ok(None));
+                        assert_eq!(Header::decode(&bytes[..cut], receiver, reserved), Ok(None));
                     }
                 }
             }
@@ -215,7 +252,7 @@ mod tests {
     #[test]
     fn lengths_take_the_fewest_bytes() {
         for (length, size) in [(0, 2), (125, 2), (126, 4), (0xffff, 4), (0x1_0000, 10)] {
-            assert_eq!(header(Opcode::Text, length).encode(&mut [0; MAX_HEADER]).len(), size);
+            assert_eq!(Header::new(Opcode::Text, length).encode(&mut [0; MAX_HEADER]).len(), size);
         }
     }
 
@@ -241,9 +278,9 @@ mod tests {
             (b"\x82\x7f\x80", Role::Client, Violation::LengthTooLarge),
         ];
         for (bytes, receiver, violation) in table {
-            assert_eq!(Header::decode(bytes, *receiver), Err(*violation), "{bytes:x?}");
+            assert_eq!(Header::decode(bytes, *receiver, NONE), Err(*violation), "{bytes:x?}");
             let before = &bytes[..bytes.len() - 1];
-            assert_eq!(Header::decode(before, *receiver), Ok(None), "{bytes:x?} reported too early");
+            assert_eq!(Header::decode(before, *receiver, NONE), Ok(None), "{bytes:x?} reported too early");
         }
     }
 }

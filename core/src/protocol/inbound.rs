@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::error::Violation;
-use super::frame::{Header, MAX_HEADER, Opcode, Role};
+use super::frame::{Header, MAX_HEADER, Opcode, ReservedBits, Role};
 use crate::config::Config;
 use crate::input::take;
 use crate::protocol::{mask, utf8};
@@ -73,7 +73,7 @@ impl Inbound {
             let Some(frame) = self.frame.take() else {
                 let Some(header) = self.read_header(input)? else { return Ok(None) };
                 let room = self.check_header(&header, limits)?;
-                let Header { fin, opcode, mask: key, length: remaining } = header;
+                let Header { fin, opcode, mask: key, length: remaining, .. } = header;
                 let room = if fin { 0 } else { room };
                 self.frame = Some(Frame { opcode, fin, key, remaining, phase: 0, room });
                 continue;
@@ -94,14 +94,14 @@ impl Inbound {
 
     fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         if self.spilled == 0 {
-            if let Some((header, length)) = Header::decode(input, self.role)? {
+            if let Some((header, length)) = Header::decode(input, self.role, ReservedBits::NONE)? {
                 take(input, length);
                 return Ok(Some(header));
             }
         }
         loop {
             let spill = self.spill.get(..usize::from(self.spilled)).unwrap_or_default();
-            if let Some((header, _)) = Header::decode(spill, self.role)? {
+            if let Some((header, _)) = Header::decode(spill, self.role, ReservedBits::NONE)? {
                 self.spilled = 0;
                 return Ok(Some(header));
             }

@@ -16,7 +16,7 @@ pub mod utf8;
 
 #[cfg(feature = "std")]
 pub(crate) use close::truncated;
-pub use close::{CloseCode, Closed, Side};
+pub use close::{CloseCode, Closed, ClosedBy};
 pub use connection::Connection;
 #[cfg(feature = "std")]
 pub(crate) use connection::Garbage;
@@ -24,6 +24,6 @@ pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
 pub use event::{Event, Message, Outgoing, OwnedMessage};
 pub use frame::Role;
 #[cfg(feature = "std")]
-pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER};
-pub use output::{Output, Position};
+pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, ReservedBits};
+pub use output::{Output, StreamOffset};
 pub use prepared::Prepared;

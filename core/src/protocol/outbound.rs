@@ -15,7 +15,7 @@ use super::output::Output;
 use super::prepared::Prepared;
 use crate::config::Config;
 use crate::entropy::Entropy;
-use crate::protocol::{Position, mask};
+use crate::protocol::{StreamOffset, mask};
 
 /// Owned payloads from this size on are not copied: below, a copy is cheaper than a piece of its own
 /// (uWebSockets draws the line at the same size).
@@ -55,7 +55,7 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<Position, SendError> {
+    pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
         let alone = self.last <= self.written;
         if !alone {
             self.check_room(message.as_bytes().len(), config)?;
@@ -144,13 +144,13 @@ impl Outbound {
     }
 
     /// Where the next byte will be.
-    pub(crate) fn position(&self) -> Position {
-        Position(self.queued)
+    pub(crate) fn position(&self) -> StreamOffset {
+        StreamOffset::new(self.queued)
     }
 
     /// How far the transport has taken the bytes.
-    pub(crate) fn written(&self) -> Position {
-        Position(self.written)
+    pub(crate) fn written(&self) -> StreamOffset {
+        StreamOffset::new(self.written)
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -255,7 +255,7 @@ impl Outbound {
             keys.fill(&mut key);
             key
         });
-        let header = Header { fin: true, opcode, mask, length: length as u64 };
+        let header = Header { mask, ..Header::new(opcode, length as u64) };
         let mut buffer = [0; MAX_HEADER];
         let bytes = header.encode(&mut buffer);
         self.output.push(bytes);

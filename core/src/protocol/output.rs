@@ -22,7 +22,19 @@ pub struct Output {
 
 /// A place in the bytes that a connection sends: how many come before it, counted from the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(pub u64);
+pub struct StreamOffset(u64);
+
+impl StreamOffset {
+    /// Creates the place that this many bytes come before.
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns how many bytes come before it.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
 
 /// Gone bytes are dropped from the front of the buffer once there are this many and they are most of it.
 const COMPACT: usize = 64 * 1024;

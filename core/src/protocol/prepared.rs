@@ -46,7 +46,7 @@ impl Prepared {
 
     fn encode(text: bool, payload: &[u8]) -> Self {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        let header = Header { fin: true, opcode, mask: None, length: payload.len() as u64 };
+        let header = Header::new(opcode, payload.len() as u64);
         let mut buffer = [0; MAX_HEADER];
         let header = header.encode(&mut buffer);
         let mut frame = Vec::with_capacity(header.len() + payload.len());

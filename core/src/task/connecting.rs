@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::drive::{Driver, MessageStream, Race, stream};
 use crate::handshake::client::{Handshake, HandshakeError, Response};
 use crate::handshake::{ConnectError, Request, Target};
-use crate::protocol::{Closed, Connection, Side};
+use crate::protocol::{Closed, ClosedBy, Connection};
 use crate::serve::{ServerError, Service};
 use crate::sync::Mutex;
 use crate::task::{Task, Transport};
@@ -276,6 +276,6 @@ impl Client {
     /// Dropping the future changes nothing; it may be called again, also after it has returned.
     pub async fn closed(&mut self) -> Closed {
         self.tasks.wait_for_end().await;
-        self.socket.closed().unwrap_or_else(|| Closed::abnormal(Side::Local))
+        self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
     }
 }

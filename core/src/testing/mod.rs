@@ -15,7 +15,9 @@ use core::task::{Context, Poll, Waker};
 
 use crate::api::{Done, Socket, WebSocket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
-use crate::protocol::{CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, Position, SendError, truncated};
+use crate::protocol::{
+    CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, SendError, StreamOffset, truncated,
+};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Records what a listener sends.
@@ -111,10 +113,10 @@ impl Recorder {
     /// ```
     /// # use bellwire_core as bellwire;
     /// use bellwire::testing::Recorder;
-    /// use bellwire::{Closed, Side};
+    /// use bellwire::{Closed, ClosedBy};
     ///
     /// let recorder = Recorder::new();
-    /// recorder.end_with(Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Peer });
+    /// recorder.end_with(Closed::abnormal(ClosedBy::Peer));
     /// assert!(!recorder.socket().closed().unwrap().clean);
     /// ```
     pub fn end_with(&self, closed: Closed) {
@@ -151,7 +153,7 @@ impl Recording {
         self.state.lock()
     }
 
-    fn record(&self, sent: Sent) -> Result<Position, SendError> {
+    fn record(&self, sent: Sent) -> Result<StreamOffset, SendError> {
         let mut state = self.lock();
         if state.ended {
             return Err(SendError::Closed);
@@ -161,7 +163,7 @@ impl Recording {
         }
         state.ended = matches!(sent, Sent::Close(..) | Sent::Abort);
         state.sent.push(sent);
-        Ok(Position(state.sent.len() as u64))
+        Ok(StreamOffset::new(state.sent.len() as u64))
     }
 }
 
@@ -182,7 +184,7 @@ impl Socket for Recording {
         self.context.protocol.as_deref()
     }
 
-    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         self.record(Sent::Message(message.into_owned()))
     }
 
@@ -216,7 +218,7 @@ impl Socket for Recording {
     }
 
     /// What is recorded counts as written.
-    fn when_written(&self, _: Position, done: Done) {
+    fn when_written(&self, _: StreamOffset, done: Done) {
         done(Ok(()));
     }
 

@@ -1,7 +1,7 @@
 //! The closing handshake (RFC 6455 §7), failing, vanishing, and ending exactly once.
 
 use bellwire_core::proto::{Connection, SharedError, Timeout, Violation};
-use bellwire_core::{BoxError, CloseCode, Config, Error, Role, SendError, Side};
+use bellwire_core::{BoxError, CloseCode, ClosedBy, Config, Error, Role, SendError};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -42,7 +42,7 @@ fn d4_a_local_close_ends_with_what_the_peer_answers() {
         assert_eq!(output(&connection), Frame::close(3000, "enough").sent_by(role));
         assert_eq!(waiting(&mut connection), [], "the peer has not answered");
         let seen = peer(&mut connection, &[Frame::close(1001, "so long")]);
-        assert_eq!(seen, [Seen::clean(1001, "so long", Side::Local)]);
+        assert_eq!(seen, [Seen::clean(1001, "so long", ClosedBy::Local)]);
         assert_eq!(output(&connection), Frame::close(3000, "enough").sent_by(role), "one close frame is enough");
         assert!(connection.is_finished() && !connection.is_lost());
     });
@@ -52,7 +52,7 @@ fn d4_a_local_close_ends_with_what_the_peer_answers() {
 fn d3_a_local_close_that_is_answered_empty_is_1005() {
     each_role(|_, mut connection| {
         connection.close(1000, "").unwrap();
-        assert_eq!(peer(&mut connection, &[Frame::close_with("")]), [Seen::clean(1005, "", Side::Local)]);
+        assert_eq!(peer(&mut connection, &[Frame::close_with("")]), [Seen::clean(1005, "", ClosedBy::Local)]);
     });
 }
 
@@ -70,8 +70,8 @@ fn both_sides_may_close_at_once() {
     server.close(1001, "server").unwrap();
     client.close(3000, "client").unwrap();
     let (from_server, from_client) = (write_all(&mut server, START), write_all(&mut client, START));
-    assert_eq!(feed(&mut server, START, &from_client), [Seen::clean(3000, "client", Side::Local)]);
-    assert_eq!(feed(&mut client, START, &from_server), [Seen::clean(1001, "server", Side::Local)]);
+    assert_eq!(feed(&mut server, START, &from_client), [Seen::clean(3000, "client", ClosedBy::Local)]);
+    assert_eq!(feed(&mut client, START, &from_server), [Seen::clean(1001, "server", ClosedBy::Local)]);
     assert!(server.output().is_empty() && client.output().is_empty(), "nobody answers an answer");
 }
 
@@ -82,7 +82,7 @@ fn a_close_frame_that_is_cut_is_not_there_yet() {
         let (last, first) = bytes.split_last().unwrap();
         assert_eq!(feed(&mut connection, START, first), []);
         assert!(connection.is_open());
-        assert_eq!(feed(&mut connection, START, &[*last]), [Seen::clean(1000, "bye", Side::Peer)]);
+        assert_eq!(feed(&mut connection, START, &[*last]), [Seen::clean(1000, "bye", ClosedBy::Peer)]);
     });
 }
 
@@ -118,7 +118,7 @@ fn d5_an_abort_drops_everything_and_is_1006_without_an_error() {
         connection.abort();
         assert!(!connection.is_open());
         assert_eq!((connection.buffered(), output(&connection)), (0, vec![]));
-        assert_eq!(waiting(&mut connection), [Seen::abnormal(Side::Local)]);
+        assert_eq!(waiting(&mut connection), [Seen::abnormal(ClosedBy::Local)]);
         assert!(connection.is_lost());
         refused(&mut connection);
     });
@@ -129,7 +129,7 @@ fn an_abort_after_a_close_does_not_wait_for_the_peer() {
     each_role(|_, mut connection| {
         connection.close(1000, "").unwrap();
         connection.abort();
-        assert_eq!(waiting(&mut connection), [Seen::abnormal(Side::Local)]);
+        assert_eq!(waiting(&mut connection), [Seen::abnormal(ClosedBy::Local)]);
         assert!(connection.output().is_empty() && connection.is_lost());
     });
 }
@@ -243,7 +243,7 @@ fn d7_messages_after_a_local_close_are_not_delivered() {
             Frame::continuation("te"),
             Frame::close(1000, ""),
         ];
-        assert_eq!(peer(&mut connection, &late), [Seen::clean(1000, "", Side::Local)]);
+        assert_eq!(peer(&mut connection, &late), [Seen::clean(1000, "", ClosedBy::Local)]);
         assert_eq!(output(&connection), Frame::close(1000, "").sent_by(role));
     });
 }
@@ -255,7 +255,7 @@ fn d7_a_setting_delivers_messages_after_a_local_close() {
         connection.close(1000, "").unwrap();
         let late = [Frame::text("late"), Frame::binary([1]), Frame::close(1000, ""), Frame::text("too late")];
         let seen = peer(&mut connection, &late);
-        assert_eq!(seen, [Seen::text("late"), Seen::binary([1]), Seen::clean(1000, "", Side::Local)]);
+        assert_eq!(seen, [Seen::text("late"), Seen::binary([1]), Seen::clean(1000, "", ClosedBy::Local)]);
     }
 }
 
@@ -293,7 +293,7 @@ fn a_peer_that_vanishes_is_1006_and_what_was_queued_is_dropped() {
     each_role(|_, mut connection| {
         connection.send("nobody reads this").unwrap();
         connection.receive_eof();
-        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(Side::Peer)]);
+        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(ClosedBy::Peer)]);
         assert!(connection.output().is_empty() && connection.is_finished() && connection.is_lost());
     });
 }
@@ -303,7 +303,7 @@ fn a_transport_that_fails_is_1006_with_its_error() {
     each_role(|_, mut connection| {
         connection.transport_failed("connection reset");
         let error = Error::Transport(shared("connection reset"));
-        assert_eq!(waiting(&mut connection), [Seen::error(error), Seen::abnormal(Side::Peer)]);
+        assert_eq!(waiting(&mut connection), [Seen::error(error), Seen::abnormal(ClosedBy::Peer)]);
         assert!(connection.is_lost());
     });
 }
@@ -313,7 +313,7 @@ fn d4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side() {
     each_role(|_, mut connection| {
         connection.close(1000, "").unwrap();
         connection.receive_eof();
-        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(Side::Local)]);
+        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(ClosedBy::Local)]);
     });
 }
 
@@ -323,7 +323,7 @@ fn a_peer_that_vanishes_within_a_frame_has_sent_no_message() {
         let bytes = Frame::text("whole or not at all").sent_by(peer_of(role));
         assert_eq!(feed(&mut connection, START, &bytes[..bytes.len() - 1]), []);
         connection.receive_eof();
-        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(Side::Peer)]);
+        assert_eq!(waiting(&mut connection), [Seen::error(Error::Vanished), Seen::abnormal(ClosedBy::Peer)]);
     });
 }
 
@@ -413,7 +413,7 @@ fn failing_with_nobody_to_tell_sends_nothing() {
         each_role(|_, mut connection| {
             connection.send("dropped").unwrap();
             connection.fail(error());
-            assert_eq!(waiting(&mut connection), [Seen::error(error()), Seen::abnormal(Side::Local)]);
+            assert_eq!(waiting(&mut connection), [Seen::error(error()), Seen::abnormal(ClosedBy::Local)]);
             assert!(connection.output().is_empty() && connection.is_lost());
         });
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bellwire_core::backend::{Driver, Step};
 use bellwire_core::proto::{Connection, Event, Time};
-use bellwire_core::{CloseCode, Closed, Config, Error, Role, Side};
+use bellwire_core::{CloseCode, Closed, ClosedBy, Config, Error, Role};
 
 pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
 pub(crate) const START: Time = Time::ZERO;
@@ -207,18 +207,18 @@ impl Seen {
     }
 
     /// The peer's close frame ended it; `by` began.
-    pub(crate) fn clean(code: u16, reason: &str, by: Side) -> Self {
-        Self::Closed(Closed { code: CloseCode(code), reason: reason.into(), clean: true, by })
+    pub(crate) fn clean(code: u16, reason: &str, by: ClosedBy) -> Self {
+        Self::Closed(Closed::clean(CloseCode(code), reason, by))
     }
 
     /// This side failed it.
     pub(crate) fn failed(code: u16, reason: &str) -> Self {
-        Self::Closed(Closed { code: CloseCode(code), reason: reason.into(), clean: false, by: Side::Local })
+        Self::Closed(Closed::failed(CloseCode(code), reason))
     }
 
     /// It ended without a close frame.
-    pub(crate) fn abnormal(by: Side) -> Self {
-        Self::Closed(Closed { code: CloseCode(1006), reason: String::new(), clean: false, by })
+    pub(crate) fn abnormal(by: ClosedBy) -> Self {
+        Self::Closed(Closed::abnormal(by))
     }
 }
 
@@ -231,6 +231,7 @@ impl From<Event<'_>> for Seen {
             Event::Pong(data) => Self::Pong(data.into_owned()),
             Event::Error(error) => Self::Error(format!("{error:?}")),
             Event::Closed(closed) => Self::Closed(closed),
+            other => panic!("an event that these tests do not know: {other:?}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellwire_core::backend::{Driver, Step};
 use bellwire_core::testing::Recorder;
-use bellwire_core::{CloseCode, Closed, Role, SendError, Side, WebSocket};
+use bellwire_core::{CloseCode, Closed, ClosedBy, Role, SendError, WebSocket};
 
 use crate::common::*;
 use crate::logging::*;
@@ -349,7 +349,7 @@ fn d2_it_is_not_open_in_on_error_and_on_close_and_how_it_ended_is_known_there() 
         ["open", "true false", &format!("error {error}"), "false false", &format!("close 1002 {text}"), "false true"]
     );
     let closed = driver.socket().unwrap().closed().unwrap();
-    assert_eq!(closed, Closed { code: CloseCode(1002), reason: text.into(), clean: false, by: Side::Local });
+    assert_eq!(closed, Closed::failed(CloseCode(1002), text));
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn d4_who_began_and_whether_it_was_clean_is_told_beside_ring_s_arguments() {
     socket.close_with(3000, "mine").unwrap();
     receive(&mut driver, Role::Server, &[Frame::close(3001, "yours")]);
     drop(driver);
-    let closed = Closed { code: CloseCode(3001), reason: "yours".into(), clean: true, by: Side::Local };
+    let closed = Closed::clean(CloseCode(3001), "yours", ClosedBy::Local);
     assert_eq!(socket.closed(), Some(closed), "handles outlive the driver");
 }
 
@@ -386,7 +386,7 @@ fn a_dropped_driver_ends_its_connection_exactly_once() {
         drop(driver);
         assert_eq!(log.take(), ["open", "error the connection's driver was dropped", "close 1006 "]);
         assert_eq!(socket.send("x"), Err(SendError::Closed));
-        let closed = Closed { code: CloseCode(1006), reason: String::new(), clean: false, by: Side::Local };
+        let closed = Closed::abnormal(ClosedBy::Local);
         assert_eq!(socket.closed(), Some(closed));
     }
 }

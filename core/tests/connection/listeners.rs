@@ -323,7 +323,7 @@ impl Socket for Encoding {
         Some(self.0.as_socket())
     }
 
-    fn send(&self, message: bellwire_core::Outgoing<'_>) -> Result<bellwire_core::proto::Position, SendError> {
+    fn send(&self, message: bellwire_core::Outgoing<'_>) -> Result<bellwire_core::proto::StreamOffset, SendError> {
         let encoded = [b"<", message.as_bytes(), b">"].concat();
         self.0.as_socket().send(String::from_utf8(encoded).unwrap().into())
     }

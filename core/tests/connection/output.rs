@@ -1,7 +1,7 @@
 //! Bounded output, and memory that is not copied.
 
 use bellwire_core::config::SlowReader;
-use bellwire_core::proto::{Output, Position};
+use bellwire_core::proto::{Output, StreamOffset};
 use bellwire_core::{Error, OwnedMessage, Role, SendError};
 use bytes::Bytes;
 
@@ -338,7 +338,7 @@ fn writes_of_any_size_take_the_same_bytes_off() {
                 let count = piece.len().min(size);
                 written.extend_from_slice(&piece[..count]);
                 connection.wrote(START, count);
-                assert_eq!(connection.written(), Position(written.len() as u64));
+                assert_eq!(connection.written(), StreamOffset::new(written.len() as u64));
                 assert_eq!(connection.buffered(), whole.len() - written.len());
             }
             assert!(written == whole, "{size}");
@@ -358,10 +358,10 @@ fn an_idle_connection_holds_no_output_buffer() {
 #[test]
 fn positions_are_where_each_message_ends() {
     let mut connection = open(Role::Server, &timeless());
-    assert_eq!(connection.send("123"), Ok(Position(5)));
+    assert_eq!(connection.send("123"), Ok(StreamOffset::new(5)));
     connection.ping(b"").unwrap();
-    assert_eq!(connection.send(vec![0; 20_000]), Ok(Position(5 + 2 + 20_004)));
-    assert_eq!(connection.written(), Position(0));
+    assert_eq!(connection.send(vec![0; 20_000]), Ok(StreamOffset::new(5 + 2 + 20_004)));
+    assert_eq!(connection.written(), StreamOffset::new(0));
 }
 
 // Output that is taken, and memory that is lent.
@@ -385,7 +385,7 @@ fn output_is_taken_by_one_writer_at_a_time() {
     assert_eq!(flat(&one), Frame::text("one").sent_by(Role::Server));
     assert_eq!(flat(&two), Frame::text("two").sent_by(Role::Server));
     connection.wrote(START, two.len());
-    assert_eq!((connection.written(), connection.buffered()), (Position(10), 0));
+    assert_eq!((connection.written(), connection.buffered()), (StreamOffset::new(10), 0));
 }
 
 fn spare() -> Output {

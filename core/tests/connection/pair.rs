@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bellwire_core::proto::{Connection, Time};
-use bellwire_core::{Config, Role, Side};
+use bellwire_core::{ClosedBy, Config, Role};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -154,7 +154,7 @@ proptest! {
                 // D7: what came after its own close is missing, and nothing else.
                 prop_assert!(sent.starts_with(&seen), "{} of {} messages", seen.len(), sent.len());
             }
-            let by = if end.has_closed { Side::Local } else { Side::Peer };
+            let by = if end.has_closed { ClosedBy::Local } else { ClosedBy::Peer };
             prop_assert!(
                 matches!(&end.closed()[..], [Seen::Closed(closed)] if closed.clean && closed.by == by),
                 "{:?}", end.closed()

@@ -115,7 +115,7 @@ fn waiting_for_what_is_written_or_gone_already_ends_at_once() {
     let position = shared.send("x".into()).unwrap();
     let lost = shared.send("y".into()).unwrap();
     shared.take_output().unwrap();
-    shared.wrote(START, position.0 as usize);
+    shared.wrote(START, position.bytes() as usize);
     socket.as_socket().when_written(position, Box::new(note(&results, "x")));
     assert_eq!(taken(&results), [("x", Ok(()))]);
     shared.finish();

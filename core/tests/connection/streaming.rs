@@ -12,7 +12,7 @@ use bellwire_core::backend::{Driver, Step, accepting};
 use bellwire_core::listener::{BoxAsyncListener, IntoAnyListener, IntoAsyncListener};
 use bellwire_core::stream::{MessageReceiver, StreamListener};
 use bellwire_core::{
-    AsyncListener, Closed, Config, MessageStream, OwnedMessage, Role, SendError, Side, StreamError, stream,
+    AsyncListener, Closed, ClosedBy, Config, MessageStream, OwnedMessage, Role, SendError, StreamError, stream,
 };
 
 use crate::common::*;
@@ -687,7 +687,7 @@ fn e1_a_close_waits_for_the_peer_and_for_the_transport_and_says_how_it_ended() {
         assert!(poll_with(&mut close, &waker).is_pending(), "the transport is still there");
         drop(world);
         assert_eq!(wakes.count(), 1);
-        let closed = Closed { code: 4000.into(), reason: "bye".into(), clean: true, by: Side::Local };
+        let closed = Closed::clean(4000, "bye", ClosedBy::Local);
         assert_eq!(now(close), closed);
         // At once, and as often as one likes.
         assert_eq!(now(messages.close()), closed);

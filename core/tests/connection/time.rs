@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwire_core::proto::{Connection, Time, Timeout};
-use bellwire_core::{Config, Role, SendError, Side};
+use bellwire_core::{ClosedBy, Config, Role, SendError};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -390,7 +390,7 @@ fn d6_a_peer_that_does_not_answer_a_close_is_dropped_after_10_s() {
     each_role(&Config::default(), |role, mut connection| {
         connection.close(1000, "").unwrap();
         assert_eq!(write_all(&mut connection, at(secs(1))), Frame::close(1000, "").sent_by(role));
-        fails_at(&mut connection, at(secs(11)), Timeout::Close, Seen::abnormal(Side::Local));
+        fails_at(&mut connection, at(secs(11)), Timeout::Close, Seen::abnormal(ClosedBy::Local));
         assert!(connection.is_lost());
     });
 }
@@ -406,7 +406,7 @@ fn the_close_deadline_starts_when_the_close_frame_has_reached_the_transport() {
         connection.wrote(at(secs(9)), 3);
         assert_eq!(connection.poll_timeout(), Some(at(secs(19))), "progress");
         connection.wrote(at(secs(15)), total - 3);
-        fails_at(&mut connection, at(secs(25)), Timeout::Close, Seen::abnormal(Side::Local));
+        fails_at(&mut connection, at(secs(25)), Timeout::Close, Seen::abnormal(ClosedBy::Local));
     });
 }
 
@@ -429,7 +429,7 @@ fn what_a_peer_sends_does_not_put_the_close_deadline_off() {
         for second in 1..10 {
             feed(&mut connection, at(secs(second)), &Frame::text("still talking").sent_by(peer_of(role)));
         }
-        fails_at(&mut connection, at(secs(10)), Timeout::Close, Seen::abnormal(Side::Local));
+        fails_at(&mut connection, at(secs(10)), Timeout::Close, Seen::abnormal(ClosedBy::Local));
     });
 }
 
@@ -439,7 +439,7 @@ fn while_closing_neither_keepalive_nor_idle_count() {
     each_role(&config, |_, mut connection| {
         connection.close(1000, "").unwrap();
         write_all(&mut connection, at(secs(0)));
-        fails_at(&mut connection, at(secs(3600)), Timeout::Close, Seen::abnormal(Side::Local));
+        fails_at(&mut connection, at(secs(3600)), Timeout::Close, Seen::abnormal(ClosedBy::Local));
     });
 }
 

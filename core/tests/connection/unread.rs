@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bellwire_core::backend::{Driver, Step};
 use bellwire_core::listener::IntoAnyListener;
 use bellwire_core::proto::Time;
-use bellwire_core::{Config, MessageStream, Role, Side, stream};
+use bellwire_core::{ClosedBy, Config, MessageStream, Role, stream};
 
 use crate::common::*;
 use crate::logging::*;
@@ -81,7 +81,7 @@ fn a_full_stream_that_is_closed_sees_the_peers_answer_and_drops_what_comes_befor
         }
         driver.receive(at(secs(9)), &mut Frame::close(1000, "bye").sent_by(peer_of(role)));
         let closed = messages.closed().expect("its answer is seen");
-        assert_eq!((closed.code.0, &*closed.reason, closed.clean, closed.by), (1000, "bye", true, Side::Local));
+        assert_eq!((closed.code.0, &*closed.reason, closed.clean, closed.by), (1000, "bye", true, ClosedBy::Local));
         let received = received(&mut messages);
         assert!((256..=MANY).contains(&received.len()), "{}", received.len());
         assert_eq!(received, lines(received.len()), "and nothing in between is missing");

@@ -1,7 +1,7 @@
 //! Tables of (bytes in, events, bytes out), for both roles.
 
 use bellwire_core::proto::Violation;
-use bellwire_core::{Config, Error, Role, Side};
+use bellwire_core::{ClosedBy, Config, Error, Role};
 
 use crate::common::*;
 
@@ -172,7 +172,7 @@ fn a_close_is_echoed_with_its_code_and_reason() {
     for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
         for reason in ["", "Normal close", "à bientôt", &longest] {
             let close = [Frame::close(code, reason)];
-            both_roles(&timeless(), &close, &[Seen::clean(code, reason, Side::Peer)], &close);
+            both_roles(&timeless(), &close, &[Seen::clean(code, reason, ClosedBy::Peer)], &close);
         }
     }
 }
@@ -180,7 +180,7 @@ fn a_close_is_echoed_with_its_code_and_reason() {
 #[test]
 fn d3_an_empty_close_is_echoed_empty_and_reported_as_1005() {
     let empty = [Frame::close_with("")];
-    both_roles(&timeless(), &empty, &[Seen::clean(1005, "", Side::Peer)], &empty);
+    both_roles(&timeless(), &empty, &[Seen::clean(1005, "", ClosedBy::Peer)], &empty);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn nothing_behind_a_close_frame_is_looked_at() {
     both_roles(
         &timeless(),
         &[Frame::close(1000, ""), Frame::text("late"), Frame::new(3, "rubbish"), Frame::close(1001, "")],
-        &[Seen::clean(1000, "", Side::Peer)],
+        &[Seen::clean(1000, "", ClosedBy::Peer)],
         &[Frame::close(1000, "")],
     );
 }
@@ -219,7 +219,7 @@ fn a_close_inside_a_fragmented_message_ends_the_connection_and_drops_the_message
     both_roles(
         &timeless(),
         &[Frame::text("begun").not_final(), Frame::close(1001, "bye")],
-        &[Seen::clean(1001, "bye", Side::Peer)],
+        &[Seen::clean(1001, "bye", ClosedBy::Peer)],
         &[Frame::close(1001, "bye")],
     );
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use bellwire::listener::IntoListener;
 use bellwire::{
-    Closed, Codec, Listener, Message, OwnedMessage, Response, Role, Side, SocketId, WebSocket, listener, typed_listener,
+    Closed, ClosedBy, Codec, Listener, Message, OwnedMessage, Response, Role, SocketId, WebSocket, listener,
+    typed_listener,
 };
 use bellwire_tests::{Backend, Connect, Frame, Ours, Over, Raw, Setup, backends, echo, http, next, quiet, request};
 
@@ -336,7 +337,7 @@ fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Rol
                 peer.expect([Frame::close(4000, "theirs")]);
                 peer.hang_up();
             },
-            Closed { code: 4000.into(), reason: "theirs".into(), clean: true, by: Side::Peer },
+            Closed::clean(4000, "theirs", ClosedBy::Peer),
         ),
         (
             |socket, mut peer| {
@@ -345,25 +346,22 @@ fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Rol
                 peer.send([Frame::close(4002, "answered")]);
                 peer.hang_up();
             },
-            Closed { code: 4002.into(), reason: "answered".into(), clean: true, by: Side::Local },
+            Closed::clean(4002, "answered", ClosedBy::Local),
         ),
         (
             |_, peer| {
                 peer.shutdown_write();
                 peer.expect_end();
             },
-            Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Peer },
+            Closed::abnormal(ClosedBy::Peer),
         ),
-        (
-            |socket, _| socket.abort(),
-            Closed { code: 1006.into(), reason: String::new(), clean: false, by: Side::Local },
-        ),
+        (|socket, _| socket.abort(), Closed::abnormal(ClosedBy::Local)),
         (
             |_, mut peer| {
                 peer.send([Frame::text("fail")]);
                 peer.drain();
             },
-            Closed { code: 1011.into(), reason: "Unexpected Error".into(), clean: false, by: Side::Local },
+            Closed::failed(1011, "Unexpected Error"),
         ),
     ];
     for (end, expected) in ends {

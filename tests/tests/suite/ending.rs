@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::listener::ListenerBuilder;
-use bellwire::{CloseCode, Outcome, Role, SendError, Side, WebSocket, listener};
+use bellwire::{CloseCode, ClosedBy, Outcome, Role, SendError, WebSocket, listener};
 use bellwire_tests::{
     Backend, CLOSE, Connect, Event, Fault, Frame, Log, Ours, Over, PATIENCE, PING, PONG, Raw, Script, Server, backends,
     echo, logged, next, quiet,
@@ -78,7 +78,7 @@ fn d3_t8_a_close_without_a_code_is_answered_by_one_and_is_1005<B: Backend>(role:
     peer.hang_up();
     log.ends_with([Event::Open, Event::close(1005, "")]);
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (true, Side::Peer));
+    assert_eq!((closed.clean, closed.by), (true, ClosedBy::Peer));
 }
 
 fn d3_t8_an_answer_without_a_code_is_1005<B: Backend>(role: Role) {
@@ -90,7 +90,7 @@ fn d3_t8_an_answer_without_a_code_is_1005<B: Backend>(role: Role) {
     peer.hang_up();
     log.ends_with([Event::Open, Event::close(1005, "")]);
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (true, Side::Local));
+    assert_eq!((closed.clean, closed.by), (true, ClosedBy::Local));
 }
 
 fn d4_a_local_close_ends_with_the_code_that_the_peer_answers<B: Backend>(role: Role) {
@@ -102,7 +102,7 @@ fn d4_a_local_close_ends_with_the_code_that_the_peer_answers<B: Backend>(role: R
     peer.hang_up();
     log.ends_with([Event::Open, Event::close(4001, "as you wish")]);
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (true, Side::Local));
+    assert_eq!((closed.clean, closed.by), (true, ClosedBy::Local));
 }
 
 fn d4_t2_i4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side<B: Backend>(role: Role) {
@@ -113,7 +113,7 @@ fn d4_t2_i4_a_peer_that_vanishes_after_a_local_close_is_1006_by_this_side<B: Bac
     drop(peer);
     log.ends_with([Event::Open].into_iter().chain(vanished()));
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (false, Side::Local));
+    assert_eq!((closed.clean, closed.by), (false, ClosedBy::Local));
 }
 
 fn d5_what_was_sent_before_a_close_leaves_before_it<B: Backend>(role: Role) {
@@ -149,7 +149,7 @@ fn d5_i12_an_abort_drops_the_connection_without_a_word<B: Backend>(role: Role) {
     peer.expect_end();
     log.ends_with([Event::Open, Event::close(1006, "")]);
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (false, Side::Local));
+    assert_eq!((closed.clean, closed.by), (false, ClosedBy::Local));
 }
 
 fn d5_d10_i12_an_abort_in_a_callback_ends_the_connection_behind_it<B: Backend>(role: Role) {
@@ -319,7 +319,7 @@ fn d10_t5_a_socket_that_is_closed_says_so<B: Backend>(role: Role) {
     socket.send_with("late", move |result| outcomes.send(result).unwrap());
     assert_eq!(next(&outcome), Err(SendError::Closed));
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.code.0, closed.reason.as_str(), closed.clean, closed.by), (4000, "bye", true, Side::Peer));
+    assert_eq!((closed.code.0, closed.reason.as_str(), closed.clean, closed.by), (4000, "bye", true, ClosedBy::Peer));
     assert_eq!(socket.buffered(), 0);
     socket.abort();
 }
@@ -386,7 +386,7 @@ fn t2_i4_a_peer_that_vanishes_is_one_error_and_one_1006<B: Backend>(role: Role) 
     drop(peer);
     log.ends_with([Event::Open].into_iter().chain(vanished()));
     let closed = socket.closed().unwrap();
-    assert_eq!((closed.clean, closed.by), (false, Side::Peer));
+    assert_eq!((closed.clean, closed.by), (false, ClosedBy::Peer));
 
     // It says that no more comes, and stays.
     let Ours { log, mut peer, .. } = Ours::raw(&backend, role, quiet(), echo());
@@ -657,7 +657,7 @@ fn t14_i5_d4_shutdown_is_a_clean_1001_on_both_sides<B: Backend>() {
     log.expect([Event::Open]);
     assert_eq!(server.shutdown(PATIENCE), 0);
     let closed = client.closed();
-    assert_eq!((closed.clean, closed.by), (true, Side::Peer));
+    assert_eq!((closed.clean, closed.by), (true, ClosedBy::Peer));
     log.ends_with([Event::close(1001, SHUTDOWN)]);
     server.log().ends_with([Event::Open, Event::close(1001, SHUTDOWN)]);
 }

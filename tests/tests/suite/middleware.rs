@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bellwire::listener::{IntoListener, ListenerBuilder};
-use bellwire::proto::Position;
+use bellwire::proto::StreamOffset;
 use bellwire::{
     CloseCode, Listener, Message, Outcome, Outgoing, Response, Role, SendError, Socket, WebSocket, listener,
 };
@@ -216,7 +216,7 @@ impl Socket for Brackets {
         Some(self.0.as_socket())
     }
 
-    fn send(&self, message: Outgoing<'_>) -> Result<Position, SendError> {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         let text = format!("<{}>", String::from_utf8_lossy(message.as_bytes()));
         self.0.as_socket().send(text.into())
     }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};
 
-use bellwire::{Closed, Config, Message, Response, Role, Side, listener};
+use bellwire::{Closed, ClosedBy, Config, Message, Response, Role, listener};
 use bellwire_tests::{Backend, Connect, Event, Ours, Setup, Theirs, backends, echo, logged, quiet};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -104,7 +104,7 @@ fn t21_their_server_gives_every_size_back<B: Backend>() {
     }
     client.socket.close().unwrap();
     let closed = client.closed();
-    assert_eq!(closed, Closed { code: 1000.into(), reason: "Normal Closure".into(), clean: true, by: Side::Local });
+    assert_eq!(closed, Closed::clean(1000, "Normal Closure", ClosedBy::Local));
     server.join().unwrap();
 }
 
@@ -172,7 +172,7 @@ fn t9_their_server_closes_with_each_code<B: Backend>() {
         });
         let (listener, log) = logged(listener());
         let client = backend.connect(Connect::to(url), listener).unwrap();
-        assert_eq!(client.closed(), Closed { code: code.into(), reason: "gone".into(), clean: true, by: Side::Peer });
+        assert_eq!(client.closed(), Closed::clean(code, "gone", ClosedBy::Peer));
         log.ends_with([Event::Open, Event::close(code, "gone")]);
         assert_eq!(server.join().unwrap(), Some((code, "gone".into())));
     }
@@ -201,7 +201,7 @@ fn t9_our_client_closes_with_each_code<B: Backend>() {
         let (listener, log) = logged(listener());
         let client = backend.connect(Connect::to(url), listener).unwrap();
         client.socket.close_with(code, "bye").unwrap();
-        assert_eq!(client.closed(), Closed { code: code.into(), reason: "bye".into(), clean: true, by: Side::Local });
+        assert_eq!(client.closed(), Closed::clean(code, "bye", ClosedBy::Local));
         log.ends_with([Event::Open, Event::close(code, "bye")]);
         assert_eq!(server.join().unwrap(), Some((code, "bye".into())));
     }
@@ -298,7 +298,7 @@ fn our_client_and_our_server_understand_each_other<B: Backend>() {
     }));
     let client = backend.connect(Connect::to(server.url("/")), ours).unwrap();
     let closed = client.closed();
-    assert_eq!(closed, Closed { code: 1000.into(), reason: "Normal Closure".into(), clean: true, by: Side::Peer });
+    assert_eq!(closed, Closed::clean(1000, "Normal Closure", ClosedBy::Peer));
     let end = Event::close(1000, "Normal Closure");
     log.ends_with([Event::Open, Event::text("I will echo your messages"), end.clone()]);
     server.log().ends_with([Event::Open, Event::text("exit"), end]);

@@ -16,8 +16,8 @@ use bellwire::proto::client;
 use bellwire::proto::client::HandshakeError;
 use bellwire::stream::MessageSender;
 use bellwire::{
-    AsyncResponse, Closed, Config, ConnectError, MessageStream, OwnedMessage, Request, Response, Role, SendError, Side,
-    StreamError, Target, WebSocket, async_listener, stream,
+    AsyncResponse, Closed, ClosedBy, Config, ConnectError, MessageStream, OwnedMessage, Request, Response, Role,
+    SendError, StreamError, Target, WebSocket, async_listener, stream,
 };
 use bellwire_tests::{
     BINARY, Flavor, Frame, OnFuturesIo, OnTokio, PATIENCE, PING, PONG, Raw, Tasks, Theirs, http, next, quiet, request,
@@ -283,11 +283,11 @@ fn message(messages: &mut MessageStream) -> OwnedMessage {
 }
 
 #[track_caller]
-fn expect_end(messages: &mut MessageStream, code: u16, reason: &str, by: Side) {
+fn expect_end(messages: &mut MessageStream, code: u16, reason: &str, by: ClosedBy) {
     for _ in 0..3 {
         assert!(wait(messages.recv()).is_none(), "the end is the end");
     }
-    let closed = Closed { code: code.into(), reason: reason.into(), clean: true, by };
+    let closed = Closed::clean(code, reason, by);
     assert_eq!(messages.closed(), Some(closed));
 }
 
@@ -371,7 +371,7 @@ fn a_stream_that_was_accepted_talks_to_their_client<B: Streams>() {
     let mut messages = next(&accepted).unwrap();
     let hello = message(&mut messages);
     wait(messages.send(hello)).unwrap();
-    expect_end(&mut messages, 1000, "bye", Side::Peer);
+    expect_end(&mut messages, 1000, "bye", ClosedBy::Peer);
     client.join().unwrap();
 }
 
@@ -525,7 +525,7 @@ fn a_stream_over_a_transport_of_the_callers_talks_to_their_server<B: Streams>() 
     wait(messages.send("hello")).unwrap();
     assert_eq!(message(&mut messages), "hello");
     wait(SinkExt::close(&mut messages)).unwrap();
-    expect_end(&mut messages, NORMAL.0, NORMAL.1, Side::Local);
+    expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
     server.join().unwrap();
 }
 
@@ -559,7 +559,7 @@ fn n1_a_stream_on_each_end<B: Streams>() {
         assert_eq!(message(&mut messages), text(index));
     }
     wait(SinkExt::close(&mut messages)).unwrap();
-    expect_end(&mut messages, NORMAL.0, NORMAL.1, Side::Local);
+    expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
 }
 
 fn n1_messages_go_in_and_come_out_in_order_both_ways_at_once<B: Streams>(role: Role) {
@@ -658,7 +658,7 @@ fn n3_ending_with_a_code_and_a_reason_closes_with_them<B: Streams>(role: Role) {
     messages.socket().close_with(4001, "enough").unwrap();
     peer.expect([Frame::text("1")]);
     answer_close(peer, 4001, "enough");
-    expect_end(&mut messages, 4001, "enough", Side::Local);
+    expect_end(&mut messages, 4001, "enough", ClosedBy::Local);
 }
 
 fn n4_closing_the_sink_closes_with_1000<B: Streams>(role: Role) {
@@ -669,7 +669,7 @@ fn n4_closing_the_sink_closes_with_1000<B: Streams>(role: Role) {
     assert!(!messages.socket().is_open());
     peer.expect([Frame::text("1")]);
     answer_close(peer, NORMAL.0, NORMAL.1);
-    expect_end(&mut messages, NORMAL.0, NORMAL.1, Side::Local);
+    expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
 }
 
 fn n4_dropping_the_stream_closes_with_1000<B: Streams>(role: Role) {
@@ -738,7 +738,7 @@ fn n6_the_stream_ends_once_when_the_connection_does<B: Streams>(role: Role) {
     peer.hang_up();
     let (came, mut messages) = next(&ended);
     assert_eq!(came, ["1", "2"]);
-    expect_end(&mut messages, 4000, "bye", Side::Peer);
+    expect_end(&mut messages, 4000, "bye", ClosedBy::Peer);
 }
 
 // As others use it.
@@ -931,7 +931,7 @@ fn a_close_is_answered_when_what_came_before_it_was_taken_and_answered<B: Stream
     peer.hang_up();
     let (is_end, mut messages) = next(&ended);
     assert!(is_end);
-    expect_end(&mut messages, 1000, "bye", Side::Peer);
+    expect_end(&mut messages, 1000, "bye", ClosedBy::Peer);
 }
 
 fn a_close_is_answered_in_time_while_the_user_does_nothing<B: Streams>(role: Role) {
@@ -940,7 +940,7 @@ fn a_close_is_answered_in_time_while_the_user_does_nothing<B: Streams>(role: Rol
     peer.send([Frame::text("unread"), Frame::close(1000, "bye")]);
     peer.expect([Frame::close(1000, "bye")]);
     assert_eq!(message(&mut messages), "unread");
-    expect_end(&mut messages, 1000, "bye", Side::Peer);
+    expect_end(&mut messages, 1000, "bye", ClosedBy::Peer);
 }
 
 fn a_close_is_answered_while_the_user_only_writes<B: Streams>(role: Role) {

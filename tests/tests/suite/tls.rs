@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bellwire::blocking::Stream;
 use bellwire::proto::client::HandshakeError;
-use bellwire::{Closed, ConnectError, Listener, SendError, Side, Target, WebSocket, blocking, listener};
+use bellwire::{Closed, ClosedBy, ConnectError, Listener, SendError, Target, WebSocket, blocking, listener};
 use bellwire_tests::{
     Backend, Event, Frame, Logs, Multi, OnTokio, PATIENCE, Raw, echo, logged, logged_handler, next, quiet,
     upgrade_request, within,
@@ -293,7 +293,7 @@ fn converse(server: Option<&OnTokio<Multi>>, client: Option<&OnTokio<Multi>>) {
     sender.join().unwrap();
     socket.close_with(3000, "bye").unwrap();
     let end = within("the end", closed);
-    assert_eq!(end, Closed { code: 3000.into(), reason: "bye".into(), clean: true, by: Side::Local });
+    assert_eq!(end, Closed::clean(3000, "bye", ClosedBy::Local));
     log.ends_with([Event::close(3000, "bye")]);
     assert_eq!(server_log.rest().last(), Some(&Event::close(3000, "bye")));
     assert_eq!(socket.send("late"), Err(SendError::Closed));

@@ -137,7 +137,7 @@ fn drive(shared: &Shared, until: impl Fn(&[u8]) -> bool) -> Vec<u8> {
 /// Nothing stays behind, and nothing more is taken.
 fn assert_gone(shared: &Shared) {
     let late = Outcomes::default();
-    shared.when_written(Position(u64::MAX), Box::new(late.done()));
+    shared.when_written(StreamOffset::new(u64::MAX), Box::new(late.done()));
     assert_eq!(late.all(), [Err(SendError::Closed)]);
     assert_eq!(shared.send(Outgoing::from("late")), Err(SendError::Closed));
     assert_eq!((shared.buffered(), shared.is_open()), (0, false));

@@ -80,6 +80,7 @@
 //! | `server` | accepts, or takes over what somebody else accepted |
 //! | `client` | connects |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod runtime;

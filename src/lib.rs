@@ -77,7 +77,7 @@
 //! | a client | `blocking::connect` | `tokio::connect`, or `connect_stream` without a listener |
 //! | streams you have accepted | `blocking::Acceptor` | `tokio::Acceptor`, `accept_stream` |
 //! | streams upgraded elsewhere: axum, hyper | `blocking::upgraded` | `tokio::upgraded` |
-//! | a test | [`testing::connect`] | [`testing::connect_service`] |
+//! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
 //! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]). [`stream()`]
 //!   makes a [`MessageStream`] of a server's connection.

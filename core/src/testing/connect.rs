@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::Sent;
 use super::server::ServerEnd;
-use crate::api::{IntoResponse, WebSocket};
+use crate::api::{IntoAsyncResponse, IntoResponse, WebSocket};
 use crate::config::Config;
 use crate::handshake::client::{Handshake, Response};
 use crate::handshake::{ConnectError, IntoTarget, Request};
@@ -98,17 +98,14 @@ pub fn connect_to<R: IntoResponse>(
     opening.go_on(Waker::noop()).unwrap_or(Err(ConnectError::Timeout))
 }
 
-/// As [`connect_to`], to any [`Service`]: one whose handler is asynchronous or answers later, one with a configuration
-/// or a hook of its own. Waits for the handler's answer.
+/// As [`connect_to`], with an asynchronous handler. Waits for its answer.
 ///
 /// It needs no runtime, and works on each: what the handler and its callbacks wait for is theirs. On tokio's paused clock
 /// their sleeps are virtual, too.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::{AsyncResponse, Config, Request, async_listener, testing};
-/// use bellwire::backend::Service;
-/// use std::sync::Arc;
+/// use bellwire::{AsyncResponse, Request, async_listener, testing};
 ///
 /// async fn app(_: Request) -> AsyncResponse {
 ///     AsyncResponse::websocket(
@@ -117,8 +114,7 @@ pub fn connect_to<R: IntoResponse>(
 /// }
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let service = Arc::new(Service::asynchronous(Config::default(), app, |error| panic!("{error}")));
-/// let mut client = testing::connect_service("ws://localhost/", service).await?;
+/// let mut client = testing::connect_async("ws://localhost/", app).await?;
 /// client.send("hello")?;
 /// assert_eq!(client.recv().await.unwrap(), "hello");
 /// # Ok(())
@@ -131,6 +127,21 @@ pub fn connect_to<R: IntoResponse>(
 ///
 /// # Cancel safety
 /// Dropping the future drops both ends.
+pub async fn connect_async<F: Future<Output: IntoAsyncResponse> + Send + 'static>(
+    target: impl IntoTarget,
+    handler: impl Fn(Request) -> F + Send + Sync + 'static,
+) -> Result<TestClient, ConnectError> {
+    connect_service(target, Arc::new(Service::asynchronous(Config::default(), handler, tell))).await
+}
+
+/// As [`connect_async`], to any [`Service`]: one whose handler answers later, one with a configuration or a hook of its
+/// own.
+///
+/// # Errors
+/// As [`connect_to`].
+///
+/// # Cancel safety
+/// As [`connect_async`].
 pub async fn connect_service(target: impl IntoTarget, service: Arc<Service>) -> Result<TestClient, ConnectError> {
     let mut opening = Opening::new(target, service)?;
     core::future::poll_fn(|cx| opening.go_on(cx.waker()).map_or(Poll::Pending, Poll::Ready)).await
@@ -235,7 +246,8 @@ impl TestClient {
         self.settle(Waker::noop());
     }
 
-    /// Lets time pass, for the deadlines of both ends: keepalive, idleness, closing.
+    /// Lets time pass, for the deadlines of both ends: keepalive, idleness, closing. Each one on the way is acted on, so
+    /// hours take no time to speak of, and `Duration::MAX` never ends.
     pub fn advance(&mut self, time: Duration) {
         let until = self.server.now + time;
         loop {

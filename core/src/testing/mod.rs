@@ -4,7 +4,7 @@
 mod connect;
 mod server;
 
-pub use connect::{TestClient, connect, connect_service, connect_to};
+pub use connect::{TestClient, connect, connect_async, connect_service, connect_to};
 
 use alloc::string::String;
 use alloc::sync::Arc;

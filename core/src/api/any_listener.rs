@@ -6,7 +6,7 @@ use core::fmt;
 use super::async_listener::BoxAsyncListener;
 use super::listener::{IntoListener, Listener};
 
-/// A listener of either kind: what [`Driver::connected`](crate::Driver::connected) takes.
+/// A listener of either kind: what [`Driver::connected`](crate::backend::Driver::connected) takes.
 #[derive(Debug)]
 pub struct AnyListener(pub(crate) Kind);
 
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 
 /// A listener of either kind: every [`Listener`], the builders of [`listener`](crate::listener()) and
 /// [`async_listener`](crate::async_listener()), and what
-/// [`into_async_listener`](crate::IntoAsyncListener::into_async_listener) makes of an
+/// [`into_async_listener`](crate::listener::IntoAsyncListener::into_async_listener) makes of an
 /// [`AsyncListener`](crate::AsyncListener).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",

@@ -1,13 +1,7 @@
-//! Close codes and reasons (RFC 6455 §7.4): which may be sent, which may be received.
+//! Close codes (RFC 6455 §7.4), and how a connection ended.
 
 use alloc::string::String;
 use core::fmt;
-
-use super::error::Violation;
-use super::frame::MAX_CONTROL_PAYLOAD;
-
-/// The longest reason that fits a close frame: 125 bytes less the two of the code.
-pub(crate) const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 /// A close status code (RFC 6455 §7.4.1).
 ///
@@ -103,35 +97,6 @@ pub enum ClosedBy {
     Peer,
 }
 
-/// Reads the payload of a close frame.
-///
-/// RFC 6455 §5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned
-/// integer (in network byte order) representing a status code".
-pub(crate) fn decode(payload: &[u8]) -> Result<(CloseCode, &str), Violation> {
-    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        // §7.1.5: "If this Close control frame contains no status code, _The WebSocket Connection
-        // Close Code_ is considered to be 1005."
-        return if payload.is_empty() { Ok((CloseCode::NO_STATUS, "")) } else { Err(Violation::CloseTooShort) };
-    };
-    let code = CloseCode(u16::from_be_bytes(*code));
-    // What may not be sent may not be received either: the set is the same.
-    if !code.is_sendable() {
-        return Err(Violation::CloseCode(code));
-    }
-    // §5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data".
-    let reason = core::str::from_utf8(reason).map_err(|_| Violation::CloseReasonUtf8)?;
-    Ok((code, reason))
-}
-
-/// Cuts a reason to [`MAX_REASON`] bytes at a character boundary: closing must not fail over diagnostics.
-pub(crate) fn truncated(reason: &str) -> &str {
-    let mut end = reason.len().min(MAX_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.get(..end).unwrap_or_default()
-}
-
 impl Closed {
     /// Creates an end without a close frame from the peer (RFC 6455 §7.1.5: 1006).
     pub fn abnormal(by: ClosedBy) -> Self {
@@ -146,42 +111,5 @@ impl Closed {
     /// Creates an end by this side, which failed the connection.
     pub fn failed(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
         Self { code: code.into(), reason: reason.into(), clean: false, by: ClosedBy::Local }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn close_codes_are_checked_as_the_rfc_lists_them() {
-        for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
-            assert!(!CloseCode(code).is_sendable(), "{code}");
-            assert_eq!(decode(&code.to_be_bytes()), Err(Violation::CloseCode(CloseCode(code))));
-        }
-        for code in (1000u16..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
-            assert_eq!(decode(&code.to_be_bytes()), Ok((CloseCode(code), "")));
-        }
-    }
-
-    #[test]
-    fn an_empty_payload_is_1005_and_a_single_byte_is_a_violation() {
-        assert_eq!(decode(b""), Ok((CloseCode::NO_STATUS, "")));
-        assert_eq!(decode(b"\x03"), Err(Violation::CloseTooShort));
-    }
-
-    #[test]
-    fn a_reason_must_be_utf8() {
-        assert_eq!(decode(b"\x03\xe8bye"), Ok((CloseCode::NORMAL, "bye")));
-        assert_eq!(decode(b"\x03\xe8\xff"), Err(Violation::CloseReasonUtf8));
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_at_a_character() {
-        assert_eq!(truncated("short"), "short");
-        assert_eq!(truncated(&"x".repeat(200)).len(), 123);
-        assert_eq!(truncated(&"é".repeat(100)), "é".repeat(61));
-        assert_eq!(truncated(&"€".repeat(100)).len(), 123);
-        assert_eq!(truncated(&"😀".repeat(100)).len(), 120);
     }
 }

@@ -6,13 +6,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
 
-use super::close::{self, CloseCode, Closed, ClosedBy};
+use super::close::{CloseCode, Closed, ClosedBy};
 use super::deadlines::{Deadlines, Due, Flow};
 use super::error::{Error, SendError, Timeout, Violation};
-use super::event::{Event, Outgoing};
-use super::frame::{Opcode, Role};
+use super::event::Event;
+use super::frame::{Opcode, Role, decode_close};
 use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
+use super::outgoing::Outgoing;
 use super::output::Output;
 use crate::config::{Config, SlowReader};
 use crate::context::SocketContext;
@@ -497,7 +498,7 @@ impl Connection {
     /// endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
     /// typically echos the status code it received.)"
     fn receive_close(&mut self, payload: &[u8]) {
-        let (code, reason) = match close::decode(payload) {
+        let (code, reason) = match decode_close(payload) {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),
         };

@@ -1,9 +1,16 @@
-//! Frame headers (RFC 6455 §5.2): decode and encode, and every rule that a header alone can break.
+//! Frames: their headers (RFC 6455 §5.2) with every rule that a header alone can break, and the payload of a close
+//! frame.
 
+use alloc::vec::Vec;
+
+use super::close::CloseCode;
 use super::error::Violation;
 
 /// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// The longest reason that fits a close frame: 125 bytes less the two of the code.
+pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 /// The longest header: two bytes, a 64-bit length and a mask key.
 pub const MAX_HEADER: usize = 14;
@@ -215,6 +222,45 @@ fn minimal(length: u64, least: u64, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
     if length < least { Err(Violation::LengthNotMinimal) } else { Ok(Some((length, rest))) }
 }
 
+/// Returns the payload of a close frame: without a code it is empty, and a reason that is too long is cut.
+pub(super) fn encode_close(code: CloseCode, reason: &str) -> Vec<u8> {
+    let mut payload = Vec::new();
+    if code != CloseCode::NO_STATUS {
+        payload.extend_from_slice(&code.0.to_be_bytes());
+        payload.extend_from_slice(truncated(reason).as_bytes());
+    }
+    payload
+}
+
+/// Returns the code and the reason in the payload of a close frame.
+///
+/// RFC 6455 §5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned
+/// integer (in network byte order) representing a status code".
+pub(super) fn decode_close(payload: &[u8]) -> Result<(CloseCode, &str), Violation> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        // §7.1.5: "If this Close control frame contains no status code, _The WebSocket Connection
+        // Close Code_ is considered to be 1005."
+        return if payload.is_empty() { Ok((CloseCode::NO_STATUS, "")) } else { Err(Violation::CloseTooShort) };
+    };
+    let code = CloseCode(u16::from_be_bytes(*code));
+    // What may not be sent may not be received either: the set is the same.
+    if !code.is_sendable() {
+        return Err(Violation::CloseCode(code));
+    }
+    // §5.5.1: "Following the 2-byte integer, the body MAY contain UTF-8-encoded data".
+    let reason = core::str::from_utf8(reason).map_err(|_| Violation::CloseReasonUtf8)?;
+    Ok((code, reason))
+}
+
+/// Cuts a reason to [`MAX_REASON`] bytes at a character boundary: closing must not fail over diagnostics.
+pub(crate) fn truncated(reason: &str) -> &str {
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.get(..end).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,5 +328,37 @@ mod tests {
             let before = &bytes[..bytes.len() - 1];
             assert_eq!(Header::decode(before, *receiver, NONE), Ok(None), "{bytes:x?} reported too early");
         }
+    }
+
+    #[test]
+    fn close_codes_are_checked_as_the_rfc_lists_them() {
+        for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+            assert!(!CloseCode(code).is_sendable(), "{code}");
+            assert_eq!(decode_close(&code.to_be_bytes()), Err(Violation::CloseCode(CloseCode(code))));
+        }
+        for code in (1000u16..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+            assert_eq!(decode_close(&code.to_be_bytes()), Ok((CloseCode(code), "")));
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_is_1005_and_a_single_byte_is_a_violation() {
+        assert_eq!(decode_close(b""), Ok((CloseCode::NO_STATUS, "")));
+        assert_eq!(decode_close(b"\x03"), Err(Violation::CloseTooShort));
+    }
+
+    #[test]
+    fn a_reason_must_be_utf8() {
+        assert_eq!(decode_close(b"\x03\xe8bye"), Ok((CloseCode::NORMAL, "bye")));
+        assert_eq!(decode_close(b"\x03\xe8\xff"), Err(Violation::CloseReasonUtf8));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        assert_eq!(truncated("short"), "short");
+        assert_eq!(truncated(&"x".repeat(200)).len(), 123);
+        assert_eq!(truncated(&"é".repeat(100)), "é".repeat(61));
+        assert_eq!(truncated(&"€".repeat(100)).len(), 123);
+        assert_eq!(truncated(&"😀".repeat(100)).len(), 120);
     }
 }

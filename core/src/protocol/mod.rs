@@ -10,20 +10,18 @@ pub mod frame;
 mod inbound;
 pub mod mask;
 mod outbound;
+mod outgoing;
 mod output;
-mod prepared;
 pub mod utf8;
 
-#[cfg(feature = "std")]
-pub(crate) use close::truncated;
 pub use close::{CloseCode, Closed, ClosedBy};
 pub use connection::Connection;
 #[cfg(feature = "std")]
 pub(crate) use connection::Garbage;
 pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
-pub use event::{Event, Message, Outgoing, OwnedMessage};
+pub use event::{Event, Message, OwnedMessage};
 pub use frame::Role;
 #[cfg(feature = "std")]
-pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, ReservedBits};
+pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, ReservedBits, truncated};
+pub use outgoing::{Outgoing, Prepared};
 pub use output::{Output, StreamOffset};
-pub use prepared::Prepared;

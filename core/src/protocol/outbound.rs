@@ -7,12 +7,11 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::close::{self, CloseCode};
+use super::close::CloseCode;
 use super::error::SendError;
-use super::event::{Outgoing, Payload};
-use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_close};
+use super::outgoing::{Outgoing, Payload, Prepared};
 use super::output::Output;
-use super::prepared::Prepared;
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::protocol::{StreamOffset, mask};
@@ -119,12 +118,7 @@ impl Outbound {
     /// A close frame, behind everything that is queued. Without a code it has no payload.
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         self.send_late_pong();
-        let mut payload = Vec::new();
-        if code != CloseCode::NO_STATUS {
-            payload.extend_from_slice(&code.0.to_be_bytes());
-            payload.extend_from_slice(close::truncated(reason).as_bytes());
-        }
-        self.frame(Opcode::Close, &payload);
+        self.frame(Opcode::Close, &encode_close(code, reason));
     }
 
     /// Bytes that are not frames: the head of a handshake.

@@ -47,7 +47,7 @@ impl AsyncListenerBuilder {
     /// Gives the callbacks that are set from here on a state, as their first argument. Those that were set before stay
     /// as they are.
     ///
-    /// As with [`listener`](crate::ListenerBuilder::with_state), but each call gets a clone of it, which its future owns: what
+    /// As with [`listener`](crate::listener::ListenerBuilder::with_state), but each call gets a clone of it, which its future owns: what
     /// callbacks change lies behind an [`Arc`](alloc::sync::Arc), an `Arc<Mutex<..>>` for example.
     ///
     /// ```

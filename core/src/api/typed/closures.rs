@@ -48,7 +48,7 @@ pub struct TypedListenerBuilder<C: Codec, S = Stateless> {
 
 impl<C: Codec> TypedListenerBuilder<C> {
     /// Gives the callbacks that are set from here on a state, as their first argument, as
-    /// [`ListenerBuilder::with_state`](crate::ListenerBuilder::with_state) does.
+    /// [`ListenerBuilder::with_state`](crate::listener::ListenerBuilder::with_state) does.
     #[must_use]
     pub fn with_state<T: Send + 'static>(self, state: T) -> TypedListenerBuilder<C, State<T>> {
         TypedListenerBuilder { codec: self.codec, slots: self.slots.with_state(state) }

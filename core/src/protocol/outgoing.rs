@@ -1,0 +1,211 @@
+//! Messages as they are sent: text or binary, borrowed or owned, or encoded once to be sent to many.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::event::{Message, OwnedMessage};
+use super::frame::{Header, MAX_HEADER, Opcode};
+
+/// A message on its way out, text or binary, borrowed or owned: what `send` takes.
+///
+/// Made by `From` from `&str`, `String`, `&String`, `Cow<str>`, `&[u8]`, `&[u8; N]`, `Vec<u8>`,
+/// `&Vec<u8>`, [`Bytes`], [`Message`], [`OwnedMessage`], `&OwnedMessage`, [`Prepared`] and `&Prepared`. Large owned
+/// payloads leave without being copied (a client masks a `Vec` or `String` in place, and copies `Bytes`).
+#[derive(Debug)]
+pub struct Outgoing<'m> {
+    pub(super) text: bool,
+    pub(super) payload: Payload<'m>,
+}
+
+#[derive(Debug)]
+pub(super) enum Payload<'m> {
+    Borrowed(&'m [u8]),
+    Vec(Vec<u8>),
+    Bytes(Bytes),
+    Prepared(Cow<'m, Prepared>),
+}
+
+impl Outgoing<'_> {
+    /// The payload's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Vec(bytes) => bytes,
+            Payload::Bytes(bytes) => bytes,
+            Payload::Prepared(prepared) => prepared.payload(),
+        }
+    }
+
+    /// Whether this is a text message.
+    pub fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// A share of a payload that has an owner of its own, whose code runs when the last share is dropped.
+    #[cfg(feature = "std")]
+    pub(crate) fn share(&self) -> Option<Bytes> {
+        if let Payload::Bytes(bytes) = &self.payload { Some(bytes.clone()) } else { None }
+    }
+
+    /// The message with a payload that may be kept: if it is binary, that of [`Bytes`] and [`Prepared`] stays shared.
+    pub fn into_owned(self) -> OwnedMessage {
+        let bytes = match self.payload {
+            Payload::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Payload::Vec(bytes) => bytes.into(),
+            Payload::Bytes(bytes) => bytes,
+            Payload::Prepared(prepared) => prepared.to_bytes(),
+        };
+        if self.text {
+            // Text is only ever made from `str`, so nothing is replaced here.
+            OwnedMessage::Text(
+                String::from_utf8(bytes.into())
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            )
+        } else {
+            OwnedMessage::Binary(bytes)
+        }
+    }
+}
+
+macro_rules! outgoing {
+    ($type:ty, $text:expr, $wrap:expr) => {
+        impl<'m> From<$type> for Outgoing<'m> {
+            fn from(value: $type) -> Self {
+                Self { text: $text, payload: $wrap(value) }
+            }
+        }
+    };
+}
+
+outgoing!(&'m str, true, |text: &'m str| Payload::Borrowed(text.as_bytes()));
+outgoing!(&'m String, true, |text: &'m String| Payload::Borrowed(text.as_bytes()));
+outgoing!(String, true, |text: String| Payload::Vec(text.into_bytes()));
+outgoing!(&'m [u8], false, Payload::Borrowed);
+outgoing!(&'m Vec<u8>, false, |bytes: &'m Vec<u8>| Payload::Borrowed(bytes));
+outgoing!(Vec<u8>, false, Payload::Vec);
+outgoing!(Bytes, false, Payload::Bytes);
+
+impl<'m, const N: usize> From<&'m [u8; N]> for Outgoing<'m> {
+    fn from(bytes: &'m [u8; N]) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl<'m> From<Cow<'m, str>> for Outgoing<'m> {
+    fn from(text: Cow<'m, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl<'m> From<Message<'m>> for Outgoing<'m> {
+    fn from(message: Message<'m>) -> Self {
+        match message {
+            Message::Text(text) => text.into(),
+            Message::Binary(bytes) => bytes.into(),
+        }
+    }
+}
+
+impl From<OwnedMessage> for Outgoing<'_> {
+    fn from(message: OwnedMessage) -> Self {
+        match message {
+            OwnedMessage::Text(text) => text.into(),
+            OwnedMessage::Binary(bytes) => bytes.into(),
+        }
+    }
+}
+
+impl<'m> From<&'m OwnedMessage> for Outgoing<'m> {
+    fn from(message: &'m OwnedMessage) -> Self {
+        match message {
+            OwnedMessage::Text(text) => text.into(),
+            // Shares the payload instead of copying it.
+            OwnedMessage::Binary(bytes) => bytes.clone().into(),
+        }
+    }
+}
+
+impl<'m> From<&'m Prepared> for Outgoing<'m> {
+    fn from(prepared: &'m Prepared) -> Self {
+        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Borrowed(prepared)) }
+    }
+}
+
+impl From<Prepared> for Outgoing<'_> {
+    fn from(prepared: Prepared) -> Self {
+        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Owned(prepared)) }
+    }
+}
+
+/// A message that is encoded already: sent to many connections, or many times, it is one frame in memory.
+///
+/// Made from whatever `send` takes, and sent by reference or by value. Clones share the bytes. A server's connection queues a
+/// frame with a payload of 16 KiB or more without copying it, and copies a smaller one at once into what it
+/// writes next. A client has to copy, since RFC 6455 §5.3 wants each frame masked with a key of its own.
+///
+/// [`broadcast`](crate::broadcast) prepares its message by itself.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Prepared, testing::Recorder};
+///
+/// let socket = Recorder::new().socket();
+/// let tick = Prepared::new("tick");
+/// for _ in 0..3 {
+///     socket.send(&tick)?;
+/// }
+/// # Ok::<(), bellwire::SendError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    text: bool,
+    /// How long the header is, which is the front of the frame.
+    header: usize,
+    frame: Bytes,
+}
+
+impl Prepared {
+    /// Encodes a message, text or binary. One that is prepared already is shared.
+    pub fn new<'m>(message: impl Into<Outgoing<'m>>) -> Self {
+        let message = message.into();
+        match message.payload {
+            Payload::Prepared(prepared) => prepared.into_owned(),
+            _ => Self::encode(message.text, message.as_bytes()),
+        }
+    }
+
+    fn encode(text: bool, payload: &[u8]) -> Self {
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        let header = Header::new(opcode, payload.len() as u64);
+        let mut buffer = [0; MAX_HEADER];
+        let header = header.encode(&mut buffer);
+        let mut frame = Vec::with_capacity(header.len() + payload.len());
+        frame.extend_from_slice(header);
+        frame.extend_from_slice(payload);
+        Self { text, header: header.len(), frame: frame.into() }
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// The frame as a server sends it: not masked.
+    pub(super) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        self.frame.get(self.header..).unwrap_or_default()
+    }
+
+    /// The payload, shared.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        self.frame.slice(self.header..)
+    }
+}

@@ -8,7 +8,7 @@ use core::fmt;
 use super::request::{METHODS, Request};
 use crate::http::{Headers, reason_phrase, write_field};
 
-/// A plain HTTP response: that of a [refusal](crate::server::Refused::to_response), or a handler's that accepts no
+/// A plain HTTP response: that of a [refusal](super::server::Refused::to_response), or a handler's that accepts no
 /// upgrade.
 #[derive(Clone)]
 pub struct PlainResponse {
@@ -91,7 +91,7 @@ impl PlainResponse {
     /// Returns the bytes to send; the connection is closed after them.
     ///
     /// The request tells whether there is a body: RFC 9110 §9.3.2: for `HEAD` "the server MUST NOT send content
-    /// in the response". Without one it is as for `GET`, but what a [refusal](crate::server::Refused::to_response) of
+    /// in the response". Without one it is as for `GET`, but what a [refusal](super::server::Refused::to_response) of
     /// `HEAD` makes has none.
     pub fn encode(&self, request: Option<&Request>) -> Vec<u8> {
         self.encode_dated(request, None)

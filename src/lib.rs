@@ -111,8 +111,9 @@
 //! |---|---|---|
 //! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
 //! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
+//! | `smol` | [`smol`](https://docs.rs/bellwire-async-std) | smol |
 //! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
-//! | `futures-io` | [`async_std`](https://docs.rs/bellwire-async-std) | the same without it: smol, and other runtimes that speak futures-io |
+//! | `futures-io` | [`futures_io`](https://docs.rs/bellwire-async-std) | an executor of your own, with the sockets of async-io |
 //! | `serde` | | [`Json`](https://docs.rs/bellwire/latest/bellwire/struct.Json.html), a codec for [typed messages](typed_listener()) |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -144,9 +145,21 @@ pub mod tokio {
     pub use bellwire_tokio::*;
 }
 
-/// Servers and clients on async-std, on smol, and on other runtimes that speak futures-io.
-#[cfg(feature = "futures-io")]
+/// Servers and clients on smol.
+#[cfg(feature = "smol")]
+pub mod smol {
+    pub use bellwire_async_std::smol::*;
+}
+
+/// Servers and clients on async-std, which is discontinued.
+#[cfg(feature = "async-std")]
 pub mod async_std {
+    pub use bellwire_async_std::async_std::*;
+}
+
+/// Servers and clients on any executor, with the sockets of async-io: what [`Executor`](futures_io::Executor) is for.
+#[cfg(feature = "futures-io")]
+pub mod futures_io {
     pub use bellwire_async_std::*;
 }
 

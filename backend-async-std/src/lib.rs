@@ -1,4 +1,4 @@
-//! bellwire on async-std, and on smol and other runtimes that speak `futures-io`.
+//! bellwire on smol, on async-std, and on other runtimes that speak `futures-io`.
 //!
 //! Each connection is a task, which reads, runs the listener's callbacks, and writes what they sent.
 //! All connections of a thread share one read buffer and one buffer for output: an idle connection holds
@@ -7,39 +7,58 @@
 //!
 //! Callbacks run on the runtime's threads: one that blocks, blocks the other tasks of its thread.
 //!
+//! # smol
+//!
+//! The feature `smol` has the module `smol`, whose functions spawn on smol's own executor:
+//!
+//! ```
+//! # mod bellwire { pub use bellwire_core::*; pub mod smol { pub use bellwire_async_std::smol::*; } }
+//! # #[cfg(feature = "smol")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bellwire::{Response, listener};
+//! use bellwire::smol::{Server, connect_stream};
+//!
+//! smol::block_on(async {
+//!     let server = Server::bind("127.0.0.1:0").await?;
+//!     let (url, handle) = (format!("ws://{}/", server.local_addr()?), server.handle());
+//!     let running = smol::spawn(server.run(|_request| {
+//!         Response::websocket(listener().on_message(|socket, message| socket.send(message)))
+//!     }));
+//!
+//!     let (mut messages, _response) = connect_stream(url).await?;
+//!     messages.send("hello").await?;
+//!     assert_eq!(messages.recv().await.unwrap()?, "hello");
+//!
+//!     handle.shutdown(std::time::Duration::from_secs(1)).await;
+//!     running.await?;
+//!     Ok(())
+//! })
+//! # }
+//! # #[cfg(not(feature = "smol"))]
+//! # fn main() {}
+//! ```
+//!
 //! # async-std
 //!
-//! The feature `async-std` has the functions `serve`, `serve_with`, `serve_async`, `connect` and `connect_over`, and `Server::bind`,
-//! which spawn on async-std. **async-std is discontinued** (RUSTSEC-2025-0052); its authors recommend smol. It is
-//! here for programs that have it.
+//! The feature `async-std` has the module `async_std`, with the same names. **async-std is discontinued**
+//! (RUSTSEC-2025-0052); its authors recommend smol. It is here for programs that have it.
 //!
-//! ```no_run
-//! # mod bellwire { pub use bellwire_core::*; pub mod async_std { pub use bellwire_async_std::*; } }
-//! # #[cfg(feature = "async-std")]
-//! # async fn example() -> std::io::Result<()> {
-//! use bellwire::{Response, listener};
+//! # Other runtimes
 //!
-//! bellwire::async_std::serve("127.0.0.1:9001", |_request| {
-//!     Response::websocket(listener().on_message(|socket, message| socket.send(message)))
-//! })
-//! .await
-//! # }
-//! ```
-//!
-//! # smol, and other runtimes
-//!
-//! Without that feature the crate async-std is not needed. The functions whose names end in `_on` take a [`Runtime`],
-//! which says how to spawn and how to sleep:
+//! An [`Executor`] says how to spawn and how to sleep. [`FuturesIo`] makes a runtime of it, which the functions here,
+//! [`Server::bind_on`] and [`Acceptor::from_service_on`] take:
 //!
 //! ```
-//! # mod bellwire { pub use bellwire_core::*; pub mod async_std { pub use bellwire_async_std::*; } }
-//! use bellwire::async_std::{Runtime, Server, Timer, connect_on};
+//! # mod bellwire { pub use bellwire_core::*; pub mod futures_io { pub use bellwire_async_std::*; } }
+//! use bellwire::futures_io::{Executor, FuturesIo, Server, Timer, connect};
 //! use bellwire::{Response, listener};
+//! use std::sync::Arc;
 //!
+//! /// An executor that is not a global one.
 //! #[derive(Clone)]
-//! struct Smol;
+//! struct Mine(Arc<smol::Executor<'static>>);
 //!
-//! impl Runtime for Smol {
+//! impl Executor for Mine {
 //!     type Timer = Timer;
 //!
 //!     fn timer(&self) -> Timer {
@@ -47,52 +66,40 @@
 //!     }
 //!
 //!     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-//!         smol::spawn(task).detach();
+//!         self.0.spawn(task).detach();
 //!     }
 //! }
 //!
-//! smol::block_on(async {
-//!     let server = Server::bind_on(Smol, "127.0.0.1:0").await?;
-//!     let url = format!("ws://{}/", server.local_addr()?);
-//!     let handle = server.handle();
-//!     smol::spawn(server.run(|_request| {
-//!         Response::websocket(listener().on_message(|socket, message| socket.send(message)))
-//!     }))
-//!     .detach();
+//! let executor = Arc::new(smol::Executor::new());
+//! let runtime = FuturesIo(Mine(executor.clone()));
+//! smol::block_on(executor.run(async {
+//!     let server = Server::bind_on(runtime.clone(), "127.0.0.1:0").await?;
+//!     let (url, handle) = (format!("ws://{}/", server.local_addr()?), server.handle());
+//!     let running = executor.spawn(server.run(|_request| Response::websocket(listener())));
 //!
-//!     let client = listener()
-//!         .on_open(|socket| socket.send("hello"))
-//!         .on_message(|socket, message| {
-//!             assert_eq!(message, "hello");
-//!             socket.close()
-//!         });
-//!     let closed = connect_on(Smol, url, client).await?.closed().await;
-//!     assert_eq!(closed.code, 1000);
+//!     let mut client = connect(runtime, url, listener()).await?;
+//!     assert!(client.close().await.clean);
+//!
 //!     handle.shutdown(std::time::Duration::from_secs(1)).await;
+//!     running.await?;
 //!     Ok::<(), Box<dyn std::error::Error>>(())
-//! })
+//! }))
 //! # .unwrap();
 //! ```
-//!
-//! | file | what it does |
-//! |---|---|
-//! | `runtime` | what a runtime has to offer: tasks, bytes that are read and written, and one sleep |
-//! | `server` | accepts, or takes over what somebody else accepted |
-//! | `client` | connects |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod client;
+mod named;
 mod runtime;
-mod server;
+mod stream;
 
-pub use bellwire_core::backend::Client;
-#[cfg(feature = "async-std")]
-pub use client::{connect, connect_over, connect_stream, connect_stream_over};
-pub use client::{connect_on, connect_over_on, connect_stream_on, connect_stream_over_on};
-pub use runtime::{AsyncStd, Runtime, Timer};
-pub use server::{
-    Acceptor, Server, ServerHandle, accept_stream_on, serve_async_on, serve_on, serve_with_on, upgraded, upgraded_on,
+pub use async_io::Async;
+pub use bellwire_core::backend::{
+    Acceptor, Client, Server, ServerHandle, accept_stream, connect, connect_over, connect_stream, connect_stream_over,
+    upgraded,
 };
 #[cfg(feature = "async-std")]
-pub use server::{accept_stream, serve, serve_async, serve_with};
+pub use named::async_std;
+#[cfg(feature = "smol")]
+pub use named::smol;
+pub use runtime::{Executor, FuturesIo, Timer};

@@ -1,45 +1,95 @@
-//! What a runtime has to offer: tasks, bytes that are read and written, and one sleep.
+//! What runtimes that speak futures-io have to offer: tasks, the sockets of async-io, and one sleep.
 
-use std::any::Any;
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::Async;
-use bellwire_core::backend as task;
+use async_net::{AsyncToSocketAddrs, resolve};
+use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime};
 use bellwire_core::proto::Time;
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// A runtime: how connections get a task of their own, and how they sleep. TCP is async-io's, which works on all.
-pub trait Runtime: Clone + Send + Sync + 'static {
-    /// The clock and the one sleep of a connection: [`Timer`], unless the runtime has its own.
+use crate::stream::Stream;
+
+/// What differs between the runtimes that speak futures-io: how connections get a task of their own, and how they sleep.
+pub trait Executor: Clone + Send + Sync + 'static {
+    /// The clock and the one sleep of a connection: [`Timer`], unless the executor has its own.
     type Timer: task::Timer + Send + 'static;
 
-    /// A timer that counts from now.
+    /// Makes a timer that counts from now.
     fn timer(&self) -> Self::Timer;
 
     /// Runs a task to its end, in the background.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 }
 
-/// The runtime of async-std, if the feature `async-std` is on.
+/// A runtime of an executor and the sockets of async-io, which work on all of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AsyncStd;
+pub struct FuturesIo<E>(pub E);
 
-#[cfg(feature = "async-std")]
-impl Runtime for AsyncStd {
-    type Timer = Timer;
+impl<E: Executor> Runtime for FuturesIo<E> {
+    type Timer = E::Timer;
+    type Listener = Async<TcpListener>;
+    type Stream = Stream<Async<TcpStream>>;
 
-    fn timer(&self) -> Timer {
-        Timer::start()
+    fn timer(&self) -> E::Timer {
+        self.0.timer()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        async_std::task::spawn(task);
+        self.0.spawn(task);
     }
+
+    async fn bind(&self, addr: SocketAddr) -> io::Result<Async<TcpListener>> {
+        Async::<TcpListener>::bind(addr)
+    }
+
+    fn local_addr(&self, listener: &Async<TcpListener>) -> io::Result<SocketAddr> {
+        listener.get_ref().local_addr()
+    }
+
+    async fn accept(&self, listener: &Async<TcpListener>) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, peer) = listener.accept().await?;
+        Ok((without_delay(stream), Some(peer)))
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let stream = Async::<TcpStream>::connect(addr).await?;
+        let peer = stream.get_ref().peer_addr().ok();
+        Ok((without_delay(stream), peer))
+    }
+
+    fn unix_time() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn print(line: &str) {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl<E: Executor, A: AsyncToSocketAddrs> Resolve<A> for FuturesIo<E> {
+    fn resolve(&self, addr: A) -> impl Future<Output = io::Result<Vec<SocketAddr>>> {
+        resolve(addr)
+    }
+}
+
+impl<E: Executor, S: AsyncRead + AsyncWrite + Unpin + 'static> Adopt<S> for FuturesIo<E> {
+    type Transport = Stream<S>;
+
+    fn adopt(&self, stream: S) -> Stream<S> {
+        Stream(stream)
+    }
+}
+
+fn without_delay(stream: Async<TcpStream>) -> Stream<Async<TcpStream>> {
+    // A peer that is gone already is found out soon enough.
+    let _ = stream.get_ref().set_nodelay(true);
+    Stream(stream)
 }
 
 /// async-io's timer, which is that of async-std and of smol.
@@ -49,7 +99,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer that counts from now.
+    /// Makes a timer that counts from now.
     pub fn start() -> Self {
         Self { start: Instant::now(), timer: async_io::Timer::never() }
     }
@@ -76,52 +126,4 @@ impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timer").finish_non_exhaustive()
     }
-}
-
-/// A stream that speaks futures-io.
-pub(crate) struct Transport<S>(pub(crate) S);
-
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> task::Transport for Transport<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match slices {
-            [slice] => Pin::new(&mut self.0).poll_write(cx, slice),
-            _ => Pin::new(&mut self.0).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match shutdown(&self.0) {
-            Some(result) => Poll::Ready(result),
-            None => Pin::new(&mut self.0).poll_close(cx),
-        }
-    }
-}
-
-/// The sockets of async-io and of async-std do not tell the peer when they are closed by `poll_close`, only when they
-/// are dropped. They are told here. `None` for all other streams.
-fn shutdown(stream: &dyn Any) -> Option<io::Result<()>> {
-    if let Some(tcp) = stream.downcast_ref::<Async<std::net::TcpStream>>() {
-        return Some(tcp.get_ref().shutdown(Shutdown::Write));
-    }
-    #[cfg(unix)]
-    if let Some(unix) = stream.downcast_ref::<Async<std::os::unix::net::UnixStream>>() {
-        return Some(unix.get_ref().shutdown(Shutdown::Write));
-    }
-    #[cfg(feature = "async-std")]
-    if let Some(tcp) = stream.downcast_ref::<async_std::net::TcpStream>() {
-        return Some(tcp.shutdown(Shutdown::Write));
-    }
-    #[cfg(all(feature = "async-std", unix))]
-    if let Some(unix) = stream.downcast_ref::<async_std::os::unix::net::UnixStream>() {
-        return Some(unix.shutdown(Shutdown::Write));
-    }
-    None
 }

@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use async_std::net::{TcpListener, TcpStream};
 use async_std::task::{block_on, spawn};
-use bellwire_async_std::{
-    Acceptor, AsyncStd, Server, accept_stream, connect, connect_over, connect_stream, connect_stream_over, upgraded,
-    upgraded_on,
+use bellwire_async_std::FuturesIo;
+use bellwire_async_std::async_std::{
+    Acceptor, Async, AsyncStd, Server, accept_stream, connect, connect_over, connect_stream, connect_stream_over,
+    upgraded,
 };
+use bellwire_core::backend::Service;
 use bellwire_core::listener::ListenerBuilder;
-use bellwire_core::{AsyncResponse, Config, OwnedMessage, Response, Role, async_listener, listener};
+use bellwire_core::{
+    AsyncResponse, Config, OwnedMessage, Request, Response, Role, ServerError, async_listener, listener,
+};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -59,7 +63,7 @@ fn each_kind_of_handler_serves() {
 
 #[test]
 fn a_listener_of_the_caller_serves() {
-    let server = Server::from_listener(std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let server = Server::from_listener(Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap());
     let url = format!("ws://{}/", server.local_addr().unwrap());
     block_on(async {
         spawn(server.run(|_| Response::websocket(echo())));
@@ -73,11 +77,9 @@ fn the_streams_of_async_std_end_with_a_word_to_the_peer() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = port.local_addr().unwrap();
         // It would be waited for if the peer were not told that no more bytes come.
-        let acceptor = Acceptor::with(
-            Config::default().linger_timeout(Duration::from_secs(60)),
-            |_| Response::websocket(listener().on_open(|socket| socket.close())),
-            |_| (),
-        );
+        let acceptor = Acceptor::new(|_| Response::websocket(listener().on_open(|socket| socket.close())))
+            .config(Config::default().linger_timeout(Duration::from_secs(60)))
+            .on_error(|_| ());
         let serving = spawn(async move {
             let (stream, peer) = port.accept().await.unwrap();
             acceptor.accept(stream, Some(peer)).await;
@@ -172,14 +174,26 @@ fn a_run_that_is_dropped_lets_go_of_its_handler_though_that_holds_the_servers_ha
 fn a_connection_whose_future_is_polled_late_has_all_its_time() {
     let timeout = Duration::from_millis(300);
     let config = Config::default().open_timeout(timeout).idle_timeout(timeout);
-    let acceptor = Acceptor::with(config.clone(), |_| Response::websocket(echo()), |_| ());
+    let service =
+        Arc::new(Service::new(config.clone(), |_: &Request| Response::websocket(echo()), |_: &ServerError| ()));
+    let acceptor = Acceptor::from_service(service.clone());
+    let passed_on = Acceptor::from_service_on(FuturesIo(AsyncStd), service);
     type Connection = Pin<Box<dyn Future<Output = ()>>>;
     type Drive<'a> = &'a dyn Fn(TcpStream) -> Connection;
     let drives: [Drive<'_>; 4] = [
         &|stream| Box::pin(acceptor.accept(stream, None)),
-        &|stream| Box::pin(acceptor.accept_on(AsyncStd, stream, None)),
+        &|stream| Box::pin(passed_on.accept(stream, None)),
         &|stream| Box::pin(upgraded(stream, [], Role::Server, config.clone(), echo())),
-        &|stream| Box::pin(upgraded_on(AsyncStd, stream, [], Role::Server, config.clone(), echo())),
+        &|stream| {
+            Box::pin(bellwire_async_std::upgraded(
+                FuturesIo(AsyncStd),
+                stream,
+                [],
+                Role::Server,
+                config.clone(),
+                echo(),
+            ))
+        },
     ];
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connections: Vec<_> = drives

@@ -22,19 +22,22 @@
 //! | `stream` | what a transport must be able to do: TCP, Unix sockets, or the caller's own (TLS, in-memory) |
 //! | `drive` | the loop of a connection's thread: reads, writes, and sleeps until the core's deadline |
 //! | `writer` | the second thread: writes what others send, and wakes the first |
-//! | `server` | accepts |
+//! | `server`, `acceptor` | accepts, or takes over what was accepted elsewhere |
 //! | `client` | connects |
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod client;
 mod drive;
 mod pause;
 mod race;
 mod server;
 mod stream;
+mod wait;
 mod writer;
 
+pub use acceptor::Acceptor;
 pub use client::{Client, connect, connect_over};
 pub use drive::upgraded;
-pub use server::{Acceptor, Server, ServerHandle, serve, serve_with};
+pub use server::{Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;

@@ -3,28 +3,23 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bellwire_core::backend::report::printing;
-use bellwire_core::backend::{Driver, Service};
+use bellwire_core::backend::{Driver, Registration, Registry, Service, Stage, accept_failed};
 use bellwire_core::listener::IntoResponse;
 use bellwire_core::proto::Time;
 use bellwire_core::{Config, Request, Responder, ServerError};
 
 use crate::drive::Drive;
-use crate::stream::Stream;
+use crate::wait::block_on;
 
 /// How many connections a server has at most, unless it is told otherwise: each has a thread.
 const MAX_CONNECTIONS: usize = 10_000;
-
-/// How long to wait before accepting again when that has failed: out of descriptors, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a connection that is dropped may take to run its last callbacks before shutdown stops waiting.
-const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 
 type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
@@ -76,34 +71,16 @@ pub fn serve_with(
 pub struct Server {
     listener: TcpListener,
     config: Config,
+    max_connections: usize,
     on_error: OnError,
-    running: Arc<Running>,
+    registry: Arc<Registry>,
 }
 
 /// Shuts a [`Server`] down, from any thread.
 #[derive(Clone)]
-pub struct ServerHandle(Arc<Running>);
-
-/// A server's connections and its will to live.
-struct Running {
+pub struct ServerHandle {
     addr: Option<SocketAddr>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    max_connections: usize,
-    closing: bool,
-    /// What is shared by all connections, once the server runs.
-    service: Option<Arc<Service>>,
-    connections: Vec<Arc<Entry>>,
-}
-
-/// A connection, as far as its server minds it.
-struct Entry {
-    stream: Arc<TcpStream>,
-    /// Whether its request was answered.
-    answered: Arc<AtomicBool>,
+    registry: Arc<Registry>,
 }
 
 impl fmt::Debug for Server {
@@ -117,7 +94,7 @@ impl fmt::Debug for Server {
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle").field("addr", &self.0.addr).finish_non_exhaustive()
+        f.debug_struct("ServerHandle").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
@@ -139,10 +116,13 @@ impl Server {
 
     /// Serves a listener that the caller has made.
     pub fn from_listener(listener: TcpListener) -> Self {
-        let addr = listener.local_addr().ok();
-        let state = State { max_connections: MAX_CONNECTIONS, closing: false, service: None, connections: Vec::new() };
-        let running = Arc::new(Running { addr, state: Mutex::new(state), changed: Condvar::new() });
-        Self { listener, config: Config::default(), on_error: Box::new(printing(unix_time, print)), running }
+        Self {
+            listener,
+            config: Config::default(),
+            max_connections: MAX_CONNECTIONS,
+            on_error: Box::new(printing(unix_time, print)),
+            registry: Arc::default(),
+        }
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -155,8 +135,8 @@ impl Server {
     /// Sets how many connections there may be at once, 10,000 by default. At the cap accepting pauses: the
     /// system's backlog holds those who come then.
     #[must_use]
-    pub fn max_connections(self, count: usize) -> Self {
-        self.running.lock().max_connections = count.max(1);
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count.max(1);
         self
     }
 
@@ -179,7 +159,7 @@ impl Server {
 
     /// A handle that can shut this server down.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle(self.running.clone())
+        ServerHandle { addr: self.local_addr().ok(), registry: self.registry.clone() }
     }
 
     /// Accepts connections and answers every request with `handler`. Returns after a
@@ -210,25 +190,81 @@ impl Server {
     }
 
     fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
-        self.config.check()?;
+        let Self { listener, config, max_connections, on_error, registry } = self;
+        config.check()?;
         // A listener that was another runtime's does not wait.
-        self.listener.set_nonblocking(false)?;
-        let service = Arc::new(service(self.config, self.on_error));
+        listener.set_nonblocking(false)?;
+        let service = Arc::new(service(config, on_error).with_registry(registry.clone()));
         service.lend_clock(unix_time);
-        self.running.lock().service = Some(service.clone());
-        while self.running.wait_for_room() {
-            match self.listener.accept() {
-                Ok(_) if self.running.lock().closing => break,
-                Ok((stream, peer)) => self.running.start(&service, stream, peer),
-                Err(error) => self.running.accept_failed(&service, error),
-            }
-        }
-        drop(self.listener);
-        self.running.wait_until_empty();
-        // A handler may hold a handle of its own server.
-        let service = self.running.lock().service.take();
-        drop(service);
+        accept_all(&listener, &service, max_connections);
+        drop(listener);
+        block_on(|_| registry.wait_until(|_, threads| threads == 0));
         Ok(())
+    }
+}
+
+/// Accepts until the server is shut down.
+fn accept_all(listener: &TcpListener, service: &Arc<Service>, max_connections: usize) {
+    let registry = service.registry();
+    loop {
+        block_on(|_| registry.wait_for_room(max_connections));
+        if registry.stage() >= Stage::Closing {
+            return;
+        }
+        match listener.accept() {
+            Ok((stream, peer)) => start(service, stream, peer),
+            Err(error) => accept_later(service, error),
+        }
+    }
+}
+
+/// Starts a connection's thread.
+fn start(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr) {
+    // A peer that is gone already is found out soon enough.
+    let _ = stream.set_nodelay(true);
+    let (stream, answered, registry) = (Arc::new(stream), Arc::<AtomicBool>::default(), service.registry().clone());
+    let mut registration = Registration::new(registry.clone());
+    let entry = Arc::new(Entry { stream: stream.clone(), answered: answered.clone(), registry });
+    if registration.register(&entry.into()) >= Stage::Closing {
+        return;
+    }
+    let connection_service = service.clone();
+    let thread = thread::Builder::new().name("bellwire".into()).spawn(move || {
+        // Dropped last, whatever the thread dies of.
+        let _registration = registration;
+        let mut driver = Driver::server(connection_service, Some(peer), Time::ZERO);
+        driver.tell_answered(answered);
+        Drive::new(stream, driver, Instant::now()).run(&mut []);
+    });
+    if let Err(error) = thread {
+        accept_later(service, error);
+    }
+}
+
+/// Waits a moment, but not when the server is shut down meanwhile.
+fn accept_later(service: &Service, error: io::Error) {
+    block_on(|clock| service.registry().run(accept_failed(service, error, clock)));
+}
+
+/// A connection as its server sees it. A thread that waits for its peer is woken by the end of its stream.
+struct Entry {
+    stream: Arc<TcpStream>,
+    /// Whether its request was answered.
+    answered: Arc<AtomicBool>,
+    registry: Arc<Registry>,
+}
+
+impl Wake for Entry {
+    fn wake(self: Arc<Self>) {
+        let ends = match self.registry.stage() {
+            Stage::Running | Stage::Refusing => false,
+            Stage::Closing => !self.answered.load(Ordering::Acquire),
+            Stage::Dropping | Stage::GivenUp => true,
+        };
+        if ends {
+            // The peer may have done so already.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -236,8 +272,7 @@ impl ServerHandle {
     /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
     /// requests and handshakes do not count.
     pub fn connections(&self) -> usize {
-        let service = self.0.lock().service.clone();
-        service.map_or(0, |service| service.connections())
+        self.registry.connections()
     }
 
     /// Shuts the server down: stops accepting, drops connections whose request is not answered yet, closes the
@@ -245,53 +280,9 @@ impl ServerHandle {
     /// still runs, and is waited for at most one second more. Returns how many had to be dropped. Not to be called by a
     /// callback of one of them, which would be waited for: leave it to another thread.
     pub fn shutdown(&self, grace: Duration) -> usize {
-        let running = &self.0;
-        let service = {
-            let mut state = running.lock();
-            state.closing = true;
-            for entry in state.connections.iter().filter(|entry| !entry.answered.load(Ordering::Acquire)) {
-                let _ = TcpStream::shutdown(&entry.stream, Shutdown::Both);
-            }
-            state.service.clone()
-        };
-        running.changed.notify_all();
-        running.wake_accept();
-        if let Some(service) = &service {
-            service.close_all();
-        }
-        let left = running.wait_at_most(grace);
-        if let Some(service) = &service {
-            service.abort_all();
-        }
-        for entry in &running.lock().connections {
-            let _ = TcpStream::shutdown(&entry.stream, Shutdown::Both);
-        }
-        running.wait_at_most(LAST_CALLBACKS);
-        left
-    }
-}
-
-impl Running {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there may be one more connection. False when the server is shut down.
-    fn wait_for_room(&self) -> bool {
-        let full = |state: &mut State| !state.closing && state.connections.len() >= state.max_connections;
-        !self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner).closing
-    }
-
-    fn wait_until_empty(&self) {
-        let busy = |state: &mut State| !state.connections.is_empty();
-        drop(self.changed.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Waits until there are no connections; says how many are left.
-    fn wait_at_most(&self, timeout: Duration) -> usize {
-        let busy = |state: &mut State| !state.connections.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), timeout, busy);
-        waited.unwrap_or_else(PoisonError::into_inner).0.connections.len()
+        self.registry.enter(Stage::Closing);
+        self.wake_accept();
+        block_on(|clock| self.registry.shutdown(grace, clock))
     }
 
     /// A thread that is parked in `accept` is woken by a connection.
@@ -306,108 +297,14 @@ impl Running {
         // If the backlog is full nobody is parked.
         let _ = TcpStream::connect_timeout(&addr, Duration::from_millis(500));
     }
-
-    /// Starts a connection's thread.
-    fn start(self: &Arc<Self>, service: &Arc<Service>, stream: TcpStream, peer: SocketAddr) {
-        // A peer that is gone already is found out soon enough.
-        let _ = stream.set_nodelay(true);
-        let entry = Arc::new(Entry { stream: Arc::new(stream), answered: Arc::default() });
-        {
-            let mut state = self.lock();
-            if state.closing {
-                return;
-            }
-            state.connections.push(entry.clone());
-        }
-        let leaving = Leaving { running: self.clone(), entry: entry.clone() };
-        let connection_service = service.clone();
-        let thread = thread::Builder::new().name("bellwire".into()).spawn(move || {
-            let leaving = leaving;
-            let mut driver = Driver::server(connection_service, Some(peer), Time::ZERO);
-            driver.tell_answered(leaving.entry.answered.clone());
-            let drive = Drive::new(leaving.entry.stream.clone(), driver, Instant::now());
-            drive.run(&mut []);
-        });
-        if let Err(error) = thread {
-            self.accept_failed(service, error);
-        }
-    }
-
-    fn accept_failed(&self, service: &Service, error: io::Error) {
-        let passing = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted];
-        let pause = !passing.contains(&error.kind());
-        service.report(&ServerError::Accept(error));
-        if pause {
-            let open = |state: &mut State| !state.closing;
-            drop(self.changed.wait_timeout_while(self.lock(), ACCEPT_PAUSE, open));
-        }
-    }
-}
-
-/// Takes a connection off its server's list, whatever its thread died of.
-struct Leaving {
-    running: Arc<Running>,
-    entry: Arc<Entry>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.running.lock().connections.retain(|other| !Arc::ptr_eq(other, &self.entry));
-        self.running.changed.notify_all();
-    }
 }
 
 /// Prints a line on stderr. If that is closed, there is nobody to tell.
-fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// The time since the beginning of 1970; none if the clock stands before that.
-fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
-#[derive(Debug, Clone)]
-pub struct Acceptor(Arc<Service>);
-
-impl Acceptor {
-    /// An acceptor with the default configuration. What goes wrong outside of any listener is printed on stderr, each
-    /// kind at most once per minute; [`with`](Self::with) takes another hook, `|_| ()` for none.
-    pub fn new<R: IntoResponse>(handler: impl Fn(&Request) -> R + Send + Sync + 'static) -> Self {
-        Self::with(Config::default(), handler, printing(unix_time, print))
-    }
-
-    /// An acceptor with a configuration, and a hook that is told of failures outside of any listener.
-    pub fn with<R: IntoResponse>(
-        config: Config,
-        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
-        on_error: impl Fn(&ServerError) + Send + Sync + 'static,
-    ) -> Self {
-        Self::from_service(Arc::new(Service::new(config, handler, on_error)))
-    }
-
-    /// An acceptor for a service of either kind: [`Service::with_responder`] has a handler that answers later.
-    pub fn from_service(service: Arc<Service>) -> Self {
-        service.lend_clock(unix_time);
-        Self(service)
-    }
-
-    /// Drives a stream on this thread, from the request to the end of the connection. `peer` is what
-    /// [`Request::peer_addr`] says.
-    pub fn accept(&self, stream: impl Stream, peer: Option<SocketAddr>) {
-        let driver = Driver::server(self.0.clone(), peer, Time::ZERO);
-        Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut []);
-    }
-
-    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
-    /// requests and handshakes do not count.
-    pub fn connections(&self) -> usize {
-        self.0.connections()
-    }
-
-    /// Closes every open connection with 1001, and answers new requests with 503.
-    pub fn close_all(&self) {
-        self.0.close_all();
-    }
 }

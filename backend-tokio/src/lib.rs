@@ -20,17 +20,65 @@
 //! # }
 //! ```
 //!
-//! | file | what it does |
-//! |---|---|
-//! | `runtime` | what tokio has to offer: bytes that are read and written, and one sleep |
-//! | `server` | accepts, or takes over what somebody else accepted |
-//! | `client` | connects |
+//! Servers and clients are those of [`bellwire_core::task`], which are written once for all runtimes that poll. Here is
+//! what tokio has to offer them: tasks, sockets, bytes that are read and written, and one sleep.
 #![forbid(unsafe_code)]
 
-mod client;
+mod functions;
 mod runtime;
-mod server;
 
 pub use bellwire_core::backend::Client;
-pub use client::{connect, connect_over, connect_stream, connect_stream_over};
-pub use server::{Acceptor, Server, ServerHandle, accept_stream, serve, serve_async, serve_with, upgraded};
+pub use functions::{
+    accept_stream, connect, connect_over, connect_stream, connect_stream_over, serve, serve_async, serve_with, upgraded,
+};
+pub use runtime::Tokio;
+
+/// A listening server: see the [methods](bellwire_core::backend::Server).
+///
+/// ```no_run
+/// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+/// use bellwire::tokio::Server;
+/// use bellwire::{Response, listener};
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::bind("127.0.0.1:0").await?.max_connections(1000);
+/// println!("ws://{}/", server.local_addr()?);
+/// let handle = server.handle();
+/// let running = tokio::spawn(server.run(|_request| Response::websocket(listener())));
+///
+/// tokio::time::sleep(Duration::from_secs(60)).await;
+/// handle.shutdown(Duration::from_secs(10)).await;
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
+pub type Server = bellwire_core::backend::Server<Tokio>;
+
+/// Shuts a [`Server`] down, from any task: see the [methods](bellwire_core::backend::ServerHandle).
+pub type ServerHandle = bellwire_core::backend::ServerHandle<Tokio>;
+
+/// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory; whatever is
+/// [`AsyncRead`](tokio::io::AsyncRead)` + `[`AsyncWrite`](tokio::io::AsyncWrite)` + Unpin`. See the
+/// [methods](bellwire_core::backend::Acceptor).
+///
+/// ```
+/// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+/// use bellwire::tokio::{Acceptor, connect_stream_over};
+/// use bellwire::{Config, Response, listener};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let acceptor = Acceptor::new(|_| Response::websocket(listener().on_message(|socket, message| socket.send(message))))
+///     .config(Config::default().max_message(1024))
+///     .on_error(|error| eprintln!("{error}"));
+///
+/// let (here, there) = tokio::io::duplex(4096);
+/// tokio::spawn(acceptor.accept(there, None));
+/// let (mut messages, _response) = connect_stream_over("ws://in.memory/", here).await?;
+/// messages.send("hello").await?;
+/// assert_eq!(messages.recv().await.unwrap()?, "hello");
+/// # Ok(())
+/// # }
+/// ```
+pub type Acceptor = bellwire_core::backend::Acceptor<Tokio>;

@@ -1,19 +1,88 @@
-//! What tokio has to offer: bytes that are read and written, and one sleep.
+//! What tokio has to offer: tasks, sockets, bytes that are read and written, and one sleep.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bellwire_core::backend as task;
+use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime};
 use bellwire_core::proto::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A stream of tokio's.
-pub(crate) struct Transport<S>(pub(crate) S);
+/// The runtime that is current where a server or a client is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tokio;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> task::Transport for Transport<S> {
+impl Runtime for Tokio {
+    type Timer = Timer;
+    type Listener = TcpListener;
+    type Stream = Stream<TcpStream>;
+
+    fn timer(&self) -> Timer {
+        Timer { start: Instant::now(), sleep: None }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+
+    async fn bind(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::bind(addr).await
+    }
+
+    fn local_addr(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, peer) = listener.accept().await?;
+        Ok((without_delay(stream), Some(peer)))
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let stream = TcpStream::connect(addr).await?;
+        let peer = stream.peer_addr().ok();
+        Ok((without_delay(stream), peer))
+    }
+
+    fn unix_time() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn print(line: &str) {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl<A: ToSocketAddrs> Resolve<A> for Tokio {
+    async fn resolve(&self, addr: A) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host(addr).await?.collect())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Adopt<S> for Tokio {
+    type Transport = Stream<S>;
+
+    fn adopt(&self, stream: S) -> Stream<S> {
+        Stream(stream)
+    }
+}
+
+fn without_delay(stream: TcpStream) -> Stream<TcpStream> {
+    // A peer that is gone already is found out soon enough.
+    let _ = stream.set_nodelay(true);
+    Stream(stream)
+}
+
+/// A stream of tokio's.
+#[derive(Debug)]
+pub struct Stream<S>(S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> task::Transport for Stream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
@@ -39,15 +108,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> task::Transport for Transport<S> {
 }
 
 /// Tokio's clock and sleep: its clock, so that tests may pause it.
-pub(crate) struct Timer {
+#[derive(Debug)]
+pub struct Timer {
     start: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    pub(crate) fn start() -> Self {
-        Self { start: Instant::now(), sleep: None }
-    }
 }
 
 impl task::Timer for Timer {

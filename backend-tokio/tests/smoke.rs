@@ -127,7 +127,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
 
 async fn over_memory(size: usize, config: Config, listener: impl IntoListener) -> (Client, JoinHandle<()>) {
     let (near, far) = duplex(size);
-    let acceptor = Acceptor::with(config.clone(), answer, |_| ());
+    let acceptor = Acceptor::new(answer).config(config.clone()).on_error(|_| ());
     let server = tokio::spawn(acceptor.accept(far, None));
     let target = Target::new("wss://example.com/").unwrap().config(config);
     let client = connect_over(target, near, listener).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_connection_whose_future_is_polled_late_has_all_its_time() {
     let timeout = Duration::from_secs(5);
     let config = Config::default().open_timeout(timeout).idle_timeout(timeout).keepalive_interval(None);
     let (mut peer, stream) = duplex(1024);
-    let accepting = Acceptor::with(config.clone(), answer, |_| ()).accept(stream, None);
+    let accepting = Acceptor::new(answer).config(config.clone()).on_error(|_| ()).accept(stream, None);
     let (_other_peer, stream) = duplex(1024);
     let (listener, mut events) = log();
     let upgraded = upgraded(stream, Vec::new(), Role::Server, config, listener);

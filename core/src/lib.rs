@@ -211,7 +211,7 @@ pub mod backend {
     pub use crate::drive::{Busy, Driver, Race, Shared, Step};
     pub use crate::handshake::IntoTarget;
     #[cfg(feature = "std")]
-    pub use crate::serve::{Answer, Service, report};
+    pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
     #[cfg(feature = "std")]
     pub use crate::task::*;
 }

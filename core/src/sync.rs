@@ -10,6 +10,7 @@ use loom::sync as imp;
 use std::sync as imp;
 
 pub(crate) use imp::MutexGuard;
+pub(crate) use imp::atomic::{AtomicU8, Ordering};
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::thread_local;
 

@@ -17,8 +17,11 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use bellwire_core::backend::{Client, Driver, Opening, Service, Shared, Task, Tasks, Timer, Transport, upgraded};
+use bellwire_core::backend::{
+    Adopt, Client, Driver, Opening, Registry, Runtime, Service, Shared, Task, Timer, Transport, accept_failed, upgraded,
+};
 use bellwire_core::listener::{AnyListener, IntoAsyncListener};
 use bellwire_core::proto::{Time, server};
 use bellwire_core::{
@@ -191,6 +194,51 @@ struct Sleep {
     clock: Clock,
     id: usize,
     deadline: Time,
+}
+
+/// A runtime without a network: streams are given to it.
+impl Runtime for Clock {
+    type Timer = Sleep;
+    type Listener = ();
+    type Stream = End;
+
+    fn timer(&self) -> Sleep {
+        self.timer()
+    }
+
+    fn spawn(&self, _: impl Future<Output = ()> + Send + 'static) {
+        unreachable!("whoever calls `upgraded` polls it")
+    }
+
+    async fn bind(&self, _: SocketAddr) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn local_addr(&self, (): &()) -> io::Result<SocketAddr> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    async fn accept(&self, (): &()) -> io::Result<(End, Option<SocketAddr>)> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    async fn connect(&self, _: SocketAddr) -> io::Result<(End, Option<SocketAddr>)> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn unix_time() -> Duration {
+        Duration::ZERO
+    }
+
+    fn print(_: &str) {}
+}
+
+impl Adopt<End> for Clock {
+    type Transport = End;
+
+    fn adopt(&self, stream: End) -> End {
+        stream
+    }
 }
 
 impl Timer for Sleep {
@@ -519,7 +567,7 @@ const ANSWERS: [fn(Talk) -> AsyncResponse; 2] =
 fn connection<F: Future<Output = ()>>(
     role: Role,
     sends: &[u8],
-    make: impl Fn(&World<'_>, &Line, &Talk, &Arc<Tasks>) -> F,
+    make: impl Fn(&World<'_>, &Line, &Talk, &Arc<Registry>) -> F,
 ) {
     for room in [None, Some(30), Some(230)] {
         let steps = dropped_at_each_poll(|cut| {
@@ -554,7 +602,7 @@ fn the_task_of_a_connection_that_somebody_else_upgraded() {
         for kind in KINDS {
             connection(role, &speech(role)[20..], |world, line, talk, _| {
                 let leftover = speech(role)[..20].to_vec();
-                upgraded(line.end(), world.clock.timer(), leftover, role, Config::default(), kind(talk))
+                upgraded(world.clock.clone(), line.end(), leftover, role, Config::default(), kind(talk))
             });
         }
     }
@@ -675,7 +723,7 @@ fn a_client_that_waits_until_it_is_closed() {
 // The tasks of a server.
 
 /// A connection of these tasks that does nothing, until it is dropped.
-fn idle(world: &World<'_>, tasks: &Arc<Tasks>) -> Task<End, Sleep> {
+fn idle(world: &World<'_>, tasks: &Arc<Registry>) -> Task<End, Sleep> {
     let driver = Driver::connected(open(Role::Server, &timeless()), KINDS[0](&Talk::default()));
     Task::new(Line::default().end(), driver, world.clock.timer(), tasks)
 }
@@ -690,7 +738,7 @@ fn service() -> (Arc<Service>, Log) {
 #[test]
 fn a_server_that_accepts() {
     let steps = dropped_at_each_poll(|cut| {
-        let (tasks, service, accepted) = (Tasks::default(), service().0, Mutex::new(0));
+        let (tasks, accepted) = (Registry::default(), Mutex::new(0));
         let world = World::default();
         let accepting = async {
             loop {
@@ -705,18 +753,17 @@ fn a_server_that_accepts() {
         // Somebody stops it.
         let mut stopping = Box::pin(tasks.shutdown(secs(1), world.clock.timer()));
         world.then(move || assert!(stopping.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()));
-        let done = cut.run(&world, tasks.run(service.clone(), accepting));
+        let done = cut.run(&world, tasks.run(accepting));
         assert!(done.is_none() || *accepted.lock().unwrap() == 3);
-        // Whether it was dropped or not it can be stopped, and lets the service go.
+        // Whether it was dropped or not it can be stopped.
         assert_eq!(world.finish(tasks.shutdown(secs(1), world.clock.timer())), 0);
-        assert_eq!(Arc::strong_count(&service), 1);
     });
     assert!(steps > 5, "{steps}");
 }
 
 #[test]
 fn a_server_that_waits_for_room_or_for_its_end() {
-    fn waiting<'a>(tasks: &'a Tasks, what: usize) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    fn waiting<'a>(tasks: &'a Registry, what: usize) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         match what {
             0 => Box::pin(tasks.wait_for_end()),
             max => Box::pin(tasks.wait_for_room(max)),
@@ -724,7 +771,7 @@ fn a_server_that_waits_for_room_or_for_its_end() {
     }
     for what in 0..3 {
         let steps = dropped_at_each_poll(|cut| {
-            let (world, tasks) = (World::default(), Arc::new(Tasks::default()));
+            let (world, tasks) = (World::default(), Arc::new(Registry::default()));
             for _ in 0..2 {
                 let leaves = idle(&world, &tasks);
                 let mut leaves = Some(leaves);
@@ -744,13 +791,14 @@ fn a_server_that_stops() {
     for answers in [true, false] {
         for answer in ANSWERS {
             let steps = dropped_at_each_poll(|cut| {
-                let (world, tasks, talk) = (World::default(), Arc::new(Tasks::default()), Talk::default());
+                let (world, talk) = (World::default(), Talk::default());
                 let listener = talk.clone();
                 let handler = move |_| {
                     let talk = listener.clone();
                     async move { answer(talk) }
                 };
                 let service = Arc::new(Service::asynchronous(Config::default(), handler, |_| ()));
+                let tasks = service.registry().clone();
                 // The peer hears of it, and answers or does not.
                 let line = Line::sending(request(""));
                 line.lock().stays = true;
@@ -758,8 +806,6 @@ fn a_server_that_stops() {
                 world.runs(Task::new(line.end(), driver, world.clock.timer(), &tasks));
                 world.settle();
                 assert!(talk.was_open());
-                // The tasks know the service from here.
-                assert!(!is_ready(tasks.run(service, std::future::pending())));
                 if answers {
                     line.lock().sent.extend(Frame::close(1001, "bye").sent_by(Role::Client));
                     line.lock().stays = false;
@@ -781,8 +827,8 @@ fn a_server_that_stops() {
 fn a_server_that_cannot_accept() {
     for (kind, pause) in [(ErrorKind::ConnectionReset, START), (ErrorKind::OutOfMemory, Time::from_start(ms(100)))] {
         let steps = dropped_at_each_poll(|cut| {
-            let (world, tasks, (service, reports)) = (World::default(), Tasks::default(), service());
-            let failed = tasks.accept_failed(&service, io::Error::from(kind), world.clock.timer());
+            let (world, (service, reports)) = (World::default(), service());
+            let failed = accept_failed(&service, io::Error::from(kind), world.clock.timer());
             let done = cut.run(&world, failed);
             assert_eq!(reports.take().len(), cut.steps.min(1), "once, as soon as it is polled");
             assert!(done.is_none() || world.clock.lock().now == pause);

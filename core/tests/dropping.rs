@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::backend::{Task, Tasks, Timer, Transport};
+use bellwire_core::backend::{Registry, Task, Timer, Transport};
 use bellwire_core::proto::Time;
 use bellwire_core::{Role, WebSocket};
 
@@ -87,7 +87,7 @@ fn open(role: Role) -> (Task<Line, Still>, Line, WebSocket, Log) {
     let (line, log) = (Line::default(), Log::default());
     let driver = started(role, &timeless(), logging(&log, |_, _| Ok(())));
     let socket = driver.socket().unwrap().clone();
-    (Task::new(line.clone(), driver, Still, &Arc::new(Tasks::default())), line, socket, log)
+    (Task::new(line.clone(), driver, Still, &Arc::new(Registry::default())), line, socket, log)
 }
 
 fn poll(task: &mut Task<Line, Still>) {

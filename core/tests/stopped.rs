@@ -14,7 +14,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bellwire_core::backend::{Driver, Opening, Service, Task, Tasks, Timer, Transport};
+use bellwire_core::backend::{Driver, Opening, Registry, Service, Task, Timer, Transport};
 use bellwire_core::listener::IntoAnyListener;
 use bellwire_core::proto::Time;
 use bellwire_core::{Config, ConnectError, Response, Role, ServerError, Target, listener};
@@ -110,7 +110,7 @@ fn poll(task: &mut Task<World, Clock>) -> Poll<()> {
 }
 
 fn task(world: &World, driver: Driver) -> Task<World, Clock> {
-    Task::new(world.clone(), driver, world.timer(), &Arc::new(Tasks::default()))
+    Task::new(world.clone(), driver, world.timer(), &Arc::new(Registry::default()))
 }
 
 /// A connection that waits for its peer, what the peer says in time, and how the connection ends if it says nothing.

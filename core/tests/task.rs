@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bellwire_core::backend::{Driver, Service, Task, Tasks, Timer, Transport};
+use bellwire_core::backend::{Driver, Registry, Service, Task, Timer, Transport};
 use bellwire_core::listener::{AnyListener, IntoAnyListener};
 use bellwire_core::proto::Time;
 use bellwire_core::{AsyncResponse, Request, Response, Role, ServerError, async_listener, listener};
@@ -95,7 +95,7 @@ impl Timer for Still {
 }
 
 fn task(peer: Peer, listener: AnyListener) -> Task<Peer, Still> {
-    Task::new(peer, started(Role::Server, &timeless(), listener), Still, &Arc::new(Tasks::default()))
+    Task::new(peer, started(Role::Server, &timeless(), listener), Still, &Arc::new(Registry::default()))
 }
 
 fn poll(task: &mut Task<Peer, Still>, waker: &Waker) -> Poll<()> {
@@ -203,7 +203,7 @@ fn l8_what_comes_with_the_handshake_is_no_exception() {
         };
         let rounds = Some(usize::from(leftover.is_empty()));
         let peer = Peer { says, rounds, piece: usize::MAX, at: 0, reads: Arc::default() };
-        let mut task = Task::new(peer, driver, Still, &Arc::new(Tasks::default()));
+        let mut task = Task::new(peer, driver, Still, &Arc::new(Registry::default()));
         let mut counts = vec![];
         if case == 2 {
             task.start(&mut leftover);
@@ -251,7 +251,7 @@ fn l8_what_waits_for_the_turn_of_others_is_not_lost_when_the_peer_ends() {
         });
         let seen = Arc::new(Mutex::new(Vec::new()));
         let driver = started(Role::Server, &timeless(), noting(kind, &seen));
-        let mut task = Task::new(peer, driver, Still, &Arc::new(Tasks::default()));
+        let mut task = Task::new(peer, driver, Still, &Arc::new(Registry::default()));
         let mut polls = 0;
         while Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             polls += 1;
@@ -384,7 +384,7 @@ fn a_callback_that_waits_for_somebody_else_lets_its_task_sleep() {
 
 #[test]
 fn a_shutdown_wakes_whoever_has_polled_a_task_last() {
-    let tasks = Arc::new(Tasks::default());
+    let tasks = Arc::new(Registry::default());
     let peer = Peer {
         says: wire(&[Frame::text("x")], Role::Client),
         rounds: Some(1),

@@ -38,7 +38,7 @@ use std::time::Duration;
 pub use backend::{Acceptor, Backend, Client, Connect, Driven, Over, Reported, Server, Setup};
 pub use log::{Event, Handler, Log, Logs, logged, logged_handler};
 pub use memory::MemoryEnd;
-pub use on_async_std::{AsyncStd, OnFuturesIo, Smol, SmolRuntime};
+pub use on_async_std::{AsyncStd, OnFuturesIo, Smol};
 pub use on_blocking::Blocking;
 pub use on_tokio::{Bridge, CountingDuplex, Flavor, Multi, OnTokio, Single, Tokio, TokioSingle};
 pub use ours::Ours;

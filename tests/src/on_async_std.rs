@@ -8,42 +8,30 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 
 use async_io::Async;
-use bellwire::async_std::{self as backend, Runtime, Timer, connect_on, connect_over_on, upgraded_on};
+use bellwire::futures_io::{self as backend, Executor, FuturesIo, connect_over, upgraded};
 use bellwire::listener::{IntoAnyListener, IntoListener, IntoResponse};
-use bellwire::{Config, ConnectError, Request, Responder, Role};
+use bellwire::{Config, ConnectError, Request, Responder, Role, async_std, smol};
 
 use crate::backend::{Acceptor, boxed};
 use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, Shutdown, Task, Tasks};
 
 /// The runtime of async-std.
-pub type AsyncStd = OnFuturesIo<backend::AsyncStd>;
-
-/// The runtime of smol, as its users make it one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SmolRuntime;
+pub type AsyncStd = OnFuturesIo<async_std::AsyncStd>;
 
 /// The runtime of smol.
-pub type Smol = OnFuturesIo<SmolRuntime>;
-
-impl Runtime for SmolRuntime {
-    type Timer = Timer;
-
-    fn timer(&self) -> Timer {
-        Timer::start()
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        smol::spawn(task).detach();
-    }
-}
+pub type Smol = OnFuturesIo<smol::Smol>;
 
 /// A runtime that speaks futures-io.
 #[derive(Debug)]
-pub struct OnFuturesIo<R>(PhantomData<fn() -> R>);
+pub struct OnFuturesIo<E>(PhantomData<fn() -> E>);
 
-fn run<R: Runtime + Default>(future: impl Future<Output = ()> + Send + 'static) -> Driven {
+fn runtime<E: Executor + Default>() -> FuturesIo<E> {
+    FuturesIo::default()
+}
+
+fn run<E: Executor + Default>(future: impl Future<Output = ()> + Send + 'static) -> Driven {
     let (ended, receiver) = mpsc::channel();
-    R::default().spawn(async move {
+    E::default().spawn(async move {
         future.await;
         // Nobody may care.
         let _ = ended.send(());
@@ -51,7 +39,7 @@ fn run<R: Runtime + Default>(future: impl Future<Output = ()> + Send + 'static) 
     Driven(receiver)
 }
 
-impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
+impl<E: Executor + Default> Backend for OnFuturesIo<E> {
     type Memory = MemoryEnd;
     type MemoryPeer = MemoryEnd;
 
@@ -60,7 +48,7 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
     }
 
     fn bind(&self, addr: SocketAddr) -> io::Result<SocketAddr> {
-        smol::block_on(backend::Server::bind_on(R::default(), addr))?.local_addr()
+        ::smol::block_on(backend::Server::bind_on(runtime::<E>(), addr))?.local_addr()
     }
 
     fn serve<A: IntoResponse + 'static>(
@@ -68,15 +56,15 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
         setup: Setup,
         handler: impl Fn(&Request) -> A + Send + Sync + 'static,
     ) -> Server {
-        serve(setup, move |server: backend::Server<R>| server.run(handler))
+        serve(setup, move |server: backend::Server<FuturesIo<E>>| server.run(handler))
     }
 
     fn serve_with(&self, setup: Setup, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Server {
-        serve(setup, move |server: backend::Server<R>| server.run_with(handler))
+        serve(setup, move |server: backend::Server<FuturesIo<E>>| server.run_with(handler))
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        smol::block_on(connect_on(R::default(), connect.target()?, boxed(listener))).map(client)
+        ::smol::block_on(backend::connect(runtime::<E>(), connect.target()?, boxed(listener))).map(client)
     }
 
     fn connect_over(
@@ -85,18 +73,18 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
         over: Over<MemoryEnd>,
         listener: impl IntoListener,
     ) -> Result<Client, ConnectError> {
-        let (runtime, target, listener) = (R::default(), connect.target()?, boxed(listener));
-        smol::block_on(async {
+        let (runtime, target, listener) = (runtime::<E>(), connect.target()?, boxed(listener));
+        ::smol::block_on(async {
             match over {
                 Over::Tcp(stream) => {
-                    connect_over_on(runtime, target, Async::new(stream).unwrap(), listener).await.map(client)
+                    connect_over(runtime, target, Async::new(stream).unwrap(), listener).await.map(client)
                 }
                 #[cfg(unix)]
                 Over::Unix(stream) => {
-                    connect_over_on(runtime, target, Async::new(stream).unwrap(), listener).await.map(client)
+                    connect_over(runtime, target, Async::new(stream).unwrap(), listener).await.map(client)
                 }
-                Over::Memory(stream) => connect_over_on(runtime, target, stream, listener).await.map(client),
-                Over::Scripted(stream) => connect_over_on(runtime, target, stream, listener).await.map(client),
+                Over::Memory(stream) => connect_over(runtime, target, stream, listener).await.map(client),
+                Over::Scripted(stream) => connect_over(runtime, target, stream, listener).await.map(client),
             }
         })
     }
@@ -107,18 +95,16 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
         handler: impl Fn(&Request) -> A + Send + Sync + 'static,
     ) -> Acceptor<MemoryEnd> {
         let (reporter, reports) = mpsc::channel();
-        let acceptor =
-            backend::Acceptor::with(setup.config, handler, move |error| drop(reporter.send(Reported::from(error))));
+        let acceptor = backend::Acceptor::<FuturesIo<E>>::new(handler)
+            .config(setup.config)
+            .on_error(move |error| drop(reporter.send(Reported::from(error))));
         let other = acceptor.clone();
-        let accept = move |over, peer: Option<SocketAddr>| {
-            let runtime = R::default();
-            match over {
-                Over::Tcp(stream) => run::<R>(acceptor.accept_on(runtime, Async::new(stream).unwrap(), peer)),
-                #[cfg(unix)]
-                Over::Unix(stream) => run::<R>(acceptor.accept_on(runtime, Async::new(stream).unwrap(), peer)),
-                Over::Memory(stream) => run::<R>(acceptor.accept_on(runtime, stream, peer)),
-                Over::Scripted(stream) => run::<R>(acceptor.accept_on(runtime, stream, peer)),
-            }
+        let accept = move |over, peer: Option<SocketAddr>| match over {
+            Over::Tcp(stream) => run::<E>(acceptor.accept(Async::new(stream).unwrap(), peer)),
+            #[cfg(unix)]
+            Over::Unix(stream) => run::<E>(acceptor.accept(Async::new(stream).unwrap(), peer)),
+            Over::Memory(stream) => run::<E>(acceptor.accept(stream, peer)),
+            Over::Scripted(stream) => run::<E>(acceptor.accept(stream, peer)),
         };
         let counting = other.clone();
         Acceptor {
@@ -137,19 +123,19 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
         config: Config,
         listener: impl IntoListener,
     ) -> Driven {
-        let (runtime, listener) = (R::default(), boxed(listener));
+        let (runtime, listener) = (runtime::<E>(), boxed(listener));
         match over {
             Over::Tcp(stream) => {
                 let stream = Async::new(stream).unwrap();
-                run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener))
+                run::<E>(upgraded(runtime, stream, leftover, role, config, listener))
             }
             #[cfg(unix)]
             Over::Unix(stream) => {
                 let stream = Async::new(stream).unwrap();
-                run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener))
+                run::<E>(upgraded(runtime, stream, leftover, role, config, listener))
             }
-            Over::Memory(stream) => run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener)),
-            Over::Scripted(stream) => run::<R>(upgraded_on(runtime, stream, leftover, role, config, listener)),
+            Over::Memory(stream) => run::<E>(upgraded(runtime, stream, leftover, role, config, listener)),
+            Over::Scripted(stream) => run::<E>(upgraded(runtime, stream, leftover, role, config, listener)),
         }
     }
 
@@ -160,9 +146,9 @@ impl<R: Runtime + Default> Backend for OnFuturesIo<R> {
     }
 }
 
-impl<R: Abort + Default> Tasks for OnFuturesIo<R> {
+impl<E: Abort + Default> Tasks for OnFuturesIo<E> {
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
-        R::spawn_abortable(future)
+        E::spawn_abortable(future)
     }
 
     fn accepting<A: IntoResponse + 'static>(
@@ -170,7 +156,7 @@ impl<R: Abort + Default> Tasks for OnFuturesIo<R> {
         handler: impl Fn(&Request) -> A + Send + Sync + 'static,
         stream: MemoryEnd,
     ) -> impl Future<Output = ()> + Send + 'static {
-        backend::Acceptor::new(handler).accept_on(R::default(), stream, None)
+        backend::Acceptor::<FuturesIo<E>>::new(handler).accept(stream, None)
     }
 
     fn connecting(
@@ -180,7 +166,7 @@ impl<R: Abort + Default> Tasks for OnFuturesIo<R> {
         listener: impl IntoListener,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (target, listener) = (connect.target().unwrap(), boxed(listener));
-        async move { drop(connect_over_on(R::default(), target, stream, listener).await) }
+        async move { drop(connect_over(runtime::<E>(), target, stream, listener).await) }
     }
 
     fn driving(
@@ -191,46 +177,45 @@ impl<R: Abort + Default> Tasks for OnFuturesIo<R> {
         config: Config,
         listener: impl IntoAnyListener,
     ) -> impl Future<Output = ()> + Send + 'static {
-        upgraded_on(R::default(), stream, leftover, role, config, listener.into_any_listener())
+        upgraded(runtime::<E>(), stream, leftover, role, config, listener.into_any_listener())
     }
 
     fn serving<A: IntoResponse + 'static>(
         &self,
         handler: impl Fn(&Request) -> A + Send + Sync + 'static,
     ) -> (SocketAddr, Shutdown, impl Future<Output = ()> + Send + 'static) {
-        let server = backend::Server::from_listener_on(R::default(), Setup::default().listen()).unwrap();
+        let server = backend::Server::from_listener_on(runtime::<E>(), Async::new(Setup::default().listen()).unwrap());
         let (addr, stop) = (server.local_addr().unwrap(), server.handle());
-        let shutdown = Box::new(move |grace| smol::block_on(stop.shutdown(grace)));
+        let shutdown = Box::new(move |grace| ::smol::block_on(stop.shutdown(grace)));
         (addr, shutdown, async move { server.run(handler).await.unwrap() })
     }
 }
 
 /// A runtime whose tasks can be aborted.
-trait Abort: Runtime {
+trait Abort: Executor {
     fn spawn_abortable(future: impl Future<Output = ()> + Send + 'static) -> Task;
 }
 
-impl Abort for backend::AsyncStd {
+impl Abort for async_std::AsyncStd {
     fn spawn_abortable(future: impl Future<Output = ()> + Send + 'static) -> Task {
-        let task = async_std::task::spawn(future);
-        Task(Box::new(|| assert_eq!(smol::block_on(task.cancel()), None, "it has ended by itself")))
+        let task = ::async_std::task::spawn(future);
+        Task(Box::new(|| assert_eq!(::smol::block_on(task.cancel()), None, "it has ended by itself")))
     }
 }
 
-impl Abort for SmolRuntime {
+impl Abort for smol::Smol {
     fn spawn_abortable(future: impl Future<Output = ()> + Send + 'static) -> Task {
-        let task = smol::spawn(future);
-        Task(Box::new(|| assert_eq!(smol::block_on(task.cancel()), None, "it has ended by itself")))
+        let task = ::smol::spawn(future);
+        Task(Box::new(|| assert_eq!(::smol::block_on(task.cancel()), None, "it has ended by itself")))
     }
 }
 
-fn serve<R: Runtime + Default, T: Future<Output = io::Result<()>> + Send + 'static>(
+fn serve<E: Executor + Default, T: Future<Output = io::Result<()>> + Send + 'static>(
     mut setup: Setup,
-    action: impl FnOnce(backend::Server<R>) -> T,
+    action: impl FnOnce(backend::Server<FuturesIo<E>>) -> T,
 ) -> Server {
     let (reporter, reports) = mpsc::channel();
-    let mut server = backend::Server::from_listener_on(R::default(), setup.listen())
-        .unwrap()
+    let mut server = backend::Server::from_listener_on(runtime::<E>(), Async::new(setup.listen()).unwrap())
         .config(setup.config)
         .on_error(move |error| drop(reporter.send(Reported::from(error))));
     if let Some(count) = setup.max_connections {
@@ -238,9 +223,9 @@ fn serve<R: Runtime + Default, T: Future<Output = io::Result<()>> + Send + 'stat
     }
     let (addr, stop) = (server.local_addr().unwrap(), server.handle());
     let running = action(server);
-    let ended = run::<R>(async move { running.await.unwrap() }).0;
+    let ended = run::<E>(async move { running.await.unwrap() }).0;
     let counting = stop.clone();
-    let shutdown = Arc::new(move |grace| smol::block_on(stop.shutdown(grace)));
+    let shutdown = Arc::new(move |grace| ::smol::block_on(stop.shutdown(grace)));
     let connections = Arc::new(move || counting.connections());
     Server { addr, reports, logs: None, shutdown, connections, ended }
 }
@@ -248,5 +233,5 @@ fn serve<R: Runtime + Default, T: Future<Output = io::Result<()>> + Send + 'stat
 fn client(mut client: backend::Client) -> Client {
     assert_eq!(client.protocol(), client.response().protocol());
     let (socket, response) = (client.socket().clone(), client.response().clone());
-    Client { socket, response, closed: Box::new(move || smol::block_on(client.closed())) }
+    Client { socket, response, closed: Box::new(move || ::smol::block_on(client.closed())) }
 }

@@ -69,8 +69,9 @@ impl Backend for Blocking {
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Acceptor<MemoryEnd> {
         let (reporter, reports) = mpsc::channel();
-        let acceptor =
-            blocking::Acceptor::with(setup.config, handler, move |error| drop(reporter.send(Reported::from(error))));
+        let acceptor = blocking::Acceptor::new(handler)
+            .config(setup.config)
+            .on_error(move |error| drop(reporter.send(Reported::from(error))));
         let other = acceptor.clone();
         let accept = move |over, peer: Option<SocketAddr>| {
             let acceptor = acceptor.clone();

@@ -149,9 +149,9 @@ impl<F: Flavor> Backend for OnTokio<F> {
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Acceptor<CountingDuplex> {
         let (reporter, reports) = mpsc::channel();
-        let acceptor = bellwire::tokio::Acceptor::with(setup.config, handler, move |error| {
-            drop(reporter.send(Reported::from(error)));
-        });
+        let acceptor = bellwire::tokio::Acceptor::new(handler)
+            .config(setup.config)
+            .on_error(move |error| drop(reporter.send(Reported::from(error))));
         let (other, handle) = (acceptor.clone(), self.handle.clone());
         let accept = move |over: Over<CountingDuplex>, peer: Option<SocketAddr>| {
             let acceptor = acceptor.clone();

@@ -18,8 +18,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::shared::Shared;
 use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket};
-use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError};
-use crate::serve::{ServerError, Service, panic_message};
+use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
+use crate::serve::{ServerError, Service};
 use crate::time::Time;
 
 /// A connection and its listener.

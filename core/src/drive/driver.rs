@@ -431,7 +431,7 @@ impl Drop for Driver {
         if let Phase::Open(open) = &mut self.phase {
             open.abandon(self.service.as_deref());
             if let Some(service) = &self.service {
-                service.ended(&open.socket);
+                service.registry().ended(&open.socket);
             }
         }
     }

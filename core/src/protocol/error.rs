@@ -14,6 +14,16 @@ pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
 /// An error as [`Error`] keeps it: shared, so that each listener around a listener can have it.
 pub type SharedError = Arc<dyn core::error::Error + Send + Sync>;
 
+/// What a panic says, for [`Error::Panicked`].
+#[cfg(feature = "std")]
+pub(crate) fn panic_message(payload: &(dyn core::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_string())
+}
+
 /// What `on_error` reports: why a connection was failed, followed by `on_close`; or a [`Decode`](Self::Decode), which
 /// leaves it open.
 #[derive(Debug, Clone)]

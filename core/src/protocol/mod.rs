@@ -18,6 +18,8 @@ pub use close::{CloseCode, Closed, ClosedBy};
 pub use connection::Connection;
 #[cfg(feature = "std")]
 pub(crate) use connection::Garbage;
+#[cfg(feature = "std")]
+pub(crate) use error::panic_message;
 pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};
 pub use event::{Event, Message, OwnedMessage};
 pub use frame::Role;

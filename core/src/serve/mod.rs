@@ -1,9 +1,13 @@
-//! A server without its transport: its handler, its open connections, and what its owner is told.
+//! A server without its transport: its handler, its connections, and what its owner is told.
 
+mod error;
+mod registry;
 pub mod report;
 mod responder;
 mod service;
 
+pub use error::ServerError;
+pub use registry::{Registration, Registry, Stage};
 pub use responder::{Answer, Responder};
-pub(crate) use service::{Asked, Waiting, panic_message};
-pub use service::{ServerError, Service};
+pub use service::Service;
+pub(crate) use service::{Asked, Waiting};

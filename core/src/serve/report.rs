@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem::{self, Discriminant};
 use core::time::Duration;
 
-use super::service::ServerError;
+use super::error::ServerError;
 use crate::handshake::server::Refusal;
 use crate::sync::Mutex;
 

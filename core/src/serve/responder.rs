@@ -8,7 +8,7 @@ use core::fmt;
 use core::mem;
 use core::task::{Poll, Waker};
 
-use super::service::ServerError;
+use super::error::ServerError;
 use crate::api::{AsyncResponse, IntoResponse, Response};
 use crate::protocol::BoxError;
 use crate::sync::{Mutex, MutexGuard, WakerSlot};

@@ -1,37 +1,35 @@
-//! What a server needs to know to answer: its handler, its configuration, where to report what goes
-//! wrong, and which connections are open.
+//! What a server needs to know to answer: its handler, its configuration, its connections, and where to report what
+//! goes wrong.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
-use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
 
+use super::error::ServerError;
+use super::registry::Registry;
 use super::report::Throttle;
-use super::responder::{Answer, Responder, Slot};
-use crate::api::{AsyncResponse, IntoAsyncResponse, IntoResponse, Response, WebSocket};
-use crate::config::{Config, InvalidConfig};
-use crate::context::SocketId;
-use crate::handshake::server::{Refusal, Refused};
+use super::responder::{Answer, Responder};
+use crate::api::{AsyncResponse, IntoAsyncResponse, IntoResponse, Response};
+use crate::config::Config;
 use crate::handshake::{PlainResponse, Request};
-use crate::http::{InvalidHeader, date, shown};
-use crate::protocol::{BoxError, CloseCode};
-use crate::sync::{Mutex, MutexGuard};
+use crate::http::date;
+use crate::protocol::{BoxError, panic_message};
+use crate::sync::Mutex;
 
 /// A server without its transport: shared by all its connections' [drivers](crate::Driver).
 pub struct Service {
-    handler: Handler,
+    handler: Arc<Handler>,
     on_error: OnError,
     config: Arc<Config>,
-    connections: Mutex<Connections>,
+    registry: Arc<Registry>,
     clock: OnceLock<fn() -> Duration>,
     /// The second for which `Date` was written last, and how.
     date: Mutex<Option<(u64, Arc<str>)>>,
@@ -48,16 +46,7 @@ enum Handler {
 type Returns = Box<dyn Fn(&Request) -> Result<Response, BoxError> + Send + Sync>;
 type Responds = Box<dyn Fn(Request, Responder) + Send + Sync>;
 type Awaits = Box<dyn Fn(Request, Responder) -> Work + Send + Sync>;
-type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
-
-#[derive(Default)]
-struct Connections {
-    closing: bool,
-    /// `None` while `on_open` runs.
-    sockets: BTreeMap<SocketId, Option<WebSocket>>,
-    /// Whose handlers have not answered yet, by their addresses.
-    asked: BTreeMap<usize, Arc<Slot>>,
-}
+type OnError = Arc<dyn Fn(&ServerError) + Send + Sync>;
 
 /// What an asynchronous handler does until it has answered.
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -78,58 +67,6 @@ pub(crate) struct Waiting {
 
 /// Who is about to answer, if it is for us to poll.
 struct Working(Option<Work>);
-
-/// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// Accepting a connection failed: out of descriptors, or the peer gave up. The server goes on.
-    Accept(std::io::Error),
-    /// A request was refused before or after the handler had its say.
-    Refused {
-        /// Where it came from.
-        peer: Option<SocketAddr>,
-        /// Why, and with which status.
-        refusal: Refusal,
-        /// The value of `Origin`: which page a browser has shown. As it came, as are the next two: escape what you print.
-        origin: Option<String>,
-        /// The host that was asked for, as in [`Refused`].
-        host: Option<String>,
-        /// The path that was asked for.
-        path: Option<String>,
-    },
-    /// The handler returned an error; the peer got 500.
-    Handler(BoxError),
-    /// The handler panicked with this message; the peer got 500, unless its responder answers.
-    HandlerPanicked(String),
-    /// The handler's [`Responder`] was dropped without an answer; the peer got 500.
-    NoAnswer,
-    /// The handler has not answered within [`Config::handler_timeout`], which this is; the peer got 503.
-    HandlerTimeout(Duration),
-    /// The handler chose a subprotocol that the client had not offered; the peer got 500.
-    ProtocolNotOffered(String),
-    /// A client has offered subprotocols, and the handler has accepted it without choosing one. The connection is open;
-    /// Chromium, Node and others then fail it by themselves, with 1006. Told once per path and minute; choose with
-    /// [`Response::select_protocol`].
-    NoProtocolChosen {
-        /// The path that was asked for, as it came.
-        path: String,
-        /// What was offered, in the client's order.
-        offered: Vec<String>,
-    },
-    /// The handler's response has a header that cannot be sent, and was answered with 500: see
-    /// [`Response::header`].
-    Header {
-        /// As the handler named it.
-        name: String,
-        /// What is wrong.
-        error: InvalidHeader,
-    },
-    /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
-    Config(InvalidConfig),
-    /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
-    ListenerPanicked(String),
-}
 
 impl Service {
     /// A service that answers requests with `handler`, reports to `on_error`, and gives its connections `config`.
@@ -174,9 +111,25 @@ impl Service {
     }
 
     fn of(config: Config, handler: Handler, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
-        let (config, connections) = (Arc::new(config), Mutex::default());
+        Self::from_parts(config.into(), Arc::new(handler), Arc::new(on_error))
+    }
+
+    fn from_parts(config: Arc<Config>, handler: Arc<Handler>, on_error: OnError) -> Self {
         let (clock, date, unchosen) = (OnceLock::new(), Mutex::default(), Throttle::new());
-        Self { handler, on_error: Box::new(on_error), config, connections, clock, date, unchosen }
+        Self { handler, on_error, config, registry: Arc::default(), clock, date, unchosen }
+    }
+
+    /// Returns a service with the same handler and hook, another configuration, and no connections yet.
+    #[must_use]
+    pub fn with_config(&self, config: Config) -> Self {
+        Self::from_parts(config.into(), self.handler.clone(), self.on_error.clone())
+    }
+
+    /// Returns a service with the same handler and configuration that reports to another hook, and has no connections
+    /// yet.
+    #[must_use]
+    pub fn with_hook(&self, on_error: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
+        Self::from_parts(self.config.clone(), self.handler.clone(), Arc::new(on_error))
     }
 
     /// The configuration of connections that do not bring their own.
@@ -227,45 +180,43 @@ impl Service {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| (self.on_error)(error)));
     }
 
-    /// Whether [`close_all`](Self::close_all) was called: no request is answered any more.
-    pub fn is_closing(&self) -> bool {
-        self.lock().closing
+    /// Its connections.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Returns the service with other connections: those of a server that had a handle before it had a handler.
+    #[must_use]
+    pub fn with_registry(self, registry: Arc<Registry>) -> Self {
+        Self { registry, ..self }
     }
 
     /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
     /// answered yet.
     pub fn close_all(&self) {
-        let (sockets, asked): (Vec<_>, Vec<_>) = {
-            let mut connections = self.lock();
-            connections.closing = true;
-            (connections.sockets.values().flatten().cloned().collect(), connections.asked.values().cloned().collect())
-        };
-        for socket in sockets {
-            close(&socket);
-        }
-        for slot in asked {
-            slot.give_up();
-        }
+        self.registry.close_all();
     }
 
     /// Drops every open connection without a closing handshake.
     pub fn abort_all(&self) {
-        let sockets: Vec<_> = self.lock().sockets.values().flatten().cloned().collect();
-        for socket in sockets {
-            socket.abort();
-        }
+        self.registry.abort_all();
+    }
+
+    /// Returns how many connections are open: each from before its `on_open` until its `on_close` has returned.
+    pub fn connections(&self) -> usize {
+        self.registry.connections()
     }
 
     /// Asks the handler, once.
     pub(crate) fn ask(self: &Arc<Self>, request: &Request) -> Asked {
-        if self.is_closing() {
+        if self.registry.is_closing() {
             return Asked::Answered(Ok(unavailable().into()));
         }
         // RFC 9110 §9.3.7: an asterisk "applies to the server in general rather than to a specific resource".
         if request.target() == "*" {
             return Asked::Answered(Ok(Response::options().into()));
         }
-        let (responder, answer) = match &self.handler {
+        let (responder, answer) = match &*self.handler {
             Handler::Returns(handler) => {
                 let ask = || handler(request).map(AsyncResponse::from).map_err(ServerError::Handler);
                 let result = panic::catch_unwind(AssertUnwindSafe(ask));
@@ -273,7 +224,7 @@ impl Service {
             }
             Handler::Responds(_) | Handler::Awaits(_) => Responder::pair(),
         };
-        let ask = || match &self.handler {
+        let ask = || match &*self.handler {
             Handler::Awaits(handler) => Some(handler(request.clone(), responder)),
             Handler::Responds(handler) => {
                 handler(request.clone(), responder);
@@ -311,41 +262,11 @@ impl Service {
             }
         }
     }
-
-    /// How many connections are open: each from before its `on_open` until its `on_close` has returned.
-    pub fn connections(&self) -> usize {
-        self.lock().sockets.len()
-    }
-
-    /// `on_open` is about to run: from now on it counts.
-    pub(crate) fn opens(&self, socket: &WebSocket) {
-        self.lock().sockets.insert(socket.id(), None);
-    }
-
-    /// `on_open` has run: from now on it can be closed with the others.
-    pub(crate) fn opened(&self, socket: &WebSocket) {
-        let mut connections = self.lock();
-        connections.sockets.insert(socket.id(), Some(socket.clone()));
-        let closing = connections.closing;
-        drop(connections);
-        if closing {
-            close(socket);
-        }
-    }
-
-    pub(crate) fn ended(&self, socket: &WebSocket) {
-        let removed = self.lock().sockets.remove(&socket.id());
-        drop(removed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock()
-    }
 }
 
 impl Waiting {
     fn new(service: Arc<Service>, answer: Answer, work: Option<Work>) -> Self {
-        service.lock().asked.insert(address(&answer), answer.slot().clone());
+        service.registry.asked(answer.slot());
         Self { service, answer, work: Working(work) }
     }
 
@@ -357,7 +278,7 @@ impl Waiting {
             Poll::Ready(answer) => self.service.judge(Some(answer), panicked),
         };
         // Asked last: who shuts down after that finds the waker.
-        if self.service.is_closing() {
+        if self.service.registry.is_closing() {
             return Poll::Ready(Ok(unavailable().into()));
         }
         answer.map_or(Poll::Pending, Poll::Ready)
@@ -390,8 +311,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let removed = self.service.lock().asked.remove(&address(&self.answer));
-        drop(removed);
+        self.service.registry.answered(self.answer.slot());
     }
 }
 
@@ -403,83 +323,12 @@ impl Drop for Working {
     }
 }
 
-/// Unique as long as the answer lives.
-fn address(answer: &Answer) -> usize {
-    Arc::as_ptr(answer.slot()).addr()
-}
-
 fn unavailable() -> Response {
     PlainResponse::own_text(503, "The server is shutting down: try again later\n").into()
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> ServerError {
     ServerError::HandlerPanicked(panic_message(payload))
-}
-
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_string())
-}
-
-/// RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
-fn close(socket: &WebSocket) {
-    // Closed already: that is what is wanted.
-    let _ = socket.close_with(CloseCode::GOING_AWAY, "Server Shutdown");
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
-            Self::Refused { peer, refusal, origin, host, path } => {
-                let (refusal, origin, host) = (*refusal, origin.clone(), host.clone());
-                f.write_str("request")?;
-                if let Some(peer) = peer {
-                    write!(f, " from {peer}")?;
-                }
-                if let Some(path) = path {
-                    write!(f, " for {}", shown(path))?;
-                }
-                write!(f, " refused: {}", Refused { origin, host, ..Refused::from(refusal) })
-            }
-            Self::Handler(error) => write!(f, "the handler failed: {error}"),
-            Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
-            Self::HandlerTimeout(timeout) => {
-                write!(f, "the handler has not answered within {timeout:?}: make it faster, or raise handler_timeout")
-            }
-            Self::NoAnswer => f.write_str("the handler dropped its responder without an answer: call respond or raise"),
-            Self::ProtocolNotOffered(protocol) => {
-                write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")
-            }
-            Self::NoProtocolChosen { path, offered } => write!(
-                f,
-                "the client offers the subprotocols {} for {}, and the handler chose none: Chromium and Node fail such \
-                 connections (1006), so choose one with Response::select_protocol, or refuse who offers none that you speak",
-                shown(&offered.join(", ")),
-                shown(path)
-            ),
-            Self::Header { name, error } => {
-                write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
-            }
-            Self::Config(error) => error.fmt(f),
-            Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
-        }
-    }
-}
-
-impl core::error::Error for ServerError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Accept(error) => Some(error),
-            Self::Handler(error) => Some(&**error),
-            Self::Header { error, .. } => Some(error),
-            Self::Config(error) => Some(error),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for Service {
@@ -501,9 +350,9 @@ mod tests {
             Asked::Waiting(waiting) => waiting,
             Asked::Answered(_) => panic!("nobody has answered"),
         });
-        assert_eq!(service.lock().asked.len(), 2);
+        assert_eq!(service.registry.asked_count(), 2);
         drop(waiting);
-        assert_eq!(service.lock().asked.len(), 0);
+        assert_eq!(service.registry.asked_count(), 0);
         drop(kept);
     }
 }

@@ -1,8 +1,6 @@
-//! A client on a runtime that polls: connects, makes the opening handshake, and then is a task. And a server's end
-//! that is a stream.
+//! The opening handshake of a client on a runtime that polls, from the name of a host to a task.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,16 +9,13 @@ use core::pin::Pin;
 use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::tasks::Tasks;
+use super::client::Client;
 use super::timer::{Limit, Timer, in_time};
-use crate::api::{AnyListener, AsyncResponse, WebSocket};
-use crate::config::Config;
-use crate::drive::{Driver, MessageStream, Race, stream};
+use crate::api::AnyListener;
+use crate::drive::{Driver, Race};
 use crate::handshake::client::{Handshake, HandshakeError, Response};
-use crate::handshake::{ConnectError, Request, Target};
-use crate::protocol::{Closed, ClosedBy, Connection};
-use crate::serve::{ServerError, Service};
-use crate::sync::Mutex;
+use crate::handshake::{ConnectError, Target};
+use crate::protocol::Connection;
 use crate::task::{Task, Transport};
 use crate::time::Time;
 
@@ -40,7 +35,7 @@ impl<C: Timer> Opening<C> {
         Self { handshake: target.handshake(timer.now()), timer }
     }
 
-    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`].
+    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     #[must_use]
     pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
         self.handshake.set_peer_addr(addr);
@@ -102,10 +97,10 @@ impl<C: Timer> Opening<C> {
         };
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
-        let tasks = Arc::new(Tasks::default());
-        let mut task = Task::new(transport, driver, self.timer, &tasks);
+        let registry = Arc::default();
+        let mut task = Task::new(transport, driver, self.timer, &registry);
         task.start(&mut leftover);
-        Ok((Client { socket, response, tasks }, task))
+        Ok((Client::new(socket, response, registry), task))
     }
 
     /// There is no connection: tells the peer that nothing more comes, as far as the transport does that in time.
@@ -194,88 +189,4 @@ async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io
         transport.poll_read(cx, buffer)
     })
     .await
-}
-
-/// A server's end that becomes a stream: a service for the one request, and a future of what comes of it. For backends.
-///
-/// # Errors
-/// The future's: what was wrong with the request, or that there was none.
-///
-/// # Cancel safety
-/// Dropping the future closes the connection as soon as it opens.
-pub fn accepting(config: Config) -> (Arc<Service>, impl Future<Output = io::Result<MessageStream>> + Send) {
-    let (listener, opened) = stream();
-    let (listener, failure) = (Mutex::new(Some(listener)), Arc::new(Mutex::new(None)));
-    let failed = failure.clone();
-    let handler = move |_: Request| {
-        let listener = listener.lock().take();
-        core::future::ready(listener.map(AsyncResponse::websocket).ok_or("there is one request for each connection"))
-    };
-    let on_error = move |error: &ServerError| {
-        *failed.lock() = Some(error.to_string());
-    };
-    let service = Arc::new(Service::asynchronous(config, handler, on_error));
-    (service, async move {
-        opened.await.ok_or_else(|| match failure.lock().take() {
-            Some(why) => io::Error::new(ErrorKind::InvalidData, why),
-            None => io::Error::new(ErrorKind::UnexpectedEof, "the peer ended the transport before its request"),
-        })
-    })
-}
-
-/// An open connection, seen from the client.
-///
-/// **Who drives it**: a task of its own on the runtime that connected, which runs the listener's callbacks.
-/// Dropping the `Client` lets that task go on: the connection lives until one side closes it
-/// ([`WebSocket::close`]), or the runtime ends. A runtime that ends drops the task, and `on_close` runs
-/// with 1006.
-///
-/// **Before the program ends**, call [`close`](Self::close): it writes what was sent, shakes hands, and waits for
-/// that. Without it, a message that was just sent may be lost: async-std and smol end without dropping their tasks.
-/// Tokio's runtime drops them, and a task that is dropped gives the transport what that takes without waiting.
-#[derive(Debug)]
-pub struct Client {
-    socket: WebSocket,
-    response: Response,
-    /// One task.
-    tasks: Arc<Tasks>,
-}
-
-impl Client {
-    /// The connection's handle.
-    pub fn socket(&self) -> &WebSocket {
-        &self.socket
-    }
-
-    /// The server's answer to the handshake.
-    pub fn response(&self) -> &Response {
-        &self.response
-    }
-
-    /// The subprotocol that the server chose.
-    pub fn protocol(&self) -> Option<&str> {
-        self.response.protocol()
-    }
-
-    /// Closes with 1000 "Normal Closure" behind what was sent, and waits as [`closed`](Self::closed) does: nothing that
-    /// was sent is lost if the program ends then. For another code, call [`WebSocket::close_with`] and then
-    /// [`closed`](Self::closed).
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the connection closing; it may be called again.
-    pub async fn close(&mut self) -> Closed {
-        // Closed already: that is what is wanted.
-        let _ = self.socket.close();
-        self.closed().await
-    }
-
-    /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
-    /// awaited by its own callbacks, which run on the task that is waited for.
-    ///
-    /// # Cancel safety
-    /// Dropping the future changes nothing; it may be called again, also after it has returned.
-    pub async fn closed(&mut self) -> Closed {
-        self.tasks.wait_for_end().await;
-        self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
-    }
 }

@@ -7,12 +7,22 @@
 //! [`Task`] is a hand-written future, not an `async fn`: nothing is borrowed across an await, so that the read
 //! buffer can belong to the thread, and a task stays small.
 
+mod acceptor;
+mod client;
 mod connecting;
-mod tasks;
+#[cfg(all(loom, test))]
+mod models;
+mod runtime;
+mod server;
+mod shutdown;
 mod timer;
 
-pub use self::connecting::{Client, Opening, accepting};
-pub use self::tasks::Tasks;
+pub use self::acceptor::{Acceptor, accept_stream, stream_service, upgraded};
+pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over};
+pub use self::connecting::Opening;
+pub use self::runtime::{Adopt, Resolve, Runtime};
+pub use self::server::{Server, ServerHandle};
+pub use self::shutdown::accept_failed;
 pub use self::timer::Timer;
 
 use alloc::boxed::Box;
@@ -26,13 +36,10 @@ use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::{self, AssertUnwindSafe};
 
-use self::tasks::{Place, Stage};
 use self::timer::Alarm;
-use crate::api::{AnyListener, IntoAnyListener};
-use crate::config::Config;
 use crate::drive::{Driver, ONCE_MORE, READ_ON, Step};
-use crate::entropy::SystemEntropy;
-use crate::protocol::{Connection, Output, Role};
+use crate::protocol::Output;
+use crate::serve::{Registration, Registry, Stage};
 use crate::time::Time;
 
 /// A byte stream of a runtime that polls.
@@ -96,7 +103,7 @@ pub struct Task<T: Transport, C: Timer> {
     /// What a write has left over: the transport is full.
     stalled: Option<Box<Output>>,
     owed: Owed,
-    place: Place,
+    registration: Registration,
 }
 
 impl<T: Transport, C: Timer> fmt::Debug for Task<T, C> {
@@ -125,10 +132,11 @@ enum Turn {
 }
 
 impl<T: Transport, C: Timer> Task<T, C> {
-    /// A task for a driver. `timer` is what the driver's time counts by; `tasks` is whom it belongs to.
-    pub fn new(transport: T, driver: Driver, timer: C, tasks: &Arc<Tasks>) -> Self {
-        let place = Place::new(tasks.clone());
-        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, place }
+    /// A task for a driver. `timer` is what the driver's time counts by, and `registry` that of its server; a client has
+    /// one of its own.
+    pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
+        let registration = Registration::new(registry.clone());
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, registration }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read behind it.
@@ -295,10 +303,13 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.place.register(cx.waker()) {
-            Stage::Running => {}
+        if !self.registration.knows(cx.waker()) {
+            self.alarm.waker_changed();
+        }
+        match self.registration.register(cx.waker()) {
+            Stage::Running | Stage::Refusing => {}
             Stage::Closing if !self.driver.is_handshaking() => {}
-            Stage::Closing | Stage::Dropping | Stage::Over => return Poll::Ready(()),
+            Stage::Closing | Stage::Dropping | Stage::GivenUp => return Poll::Ready(()),
         }
         let mut memory = Memory::take();
         let poll = self.run(cx, &mut memory);
@@ -312,38 +323,6 @@ impl<T: Transport, C: Timer> Drop for Task<T, C> {
         // A transport that panics has perhaps done so before: that is why this is dropped.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.last_words()));
     }
-}
-
-/// Drives a transport that somebody else upgraded. `leftover` is what was read behind the handshake. `on_open` runs
-/// when the future is first polled; time counts from the call.
-///
-/// # Cancel safety
-/// As [`Task`]: dropping the future drops the connection.
-pub fn upgraded<T: Transport, C: Timer>(
-    transport: T,
-    timer: C,
-    leftover: Vec<u8>,
-    role: Role,
-    config: Config,
-    listener: impl IntoAnyListener,
-) -> impl Future<Output = ()> {
-    let (driver, mut leftover) = (connected(role, config, listener.into_any_listener(), timer.now()), Some(leftover));
-    let mut task = Task::new(transport, driver, timer, &Arc::default());
-    core::future::poll_fn(move |cx| {
-        if let Some(mut leftover) = leftover.take() {
-            task.start(&mut leftover);
-        }
-        Pin::new(&mut task).poll(cx)
-    })
-}
-
-fn connected(role: Role, config: Config, listener: AnyListener, now: Time) -> Driver {
-    let config = Arc::new(config);
-    let connection = match role {
-        Role::Server => Connection::server(config, now),
-        Role::Client => Connection::client(config, Box::new(SystemEntropy), now),
-    };
-    Driver::connected(connection, listener)
 }
 
 /// Writes several pieces at once.

@@ -1,7 +1,7 @@
 //! A connection's clock, and its one sleep.
 
 use core::pin::pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use crate::drive::ONCE_MORE;
 use crate::time::Time;
@@ -32,13 +32,13 @@ pub(crate) struct Alarm<C> {
     timer: C,
     /// What it is set to.
     set: Option<Time>,
-    /// Whom it wakes: while that does not change there is no need to poll it.
-    waker: Option<Waker>,
+    /// Whether it wakes whoever polls now: while that does not change there is no need to poll it.
+    knows_waker: bool,
 }
 
 impl<C: Timer> Alarm<C> {
     pub(crate) fn new(timer: C) -> Self {
-        Self { timer, set: None, waker: None }
+        Self { timer, set: None, knows_waker: false }
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -49,24 +49,26 @@ impl<C: Timer> Alarm<C> {
         self.timer.yield_now(cx);
     }
 
+    /// From now on another waker is to be called.
+    pub(crate) fn waker_changed(&mut self) {
+        self.knows_waker = false;
+    }
+
     /// Ready at the deadline; otherwise the task is woken then. `now` may be a little late.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Time, now: Time) -> Poll<()> {
         if deadline <= now {
             return Poll::Ready(());
         }
-        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let mut set = match self.set {
             Some(set) if set <= deadline => {
-                if known && now < set {
+                if self.knows_waker && now < set {
                     return Poll::Pending;
                 }
                 set
             }
             _ => self.set(deadline),
         };
-        if !known {
-            self.waker = Some(cx.waker().clone());
-        }
+        self.knows_waker = true;
         while self.timer.poll(cx).is_ready() {
             // Whether it stays ready is the timer's own affair.
             self.set = None;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use allocation_counter::measure;
-use bellwire_core::backend::{Driver, Step, accepting};
+use bellwire_core::backend::{Driver, Step, stream_service};
 use bellwire_core::listener::{BoxAsyncListener, IntoAnyListener, IntoAsyncListener};
 use bellwire_core::stream::{MessageReceiver, StreamListener};
 use bellwire_core::{
@@ -824,7 +824,7 @@ fn what_waits_for_a_connection_may_be_dropped_at_any_poll() {
 
 /// A server's end, and what comes of it.
 fn accepted(config: Config) -> (World, impl Future<Output = std::io::Result<MessageStream>>) {
-    let (service, accepting) = accepting(config);
+    let (service, accepting) = stream_service(config);
     let driver = Driver::server(service, None, START);
     (World::new(Role::Server, driver), accepting)
 }

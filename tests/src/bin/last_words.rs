@@ -7,10 +7,11 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bellwire::async_std::{AsyncStd, Runtime, Server, connect_on, connect_stream_on};
+use bellwire::async_std::AsyncStd;
+use bellwire::futures_io::{Executor, FuturesIo, Server, connect, connect_stream};
 use bellwire::listener::ListenerBuilder;
+use bellwire::smol::Smol;
 use bellwire::{AsyncResponse, Closed, Response, blocking, listener, stream, tokio};
-use bellwire_tests::SmolRuntime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -32,7 +33,7 @@ fn main() -> Result {
         (_, "tokio") => multi_threaded()?.block_on(on_tokio(&program, &url)),
         (_, "tokio_single_threaded") => single_threaded()?.block_on(on_tokio(&program, &url)),
         (_, "async_std") => async_std::task::block_on(on_futures_io(AsyncStd, &program, &url)),
-        (_, "smol") => smol::block_on(on_futures_io(SmolRuntime, &program, &url)),
+        (_, "smol") => smol::block_on(on_futures_io(Smol, &program, &url)),
         _ => Err("which program, on which backend?".into()),
     }
 }
@@ -123,27 +124,28 @@ async fn on_tokio(program: &str, url: &str) -> Result {
     Ok(())
 }
 
-async fn on_futures_io<R: Runtime>(runtime: R, program: &str, url: &str) -> Result {
+async fn on_futures_io<E: Executor>(executor: E, program: &str, url: &str) -> Result {
+    let runtime = FuturesIo(executor.clone());
     match program {
-        "send_and_wait" => connect_on(runtime, url, listener()).await?.socket().send_and_wait(LAST_WORDS).await?,
+        "send_and_wait" => connect(runtime, url, listener()).await?.socket().send_and_wait(LAST_WORDS).await?,
         "close" => {
-            let mut client = connect_on(runtime, url, listener()).await?;
+            let mut client = connect(runtime, url, listener()).await?;
             client.socket().send(LAST_WORDS)?;
             return ended_well(&client.close().await);
         }
-        "on_open" => return ended_well(&connect_on(runtime, url, says_it_at_once()).await?.close().await),
-        "stream_send" => connect_stream_on(runtime, url).await?.0.send(LAST_WORDS).await?,
+        "on_open" => return ended_well(&connect(runtime, url, says_it_at_once()).await?.close().await),
+        "stream_send" => connect_stream(runtime, url).await?.0.send(LAST_WORDS).await?,
         "stream_close" => {
-            let (mut messages, _) = connect_stream_on(runtime, url).await?;
+            let (mut messages, _) = connect_stream(runtime, url).await?;
             messages.feed(LAST_WORDS).await?;
             return ended_well(&messages.close().await);
         }
         "shutdown" => {
-            let server = Server::bind_on(runtime.clone(), "127.0.0.1:0").await?;
+            let server = Server::bind_on(runtime, "127.0.0.1:0").await?;
             announce(server.local_addr()?)?;
             let (handle, (opens, opened)) = (server.handle(), smol::channel::bounded(1));
             let (ends, ended) = smol::channel::bounded(1);
-            runtime.spawn(async move {
+            executor.spawn(async move {
                 let outcome = server.run(move |_| {
                     let opens = opens.clone();
                     Response::websocket(listener().on_open(move |socket| opens.try_send(socket.clone())))
@@ -155,10 +157,10 @@ async fn on_futures_io<R: Runtime>(runtime: R, program: &str, url: &str) -> Resu
             ended.recv().await??;
         }
         "stream_server" => {
-            let server = Server::bind_on(runtime.clone(), "127.0.0.1:0").await?;
+            let server = Server::bind_on(runtime, "127.0.0.1:0").await?;
             announce(server.local_addr()?)?;
             let (opens, opened) = smol::channel::bounded(1);
-            runtime.spawn(async move {
+            executor.spawn(async move {
                 let serving = server.run_async(move |_| {
                     let (listener, opened) = stream();
                     let _ = opens.try_send(opened);

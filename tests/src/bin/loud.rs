@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
 
-use bellwire::async_std::{AsyncStd, Runtime, Server};
+use bellwire::async_std::AsyncStd;
+use bellwire::futures_io::{Executor, FuturesIo, Server};
+use bellwire::smol::Smol;
 use bellwire::{Request, Response, blocking, listener, tokio};
-use bellwire_tests::SmolRuntime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -23,7 +24,7 @@ fn main() -> Result {
             ::tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(on_tokio(quiet))
         }
         "async_std" => async_std::task::block_on(on_futures_io(AsyncStd, quiet)),
-        "smol" => smol::block_on(on_futures_io(SmolRuntime, quiet)),
+        "smol" => smol::block_on(on_futures_io(Smol, quiet)),
         _ => Err("which backend?".into()),
     });
     std::io::stdin().read_to_end(&mut Vec::new())?;
@@ -51,8 +52,8 @@ async fn on_tokio(quiet: bool) -> Result {
     Ok(server.run(handler).await?)
 }
 
-async fn on_futures_io<R: Runtime>(runtime: R, quiet: bool) -> Result {
-    let server = Server::bind_on(runtime, "127.0.0.1:0").await?;
+async fn on_futures_io<E: Executor>(executor: E, quiet: bool) -> Result {
+    let server = Server::bind_on(FuturesIo(executor), "127.0.0.1:0").await?;
     announce(server.local_addr()?)?;
     let server = if quiet { server.on_error(|_| ()) } else { server };
     Ok(server.run(handler).await?)

@@ -1,11 +1,13 @@
 //! The backends, each with a clock that costs nothing, or short deadlines.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bellwire::async_std::{Acceptor, connect_over_on, upgraded_on};
-use bellwire::backend::IntoTarget;
-use bellwire::{Config, ConnectError, Listener, Request, Response, Role, Target, blocking, tokio as on_tokio};
+use bellwire::backend::{IntoTarget, Service};
+use bellwire::futures_io::{Acceptor, connect_over, upgraded};
+use bellwire::{
+    Config, ConnectError, Listener, Request, Response, Role, ServerError, Target, blocking, tokio as on_tokio,
+};
 use bellwire_tests::{Call, Fault, Script, within};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
@@ -80,7 +82,7 @@ async fn drive_on_tokio(setup: Setup) -> Result<(), ConnectError> {
     match (conversation.start, conversation.role) {
         (Start::Upgraded, role) => on_tokio::upgraded(transport, leftover, role, config, listener).await,
         (Start::Handshake, Role::Server) => {
-            on_tokio::Acceptor::with(config, handler(listener), |_| ()).accept(transport, None).await;
+            on_tokio::Acceptor::new(handler(listener)).config(config).on_error(|_| ()).accept(transport, None).await;
         }
         (Start::Handshake, Role::Client) => {
             on_tokio::connect_over(target(config), transport, listener).await?.closed().await;
@@ -109,15 +111,17 @@ impl Machine for FuturesIo {
 }
 
 async fn drive_on_futures_io(runtime: VirtualTime, setup: Setup) -> Result<(), ConnectError> {
+    let runtime = bellwire::futures_io::FuturesIo(runtime);
     let Setup { conversation, transport, leftover, listener, .. } = setup;
     let config = Config::default();
     match (conversation.start, conversation.role) {
-        (Start::Upgraded, role) => upgraded_on(runtime, transport, leftover, role, config, listener).await,
+        (Start::Upgraded, role) => upgraded(runtime, transport, leftover, role, config, listener).await,
         (Start::Handshake, Role::Server) => {
-            Acceptor::with(config, handler(listener), |_| ()).accept_on(runtime, transport, None).await;
+            let service = Arc::new(Service::new(config, handler(listener), |_: &ServerError| ()));
+            Acceptor::from_service_on(runtime, service).accept(transport, None).await;
         }
         (Start::Handshake, Role::Client) => {
-            connect_over_on(runtime, target(config), transport, listener).await?.closed().await;
+            connect_over(runtime, target(config), transport, listener).await?.closed().await;
         }
     }
     Ok(())
@@ -154,7 +158,7 @@ fn drive_on_threads(setup: Setup) -> Result<(), ConnectError> {
     match (conversation.start, conversation.role) {
         (Start::Upgraded, role) => blocking::upgraded(transport, leftover, role, config, listener),
         (Start::Handshake, Role::Server) => {
-            blocking::Acceptor::with(config, handler(listener), |_| ()).accept(transport, None);
+            blocking::Acceptor::new(handler(listener)).config(config).on_error(|_| ()).accept(transport, None);
         }
         (Start::Handshake, Role::Client) => {
             blocking::connect_over(target(config), transport, listener)?.closed();

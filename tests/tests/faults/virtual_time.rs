@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use bellwire::async_std::Runtime;
 use bellwire::backend as task;
+use bellwire::futures_io::Executor;
 use bellwire::proto::Time;
 use bellwire_tests::Script;
 
@@ -117,7 +117,7 @@ impl VirtualTime {
     }
 }
 
-impl Runtime for VirtualTime {
+impl Executor for VirtualTime {
     type Timer = Timer;
 
     fn timer(&self) -> Timer {

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use async_io::Async;
-use bellwire::async_std::{Acceptor, Runtime, Server};
 use bellwire::backend::Service;
+use bellwire::futures_io::{Acceptor, Executor, FuturesIo, Server};
 use bellwire::{AsyncResponse, Config, Request, Responder, Response, ServerError};
 use bellwire_tests::{
     Backend, Blocking, Flavor, Frame, Http, OnFuturesIo, OnTokio, PATIENCE, Raw, Reported, Setup, Tasks, backends,
@@ -204,13 +204,13 @@ impl<F: Flavor> Accepts for OnTokio<F> {
     }
 }
 
-impl<R: Runtime + Default> Accepts for OnFuturesIo<R>
+impl<E: Executor + Default> Accepts for OnFuturesIo<E>
 where
     Self: Backend,
 {
     fn accept(&self, service: Arc<Service>, stream: TcpStream) {
-        let (acceptor, stream) = (Acceptor::from_service(service), Async::new(stream).unwrap());
-        R::default().spawn(acceptor.accept_on(R::default(), stream, None));
+        let (acceptor, stream) = (Acceptor::<FuturesIo<E>>::from_service(service), Async::new(stream).unwrap());
+        E::default().spawn(acceptor.accept(stream, None));
     }
 }
 
@@ -308,7 +308,7 @@ impl<F: Flavor> ServesAsync for OnTokio<F> {
     }
 }
 
-impl<R: Runtime + Default> ServesAsync for OnFuturesIo<R>
+impl<E: Executor + Default> ServesAsync for OnFuturesIo<E>
 where
     Self: Tasks,
 {
@@ -319,8 +319,9 @@ where
     ) -> (SocketAddr, Receiver<Reported>) {
         let listening = TcpListener::bind("127.0.0.1:0").unwrap();
         let (addr, (hook, reports)) = (listening.local_addr().unwrap(), reporting());
-        let server = Server::from_listener_on(R::default(), listening).unwrap().config(config).on_error(hook);
-        R::default().spawn(async move { server.run_async(handler).await.unwrap() });
+        let runtime = FuturesIo(E::default());
+        let server = Server::from_listener_on(runtime, Async::new(listening).unwrap()).config(config).on_error(hook);
+        E::default().spawn(async move { server.run_async(handler).await.unwrap() });
         (addr, reports)
     }
 }

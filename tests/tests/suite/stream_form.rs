@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
-use bellwire::async_std::{Runtime, Server, accept_stream_on, connect_stream_on, connect_stream_over_on};
+use bellwire::futures_io::{Executor, FuturesIo, Server, accept_stream, connect_stream, connect_stream_over};
 use bellwire::proto::client;
 use bellwire::proto::client::HandshakeError;
 use bellwire::stream::MessageSender;
@@ -155,29 +155,29 @@ impl<F: Flavor> Streams for OnTokio<F> {
     }
 }
 
-impl<R: Runtime + Default> Streams for OnFuturesIo<R>
+impl<E: Executor + Default> Streams for OnFuturesIo<E>
 where
     Self: Tasks,
 {
     fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Receiver<T> {
-        spawned(future, |future| R::default().spawn(future))
+        spawned(future, |future| E::default().spawn(future))
     }
 
     fn connect_stream(
         target: Target,
     ) -> impl Future<Output = Result<(MessageStream, client::Response), ConnectError>> + Send {
-        connect_stream_on(R::default(), target)
+        connect_stream(FuturesIo(E::default()), target)
     }
 
     fn connect_stream_over(
         target: Target,
         transport: TcpStream,
     ) -> impl Future<Output = Result<(MessageStream, client::Response), ConnectError>> + Send {
-        connect_stream_over_on(R::default(), target, Async::new(transport).unwrap())
+        connect_stream_over(FuturesIo(E::default()), target, Async::new(transport).unwrap())
     }
 
     fn accept_stream(transport: TcpStream, config: Config) -> impl Future<Output = io::Result<MessageStream>> + Send {
-        accept_stream_on(R::default(), Async::new(transport).unwrap(), config)
+        accept_stream(FuturesIo(E::default()), Async::new(transport).unwrap(), config)
     }
 
     fn serve_async<H: Future<Output = AsyncResponse> + Send + 'static>(
@@ -186,7 +186,8 @@ where
         handler: impl Fn(Request) -> H + Send + Sync + 'static,
     ) -> SocketAddr {
         let (listener, addr) = listen();
-        let server = Server::from_listener_on(R::default(), listener).unwrap().config(config);
+        let listener = Async::new(listener).unwrap();
+        let server = Server::from_listener_on(FuturesIo(E::default()), listener).config(config);
         self.run(async move { server.run_async(handler).await.unwrap() });
         addr
     }

@@ -216,12 +216,12 @@ fn serve(on_tokio: Option<&OnTokio<Multi>>, config: Arc<ServerConfig>, tcp: TcpS
     let (handler, logs) = logged_handler(|_| echo());
     match on_tokio {
         None => {
-            let acceptor = blocking::Acceptor::with(quiet(), handler, |error| panic!("{error}"));
+            let acceptor = blocking::Acceptor::new(handler).config(quiet()).on_error(|error| panic!("{error}"));
             let stream = TlsStream::new(tcp, ServerConnection::new(config).unwrap());
             thread::spawn(move || acceptor.accept(stream, None));
         }
         Some(backend) => {
-            let acceptor = bellwire::tokio::Acceptor::with(quiet(), handler, |error| panic!("{error}"));
+            let acceptor = bellwire::tokio::Acceptor::new(handler).config(quiet()).on_error(|error| panic!("{error}"));
             backend.handle().spawn(async move {
                 tcp.set_nonblocking(true).unwrap();
                 let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();

@@ -96,10 +96,10 @@ impl Driver {
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut open = Open::new(connection, listener);
         open.grant(self.granted);
-        service.opens(&open.socket);
+        service.registry().opens(&open.socket);
         self.say_answered();
         open.start();
-        service.opened(&open.socket);
+        service.registry().opened(&open.socket);
         self.phase = Phase::Open(open);
     }
 

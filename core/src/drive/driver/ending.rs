@@ -95,7 +95,7 @@ impl Driver {
 
     pub(super) fn end(&mut self, now: Time) {
         if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
-            service.ended(socket);
+            service.registry().ended(socket);
         }
         self.ending = Some(self.flush(now));
     }

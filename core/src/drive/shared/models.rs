@@ -20,7 +20,7 @@ use crate::config::Config;
 
 const NOW: Time = Time::ZERO;
 /// When the time of a close is up that was called for at that time.
-const LATE: Time = Duration::from_secs(1);
+const LATE: Time = Time::from_start(Duration::from_secs(1));
 
 /// Frames as a server writes them.
 const A: &[u8] = b"\x81\x01a";

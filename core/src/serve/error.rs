@@ -1,0 +1,119 @@
+//! What goes wrong on a server outside of any listener.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use crate::config::InvalidConfig;
+use crate::handshake::server::{Refusal, Refused};
+use crate::http::{InvalidHeader, shown};
+use crate::protocol::BoxError;
+
+/// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Accepting a connection failed: out of descriptors, or the peer gave up. The server goes on.
+    Accept(io::Error),
+    /// A request was refused before or after the handler had its say.
+    Refused {
+        /// Where it came from.
+        peer: Option<SocketAddr>,
+        /// Why, and with which status.
+        refusal: Refusal,
+        /// The value of `Origin`: which page a browser has shown. As it came, as are the next two: escape what you print.
+        origin: Option<String>,
+        /// The host that was asked for, as in [`Refused`].
+        host: Option<String>,
+        /// The path that was asked for.
+        path: Option<String>,
+    },
+    /// The handler returned an error; the peer got 500.
+    Handler(BoxError),
+    /// The handler panicked with this message; the peer got 500, unless its responder answers.
+    HandlerPanicked(String),
+    /// The handler's [`Responder`](crate::Responder) was dropped without an answer; the peer got 500.
+    NoAnswer,
+    /// The handler has not answered within [`Config::handler_timeout`](crate::Config::handler_timeout), which this is; the peer got 503.
+    HandlerTimeout(Duration),
+    /// The handler chose a subprotocol that the client had not offered; the peer got 500.
+    ProtocolNotOffered(String),
+    /// A client has offered subprotocols, and the handler has accepted it without choosing one. The connection is open;
+    /// Chromium, Node and others then fail it by themselves, with 1006. Told once per path and minute; choose with
+    /// [`Response::select_protocol`](crate::Response::select_protocol).
+    NoProtocolChosen {
+        /// The path that was asked for, as it came.
+        path: String,
+        /// What was offered, in the client's order.
+        offered: Vec<String>,
+    },
+    /// The handler's response has a header that cannot be sent, and was answered with 500: see
+    /// [`Response::header`](crate::Response::header).
+    Header {
+        /// As the handler named it.
+        name: String,
+        /// What is wrong.
+        error: InvalidHeader,
+    },
+    /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
+    Config(InvalidConfig),
+    /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
+    ListenerPanicked(String),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
+            Self::Refused { peer, refusal, origin, host, path } => {
+                let (refusal, origin, host) = (*refusal, origin.clone(), host.clone());
+                f.write_str("request")?;
+                if let Some(peer) = peer {
+                    write!(f, " from {peer}")?;
+                }
+                if let Some(path) = path {
+                    write!(f, " for {}", shown(path))?;
+                }
+                write!(f, " refused: {}", Refused { origin, host, ..Refused::from(refusal) })
+            }
+            Self::Handler(error) => write!(f, "the handler failed: {error}"),
+            Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),
+            Self::HandlerTimeout(timeout) => {
+                write!(f, "the handler has not answered within {timeout:?}: make it faster, or raise handler_timeout")
+            }
+            Self::NoAnswer => f.write_str("the handler dropped its responder without an answer: call respond or raise"),
+            Self::ProtocolNotOffered(protocol) => {
+                write!(f, "the handler chose the subprotocol {protocol:?}, which the client did not offer")
+            }
+            Self::NoProtocolChosen { path, offered } => write!(
+                f,
+                "the client offers the subprotocols {} for {}, and the handler chose none: Chromium and Node fail such \
+                 connections (1006), so choose one with Response::select_protocol, or refuse who offers none that you speak",
+                shown(&offered.join(", ")),
+                shown(path)
+            ),
+            Self::Header { name, error } => {
+                write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
+            }
+            Self::Config(error) => error.fmt(f),
+            Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
+        }
+    }
+}
+
+/// The text includes that of the error inside, so the source is that error's source.
+impl Error for ServerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Accept(error) => error.source(),
+            Self::Handler(error) => error.source(),
+            Self::Header { error, .. } => error.source(),
+            Self::Config(error) => error.source(),
+            _ => None,
+        }
+    }
+}

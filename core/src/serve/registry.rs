@@ -1,0 +1,297 @@
+//! The connections of a server, and how far it is on its way to its end.
+//!
+//! Whatever calls user code (a waker, a socket whose handle a callback keeps, an answer that nobody waits for) is taken
+//! out of the registry first, and called when it is not locked.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::future::poll_fn;
+use core::mem;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+
+use super::responder::Slot;
+use crate::api::WebSocket;
+use crate::context::SocketId;
+use crate::protocol::CloseCode;
+use crate::sync::{AtomicU8, Mutex, Ordering, WakerSlot};
+
+/// How far a server is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// Requests are answered.
+    Running,
+    /// Connections are closed, and requests refused with 503.
+    Refusing,
+    /// Nothing is accepted any more, and connections whose request is not answered yet are to be dropped.
+    Closing,
+    /// All connections are to be dropped.
+    Dropping,
+    /// Those that are left are not waited for any more.
+    GivenUp,
+}
+
+/// The connections of a server: how many there are, and how they are ended. Its drivers enter what is open, and its
+/// tasks or threads a [`Registration`] each.
+pub struct Registry {
+    /// A [`Stage`], which is read without the lock whenever a task is polled.
+    stage: AtomicU8,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    /// How to wake the task of each connection, from its transport's first byte to its last.
+    tasks: BTreeMap<u64, WakerSlot>,
+    /// The open ones; `None` while `on_open` runs.
+    sockets: BTreeMap<SocketId, Option<WebSocket>>,
+    /// Requests whose handlers have not answered yet, by their addresses.
+    asked: BTreeMap<usize, Arc<Slot>>,
+    /// Who waits for a task to leave, or for the next stage.
+    watching: BTreeMap<u64, Waker>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { stage: AtomicU8::new(Stage::Running as u8), state: Mutex::default() }
+    }
+}
+
+impl Registry {
+    /// Returns how far the server is on its way to its end.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::SeqCst) {
+            0 => Stage::Running,
+            1 => Stage::Refusing,
+            2 => Stage::Closing,
+            3 => Stage::Dropping,
+            _ => Stage::GivenUp,
+        }
+    }
+
+    /// Returns how many connections are open: each from before its `on_open` until its `on_close` has returned.
+    pub fn connections(&self) -> usize {
+        self.state.lock().sockets.len()
+    }
+
+    /// Returns how many tasks or threads are [registered](Registration).
+    pub fn tasks(&self) -> usize {
+        self.state.lock().tasks.len()
+    }
+
+    /// Whether requests are refused.
+    pub(super) fn is_closing(&self) -> bool {
+        self.stage() > Stage::Running
+    }
+
+    /// Goes on to a stage, unless it is behind already, and wakes all tasks and whoever waits.
+    pub fn enter(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::SeqCst);
+        let mut state = self.state.lock();
+        let watching = mem::take(&mut state.watching);
+        let tasks: Vec<_> = state.tasks.values().filter_map(WakerSlot::get).cloned().collect();
+        drop(state);
+        tasks.into_iter().chain(watching.into_values()).for_each(Waker::wake);
+    }
+
+    /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
+    /// answered yet.
+    pub fn close_all(&self) {
+        self.stage.fetch_max(Stage::Refusing as u8, Ordering::SeqCst);
+        let state = self.state.lock();
+        let sockets: Vec<_> = state.sockets.values().flatten().cloned().collect();
+        let asked: Vec<_> = state.asked.values().cloned().collect();
+        drop(state);
+        sockets.iter().for_each(close);
+        asked.iter().for_each(|slot| slot.give_up());
+    }
+
+    /// Drops every open connection without a closing handshake.
+    pub fn abort_all(&self) {
+        let sockets: Vec<_> = self.state.lock().sockets.values().flatten().cloned().collect();
+        sockets.iter().for_each(WebSocket::abort);
+    }
+
+    /// Runs `accepting`, which never ends, until the server [closes](Stage::Closing).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the accepting; connections live on.
+    pub async fn run(&self, accepting: impl Future<Output = ()>) {
+        let mut closing = pin!(self.wait_until(|stage, _| stage >= Stage::Closing));
+        let mut accepting = pin!(accepting);
+        poll_fn(|cx| match closing.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => accepting.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// Waits until there are fewer than so many tasks, or the server closes.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_for_room(&self, max: usize) {
+        self.wait_until(|stage, tasks| tasks < max || stage >= Stage::Closing).await;
+    }
+
+    /// Waits until there are no tasks, or a shutdown has given up on them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_for_end(&self) {
+        self.wait_until(|stage, tasks| tasks == 0 || stage == Stage::GivenUp).await;
+    }
+
+    /// Waits until something is so: about the stage, or the number of tasks.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn wait_until(&self, condition: impl Fn(Stage, usize) -> bool) {
+        let mut watch = Watch { registry: self, id: None };
+        poll_fn(|cx| watch.poll(cx, &condition)).await;
+    }
+
+    /// `on_open` is about to run: from now on it counts.
+    pub(crate) fn opens(&self, socket: &WebSocket) {
+        self.state.lock().sockets.insert(socket.id(), None);
+    }
+
+    /// `on_open` has run: from now on it can be closed with the others.
+    pub(crate) fn opened(&self, socket: &WebSocket) {
+        let mut state = self.state.lock();
+        state.sockets.insert(socket.id(), Some(socket.clone()));
+        let is_closing = self.is_closing();
+        drop(state);
+        if is_closing {
+            close(socket);
+        }
+    }
+
+    /// `on_close` has returned.
+    pub(crate) fn ended(&self, socket: &WebSocket) {
+        let removed = self.state.lock().sockets.remove(&socket.id());
+        drop(removed);
+    }
+
+    /// A handler thinks about its answer.
+    pub(super) fn asked(&self, slot: &Arc<Slot>) {
+        self.state.lock().asked.insert(address(slot), slot.clone());
+    }
+
+    #[cfg(test)]
+    pub(super) fn asked_count(&self) -> usize {
+        self.state.lock().asked.len()
+    }
+
+    /// It has answered, or nobody waits for it any more.
+    pub(super) fn answered(&self, slot: &Arc<Slot>) {
+        let removed = self.state.lock().asked.remove(&address(slot));
+        drop(removed);
+    }
+}
+
+/// Unique as long as the slot lives.
+fn address(slot: &Arc<Slot>) -> usize {
+    Arc::as_ptr(slot).addr()
+}
+
+/// RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
+fn close(socket: &WebSocket) {
+    // Closed already: that is what is wanted.
+    let _ = socket.close_with(CloseCode::GOING_AWAY, "Server Shutdown");
+}
+
+impl State {
+    fn new_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// Who waits; dropped, it leaves nothing behind.
+struct Watch<'a> {
+    registry: &'a Registry,
+    id: Option<u64>,
+}
+
+impl Watch<'_> {
+    fn poll(&mut self, cx: &Context<'_>, condition: impl Fn(Stage, usize) -> bool) -> Poll<()> {
+        let mut state = self.registry.state.lock();
+        if condition(self.registry.stage(), state.tasks.len()) {
+            return Poll::Ready(());
+        }
+        let id = *self.id.get_or_insert_with(|| state.new_id());
+        let before = state.watching.insert(id, cx.waker().clone());
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let waker = self.id.and_then(|id| self.registry.state.lock().watching.remove(&id));
+        drop(waker);
+    }
+}
+
+/// A task or a thread that drives a connection, until this is dropped.
+pub struct Registration {
+    registry: Arc<Registry>,
+    id: u64,
+    /// Whom the registry wakes: as long as that does not change it need not be told.
+    waker: WakerSlot,
+}
+
+impl Registration {
+    /// Enters a connection.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        let mut state = registry.state.lock();
+        let id = state.new_id();
+        state.tasks.insert(id, WakerSlot::new());
+        drop(state);
+        Self { registry, id, waker: WakerSlot::new() }
+    }
+
+    /// Whether this waker is the one that is registered.
+    pub(crate) fn knows(&self, waker: &Waker) -> bool {
+        self.waker.get().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Sets whom to wake at the next stage, and returns the present one.
+    pub fn register(&mut self, waker: &Waker) -> Stage {
+        if !self.knows(waker) {
+            let before = self.waker.register(waker);
+            let replaced = self.registry.state.lock().tasks.get_mut(&self.id).and_then(|slot| slot.register(waker));
+            drop((before, replaced));
+        }
+        self.registry.stage()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.registry.state.lock();
+        let waker = state.tasks.remove(&self.id);
+        let watching = mem::take(&mut state.watching);
+        drop(state);
+        drop(waker);
+        watching.into_values().for_each(Waker::wake);
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("stage", &self.stage()).field("tasks", &self.tasks()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}

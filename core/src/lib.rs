@@ -6,21 +6,20 @@
 //!
 //! # How data flows
 //!
-//! The modules below are listed in this order.
+//! The folders of the source are rooms, in the order of the bytes:
 //!
 //! ```text
-//!            ┌────────────── opening handshake ──────────────┐
-//! bytes in ─►│ server::Handshake ─► Request ─► Response      │
-//!            │ Target ─► client::Handshake                   │
-//!            │     (handshake, http, uri)                    │
-//!            └───────────────────────┬───────────────────────┘
-//!                                    ▼
-//! bytes in ─► frame ─► mask ─► utf8 ─► inbound ──┐
-//!                                                ├── connection ─► Event ─► driver ─► Listener
-//! bytes out ◄─ output ◄─ frame ◄─ mask ◄─ outbound ┘   (close, deadlines)               │
-//!                ▲                                                                      ▼
-//!                └───────────────────────── Socket, WebSocket ◄──────────────── your callbacks
+//! bytes in ─► http ─► handshake ─► Request ─► serve (the handler) ─► Response ─► bytes out
+//!                                                   │ an upgrade
+//!                                                   ▼
+//! bytes in ─► protocol: frame, mask, utf8, inbound ─► connection ─► Event ─► drive ─► api: Listener
+//!                                                       │    ▲                           │
+//! bytes out ◄─ protocol: output, frame, mask, outbound ◄┘    └── api: Socket, WebSocket ◄┘ your callbacks
 //! ```
+//!
+//! Each imports only from those before it in this list: `http` (heads, headers, URLs), `protocol` (frames and the
+//! connection), `handshake` (both roles), `api` (listeners, sockets, responses), `serve` (a server without its transport),
+//! `drive` (a transport from its first byte to its last), `task` (the loop of runtimes that poll).
 //!
 //! # Driving it by hand
 //!
@@ -103,10 +102,11 @@
 //!
 //! # What is here, and what is in a backend
 //!
-//! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there
-//! are also the parts that every backend needs: [`Shared`], the connection behind a mutex with its handles, and
-//! [`Driver`], which takes a transport from its first byte to its last and turns events into callbacks. For runtimes
-//! that poll, [`task`] is the loop around it. A backend adds reads, writes and one sleep.
+//! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there are also the
+//! parts that every backend needs, in [`backend`]: [`Shared`](backend::Shared), the connection behind a mutex with its
+//! handles, [`Driver`](backend::Driver), which takes a transport from its first byte to its last and turns events into
+//! callbacks, and [`Task`](backend::Task), the loop around it for runtimes that poll. A backend adds reads, writes and one
+//! sleep.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -282,10 +282,12 @@ impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Malformed => Self::Malformed,
+            HeadError::Version => Self::HttpVersion,
             HeadError::Tls => Self::Tls,
             HeadError::ProxyProtocol => Self::ProxyProtocol,
             HeadError::LineTooLong => Self::TargetTooLong,
             HeadError::TooLarge => Self::HeadTooLarge,
+            HeadError::TooManyFields(_) => Self::TooManyFields,
         }
     }
 }

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
-use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, field_slots};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, parse_request};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -178,17 +178,8 @@ pub(super) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refus
 
 fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
     let is_http10 = check_version(head)?;
-    let mut fields = field_slots(head, max_head);
-    let mut parsed = httparse::Request::new(&mut fields);
-    match parsed.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Refusal::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyFields),
-        Err(_) => return Err(Refusal::Malformed),
-    }
-    let method = parse_method(parsed.method.unwrap_or_default())?;
-    let target = parsed.path.unwrap_or_default();
-    let mut headers = Headers::parsed(parsed.headers);
+    let (method, target, mut headers) = parse_request(head, max_head)?;
+    let method = parse_method(method)?;
     check_host(&headers, is_http10)?;
     let (authority, resource) = split_target(method, target).ok_or(Refusal::Target)?;
     if let Some(authority) = authority {

@@ -154,7 +154,7 @@ impl Headers {
     }
 
     /// Copies the headers of a head that `httparse` found well-formed, into exactly as much memory as they need.
-    pub(crate) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
+    pub(super) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
         let bytes = fields.iter().map(|field| field.name.len() + field.value.len()).sum();
         let mut headers = Self { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields.len()) };
         for field in fields {

@@ -1,5 +1,6 @@
 //! Message framing: where heads and bodies end.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::grammar::{elements, is_token_byte};
@@ -8,21 +9,6 @@ use crate::input::take;
 
 /// The maximum length of a refusal's body that is kept, in bytes: enough for any error page that a person reads.
 pub const MAX_BODY: usize = 64 * 1024;
-
-/// Returns how many header fields a head of at most `max_head` bytes may have: one for each 16 bytes, and at least 100.
-/// That is 1024 by default, about as many as in Node; raising [`Config::max_head`](crate::Config::max_head) raises it,
-/// too.
-pub(crate) const fn max_fields(max_head: usize) -> usize {
-    let fields = max_head / 16;
-    if fields > 100 { fields } else { 100 }
-}
-
-/// Makes room for the fields of a head: as many as it has lines, so that memory follows what came, up to
-/// [`max_fields`].
-pub(crate) fn field_slots<'h>(head: &[u8], max_head: usize) -> Vec<httparse::Header<'h>> {
-    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
-    alloc::vec![httparse::EMPTY_HEADER; lines.min(max_fields(max_head))]
-}
 
 /// Gathers the head of an HTTP message, up to and including its blank line.
 ///
@@ -62,6 +48,10 @@ pub(crate) enum HeadError {
     LineTooLong,
     /// The head is longer than the limit.
     TooLarge,
+    /// The head has more than this many fields.
+    TooManyFields(usize),
+    /// The response is of another HTTP than HTTP/1.
+    Version,
 }
 
 impl HeadReader {
@@ -156,6 +146,49 @@ fn check_request_line(line: &[u8]) -> Result<(), HeadError> {
         true => Err(HeadError::ProxyProtocol),
         false => Err(HeadError::Malformed),
     }
+}
+
+/// Parses the head of a request: its method, its target, and its headers.
+pub(crate) fn parse_request(head: &[u8], max_head: usize) -> Result<(&str, &str, Headers), HeadError> {
+    let mut fields = field_slots(head, max_head);
+    let mut request = httparse::Request::new(&mut fields);
+    check_parsed(request.parse(head), head, max_head)?;
+    Ok((request.method.unwrap_or_default(), request.path.unwrap_or_default(), Headers::parsed(request.headers)))
+}
+
+/// Parses the head of a response: the minor version of HTTP/1, the status code, and the headers.
+pub(crate) fn parse_response(head: &[u8], max_head: usize) -> Result<(u8, u16, Headers), HeadError> {
+    let mut fields = field_slots(head, max_head);
+    let mut response = httparse::Response::new(&mut fields);
+    check_parsed(response.parse(head), head, max_head)?;
+    match (response.version, response.code) {
+        (Some(version), Some(status @ 100..)) => Ok((version, status, Headers::parsed(response.headers))),
+        _ => Err(HeadError::Malformed),
+    }
+}
+
+fn check_parsed(parsed: httparse::Result<usize>, head: &[u8], max_head: usize) -> Result<(), HeadError> {
+    match parsed {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyFields(max_fields(max_head))),
+        Err(httparse::Error::Version) if head.starts_with(b"HTTP/") => Err(HeadError::Version),
+        Ok(httparse::Status::Partial) | Err(_) => Err(HeadError::Malformed),
+    }
+}
+
+/// Returns how many header fields a head of at most `max_head` bytes may have: one for each 16 bytes, and at least 100.
+/// That is 1024 by default, about as many as in Node; raising [`Config::max_head`](crate::Config::max_head) raises it,
+/// too.
+const fn max_fields(max_head: usize) -> usize {
+    let fields = max_head / 16;
+    if fields > 100 { fields } else { 100 }
+}
+
+/// Makes room for the fields of a head: as many as it has lines, so that memory follows what came, up to
+/// [`max_fields`].
+fn field_slots<'h>(head: &[u8], max_head: usize) -> Vec<httparse::Header<'h>> {
+    let lines = head.iter().filter(|&&byte| byte == b'\n').count();
+    vec![httparse::EMPTY_HEADER; lines.min(max_fields(max_head))]
 }
 
 /// How the end of a response's body is found (RFC 9112 §6.3), and how much of it is still to come.

@@ -17,7 +17,7 @@ pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;
-pub(crate) use message::{Framing, HeadError, HeadReader, field_slots, max_fields};
+pub(crate) use message::{Framing, HeadError, HeadReader, parse_request, parse_response};
 pub(crate) use shown::shown;
 pub(crate) use status::reason_phrase;
 pub use uri::{Uri, UriError};

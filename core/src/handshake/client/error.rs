@@ -94,6 +94,8 @@ impl From<HeadError> for HandshakeError {
         match error {
             HeadError::Malformed | HeadError::Tls | HeadError::ProxyProtocol => Self::Malformed,
             HeadError::LineTooLong | HeadError::TooLarge => Self::TooLarge,
+            HeadError::TooManyFields(most) => Self::TooManyFields(most),
+            HeadError::Version => Self::HttpVersion,
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::error::HandshakeError;
-use crate::http::{Headers, field_slots, max_fields};
+use crate::http::{Headers, parse_response};
 
 /// The number of characters of a refusal's body that the error quotes: a line or two.
 const BODY_START: usize = 200;
@@ -23,19 +23,8 @@ pub struct Response {
 impl Response {
     /// Parses a head. Returns the minor version of HTTP/1, and the response without its body.
     pub(super) fn parse(head: &[u8], max_head: usize) -> Result<(u8, Self), HandshakeError> {
-        let mut fields = field_slots(head, max_head);
-        let mut parsed = httparse::Response::new(&mut fields);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(HandshakeError::Malformed),
-            Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyFields(max_fields(max_head))),
-            Err(httparse::Error::Version) if head.starts_with(b"HTTP/") => return Err(HandshakeError::HttpVersion),
-            Err(_) => return Err(HandshakeError::Malformed),
-        }
-        let (Some(version), Some(status @ 100..)) = (parsed.version, parsed.code) else {
-            return Err(HandshakeError::Malformed);
-        };
-        Ok((version, Self { status, headers: Headers::parsed(parsed.headers), protocol: None, body: Vec::new() }))
+        let (version, status, headers) = parse_response(head, max_head)?;
+        Ok((version, Self { status, headers, protocol: None, body: Vec::new() }))
     }
 
     /// Returns the status code.

@@ -1,5 +1,6 @@
 //! Networks of IP addresses, such as those of trusted proxies.
 
+use alloc::string::String;
 use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
@@ -23,9 +24,9 @@ pub struct Network {
     prefix: u8,
 }
 
-/// The error for a text that is neither an address nor a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidNetwork;
+/// The error for a text that is neither an address nor a network. It names the text, which may be one of many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidNetwork(String);
 
 impl Network {
     /// Returns `true` if an address is in it.
@@ -57,25 +58,27 @@ impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let Some((addr, digits)) = text.split_once('/') else {
-            return text.parse().map(IpAddr::into).map_err(|_| InvalidNetwork);
-        };
-        let addr: IpAddr = addr.parse().map_err(|_| InvalidNetwork)?;
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(InvalidNetwork);
-        }
-        let prefix: u8 = digits.parse().map_err(|_| InvalidNetwork)?;
-        if prefix > bits(addr).1 {
-            return Err(InvalidNetwork);
-        }
-        match addr.to_canonical() {
-            // A mapped network keeps the part of its prefix after the 96 bits that map it; a shorter prefix means IPv6.
-            mapped if bits(mapped).1 != bits(addr).1 => match prefix.checked_sub(96) {
-                Some(prefix) => Ok(Self { addr: mapped, prefix }),
-                None => Ok(Self { addr, prefix }),
-            },
-            addr => Ok(Self { addr, prefix }),
-        }
+        parse(text).ok_or_else(|| InvalidNetwork(text.into()))
+    }
+}
+
+fn parse(text: &str) -> Option<Network> {
+    let Some((addr, digits)) = text.split_once('/') else {
+        return text.parse().map(IpAddr::into).ok();
+    };
+    let addr: IpAddr = addr.parse().ok()?;
+    let prefix: u8 = digits.parse().ok()?;
+    // `u8::from_str` would take a sign.
+    if digits.starts_with('+') || prefix > bits(addr).1 {
+        return None;
+    }
+    match addr.to_canonical() {
+        // A mapped network keeps the part of its prefix after the 96 bits that map it; a shorter prefix means IPv6.
+        mapped if bits(mapped).1 != bits(addr).1 => match prefix.checked_sub(96) {
+            Some(prefix) => Some(Network { addr: mapped, prefix }),
+            None => Some(Network { addr, prefix }),
+        },
+        addr => Some(Network { addr, prefix }),
     }
 }
 
@@ -87,7 +90,7 @@ impl fmt::Display for Network {
 
 impl fmt::Display for InvalidNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an address or a network: write 127.0.0.1, ::1, 10.0.0.0/8 or fd00::/8")
+        write!(f, "{:?} is neither an address nor a network: write 127.0.0.1, ::1, 10.0.0.0/8 or fd00::/8", self.0)
     }
 }
 
@@ -96,6 +99,7 @@ impl core::error::Error for InvalidNetwork {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::{format, string::ToString};
 
     #[test]
     fn h6_networks_contain_what_begins_as_they_do() {
@@ -129,7 +133,8 @@ mod tests {
         }
         for text in ["", "/", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/8/8", "10/8", "localhost"]
         {
-            assert_eq!(text.parse::<Network>(), Err(InvalidNetwork), "{text:?}");
+            let error = text.parse::<Network>().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("{text:?} is neither an address nor")), "{error}");
         }
     }
 }

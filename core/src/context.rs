@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
 /// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in;
-/// whoever makes a [`Connection`](crate::Connection) of a handshake of their own can
-/// [set it](crate::Connection::set_context), and a [`Recorder`](crate::testing::Recorder) can pretend.
+/// whoever makes a [`Connection`](crate::proto::Connection) of a handshake of their own can
+/// [set it](crate::proto::Connection::set_context), and a [`Recorder`](crate::testing::Recorder) can pretend.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -97,7 +97,7 @@ impl Connection {
         Self::new(config, Inbound::new(Role::Server), Outbound::new(None), now)
     }
 
-    /// A client's end, after a handshake that somebody else has done. [`client::Handshake`](crate::client::Handshake)
+    /// A client's end, after a handshake that somebody else has done. [`client::Handshake`](crate::proto::client::Handshake)
     /// does it here. `entropy` is where mask keys come from.
     pub fn client(config: Arc<Config>, entropy: Box<dyn Entropy>, now: Time) -> Self {
         Self::new(config, Inbound::new(Role::Client), Outbound::new(Some(entropy)), now)

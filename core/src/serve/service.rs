@@ -24,7 +24,7 @@ use crate::http::date;
 use crate::protocol::{BoxError, panic_message};
 use crate::sync::Mutex;
 
-/// A server without its transport: shared by all its connections' [drivers](crate::Driver).
+/// A server without its transport: shared by all its connections' [drivers](crate::backend::Driver).
 pub struct Service {
     handler: Arc<Handler>,
     on_error: OnError,

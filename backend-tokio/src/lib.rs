@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! Servers and clients are those of [`bellwire_core::task`], which are written once for all runtimes that poll. Here is
+//! Servers and clients are those of [`bellwire_core::backend`], which are written once for all runtimes that poll. Here is
 //! what tokio has to offer them: tasks, sockets, bytes that are read and written, and one sleep.
 #![forbid(unsafe_code)]
 

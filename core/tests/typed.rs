@@ -22,8 +22,8 @@ use bellwire_core::stream::TypedStreamError;
 use bellwire_core::testing::{Recorder, Sent, now_or_never};
 use bellwire_core::{
     BoxError, CloseCode, Codec, Error, Listener, Message, Outcome, OwnedMessage, Prepared, Role, SendError,
-    TypedAsyncListener, TypedListener, TypedSocket, WebSocket, broadcast, listener, stream, typed, typed_async,
-    typed_async_listener, typed_listener,
+    TypedAsyncListener, TypedListener, TypedSocket, WebSocket, async_listener, broadcast, listener, stream, typed,
+    typed_async, typed_async_listener, typed_listener,
 };
 use bytes::Bytes;
 
@@ -329,6 +329,49 @@ fn d10_a_typed_send_that_comes_too_late_is_no_failure_of_the_callback() {
         get(&mut driver, &[Frame::close(1000, "")]);
         assert_eq!(log.take(), ["1000"], "{event:?}");
         assert_eq!(written(&mut driver), Frame::close(1000, "Normal Closure").sent_by(Role::Server), "{event:?}");
+    }
+}
+
+#[test]
+fn d10_nor_is_one_of_a_listener_that_is_not_typed() {
+    struct Late(Log);
+
+    impl Listener for Late {
+        fn on_message(&mut self, socket: &WebSocket, _: Message<'_>) -> Outcome {
+            late(&TypedSocket::new(socket.clone(), Numbers))
+        }
+
+        fn on_error(&mut self, _: &WebSocket, error: &Error) {
+            self.0.add(error.to_string());
+        }
+
+        fn on_close(&mut self, _: &WebSocket, code: CloseCode, _: &str) {
+            self.0.add(code.to_string());
+        }
+    }
+
+    for text in ["type", "plain", "async"] {
+        let log = Log::default();
+        let end = log.clone();
+        let typed = |socket: &WebSocket| TypedSocket::new(socket.clone(), Numbers);
+        let listener = match text {
+            "type" => Late(end).into_any_listener(),
+            "plain" => listener()
+                .with_state(end)
+                .on_message(move |_, socket, _| late(&typed(socket)))
+                .on_error(|log, _, error| log.add(error.to_string()))
+                .on_close(|log, _, code, _| log.add(code.to_string()))
+                .into_any_listener(),
+            _ => async_listener()
+                .with_state(end)
+                .on_message(move |_, socket, _| ready(late(&typed(&socket))))
+                .on_error(|log, _, error| log.add(error.to_string()))
+                .on_close(|log, _, code, _| log.add(code.to_string()))
+                .into_any_listener(),
+        };
+        let mut driver = served(listener);
+        get(&mut driver, &[Frame::text(text), Frame::close(1000, "")]);
+        assert_eq!(log.take(), ["1000"], "{text}");
     }
 }
 

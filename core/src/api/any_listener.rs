@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     note = "of a type that implements `AsyncListener`, call `.into_async_listener()`"
 )]
 pub trait IntoAnyListener {
-    /// The listener, ready to receive events.
+    /// Returns the listener, ready to receive events.
     fn into_any_listener(self) -> AnyListener;
 }
 

@@ -1,9 +1,9 @@
 //! Listeners whose callbacks are `async`: the [`AsyncListener`] trait. Closures as one are in `async_closures`.
 //!
 //! While a callback is pending its connection is not read, and no other callback of it runs; output is written and
-//! deadlines are minded. So a callback may wait for its own sends.
+//! deadlines are kept. So a callback may wait for its own sends.
 //!
-//! `on_error` and `on_close` are plain functions: they must also run when a driver is dropped, and then nobody
+//! `on_error` and `on_close` are plain functions: they must also run when a driver is dropped, and then nothing
 //! polls any more.
 
 use alloc::boxed::Box;
@@ -39,13 +39,13 @@ use crate::sync::Mutex;
 /// }
 /// ```
 pub trait AsyncListener: Send {
-    /// What a wrapper wraps: the events that it does not override go there, the choice about pings included.
+    /// Returns what a wrapper wraps: the events that it does not override go there, the choice about pings included.
     /// [`AsyncResponse::map_listener`](crate::AsyncResponse::map_listener) is an example.
     fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
         None
     }
 
-    /// The connection is open; messages may be sent.
+    /// Called when the connection is open; messages may be sent.
     ///
     /// # Cancel safety
     /// Dropped where it waits if the connection's driver is dropped, as all callbacks.
@@ -53,7 +53,7 @@ pub trait AsyncListener: Send {
         passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Open)))
     }
 
-    /// A whole message arrived.
+    /// Called for each whole message.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -61,8 +61,8 @@ pub trait AsyncListener: Send {
         passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Message(message))))
     }
 
-    /// A ping arrived. The default answers with a pong that carries the same data; whoever overrides this
-    /// takes the duty over.
+    /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
+    /// takes that duty over.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -76,7 +76,7 @@ pub trait AsyncListener: Send {
         })
     }
 
-    /// A pong arrived, asked for or not.
+    /// Called for each pong, asked for or not.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -84,14 +84,14 @@ pub trait AsyncListener: Send {
         passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Pong(data))))
     }
 
-    /// The connection failed; `on_close` is next.
+    /// Called when the connection has failed; `on_close` is next.
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
         if let Some(inner) = self.inner() {
             inner.0.on_error(socket, error.clone());
         }
     }
 
-    /// The connection ended. [`WebSocket::closed`] says more.
+    /// Called once, when the connection has ended. [`WebSocket::closed`] says more.
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
         if let Some(inner) = self.inner() {
             inner.0.on_close(socket, code, reason);
@@ -99,7 +99,7 @@ pub trait AsyncListener: Send {
     }
 }
 
-/// What the listener inside makes of an event, if there is one.
+/// Returns the outcome of the listener inside, if there is one.
 async fn passed_on(called: Option<Pending>) -> Outcome {
     match called {
         Some(pending) => pending.await,
@@ -124,7 +124,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// An asynchronous listener without its type, which costs an allocation for each event.
 pub(crate) trait Callbacks: Send {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending;
-    /// Whether the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
+    /// Returns whether the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
     /// handed its messages on, and whose answers to them are still to come.
     fn answers_close_later(&self) -> bool {
         false
@@ -204,7 +204,7 @@ impl fmt::Debug for BoxAsyncListener {
     note = "a plain `Listener` goes to `Response::websocket`, which `AsyncResponse` can be made from"
 )]
 pub trait IntoAsyncListener {
-    /// The listener, ready to receive events.
+    /// Returns the listener, ready to receive events.
     fn into_async_listener(self) -> BoxAsyncListener;
 }
 

@@ -55,13 +55,13 @@ pub fn broadcast<'m>(
     outcome
 }
 
-/// What became of a [`broadcast`]. It may be ignored: who is gone has its `on_close`.
+/// The outcome of a [`broadcast`]. It may be ignored: a listener hears of its own peer's end in `on_close`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Broadcast {
-    /// How many sockets accepted the message.
+    /// The number of sockets that accepted the message.
     pub sent: usize,
-    /// Those that did not, in the order in which they came, each with the reason:
+    /// The others, in the order in which they came, each with the reason:
     /// [`Closed`](SendError::Closed) or [`Full`](SendError::Full). No memory is held if there are none.
     pub failed: Vec<(WebSocket, SendError)>,
 }

@@ -5,13 +5,13 @@ use alloc::boxed::Box;
 use super::socket::WebSocket;
 use crate::protocol::{BoxError, CloseCode, Error, Message};
 
-/// What a callback returns: an error fails the connection with 1011.
+/// The result of a callback: an error fails the connection with 1011.
 pub type Outcome = Result<(), BoxError>;
 
 /// The end of a closure that uses `?`: `Ok(())`, with the type that it needs.
 ///
-/// A callback may return any error, so behind `?` rustc cannot tell which one is meant by a mere `Ok(())`:
-/// "type annotations needed". This says that it is [`BoxError`], into which all others turn.
+/// A callback may return any error, so after a `?` rustc cannot tell which one a mere `Ok(())` means: "type annotations
+/// needed". This says that it is [`BoxError`], into which all others turn.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -24,7 +24,8 @@ pub type Outcome = Result<(), BoxError>;
 /// });
 /// ```
 ///
-/// The same in a closure of any other kind, also an `async` one. To name the type, write `|socket, message| -> Outcome`.
+/// The same in a closure of any other kind, also an `async` one. To name the type, write `|socket, message| ->
+/// Outcome`.
 pub fn done() -> Outcome {
     Ok(())
 }
@@ -36,23 +37,23 @@ pub fn done() -> Outcome {
 /// `on_close`, unless a wrapper called it. An error or a panic in a callback closes the connection with 1011 and
 /// comes back in `on_error`.
 pub trait Listener: Send {
-    /// What a wrapper wraps: the events that it does not override go there, the choice about pings included.
+    /// Returns what a wrapper wraps: the events that it does not override go there, the choice about pings included.
     fn inner(&mut self) -> Option<&mut dyn Listener> {
         None
     }
 
-    /// The connection is open; messages may be sent.
+    /// Called when the connection is open; messages may be sent.
     fn on_open(&mut self, socket: &WebSocket) -> Outcome {
         self.inner().map_or(Ok(()), |inner| inner.on_open(socket))
     }
 
-    /// A whole message arrived.
+    /// Called for each whole message.
     fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
         self.inner().map_or(Ok(()), |inner| inner.on_message(socket, message))
     }
 
-    /// A ping arrived. The default answers with a pong that carries the same data; whoever overrides this
-    /// takes the duty over (Ring's `PingListener`).
+    /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
+    /// takes that duty over (Ring's `PingListener`).
     fn on_ping(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         match self.inner() {
             Some(inner) => inner.on_ping(socket, data),
@@ -63,19 +64,19 @@ pub trait Listener: Send {
         }
     }
 
-    /// A pong arrived, asked for or not.
+    /// Called for each pong, asked for or not.
     fn on_pong(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         self.inner().map_or(Ok(()), |inner| inner.on_pong(socket, data))
     }
 
-    /// The connection failed; `on_close` is next. Only an [`Error::Decode`] leaves it open.
+    /// Called when the connection has failed; `on_close` is next. Only an [`Error::Decode`] leaves it open.
     fn on_error(&mut self, socket: &WebSocket, error: &Error) {
         if let Some(inner) = self.inner() {
             inner.on_error(socket, error);
         }
     }
 
-    /// The connection ended. [`WebSocket::closed`] says more.
+    /// Called once, when the connection has ended. [`WebSocket::closed`] says more.
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str) {
         if let Some(inner) = self.inner() {
             inner.on_close(socket, code, reason);
@@ -121,7 +122,7 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
     note = "an asynchronous listener goes to `AsyncResponse::websocket`, on a backend whose server has `run_async`"
 )]
 pub trait IntoListener {
-    /// The listener, ready to receive events.
+    /// Returns the listener, ready to receive events.
     fn into_listener(self) -> Box<dyn Listener>;
 }
 
@@ -138,7 +139,7 @@ impl<L: Listener + 'static> IntoListener for L {
     note = "a value that is not needed is dropped by `;`, and `?` needs `done()` at the end in place of `Ok(())`"
 )]
 pub trait IntoOutcome {
-    /// The outcome.
+    /// Returns the outcome.
     fn into_outcome(self) -> Outcome;
 }
 

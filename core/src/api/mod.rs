@@ -38,6 +38,8 @@ pub use sending::{Sending, Writable};
 pub use socket::{Done, Socket, WebSocket, WriteWaiter};
 #[cfg(feature = "serde")]
 pub use typed::Json;
+#[cfg(feature = "std")]
+pub(crate) use typed::untyped;
 pub use typed::{
     Codec, Typed, TypedListener, TypedListenerBuilder, TypedSendError, TypedSocket, typed, typed_listener,
 };

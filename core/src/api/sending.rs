@@ -10,7 +10,7 @@ use crate::protocol::{Outgoing, SendError, StreamOffset};
 /// A message on its way: what [`WebSocket::send_and_wait`] returns. Done when the transport has taken its last byte.
 ///
 /// # Cancel safety
-/// The message was queued when this was made: dropping it cancels nothing, one just does not hear of the outcome.
+/// The message was queued when this was made: dropping it cancels nothing, its outcome is just not heard of.
 #[must_use = "the message is on its way already; await this to wait until the transport has taken it"]
 pub struct Sending(Written);
 
@@ -21,7 +21,7 @@ pub struct Sending(Written);
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Writable {
     socket: WebSocket,
-    /// How long a message is to be welcome.
+    /// The length of the message that there is to be room for.
     length: usize,
     waiting: Option<Written>,
 }
@@ -90,7 +90,7 @@ impl Future for Writable {
                 ready!(waiting.poll(cx))?;
             }
             // Others may have sent meanwhile.
-            match this.socket.as_socket().welcomes_at(this.length) {
+            match this.socket.as_socket().room_at(this.length) {
                 Some(position) if this.socket.is_open() => {
                     this.waiting = Some(Written::new(&this.socket, position));
                 }

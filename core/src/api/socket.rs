@@ -11,12 +11,12 @@ use core::task::{Poll, Waker};
 use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
 
-/// What can be done with an open connection: Ring's `Socket` protocol.
+/// The operations of an open connection: Ring's `Socket` protocol.
 ///
 /// Object-safe. A wrapper names what it wraps in [`inner`](Self::inner) and writes only the methods that
 /// it changes; identity survives wrapping.
 pub trait Socket: Send + Sync + 'static {
-    /// What this socket wraps: methods that are not overridden go there.
+    /// Returns what this socket wraps: methods that are not overridden go there.
     ///
     /// An implementation without an inner socket overrides every method.
     fn inner(&self) -> Option<&dyn Socket> {
@@ -29,17 +29,18 @@ pub trait Socket: Send + Sync + 'static {
         self.inner().map_or_else(|| SocketId::of(self), Socket::id)
     }
 
-    /// The address of the other end of the transport, if it is known. A wrapper may know better, behind a proxy.
+    /// Returns the address of the other end of the transport, if it is known. A wrapper may know better, behind a
+    /// proxy.
     fn peer_addr(&self) -> Option<SocketAddr> {
         self.inner().and_then(Socket::peer_addr)
     }
 
-    /// The path of the request, without its query, if it is known.
+    /// Returns the path of the request, without its query, if it is known.
     fn path(&self) -> Option<&str> {
         self.inner().and_then(Socket::path)
     }
 
-    /// The subprotocol that was chosen, if one was.
+    /// Returns the subprotocol that was chosen, if one was.
     fn protocol(&self) -> Option<&str> {
         self.inner().and_then(Socket::protocol)
     }
@@ -71,7 +72,7 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
-    /// Starts the closing handshake behind what is queued.
+    /// Starts the closing handshake, after what is queued.
     fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
         self.inner().map_or(Err(SendError::Closed), |inner| inner.close(code, reason))
     }
@@ -83,30 +84,30 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
-    /// Whether messages may be sent: the handshake is done, no close was sent, none was received (and answered, in the
-    /// stream form), nothing failed.
+    /// Returns whether messages may be sent: the handshake is done, no close was sent, none was received (and answered,
+    /// in the stream form), nothing failed.
     fn is_open(&self) -> bool {
         self.inner().is_some_and(Socket::is_open)
     }
 
-    /// How many bytes are queued and not yet handed to the transport.
+    /// Returns the number of bytes that are queued and not yet handed to the transport.
     fn buffered(&self) -> usize {
         self.inner().map_or(0, Socket::buffered)
     }
 
-    /// Up to which position output is queued: it has all left when that is [written](Self::when_written).
+    /// Returns the position up to which output is queued: it has all left when that is [written](Self::when_written).
     fn queued(&self) -> StreamOffset {
         self.inner().map_or(StreamOffset::new(0), Socket::queued)
     }
 
-    /// Up to which position output must have been written before a message of this many bytes is welcome: until it
-    /// fits, and until output that is above the high watermark is below the low one (see
-    /// [`Config`](crate::Config)). `None`: it is welcome now.
-    fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
-        self.inner().and_then(|inner| inner.welcomes_at(length))
+    /// Returns the position up to which output must have been written before there is room for a message of this many
+    /// bytes: until it fits, and until output that is above the high watermark is below the low one (see
+    /// [`Config`](crate::Config)). `None`: there is room now.
+    fn room_at(&self, length: usize) -> Option<StreamOffset> {
+        self.inner().and_then(|inner| inner.room_at(length))
     }
 
-    /// How the connection ended, once it has.
+    /// Returns how the connection ended, once it has.
     fn closed(&self) -> Option<Closed> {
         self.inner().and_then(Socket::closed)
     }
@@ -120,8 +121,8 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
-    /// As [`when_written`](Self::when_written), for tasks: the outcome, or `waker` is called when there is one, in place of
-    /// the one that came with this `waiter` before.
+    /// As [`when_written`](Self::when_written), for tasks: the outcome, or `waker` is called when there is one, in
+    /// place of the one that came with this `waiter` before.
     fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
         self.inner().map_or(Poll::Ready(Err(SendError::Closed)), |inner| inner.poll_written(waiter, waker))
     }
@@ -134,7 +135,7 @@ pub trait Socket: Send + Sync + 'static {
     }
 }
 
-/// What is called once with the outcome of a send.
+/// A function that is called once, with the outcome of a send.
 pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
 
 /// A task that waits for output to be written: for [`Socket::poll_written`].
@@ -174,27 +175,28 @@ impl WriteWaiter {
 pub struct WebSocket(Arc<dyn Socket>);
 
 impl WebSocket {
-    /// A handle over an implementation: a backend's, a wrapper, a recorder.
+    /// Creates a handle to an implementation: a backend's, a wrapper, a recorder.
     pub fn new(socket: impl Socket) -> Self {
         Self(Arc::new(socket))
     }
 
-    /// A handle over an implementation that is shared already.
+    /// Creates a handle to an implementation that is shared already.
     pub fn from_arc(socket: Arc<dyn Socket>) -> Self {
         Self(socket)
     }
 
-    /// The implementation, for wrappers.
+    /// Returns the implementation, for wrappers.
     pub fn as_socket(&self) -> &dyn Socket {
         &*self.0
     }
 
     /// Sends a text or binary message (Ring's `send`).
     ///
-    /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails
-    /// first, or the program ends: before that, end the connection with its client's `close`, a stream's
+    /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails first, or the
+    /// program ends: before that, end the connection with its client's `close`, a stream's
     /// [`close`](crate::MessageStream::close) or a server's `shutdown`, or wait with
-    /// [`send_and_wait`](Self::send_and_wait). Messages that are sent while a callback runs leave together, in one write where possible.
+    /// [`send_and_wait`](Self::send_and_wait). Messages that are sent while a callback runs leave together, in one
+    /// write where possible.
     ///
     /// # Errors
     /// [`SendError::Closed`] after a close, [`SendError::Full`] above
@@ -224,7 +226,7 @@ impl WebSocket {
         self.0.ping(data.as_ref())
     }
 
-    /// Sends a pong that nobody asked for (Ring's `pong`), or the answer to a ping in a listener that
+    /// Sends an unsolicited pong (Ring's `pong`), or the answer to a ping in a listener that
     /// overrides `on_ping`.
     ///
     /// # Errors
@@ -233,7 +235,7 @@ impl WebSocket {
         self.0.pong(data.as_ref())
     }
 
-    /// Closes with 1000 "Normal Closure", behind what is queued (Ring's `close`).
+    /// Closes with 1000 "Normal Closure", after what is queued (Ring's `close`).
     ///
     /// # Errors
     /// [`SendError::Closed`] if it was closed already; that is harmless.
@@ -241,7 +243,7 @@ impl WebSocket {
         self.close_with(CloseCode::NORMAL, "Normal Closure")
     }
 
-    /// Closes with a code and a reason, behind what is queued. A reason of more than 123 bytes is cut at
+    /// Closes with a code and a reason, after what is queued. A reason of more than 123 bytes is cut at
     /// a character.
     ///
     /// # Errors
@@ -255,18 +257,18 @@ impl WebSocket {
         self.0.abort();
     }
 
-    /// Whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received. In the
+    /// Returns whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received. In the
     /// [stream form](crate::stream()) a close that was received counts when it is answered.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
     }
 
-    /// How many bytes are queued and not yet handed to the transport.
+    /// Returns the number of bytes that are queued and not yet handed to the transport.
     pub fn buffered(&self) -> usize {
         self.0.buffered()
     }
 
-    /// How the connection ended, once it has: beside Ring's code and reason, who began and whether both
+    /// Returns how the connection ended, once it has: beside Ring's code and reason, who began and whether both
     /// sides said goodbye. Set when `on_close` runs, which can ask here.
     pub fn closed(&self) -> Option<Closed> {
         self.0.closed()
@@ -278,21 +280,22 @@ impl WebSocket {
         self.0.id()
     }
 
-    /// The address of the other end of the transport: on a server where the request came from (a proxy's, behind one),
-    /// on a client where it has connected to, or what [`Target::peer_addr`](crate::Target::peer_addr) has said. `None`
-    /// where it is not known: on a stream that the caller has brought without saying, or that somebody else has
-    /// upgraded.
+    /// Returns the address of the other end of the transport: on a server where the request came from (a proxy's,
+    /// behind one), on a client where it has connected to, or what [`Target::peer_addr`](crate::Target::peer_addr) has
+    /// said. `None` where it is not known: on a stream that the caller has brought without saying, or that somebody
+    /// else has upgraded.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer_addr()
     }
 
-    /// The path that was asked for, not decoded and without its query, as [`Request::path`](crate::Request::path) says
-    /// it. `None` where it is not known: on a stream that somebody else has upgraded.
+    /// Returns the path that was asked for, not decoded and without its query, as
+    /// [`Request::path`](crate::Request::path) says it. `None` where it is not known: on a stream that somebody else
+    /// has upgraded.
     pub fn path(&self) -> Option<&str> {
         self.0.path()
     }
 
-    /// The subprotocol that the server has chosen. `None` if it has chosen none, or if that is not known.
+    /// Returns the subprotocol that the server has chosen. `None` if it has chosen none, or if that is not known.
     pub fn protocol(&self) -> Option<&str> {
         self.0.protocol()
     }

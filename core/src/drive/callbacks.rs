@@ -17,7 +17,7 @@ use core::task::{Context, Poll, Waker};
 use std::panic::{self, AssertUnwindSafe};
 
 use super::shared::Shared;
-use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket};
+use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
 use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
 use crate::serve::{ServerError, Service};
 use crate::time::Time;
@@ -283,7 +283,7 @@ impl Open {
 
     /// What a callback has come to.
     fn judge(&self, called: Called) {
-        match called {
+        match called.map(|outcome| outcome.map_err(untyped)) {
             Ok(Ok(())) => {}
             // Too late is not wrong: the callback sent something after a close that it may not know of.
             Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}

@@ -413,8 +413,8 @@ impl Socket for Shared {
         self.lock().connection.queued()
     }
 
-    fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
-        self.lock().connection.welcomes_at(length)
+    fn room_at(&self, length: usize) -> Option<StreamOffset> {
+        self.lock().connection.room_at(length)
     }
 
     fn closed(&self) -> Option<Closed> {

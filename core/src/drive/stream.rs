@@ -425,7 +425,7 @@ impl MessageSender {
         if !self.socket().is_open() {
             return Err(SendError::Closed.into());
         }
-        if self.socket().as_socket().welcomes_at(length(&message)).is_none() {
+        if self.socket().as_socket().room_at(length(&message)).is_none() {
             match self.queue(Outgoing::from(&message)) {
                 // Somebody else was faster.
                 Err(SendError::Full) => {}

@@ -407,7 +407,7 @@ impl Connection {
     /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
     /// output that is above the high watermark is below the low one. `None`: it is welcome now.
     #[cfg(feature = "std")]
-    pub(crate) fn welcomes_at(&self, length: usize) -> Option<StreamOffset> {
+    pub(crate) fn room_at(&self, length: usize) -> Option<StreamOffset> {
         let Config { low_watermark: low, high_watermark: high, .. } = *self.config;
         let end = self.outbound.position();
         if !self.outbound.has_room(length, &self.config) {

@@ -44,8 +44,8 @@ pub enum Error {
     Callback(SharedError),
     /// A callback of the listener panicked with this message.
     Panicked(String),
-    /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects. The
-    /// connection stays open.
+    /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects.
+    /// The connection stays open.
     Decode(SharedError),
     /// Whoever drove the connection stopped doing so: its future was dropped, its runtime shut down.
     Abandoned,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::close::Closed;
 use super::error::Error;
 
-/// What a connection has to say, in the order in which it happened.
+/// An event of a connection. They come in the order in which they happened.
 ///
 /// Payloads that came whole in one read are borrowed from the caller's read buffer, others are owned.
 /// After [`Closed`](Self::Closed) there are no more events.
@@ -50,7 +50,7 @@ pub enum OwnedMessage {
 }
 
 impl<'a> Message<'a> {
-    /// The text of a text message.
+    /// Returns the text of a text message.
     pub fn as_text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
@@ -58,7 +58,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A copy that may be kept.
+    /// Returns a copy that may be kept.
     pub fn into_owned(self) -> OwnedMessage {
         match self {
             Self::Text(text) => OwnedMessage::Text(text.into()),
@@ -76,12 +76,12 @@ impl<'a> Message<'a> {
 }
 
 impl OwnedMessage {
-    /// The text of a text message.
+    /// Returns the text of a text message.
     pub fn as_text(&self) -> Option<&str> {
         self.as_message().as_text()
     }
 
-    /// The payload of either kind.
+    /// Returns the payload of either kind.
     pub fn as_bytes(&self) -> &[u8] {
         self.as_message().as_bytes()
     }

@@ -252,7 +252,7 @@ pub(super) fn decode_close(payload: &[u8]) -> Result<(CloseCode, &str), Violatio
     Ok((code, reason))
 }
 
-/// Cuts a reason to [`MAX_REASON`] bytes at a character boundary: closing must not fail over diagnostics.
+/// Returns a reason cut to [`MAX_REASON`] bytes at a character boundary: closing must not fail over diagnostics.
 pub(crate) fn truncated(reason: &str) -> &str {
     let mut end = reason.len().min(MAX_REASON);
     while !reason.is_char_boundary(end) {

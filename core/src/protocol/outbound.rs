@@ -115,7 +115,7 @@ impl Outbound {
         }
     }
 
-    /// A close frame, behind everything that is queued. Without a code it has no payload.
+    /// Queues a close frame, after everything that is queued. Without a code it has no payload.
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         self.send_late_pong();
         self.frame(Opcode::Close, &encode_close(code, reason));

@@ -29,7 +29,7 @@ pub(super) enum Payload<'m> {
 }
 
 impl Outgoing<'_> {
-    /// The payload's bytes.
+    /// Returns the payload's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.payload {
             Payload::Borrowed(bytes) => bytes,
@@ -39,18 +39,19 @@ impl Outgoing<'_> {
         }
     }
 
-    /// Whether this is a text message.
+    /// Returns whether this is a text message.
     pub fn is_text(&self) -> bool {
         self.text
     }
 
-    /// A share of a payload that has an owner of its own, whose code runs when the last share is dropped.
+    /// Returns a share of a payload that has an owner of its own, whose code runs when the last share is dropped.
     #[cfg(feature = "std")]
     pub(crate) fn share(&self) -> Option<Bytes> {
         if let Payload::Bytes(bytes) = &self.payload { Some(bytes.clone()) } else { None }
     }
 
-    /// The message with a payload that may be kept: if it is binary, that of [`Bytes`] and [`Prepared`] stays shared.
+    /// Returns the message with a payload that may be kept: if it is binary, that of [`Bytes`] and [`Prepared`] stays
+    /// shared.
     pub fn into_owned(self) -> OwnedMessage {
         let bytes = match self.payload {
             Payload::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
@@ -145,8 +146,8 @@ impl From<Prepared> for Outgoing<'_> {
 
 /// A message that is encoded already: sent to many connections, or many times, it is one frame in memory.
 ///
-/// Made from whatever `send` takes, and sent by reference or by value. Clones share the bytes. A server's connection queues a
-/// frame with a payload of 16 KiB or more without copying it, and copies a smaller one at once into what it
+/// Made from whatever `send` takes, and sent by reference or by value. Clones share the bytes. A server's connection
+/// queues a frame with a payload of 16 KiB or more without copying it, and copies a smaller one at once into what it
 /// writes next. A client has to copy, since RFC 6455 §5.3 wants each frame masked with a key of its own.
 ///
 /// [`broadcast`](crate::broadcast) prepares its message by itself.
@@ -165,7 +166,7 @@ impl From<Prepared> for Outgoing<'_> {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     text: bool,
-    /// How long the header is, which is the front of the frame.
+    /// The length of the header, which is the front of the frame.
     header: usize,
     frame: Bytes,
 }
@@ -195,7 +196,7 @@ impl Prepared {
         self.text
     }
 
-    /// The frame as a server sends it: not masked.
+    /// Returns the frame as a server sends it: not masked.
     pub(super) fn frame(&self) -> &Bytes {
         &self.frame
     }
@@ -204,7 +205,7 @@ impl Prepared {
         self.frame.get(self.header..).unwrap_or_default()
     }
 
-    /// The payload, shared.
+    /// Returns the payload, shared.
     pub(super) fn to_bytes(&self) -> Bytes {
         self.frame.slice(self.header..)
     }

@@ -37,8 +37,8 @@ pub fn async_listener() -> AsyncListenerBuilder {
     AsyncListenerBuilder { slots: Slots::default() }
 }
 
-/// Builds an [`AsyncListener`](crate::AsyncListener) of closures, for [`async_listener`]. The output of their futures is
-/// `()` or a `Result`; with [a state](Self::with_state) they get a clone of that first.
+/// Builds an [`AsyncListener`](crate::AsyncListener) of closures, for [`async_listener`]. The output of their futures
+/// is `()` or a `Result`; with [a state](Self::with_state) they get a clone of that first.
 pub struct AsyncListenerBuilder<S = Stateless> {
     slots: Slots<Async, S>,
 }
@@ -47,8 +47,8 @@ impl AsyncListenerBuilder {
     /// Gives the callbacks that are set from here on a state, as their first argument. Those that were set before stay
     /// as they are.
     ///
-    /// As with [`listener`](crate::listener::ListenerBuilder::with_state), but each call gets a clone of it, which its future owns: what
-    /// callbacks change lies behind an [`Arc`](alloc::sync::Arc), an `Arc<Mutex<..>>` for example.
+    /// As with [`listener`](crate::listener::ListenerBuilder::with_state), but each call gets a clone of it, which its
+    /// future owns: what callbacks change is shared by an [`Arc`](alloc::sync::Arc), an `Arc<Mutex<..>>` for example.
     ///
     /// ```
     /// # use bellwire_core as bellwire;

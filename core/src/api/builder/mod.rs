@@ -68,7 +68,8 @@ type OnData<F, S> =
 type OnError<F, S> = Box<dyn FnMut(&mut S, &<F as Flavour>::Socket, &Error) -> Outcome + Send>;
 type OnClose<F, S> = Box<dyn FnMut(&mut S, &<F as Flavour>::Socket, CloseCode, &str) -> Outcome + Send>;
 
-/// A builder's callbacks. They are not in the builder itself, on which `on_open` sets a callback: here, it is the event.
+/// A builder's callbacks. They are not in the builder itself, on which `on_open` sets a callback: here, it is the
+/// event.
 pub(super) struct Slots<F: Flavour, S> {
     state: S,
     /// Gets the events that have no callback here.
@@ -174,8 +175,8 @@ macro_rules! setter {
     };
 }
 
-/// A setter of a callback that returns the future of its outcome. rustc shows the comments beside the bounds to those who
-/// do not keep them.
+/// A setter of a callback that returns the future of its outcome. rustc shows the comments beside the bounds to those
+/// who do not keep them.
 #[cfg(feature = "std")]
 macro_rules! async_setter {
     (

@@ -56,8 +56,8 @@ pub struct TypedAsyncListenerBuilder<C: Codec, S = Stateless> {
 }
 
 impl<C: Codec> TypedAsyncListenerBuilder<C> {
-    /// Gives the callbacks that are set from here on a state: each call gets a clone of it as its first argument, as with
-    /// [`AsyncListenerBuilder::with_state`](crate::listener::AsyncListenerBuilder::with_state).
+    /// Gives the callbacks that are set from here on a state: each call gets a clone of it as its first argument, as
+    /// with [`AsyncListenerBuilder::with_state`](crate::listener::AsyncListenerBuilder::with_state).
     #[must_use]
     pub fn with_state<T: Clone + Send + 'static>(self, state: T) -> TypedAsyncListenerBuilder<C, State<T>> {
         TypedAsyncListenerBuilder { codec: self.codec, slots: self.slots.with_state(state) }

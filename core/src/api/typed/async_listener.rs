@@ -39,7 +39,7 @@ pub fn typed_async<C: Codec<In: Send>, L: TypedAsyncListener<C>>(codec: C, liste
     note = "implement `TypedAsyncListener<{C}>` for it, or build one with `typed_async_listener(codec).on_message(..)`"
 )]
 pub trait TypedAsyncListener<C: Codec>: Send {
-    /// The connection is open; messages may be sent.
+    /// Called when the connection is open; messages may be sent.
     ///
     /// # Cancel safety
     /// Dropped where it waits if the connection's driver is dropped, as all callbacks.
@@ -47,7 +47,7 @@ pub trait TypedAsyncListener<C: Codec>: Send {
         async { Ok(()) }
     }
 
-    /// A whole message arrived, and was decoded.
+    /// Called for each whole message that could be decoded.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -55,8 +55,8 @@ pub trait TypedAsyncListener<C: Codec>: Send {
         async { Ok(()) }
     }
 
-    /// A ping arrived. The default answers with a pong that carries the same data; whoever overrides this takes the
-    /// duty over.
+    /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
+    /// takes that duty over.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -65,7 +65,7 @@ pub trait TypedAsyncListener<C: Codec>: Send {
         async { Ok(()) }
     }
 
-    /// A pong arrived, asked for or not.
+    /// Called for each pong, asked for or not.
     ///
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
@@ -73,10 +73,11 @@ pub trait TypedAsyncListener<C: Codec>: Send {
         async { Ok(()) }
     }
 
-    /// A message could not be decoded ([`Error::Decode`]), or the connection failed and `on_close` is next.
+    /// Called when a message could not be decoded ([`Error::Decode`]), or when the connection has failed and `on_close`
+    /// is next.
     fn on_error(&mut self, _socket: &TypedSocket<C>, _error: &Error) {}
 
-    /// The connection ended. [`TypedSocket::closed`] says more.
+    /// Called once, when the connection has ended. [`TypedSocket::closed`] says more.
     fn on_close(&mut self, _socket: &TypedSocket<C>, _code: CloseCode, _reason: &str) {}
 }
 

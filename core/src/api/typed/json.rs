@@ -12,7 +12,7 @@ use crate::protocol::{BoxError, Message, OwnedMessage};
 /// The [`Codec`] that receives any `In` that serde can read from JSON, and sends any `Out` that it can write: with the
 /// feature `serde`.
 ///
-/// It sends text, and reads text and binary messages alike. What is no JSON, or not that of an `In`, is an
+/// It sends text, and reads text and binary messages alike. What is not JSON, or not that of an `In`, is an
 /// [`Error::Decode`](crate::Error::Decode), which leaves the connection open.
 ///
 /// ```
@@ -41,7 +41,7 @@ use crate::protocol::{BoxError, Message, OwnedMessage};
 pub struct Json<In, Out: ?Sized = In>(PhantomData<fn(&Out) -> In>);
 
 impl<In, Out: ?Sized> Json<In, Out> {
-    /// The codec. It has no state.
+    /// Creates the codec. It has no state.
     pub const fn new() -> Self {
         Self(PhantomData)
     }

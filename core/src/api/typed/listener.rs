@@ -8,8 +8,9 @@ use crate::protocol::{CloseCode, Error, Message};
 /// A [`Listener`] of typed messages: decoded before `on_message`, encoded by [`TypedSocket::send`] (Ring's
 /// `wrap-websocket-transit`, for any format).
 ///
-/// A message that cannot be decoded goes to `on_error` as [`Error::Decode`]. The connection stays open: a listener
-/// that does not want such a peer closes it there. To write the listener as closures, see [`typed_listener`](crate::typed_listener()).
+/// A message that cannot be decoded goes to `on_error` as [`Error::Decode`]. The connection stays open: a listener that
+/// does not want such a peer closes it there. To write the listener as closures, see
+/// [`typed_listener`](crate::typed_listener()).
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -65,32 +66,33 @@ pub fn typed<C: Codec, L: TypedListener<C>>(codec: C, listener: L) -> Typed<C, L
     note = "implement `TypedListener<{C}>` for it, or build one with `typed_listener(codec).on_message(..)`"
 )]
 pub trait TypedListener<C: Codec>: Send {
-    /// The connection is open; messages may be sent.
+    /// Called when the connection is open; messages may be sent.
     fn on_open(&mut self, _socket: &TypedSocket<C>) -> Outcome {
         Ok(())
     }
 
-    /// A whole message arrived, and was decoded.
+    /// Called for each whole message that could be decoded.
     fn on_message(&mut self, _socket: &TypedSocket<C>, _message: C::In) -> Outcome {
         Ok(())
     }
 
-    /// A ping arrived. The default answers with a pong that carries the same data; whoever overrides this takes the
-    /// duty over.
+    /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
+    /// takes that duty over.
     fn on_ping(&mut self, socket: &TypedSocket<C>, data: &[u8]) -> Outcome {
         socket.socket().as_socket().answer_ping(data);
         Ok(())
     }
 
-    /// A pong arrived, asked for or not.
+    /// Called for each pong, asked for or not.
     fn on_pong(&mut self, _socket: &TypedSocket<C>, _data: &[u8]) -> Outcome {
         Ok(())
     }
 
-    /// A message could not be decoded ([`Error::Decode`]), or the connection failed and `on_close` is next.
+    /// Called when a message could not be decoded ([`Error::Decode`]), or when the connection has failed and `on_close`
+    /// is next.
     fn on_error(&mut self, _socket: &TypedSocket<C>, _error: &Error) {}
 
-    /// The connection ended. [`TypedSocket::closed`] says more.
+    /// Called once, when the connection has ended. [`TypedSocket::closed`] says more.
     fn on_close(&mut self, _socket: &TypedSocket<C>, _code: CloseCode, _reason: &str) {}
 }
 

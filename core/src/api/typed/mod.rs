@@ -22,6 +22,7 @@ pub use closures::{TypedListenerBuilder, typed_listener};
 #[cfg(feature = "serde")]
 pub use json::Json;
 pub use listener::{TypedListener, typed};
+pub(crate) use socket::untyped;
 pub use socket::{TypedSendError, TypedSocket};
 
 use super::builder::{Event, Flavour, Raw, Receive};
@@ -33,27 +34,27 @@ use crate::protocol::{BoxError, Error, Message, OwnedMessage};
 ///
 /// [`typed`] is an example.
 pub trait Codec: Send + Sync + 'static {
-    /// What is received.
+    /// The type of what is received.
     type In;
 
-    /// What is sent. It is only borrowed, as formats need no more: so one value can be sent to many, and the type may
-    /// be unsized, as `str` is.
+    /// The type of what is sent. It is only borrowed, as formats need no more: so one value can be sent to many, and
+    /// the type may be unsized, as `str` is.
     type Out: ?Sized;
 
-    /// The value of a message that was received.
+    /// Returns the value of a message that was received.
     ///
     /// # Errors
     /// The message is not one of this format. The listener gets the error in `on_error`, and no `on_message`.
     fn decode(&self, message: Message<'_>) -> Result<Self::In, BoxError>;
 
-    /// The message for a value; of its text or its bytes it is made by `into()`.
+    /// Returns the message for a value; `into()` makes it of a text or of bytes.
     ///
     /// # Errors
-    /// The value cannot be expressed in this format. Whoever sends it gets [`TypedSendError::Encode`].
+    /// The value cannot be expressed in this format. The sender gets [`TypedSendError::Encode`].
     fn encode(&self, value: &Self::Out) -> Result<OwnedMessage, BoxError>;
 }
 
-/// A listener of typed messages as one of messages as they are: what [`typed`] and `typed_async` make.
+/// A listener that decodes messages for a typed one: what [`typed`] and `typed_async` make.
 pub struct Typed<C, L> {
     codec: Arc<C>,
     /// Made by the first event.
@@ -109,15 +110,5 @@ impl<C: Codec, F: Raw, L: Receive<Decoded<C, F>>> Receive<F> for Typed<C, L> {
             Event::Close(code, reason) => Event::Close(code, reason),
         };
         listener.receive(socket, event)
-    }
-}
-
-/// A refused send as an untyped listener returns it. A send that came too late is told from a failed callback by that
-/// type.
-pub(super) fn untyped(error: BoxError) -> BoxError {
-    match error.downcast().map(|error| *error) {
-        Ok(TypedSendError::Send(error)) => error.into(),
-        Ok(error @ TypedSendError::Encode(_)) => error.into(),
-        Err(error) => error,
     }
 }

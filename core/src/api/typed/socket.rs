@@ -17,20 +17,20 @@ use crate::protocol::{BoxError, CloseCode, Closed, OwnedMessage, SendError};
 /// A [`WebSocket`] that sends values: each is encoded first.
 ///
 /// A handle like that one: cheap to clone, and equal to others of the same connection. It does not turn into a
-/// `WebSocket` by itself (`Deref`): nothing should be sent past the codec by accident. [`socket`](Self::socket) is for
-/// doing so on purpose.
+/// `WebSocket` by itself (`Deref`): nothing should get past the codec by accident.
+/// [`socket`](Self::socket) is for doing so on purpose.
 pub struct TypedSocket<C> {
     socket: WebSocket,
     codec: Arc<C>,
 }
 
 impl<C: Codec> TypedSocket<C> {
-    /// A typed handle to a connection: to the one that a client's `connect` returned, for example.
+    /// Creates a typed handle to a connection: to the one that a client's `connect` returned, for example.
     pub fn new(socket: WebSocket, codec: C) -> Self {
         Self::shared(socket, Arc::new(codec))
     }
 
-    /// The message for a value, for whoever sends it to many: `broadcast(room, socket.encode(&value)?)`.
+    /// Returns the message for a value, to send it to many: `broadcast(room, socket.encode(&value)?)`.
     ///
     /// # Errors
     /// [`TypedSendError::Encode`].
@@ -76,7 +76,7 @@ impl<C> TypedSocket<C> {
         Self { socket, codec }
     }
 
-    pub(crate) fn codec(&self) -> &Arc<C> {
+    pub(super) fn codec(&self) -> &Arc<C> {
         &self.codec
     }
 
@@ -92,7 +92,7 @@ impl<C> TypedSocket<C> {
         self.socket.writable()
     }
 
-    /// The socket beneath, whose `send` takes messages as they are.
+    /// Returns the socket beneath, whose `send` takes messages as they are.
     pub fn socket(&self) -> &WebSocket {
         &self.socket
     }
@@ -211,7 +211,7 @@ impl<C> fmt::Debug for TypedSocket<C> {
     }
 }
 
-/// Why a value was not sent.
+/// The reason why a value was not sent.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TypedSendError {
@@ -242,5 +242,15 @@ impl StdError for TypedSendError {
 impl From<SendError> for TypedSendError {
     fn from(error: SendError) -> Self {
         Self::Send(error)
+    }
+}
+
+/// Returns the error of a callback as one that knows no codec would: by the type of a refused send, one that came too
+/// late is told from a failed callback.
+pub(crate) fn untyped(error: BoxError) -> BoxError {
+    match error.downcast().map(|error| *error) {
+        Ok(TypedSendError::Send(error)) => error.into(),
+        Ok(error @ TypedSendError::Encode(_)) => error.into(),
+        Err(error) => error,
     }
 }

@@ -1,6 +1,8 @@
 //! The join of `inbound`, `outbound` and `deadlines`: the closing handshake (RFC 6455 §7), failing the
 //! connection, and ending exactly once.
 
+mod sending;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -10,12 +12,11 @@ use super::close::{CloseCode, Closed, ClosedBy};
 use super::deadlines::{Deadlines, Due, Flow};
 use super::error::{Error, SendError, Timeout, Violation};
 use super::event::Event;
-use super::frame::{Opcode, Role, decode_close};
+use super::frame::{Role, decode_close};
 use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
-use super::outgoing::Outgoing;
 use super::output::Output;
-use crate::config::{Config, SlowReader};
+use crate::config::Config;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::protocol::StreamOffset;
@@ -205,48 +206,6 @@ impl Connection {
         Flow { unsent: self.outbound.buffered() > 0, paused: self.paused }
     }
 
-    /// Sends a message, whole, behind what is queued. The position tells when it was
-    /// [written](Self::written).
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`].
-    #[inline]
-    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<StreamOffset, SendError> {
-        self.check_open()?;
-        let result = self.outbound.message(message.into(), &self.config);
-        self.judge(result)
-    }
-
-    /// Sends a ping with at most 125 bytes of data.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
-    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.control(Opcode::Ping, data)
-    }
-
-    /// Sends a pong with at most 125 bytes of data.
-    ///
-    /// # Errors
-    /// As [`ping`](Self::ping).
-    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.control(Opcode::Pong, data)
-    }
-
-    /// Answers a ping: as the connection does by itself unless that was [turned off](Self::set_auto_pong).
-    /// On a closing connection nothing is owed; above the high watermark only the newest answer is kept.
-    pub fn answer_ping(&mut self, data: &[u8]) {
-        if self.is_open() {
-            self.outbound.answer_ping(data, &self.config);
-            self.pause_if_full();
-        }
-    }
-
-    /// Whether pings are answered here (the default) or by whoever receives [`Event::Ping`].
-    pub fn set_auto_pong(&mut self, on: bool) {
-        self.auto_pong = if on { AutoPong::On } else { AutoPong::Off };
-    }
-
     /// Starts the closing handshake behind what is queued. A reason of more than 123 bytes is cut at a
     /// character.
     ///
@@ -318,13 +277,6 @@ impl Connection {
     /// Whether to read: not while so much output is queued that the peer seems not to read its own.
     pub fn wants_read(&self) -> bool {
         !self.paused
-    }
-
-    /// Reads on, however much output is queued: to be called behind a [`send`](Self::send) that nothing which was
-    /// read has caused. If such sends stopped the reading, two ends that both send much could wait for each
-    /// other for ever; what is queued is bounded by [`Config::max_queued`] all the same.
-    pub fn read_on(&mut self) {
-        self.paused = false;
     }
 
     /// How many bytes are queued and not yet handed to the transport.
@@ -442,33 +394,6 @@ impl Connection {
     /// How it ends is not decided yet.
     fn is_alive(&self) -> bool {
         self.is_receiving() || matches!(self.state, State::Closed { .. })
-    }
-
-    fn check_open(&self) -> Result<(), SendError> {
-        if self.is_open() { Ok(()) } else { Err(SendError::Closed) }
-    }
-
-    fn control(&mut self, opcode: Opcode, data: &[u8]) -> Result<(), SendError> {
-        self.check_open()?;
-        let result = self.outbound.control(opcode, data, &self.config);
-        self.judge(result)
-    }
-
-    /// Meets a slow reader as the configuration says.
-    fn judge<T>(&mut self, result: Result<T, SendError>) -> Result<T, SendError> {
-        if matches!(result, Err(SendError::Full)) && self.config.slow_reader == SlowReader::Close {
-            self.fail(Error::SlowReader);
-        }
-        self.pause_if_full();
-        result
-    }
-
-    fn pause_if_full(&mut self) {
-        // D16: above the high watermark the connection is not read, unless `read_on` says that nothing which was
-        // read has caused this.
-        if self.outbound.buffered() > self.config.high_watermark {
-            self.paused = true;
-        }
     }
 
     /// What a whole message or control frame means in this state.

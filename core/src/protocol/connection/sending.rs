@@ -1,0 +1,84 @@
+//! What a connection is told to send: messages, pings, pongs; and what happens when the peer does not take them.
+
+use super::{AutoPong, Connection};
+use crate::config::SlowReader;
+use crate::protocol::frame::Opcode;
+use crate::protocol::{Error, Outgoing, SendError, StreamOffset};
+
+impl Connection {
+    /// Sends a message, whole, behind what is queued. The position tells when it was
+    /// [written](Self::written).
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`](crate::Config::max_queued).
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<StreamOffset, SendError> {
+        self.check_open()?;
+        let result = self.outbound.message(message.into(), &self.config);
+        self.judge(result)
+    }
+
+    /// Sends a ping with at most 125 bytes of data.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Ping, data)
+    }
+
+    /// Sends a pong with at most 125 bytes of data.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Pong, data)
+    }
+
+    /// Answers a ping: as the connection does by itself unless that was [turned off](Self::set_auto_pong).
+    /// On a closing connection nothing is owed; above the high watermark only the newest answer is kept.
+    pub fn answer_ping(&mut self, data: &[u8]) {
+        if self.is_open() {
+            self.outbound.answer_ping(data, &self.config);
+            self.pause_if_full();
+        }
+    }
+
+    /// Whether pings are answered here (the default) or by whoever receives [`Event::Ping`](crate::protocol::Event::Ping).
+    pub fn set_auto_pong(&mut self, on: bool) {
+        self.auto_pong = if on { AutoPong::On } else { AutoPong::Off };
+    }
+
+    /// Reads on, however much output is queued: to be called behind a [`send`](Self::send) that nothing which was
+    /// read has caused. If such sends stopped the reading, two ends that both send much could wait for each
+    /// other for ever; what is queued is bounded by [`Config::max_queued`](crate::Config::max_queued) all the same.
+    pub fn read_on(&mut self) {
+        self.paused = false;
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), SendError> {
+        if self.is_open() { Ok(()) } else { Err(SendError::Closed) }
+    }
+
+    fn control(&mut self, opcode: Opcode, data: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        let result = self.outbound.control(opcode, data, &self.config);
+        self.judge(result)
+    }
+
+    /// Meets a slow reader as the configuration says.
+    fn judge<T>(&mut self, result: Result<T, SendError>) -> Result<T, SendError> {
+        if matches!(result, Err(SendError::Full)) && self.config.slow_reader == SlowReader::Close {
+            self.fail(Error::SlowReader);
+        }
+        self.pause_if_full();
+        result
+    }
+
+    pub(super) fn pause_if_full(&mut self) {
+        // D16: above the high watermark the connection is not read, unless `read_on` says that nothing which was
+        // read has caused this.
+        if self.outbound.buffered() > self.config.high_watermark {
+            self.paused = true;
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Limits and deadlines, each default with its reason.
+//! Limits and deadlines; each default has its reason.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ pub use crate::network::{InvalidNetwork, Network};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Below this many bytes no request has all that it needs.
+/// The shortest head that can hold all the headers of an upgrade.
 const SHORTEST_HEAD: usize = 64;
 
 /// Limits, deadlines and policies of a connection, for both roles.
@@ -30,52 +30,52 @@ const SHORTEST_HEAD: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The longest text message taken, in bytes, after joining its fragments. Default 1 MiB: as Python
-    /// websockets; tungstenite's 64 MiB is a generous gift to an attacker.
+    /// The longest text message accepted, in bytes, its fragments together. Default 1 MiB, as in Python's websockets.
     pub max_text: usize,
-    /// The longest binary message taken, in bytes. Default 1 MiB.
+    /// The longest binary message accepted, in bytes. Default 1 MiB.
     pub max_binary: usize,
-    /// A callback that sends above this many unsent bytes stops the reading until they are below
-    /// [`low_watermark`](Self::low_watermark). Default 64 KiB: as uWebSockets' `maxBackpressure`.
+    /// When a callback's sends leave more unsent bytes than this, reading pauses until they are below
+    /// [`low_watermark`](Self::low_watermark). Default 64 KiB, as uWebSockets' `maxBackpressure`.
     pub high_watermark: usize,
-    /// Reading goes on below this many unsent bytes. Default 16 KiB.
+    /// Paused reading resumes below this many unsent bytes. Default 16 KiB.
     pub low_watermark: usize,
-    /// The most unsent bytes: a `send` that would go above them is refused with
-    /// [`SendError::Full`](crate::SendError::Full). A queue without messages takes one of any size, which does not
-    /// count: so the most that is held is this and one message. Default 1 MiB.
+    /// The most unsent bytes. A `send` that would exceed them is refused with
+    /// [`SendError::Full`](crate::SendError::Full). An empty queue accepts one message of any size, which does
+    /// not count, so at most this and one message are held. Default 1 MiB.
     pub max_queued: usize,
-    /// What happens to a reader that is too slow. Default: its messages are refused.
+    /// What happens to a reader that is too slow. By default its messages are refused.
     pub slow_reader: SlowReader,
-    /// How long the opening handshake may take in total, not per read. Default 10 s: as Python websockets.
+    /// How long the opening handshake may take in total, not per read. Default 10 s, as in Python's
+    /// websockets.
     pub open_timeout: Option<Duration>,
-    /// How long a server's handler may take that answers later, through a [`Responder`](crate::Responder) or as a
-    /// future: then the peer gets 503, the future is dropped, and nobody waits for the responder any more. A handler
-    /// that returns its answer runs to its end. Default 30 s: as browsers and proxies are about to give up.
+    /// How long a server's handler may take to answer, if it does so later: through a [`Responder`](crate::Responder) or
+    /// as a future. After that the peer gets 503, the future is dropped, and the responder has no effect. A handler that
+    /// returns its answer runs to its end. Default 30 s, when browsers and proxies are about to give up.
     pub handler_timeout: Option<Duration>,
     /// How long the peer may take to answer a close frame, and to take what is still queued. Default 10 s.
     pub close_timeout: Option<Duration>,
-    /// How long to read on after the last byte was sent and the sending side was closed, so that no reset
-    /// destroys it on its way. Default 2 s.
+    /// How long to read on after the last byte was sent and the sending side was closed, so that a reset does not destroy
+    /// that byte on its way. Default 2 s.
     pub linger_timeout: Duration,
-    /// After this long without a received byte a ping is sent, however much this side says; and after this long without
-    /// a written one, since there are proxies that watch one direction only. Default 20 s: below the 30 s and 60 s at
-    /// which common proxies cut idle connections.
+    /// A ping is sent after this long without a received byte, however much this side sends; and after this long without a
+    /// sent one, because some proxies watch one direction only. Default 20 s, below the 30 s and 60 s after which common
+    /// proxies cut idle connections.
     pub keepalive_interval: Option<Duration>,
-    /// How long the peer may be silent after a keepalive ping has left. Only received bytes end that, a pong or any
-    /// others. Default 20 s.
+    /// How long the peer may be silent after a keepalive ping has left. Any received byte ends the silence, not only a
+    /// pong. Default 20 s.
     pub pong_timeout: Option<Duration>,
-    /// After this long without a received byte the connection is closed with 1001. Off by default:
-    /// keepalive finds dead peers without cutting off quiet ones. Pings and pongs end the silence as messages
-    /// do (as in Ring), so this must be shorter than [`keepalive_interval`](Self::keepalive_interval) to fire.
+    /// The connection is closed with 1001 after this long without a received byte. Off by default: keepalive finds dead
+    /// peers without cutting off quiet ones. Pongs end the silence as messages do (as in Ring), so this only takes effect
+    /// if it is shorter than [`keepalive_interval`](Self::keepalive_interval).
     pub idle_timeout: Option<Duration>,
-    /// Whether data frames that arrive after a local close are delivered. Default no: as browsers.
+    /// Whether data frames that arrive after a local close are delivered. Default no, as in browsers.
     pub deliver_after_close: bool,
-    /// The longest head of an HTTP message taken, in bytes. Default 16 KiB: as Node.
+    /// The longest head of an HTTP message accepted, in bytes. Default 16 KiB, as in Node.
     pub max_head: usize,
-    /// Which origins a server's upgrades accept. Default: the server's own.
+    /// Which origins may open a WebSocket on a server. By default only the server's own.
     pub origins: Origins,
-    /// Whose word counts for the host that a client has asked a proxy for: see
-    /// [`trusted_proxies`](Self::trusted_proxies). Default: nobody's.
+    /// The proxies that are believed when they name the host that a client asked for: see
+    /// [`trusted_proxies`](Self::trusted_proxies). None by default.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -86,7 +86,7 @@ pub enum SlowReader {
     /// `send` is refused with [`SendError::Full`](crate::SendError::Full); the connection stays open.
     #[default]
     Refuse,
-    /// `send` is refused, and the connection is failed with 1013 "try again later".
+    /// `send` is refused, and the connection fails with 1013 "try again later".
     Close,
 }
 
@@ -96,13 +96,13 @@ pub enum SlowReader {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Origins {
-    /// The server's own: host and port of `Origin` equal those of `Host`.
+    /// Only the server's own: the host and port of `Origin` are those of `Host`.
     #[default]
     Same,
-    /// The server's own and these, compared as a whole, ASCII case aside: `https://example.com`. One without a scheme
-    /// is a host, maybe with a port, compared as the server's own: `example.com`.
+    /// The server's own and these, compared as a whole without regard to ASCII case: `https://example.com`. One without
+    /// a scheme is a host, perhaps with a port, and is compared as the server's own is: `example.com`.
     List(Vec<String>),
-    /// Any.
+    /// Every origin.
     Any,
 }
 
@@ -238,8 +238,8 @@ impl Config {
         self
     }
 
-    /// Accepts upgrades from these origins beside the server's own, each as browsers send it:
-    /// `https://example.com`, `http://localhost:3000`. Behind a proxy that changes `Host` the public host will do:
+    /// Accepts upgrades from these origins besides the server's own, each written as browsers send it:
+    /// `https://example.com`, `http://localhost:3000`. Behind a proxy that changes `Host`, name the public host:
     /// `example.com`, or `example.com:8443`.
     #[must_use]
     pub fn origins<I: IntoIterator<Item: Into<String>>>(mut self, origins: I) -> Self {
@@ -247,9 +247,9 @@ impl Config {
         self
     }
 
-    /// Believes the proxies at these addresses or in these networks: when they connect, the host in their
-    /// `X-Forwarded-Host` or `Forwarded` takes the place of `Host` when origins are compared. Of several values the last
-    /// counts, which is the proxy's own; headers that contradict each other do not count, nor do those from anywhere else.
+    /// Believes the proxies at these addresses or in these networks: the host in their `X-Forwarded-Host` or `Forwarded`
+    /// takes the place of `Host` when origins are compared. Of several values the last counts, which is the proxy's own.
+    /// Headers that contradict each other are ignored, and so are those that come from anywhere else.
     /// A transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
     ///
     /// ```
@@ -275,12 +275,12 @@ impl Config {
         self
     }
 
-    /// Whether a server or a client can work with this. `connect`, `Server::run` and what is like them ask it; whoever
-    /// drives connections by hand may do so.
+    /// Checks that a server or a client can work with this. `connect`, `Server::run` and the like do so; a loop of your own
+    /// may.
     ///
     /// # Errors
-    /// [`InvalidConfig`] says which option cannot be meant so, and what to set instead: a timeout of zero, which many
-    /// take for "off" and which fails everything at once, or limits that contradict each other.
+    /// [`InvalidConfig`] names the option that cannot be meant so, and what to set instead: a timeout of zero, which many
+    /// take for "off" and which would fail everything at once, or limits that contradict each other.
     pub fn check(&self) -> Result<(), InvalidConfig> {
         self.check_open()?;
         for (option, timeout) in [("open_timeout", self.open_timeout), ("handler_timeout", self.handler_timeout)] {

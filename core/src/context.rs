@@ -1,13 +1,13 @@
-//! What a connection is about: the peer's address, the path, the subprotocol. And its number.
+//! What a connection is about (the peer's address, the path, the subprotocol), and its number.
 
 use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
-/// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in;
-/// whoever makes a [`Connection`](crate::proto::Connection) of a handshake of their own can
-/// [set it](crate::proto::Connection::set_context), and a [`Recorder`](crate::testing::Recorder) can pretend.
+/// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
+/// After a handshake of your own, [set it](crate::proto::Connection::set_context) on the
+/// [`Connection`](crate::proto::Connection); a [`Recorder`](crate::testing::Recorder) can pretend.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -26,26 +26,26 @@ pub struct SocketContext {
 }
 
 impl SocketContext {
-    /// Nothing is known.
+    /// Creates a context in which nothing is known.
     pub const fn new() -> Self {
         Self { peer_addr: None, path: None, protocol: None }
     }
 
-    /// With the address of the other end of the transport.
+    /// Sets the address of the other end of the transport.
     #[must_use]
     pub fn peer_addr(mut self, addr: impl Into<Option<SocketAddr>>) -> Self {
         self.peer_addr = addr.into();
         self
     }
 
-    /// With the path of the request, without its query.
+    /// Sets the path of the request, without its query.
     #[must_use]
     pub fn path(mut self, path: impl Into<Box<str>>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// With the subprotocol that was chosen.
+    /// Sets the subprotocol that was chosen.
     #[must_use]
     pub fn protocol(mut self, protocol: impl Into<Box<str>>) -> Self {
         self.protocol = Some(protocol.into());
@@ -53,8 +53,8 @@ impl SocketContext {
     }
 }
 
-/// Which connection a socket belongs to: a number that the process gives once, and never again. It is printed as a
-/// number, and so can be a key in logs, too.
+/// The identity of a connection: a number that the process gives only once. It is printed as a number, so it can also be
+/// a key in logs.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -67,21 +67,21 @@ impl SocketContext {
 pub struct SocketId(u64);
 
 impl SocketId {
-    /// The next number, counted from 1: for whoever implements [`Socket`](crate::Socket) without an inner socket. To be
-    /// called once for each connection, and kept.
+    /// Returns the next number, counted from 1, for an implementation of [`Socket`](crate::Socket) without an inner socket.
+    /// Call it once for each connection, and keep the result.
     #[cfg(feature = "std")]
     pub fn unique() -> Self {
         Self(next())
     }
 
-    /// The identity of a socket that keeps no number: its address, with the highest bit set to keep it apart from
-    /// all numbers. Unlike those it may come again when the socket is gone.
+    /// Returns the identity of a socket that keeps no number: its address, with the highest bit set to keep it apart from
+    /// all numbers. Unlike those it may come again once the socket is gone.
     pub(crate) fn of<S: ?Sized>(socket: &S) -> Self {
         Self(core::ptr::from_ref(socket).cast::<()>().addr() as u64 | 1 << 63)
     }
 }
 
-/// 64 bits do not come around: a million connections a second take half a million years.
+/// 64 bits do not wrap: at a million connections a second that takes half a million years.
 #[cfg(all(feature = "std", target_has_atomic = "64"))]
 fn next() -> u64 {
     use core::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +98,7 @@ fn next() -> u64 {
     *last
 }
 
-/// For those who keep numbers of their own, and to find a connection by the number from a log.
+/// For programs that keep numbers of their own, or that look for a connection by the number in a log.
 impl From<u64> for SocketId {
     fn from(number: u64) -> Self {
         Self(number)

@@ -8,8 +8,8 @@ pub trait Entropy: Send {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// What follows is about something new: a handshake, a connection, frames behind a pause. A source that keeps
-    /// bytes in store makes sure here that nobody else has the same: a copy of this process, after a `fork`.
+    /// Announces something new: a handshake, a connection, frames after a pause. A source that keeps bytes in store makes
+    /// sure here that no copy of this process uses the same ones, after a `fork`.
     fn renew(&mut self) {}
 }
 
@@ -52,7 +52,7 @@ mod system {
     pub(super) struct Block {
         bytes: [u8; SIZE],
         used: usize,
-        /// Which process has filled it.
+        /// The process that has filled it.
         process: u32,
     }
 

@@ -18,11 +18,11 @@ use crate::protocol::{CloseCode, Closed, Connection, Event, Outgoing, OwnedMessa
 use crate::serve::{ServerError, Service};
 use crate::time::Time;
 
-/// Connects to a handler in memory, at `ws://localhost/`: with the whole handshake, frames and deadlines on both ends,
-/// and without a port, a thread or a runtime. What the handler's owner would be told is printed on stderr.
+/// Connects to a handler in memory, at `ws://localhost/`: the whole handshake, frames, and deadlines on both ends, without a
+/// port, a thread or a runtime. What a server's error hook would be told is printed on stderr.
 ///
-/// Everything that a call of [`TestClient`] causes has happened when it returns, callbacks included. Time is virtual:
-/// it goes on by [`advance`](TestClient::advance) only.
+/// Everything that a method of [`TestClient`] causes has happened when it returns, callbacks included. Time is virtual:
+/// only [`advance`](TestClient::advance) moves it.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -100,8 +100,8 @@ pub fn connect_to<R: IntoResponse>(
 
 /// As [`connect_to`], with an asynchronous handler. Waits for its answer.
 ///
-/// It needs no runtime, and works on each: what the handler and its callbacks wait for is theirs. On tokio's paused clock
-/// their sleeps are virtual, too.
+/// It needs no runtime, and works on any: only the handler and its callbacks may need one. On tokio's paused clock their
+/// sleeps are virtual, too.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -153,7 +153,7 @@ fn tell(error: &ServerError) {
 
 /// A client whose server is in memory: see [`connect`].
 ///
-/// Dropping it is a peer that vanishes.
+/// Dropping it is as if the peer vanished.
 pub struct TestClient {
     connection: Connection,
     response: Response,
@@ -163,12 +163,12 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// What the server has answered.
+    /// Returns the server's response to the handshake.
     pub fn response(&self) -> &Response {
         &self.response
     }
 
-    /// The server's handle to this connection.
+    /// Returns the server's handle to this connection.
     pub fn socket(&self) -> Option<&WebSocket> {
         self.server.driver.socket()
     }
@@ -183,7 +183,7 @@ impl TestClient {
         Ok(())
     }
 
-    /// Sends a ping. The answer is among what is [received](Self::take_received).
+    /// Sends a ping. The pong is among what is [received](Self::take_received).
     ///
     /// # Errors
     /// As [`WebSocket::ping`].
@@ -193,14 +193,15 @@ impl TestClient {
         Ok(())
     }
 
-    /// The next message that has come, if there is one. Pings and pongs before it are dropped; pings have been answered.
+    /// Returns the next message that has come, if there is one. Pings and pongs before it are dropped; the pings have been
+    /// answered.
     pub fn try_recv(&mut self) -> Option<OwnedMessage> {
         self.settle(Waker::noop());
         self.next_message()
     }
 
-    /// The next message; waits until there is one, for what asynchronous callbacks or other tasks and threads send.
-    /// `None` when the connection has ended. Deadlines do not pass meanwhile.
+    /// Returns the next message, and waits for one that asynchronous callbacks or other tasks and threads send. `None` when
+    /// the connection has ended. Deadlines do not pass meanwhile.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -215,13 +216,13 @@ impl TestClient {
         .await
     }
 
-    /// Everything that has come since this or a `recv` took it, in order: messages, pings, pongs, and the close.
+    /// Returns everything that has come and was not taken yet, in order: messages, pings, pongs, and the close.
     pub fn take_received(&mut self) -> Vec<Sent> {
         self.settle(Waker::noop());
         mem::take(&mut self.received).into()
     }
 
-    /// Closes with 1000, and says how the connection has ended: `None` if the server's callbacks are not done yet.
+    /// Closes with 1000, and returns how the connection has ended: `None` if the server's callbacks are not done yet.
     pub fn close(&mut self) -> Option<Closed> {
         self.close_with(CloseCode::NORMAL, "Normal Closure")
     }
@@ -234,12 +235,12 @@ impl TestClient {
         self.closed()
     }
 
-    /// How the connection has ended, seen from the client.
+    /// Returns how the connection has ended, seen from the client.
     pub fn closed(&self) -> Option<Closed> {
         self.closed.clone()
     }
 
-    /// Vanishes without a word, as a client does whose network is gone.
+    /// Vanishes without a word, as a client whose network is gone.
     pub fn hang_up(&mut self) {
         self.connection.abort();
         self.server.hung_up = true;
@@ -282,7 +283,7 @@ impl TestClient {
         None
     }
 
-    /// Carries bytes to and fro until both ends sleep; the server is woken by `waker`.
+    /// Carries bytes back and forth until both ends sleep; `waker` is what the server wakes.
     fn settle(&mut self, waker: &Waker) {
         self.server.rest();
         loop {

@@ -1,5 +1,5 @@
-//! For tests without any I/O: a socket that records what is done with it, for listeners ([`Recorder`]), and a client and
-//! a server's connection in memory, for handlers with their listeners ([`connect`]).
+//! Tests without any I/O: a socket that records what is done with it, for listeners ([`Recorder`]), and a client and a
+//! server in memory, for handlers with their listeners ([`connect`]).
 
 mod connect;
 mod server;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bellwire_core::backend::{Driver, IntoTarget, Shared};
 use bellwire_core::listener::IntoListener;
-use bellwire_core::proto::client::{Handshake, HandshakeError, Response};
+use bellwire_core::proto::client::{Handshake, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
 use bellwire_core::{Closed, ClosedBy, ConnectError, Socket, Target, WebSocket};
 
@@ -210,11 +210,11 @@ impl Opening {
             let timeout = self.time_left()?;
             stream.set_read_timeout(timeout).map_err(ConnectError::Io)?;
             match pause.watch(timeout, || stream.read(&mut buffer)) {
-                Ok(0) => return Err(ConnectError::Handshake(self.handshake.receive_eof())),
+                Ok(0) => return Err(self.handshake.receive_eof().into()),
                 Ok(count) => {
                     let mut input = &mut buffer[..count];
                     if let Some(result) = self.handshake.receive(&mut input, self.now()) {
-                        let (connection, response) = result.map_err(ConnectError::Handshake)?;
+                        let (connection, response) = result?;
                         return Ok((connection, response, input.to_vec()));
                     }
                 }
@@ -234,10 +234,7 @@ impl Opening {
     }
 
     fn timed_out(&mut self) -> ConnectError {
-        match self.handshake.handle_timeout(self.now()) {
-            None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
-            Some(error) => ConnectError::Handshake(error),
-        }
+        self.handshake.handle_timeout(self.now()).map_or(ConnectError::Timeout, ConnectError::from)
     }
 
     /// Whether to go on after an error of the transport.
@@ -248,13 +245,7 @@ impl Opening {
         if is_timeout(&error) || error.kind() == ErrorKind::Interrupted {
             return Ok(());
         }
-        // A refusal whose body broke off tells more than the reset that broke it.
-        Err(match self.handshake.receive_eof() {
-            refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
-            // Over TLS, without a `close_notify`.
-            eof if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Handshake(eof),
-            _ => ConnectError::Io(error),
-        })
+        Err(self.handshake.transport_failed(error))
     }
 }
 

@@ -17,6 +17,8 @@ pub use self::response::Response;
 pub use super::target::InvalidProtocol;
 pub use crate::http::MAX_BODY;
 
+#[cfg(feature = "std")]
+use super::connect_error::ConnectError;
 use super::key::{accept_value, encode_key};
 use super::target::Target;
 use crate::config::Config;
@@ -130,6 +132,18 @@ impl Handshake {
     /// [`HandshakeError::Eof`].
     pub fn receive_eof(&mut self) -> HandshakeError {
         self.finish(HandshakeError::Eof)
+    }
+
+    /// Reports that the transport has failed. Returns the refusal whose body was being read, which tells more than the
+    /// reset that cut it off, or else the failure.
+    #[cfg(feature = "std")]
+    pub fn transport_failed(&mut self, error: std::io::Error) -> ConnectError {
+        match self.receive_eof() {
+            refused @ HandshakeError::Refused(_) => refused.into(),
+            // The end of TLS without a `close_notify`.
+            eof if error.kind() == std::io::ErrorKind::UnexpectedEof => eof.into(),
+            _ => ConnectError::Io(error),
+        }
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) must be called, if ever.

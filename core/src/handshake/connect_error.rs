@@ -41,6 +41,16 @@ pub enum ConnectError {
     Thread(io::Error),
 }
 
+/// [`HandshakeError::Timeout`] becomes [`ConnectError::Timeout`].
+impl From<HandshakeError> for ConnectError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Timeout => Self::Timeout,
+            error => Self::Handshake(error),
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

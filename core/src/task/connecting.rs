@@ -13,7 +13,7 @@ use super::client::Client;
 use super::timer::{Limit, Timer, in_time};
 use crate::api::AnyListener;
 use crate::drive::{Driver, Race};
-use crate::handshake::client::{Handshake, HandshakeError, Response};
+use crate::handshake::client::{Handshake, Response};
 use crate::handshake::{ConnectError, Target};
 use crate::protocol::Connection;
 use crate::task::{Task, Transport};
@@ -130,15 +130,15 @@ impl<C: Timer> Opening<C> {
         let mut buffer = vec![0; READ_BUFFER];
         loop {
             match limit.wait(timer, flush_and_read(transport, &mut buffer)).await {
-                Some(Ok(0)) => return Err(ConnectError::Handshake(handshake.receive_eof())),
+                Some(Ok(0)) => return Err(handshake.receive_eof().into()),
                 Some(Ok(count)) => {
                     let mut input = buffer.get_mut(..count).unwrap_or_default();
                     if let Some(result) = handshake.receive(&mut input, timer.now()) {
-                        let (connection, response) = result.map_err(ConnectError::Handshake)?;
+                        let (connection, response) = result?;
                         return Ok((connection, response, input.to_vec()));
                     }
                 }
-                Some(Err(error)) => return Err(transport_failed(handshake, error)),
+                Some(Err(error)) => return Err(handshake.transport_failed(error)),
                 None => return Err(timed_out(handshake, timer.now())),
             }
         }
@@ -160,22 +160,9 @@ async fn first<F: Future>(attempts: &mut Vec<(SocketAddr, Pin<Box<F>>)>) -> (Soc
     .await
 }
 
-/// A refusal whose body broke off tells more than the reset that broke it.
-fn transport_failed(handshake: &mut Handshake, error: io::Error) -> ConnectError {
-    match handshake.receive_eof() {
-        refused @ HandshakeError::Refused(_) => ConnectError::Handshake(refused),
-        // Over TLS, without a `close_notify`.
-        eof if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Handshake(eof),
-        _ => ConnectError::Io(error),
-    }
-}
-
 /// A refusal whose body takes too long is told as well.
 fn timed_out(handshake: &mut Handshake, now: Time) -> ConnectError {
-    match handshake.handle_timeout(now) {
-        None | Some(HandshakeError::Timeout) => ConnectError::Timeout,
-        Some(error) => ConnectError::Handshake(error),
-    }
+    handshake.handle_timeout(now).map_or(ConnectError::Timeout, ConnectError::from)
 }
 
 async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {

@@ -365,8 +365,8 @@ impl Opening {
         let mut input = &mut written[..];
         let (connection, response) = match self.handshake.receive(&mut input, server.now) {
             Some(Ok(connected)) => connected,
-            Some(Err(error)) => return Some(Err(ConnectError::Handshake(error))),
-            None if server.ended => return Some(Err(ConnectError::Handshake(self.handshake.receive_eof()))),
+            Some(Err(error)) => return Some(Err(error.into())),
+            None if server.ended => return Some(Err(self.handshake.receive_eof().into())),
             None => return None,
         };
         let (input, received) = (input.to_vec(), VecDeque::new());

@@ -87,9 +87,7 @@ impl Refusal {
             | Self::Extensions => 400,
         }
     }
-}
 
-impl Refusal {
     /// Returns the answer to the client. [`Refused::to_response`] knows more of the request.
     pub fn to_response(self) -> PlainResponse {
         Refused::from(self).to_response()

@@ -7,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bellwire_core::backend::{Driver, IntoTarget, Shared};
+use bellwire_core::backend::limits::HANDSHAKE_BUFFER;
+use bellwire_core::backend::{Driver, IntoTarget, READ_ON, Shared};
 use bellwire_core::listener::IntoListener;
 use bellwire_core::proto::client::{Handshake, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
@@ -18,12 +19,6 @@ use crate::pause::Pause;
 use crate::race::race;
 use crate::stream::Stream;
 use crate::writer::{is_timeout, is_writer_of};
-
-/// How much longer than its deadline a handshake may take while there is always more to be read.
-const READ_ON: Duration = Duration::from_millis(100);
-
-/// How much is read at once during the handshake.
-const READ_BUFFER: usize = 4 * 1024;
 
 /// How long dropping a client may wait if there is no close timeout.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -205,7 +200,7 @@ impl Opening {
                 Err(error) => self.check(error)?,
             }
         }
-        let mut buffer = [0; READ_BUFFER];
+        let mut buffer = [0; HANDSHAKE_BUFFER];
         loop {
             let timeout = self.time_left()?;
             stream.set_read_timeout(timeout).map_err(ConnectError::Io)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bellwire_core::backend::limits::{READ_BUFFER, keep};
 use bellwire_core::backend::{Driver, Step};
 use bellwire_core::listener::IntoListener;
 use bellwire_core::proto::{Connection, Output, Time};
@@ -14,12 +15,6 @@ use bellwire_core::{Config, Role};
 use crate::pause::Pause;
 use crate::stream::Stream;
 use crate::writer::{WRITE_PATIENCE, Writer, is_timeout, write_some};
-
-/// The read buffer of a connection's thread.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// The most memory that is kept for output between two turns.
-const SPARE_OUTPUT: usize = 64 * 1024;
 
 /// The shortest read timeout: zero would mean for ever.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
@@ -143,7 +138,7 @@ impl<S: Stream> Drive<S> {
                     }
                 }
             }
-            self.keep(output);
+            keep(&mut self.spare, output);
         }
     }
 
@@ -162,14 +157,6 @@ impl<S: Stream> Drive<S> {
             Step::Read | Step::Wait => {}
         }
         Some(output)
-    }
-
-    /// Keeps the memory of what was written for the next turn.
-    fn keep(&mut self, mut output: Output) {
-        if output.capacity() <= SPARE_OUTPUT {
-            output.clear();
-            self.spare = output;
-        }
     }
 
     /// Nothing is lost: the peer's last words may have arrived before its end was noticed.

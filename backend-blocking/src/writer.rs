@@ -6,7 +6,7 @@
 //! closes the reading side of the transport, which is the one portable way to wake a thread that is parked in a read.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bellwire_core::backend::Shared;
+use bellwire_core::backend::limits::gather;
 use bellwire_core::proto::{Output, Time};
 
 use crate::drive::SHORTEST;
@@ -26,11 +27,6 @@ pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A thread that knows its deadline needs nobody to wake it.
 const HEAD_START: Duration = Duration::from_millis(20);
-
-/// How many pieces leave in one write, and how many bytes: a write that ends now and then lets a connection be
-/// aborted while a large message is on its way.
-const MAX_PIECES: usize = 16;
-const MAX_WRITE: usize = 1024 * 1024;
 
 pub(crate) struct Writer<S> {
     stream: Arc<S>,
@@ -242,14 +238,8 @@ impl<S: Stream> Wake for Writer<S> {
 
 /// Writes as much of `output` as the transport takes in one call.
 pub(crate) fn write_some(stream: &impl Stream, output: &Output) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); MAX_PIECES];
-    let mut count = 0;
-    for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {
-        *slice = IoSlice::new(piece);
-        count += 1;
-    }
     loop {
-        return match stream.write_vectored(&slices[..count]) {
+        return match gather(output, |slices| stream.write_vectored(slices)) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             result => result,

@@ -208,7 +208,7 @@ pub mod backend {
     pub use crate::api::{Done, Upgrade, WriteWaiter};
     pub use crate::context::SocketContext;
     #[cfg(feature = "std")]
-    pub use crate::drive::{Busy, Driver, Race, Shared, Step};
+    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, limits};
     pub use crate::handshake::IntoTarget;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};

@@ -12,7 +12,7 @@ use crate::time::Time;
 pub(crate) const ONCE_MORE: Duration = Duration::from_millis(2);
 
 /// How much longer a deadline may wait while there is always more to be read.
-pub(crate) const READ_ON: Duration = Duration::from_millis(100);
+pub const READ_ON: Duration = Duration::from_millis(100);
 
 /// A deadline is judged after what has arrived was read, however late it is noticed.
 #[derive(Debug, Default)]

@@ -5,13 +5,15 @@ mod callbacks;
 mod channel;
 mod driver;
 mod grace;
+pub mod limits;
 mod race;
 mod shared;
 mod stream;
 mod typed_stream;
 
 pub use driver::{Driver, Step};
-pub(crate) use grace::{ONCE_MORE, READ_ON};
+pub(crate) use grace::ONCE_MORE;
+pub use grace::READ_ON;
 pub use race::Race;
 pub use shared::{Busy, Shared};
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};

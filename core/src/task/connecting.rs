@@ -12,15 +12,13 @@ use std::io::{self, ErrorKind, IoSlice};
 use super::client::Client;
 use super::timer::{Limit, Timer, in_time};
 use crate::api::AnyListener;
+use crate::drive::limits::HANDSHAKE_BUFFER;
 use crate::drive::{Driver, Race};
 use crate::handshake::client::{Handshake, Response};
 use crate::handshake::{ConnectError, Target};
 use crate::protocol::Connection;
 use crate::task::{Task, Transport};
 use crate::time::Time;
-
-/// How much is read at once during the handshake.
-const READ_BUFFER: usize = 4 * 1024;
 
 /// An opening handshake and the timer that its deadline goes by, from before the host is resolved.
 #[derive(Debug)]
@@ -127,7 +125,7 @@ impl<C: Timer> Opening<C> {
                 None => return Err(timed_out(handshake, timer.now())),
             }
         }
-        let mut buffer = vec![0; READ_BUFFER];
+        let mut buffer = vec![0; HANDSHAKE_BUFFER];
         loop {
             match limit.wait(timer, flush_and_read(transport, &mut buffer)).await {
                 Some(Ok(0)) => return Err(handshake.receive_eof().into()),

@@ -37,6 +37,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::panic::{self, AssertUnwindSafe};
 
 use self::timer::Alarm;
+use crate::drive::limits::{READ_BUFFER, gather, keep};
 use crate::drive::{Driver, ONCE_MORE, READ_ON, Step};
 use crate::protocol::Output;
 use crate::serve::{Registration, Registry, Stage};
@@ -71,12 +72,6 @@ pub trait Transport: Unpin {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// The read buffer of a thread.
-const READ_BUFFER: usize = 64 * 1024;
-
-/// The most memory that a thread keeps for output between two turns.
-const SPARE_OUTPUT: usize = 64 * 1024;
-
 /// After so many turns, or so many bytes, or so many callbacks, others may run.
 const MAX_TURNS: usize = 256;
 const MAX_READ: usize = 256 * 1024;
@@ -84,11 +79,6 @@ const MAX_CALLBACKS: usize = 64;
 
 /// So often completions may send more before the peer is read.
 const MAX_WRITES: usize = 8;
-
-/// How many slices leave in one write, and how many bytes: a write that ends now and then lets a connection be
-/// aborted while a large message is on its way.
-const MAX_SLICES: usize = 16;
-const MAX_WRITE: usize = 1024 * 1024;
 
 /// Drives one transport to its end.
 ///
@@ -232,7 +222,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 self.stalled = Some(output);
                 return Ok(());
             }
-            memory.keep(*output);
+            keep(&mut memory.spare, *output);
         }
         // Completions may send without end: after a few rounds it is the peer's turn to be read.
         for _ in 0..MAX_WRITES {
@@ -241,7 +231,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 self.stalled = Some(Box::new(output));
                 return Ok(());
             }
-            memory.keep(output);
+            keep(&mut memory.spare, output);
         }
         if self.owed == Owed::Flush && self.transport.poll_flush(cx)?.is_ready() {
             self.owed = Owed::Nothing;
@@ -251,7 +241,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Poll<()>> {
         while !output.is_empty() {
-            match poll_write(&mut self.transport, cx, output)? {
+            match gather(output, |slices| self.transport.poll_write(cx, slices))? {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
@@ -325,17 +315,6 @@ impl<T: Transport, C: Timer> Drop for Task<T, C> {
     }
 }
 
-/// Writes several pieces at once.
-fn poll_write(transport: &mut impl Transport, cx: &mut Context<'_>, output: &Output) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let mut count = 0;
-    for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {
-        *slice = IoSlice::new(piece);
-        count += 1;
-    }
-    transport.poll_write(cx, slices.get(..count).unwrap_or_default())
-}
-
 /// What all connections of a thread share.
 struct Memory {
     /// Filled with zeros once, not before each read: that would cost more than the reading.
@@ -364,12 +343,5 @@ impl Memory {
     fn give_back(self: Box<Self>) {
         // A thread that is about to end has no use for it.
         let _ = MEMORY.try_with(|memory| memory.set(Some(self)));
-    }
-
-    /// Keeps the memory of what was written.
-    fn keep(&mut self, output: Output) {
-        if (self.spare.capacity()..=SPARE_OUTPUT).contains(&output.capacity()) {
-            self.spare = output;
-        }
     }
 }

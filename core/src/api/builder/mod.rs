@@ -99,6 +99,8 @@ impl<F: Flavour> Default for Slots<F, Stateless> {
 }
 
 impl<F: Flavour, S: Send> Receive<F> for Slots<F, S> {
+    // Where the event is known, only its own arm is left.
+    #[inline(always)]
     fn receive(&mut self, socket: &F::Socket, event: Event<'_, F>) -> F::Output {
         match (event, self) {
             (Event::Open, Self { state, open: Some(callback), .. }) => return callback(state, socket),

@@ -65,7 +65,9 @@ impl Deadlines {
     }
 
     pub(crate) fn received(&mut self, now: Time) {
-        self.received = self.received.max(now);
+        if now > self.received {
+            self.received = now;
+        }
         self.pinged = None;
     }
 

@@ -16,7 +16,7 @@ Runs all cases of an Autobahn fuzzing server.
 Usage: autobahn_client --connect ws://HOST:PORT [OPTIONS]
 
   --connect URL  the fuzzing server
-  --backend B    blocking, tokio or async-std [the first that is compiled in]
+  --backend B    blocking, tokio, smol or async-std [the first that is compiled in]
   --agent NAME   what the report calls this client [bellwire-BACKEND]
   --help         this text";
 

@@ -24,7 +24,7 @@ A chat room: open its address in two browsers, or connect WebSocket clients.
 Usage: chat [OPTIONS]
 
   --listen ADDR   where to listen [127.0.0.1:9001]
-  --backend B     blocking, tokio or async-std [the first that is compiled in]
+  --backend B     blocking, tokio, smol or async-std [the first that is compiled in]
   --tick SECONDS  how often the room tells who is in it [60]
   --keepalive SECONDS
                   how long a client may be quiet before it gets a ping [20]
@@ -69,6 +69,13 @@ fn run() -> Result<(), BoxError> {
         #[cfg(feature = "tokio")]
         Backend::Tokio => tokio::runtime::Runtime::new()?.block_on(async {
             let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
+            server.config(config).run(app).await?;
+            Ok::<_, BoxError>(())
+        })?,
+        #[cfg(feature = "smol")]
+        Backend::Smol => smol::block_on(async {
+            let server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?)?;
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())

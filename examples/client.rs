@@ -19,7 +19,7 @@ A WebSocket client: sends the lines of its standard input, and prints what arriv
 
 Usage: client URL [OPTIONS]
 
-  --backend B      blocking, tokio or async-std [the first that is compiled in]
+  --backend B      blocking, tokio, smol or async-std [the first that is compiled in]
   --send TEXT      send this instead of the standard input; may be repeated. Closes after one reply to
                    each
   --wait SECONDS   how long to wait for the replies to --send [5]

@@ -18,7 +18,7 @@ An echo server: open its address in a browser, or connect a WebSocket client.
 Usage: echo [OPTIONS]
 
   --listen ADDR        where to listen [127.0.0.1:9001]
-  --backend B          blocking, tokio or async-std [the first that is compiled in]
+  --backend B          blocking, tokio, smol or async-std [the first that is compiled in]
   --threads N          threads of the tokio runtime; 1 is single-threaded [one per processor]
   --max-message BYTES  the longest message taken [1048576]
   --keepalive SECONDS  how long a client may be quiet before it gets a ping [20]
@@ -51,6 +51,13 @@ fn run() -> Result<(), BoxError> {
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
             let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?)?;
+            server.config(options.config).run(app).await?;
+            Ok::<_, BoxError>(())
+        })?,
+        #[cfg(feature = "smol")]
+        Backend::Smol => smol::block_on(async {
+            let server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?)?;
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())

@@ -14,7 +14,7 @@ use bellwire::{Closed, ConnectError, WebSocket};
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// All backends, compiled in or not.
-const BACKENDS: [&str; 3] = ["blocking", "tokio", "async-std"];
+const BACKENDS: [&str; 4] = ["blocking", "tokio", "smol", "async-std"];
 
 /// A backend that is compiled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) enum Backend {
     Blocking,
     #[cfg(feature = "tokio")]
     Tokio,
+    #[cfg(feature = "smol")]
+    Smol,
     #[cfg(feature = "async-std")]
     AsyncStd,
 }
@@ -35,6 +37,8 @@ impl Backend {
         return Ok(Self::Blocking);
         #[cfg(feature = "tokio")]
         return Ok(Self::Tokio);
+        #[cfg(feature = "smol")]
+        return Ok(Self::Smol);
         #[cfg(feature = "async-std")]
         return Ok(Self::AsyncStd);
         Err(format!("no backend is compiled in: build with --features and one of {}", BACKENDS.join(", ")).into())
@@ -50,6 +54,8 @@ impl FromStr for Backend {
             "blocking" => Ok(Self::Blocking),
             #[cfg(feature = "tokio")]
             "tokio" => Ok(Self::Tokio),
+            #[cfg(feature = "smol")]
+            "smol" => Ok(Self::Smol),
             #[cfg(feature = "async-std")]
             "async-std" => Ok(Self::AsyncStd),
             name if BACKENDS.contains(&name) => {
@@ -67,6 +73,8 @@ impl fmt::Display for Backend {
             Self::Blocking => "blocking",
             #[cfg(feature = "tokio")]
             Self::Tokio => "tokio",
+            #[cfg(feature = "smol")]
+            Self::Smol => "smol",
             #[cfg(feature = "async-std")]
             Self::AsyncStd => "async-std",
         })
@@ -114,6 +122,12 @@ pub(crate) fn connect(
             };
             let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
             Ok(Connected { socket, protocol, closed: Box::new(move || runtime.block_on(client.closed())) })
+        }
+        #[cfg(feature = "smol")]
+        Backend::Smol => {
+            let mut client = smol::block_on(bellwire::smol::connect(target, listener))?;
+            let (socket, protocol) = (client.socket().clone(), client.protocol().map(Into::into));
+            Ok(Connected { socket, protocol, closed: Box::new(move || smol::block_on(client.closed())) })
         }
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => {

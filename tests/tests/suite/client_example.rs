@@ -21,7 +21,7 @@ backends! {
     }
 }
 
-/// What the example calls a backend. It does not tell apart which runtime drives the same one.
+/// What the example calls a backend.
 trait Named: Backend {
     const NAME: &'static str;
 }
@@ -39,7 +39,7 @@ impl Named for AsyncStd {
 }
 
 impl Named for Smol {
-    const NAME: &'static str = "async-std";
+    const NAME: &'static str = "smol";
 }
 
 /// Whether the example has succeeded, and what it has printed as output and as errors.

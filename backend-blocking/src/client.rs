@@ -133,7 +133,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.thread.is_some() && !self.is_on_own_thread() && !self.shared.is_silent() {
+        if self.thread.is_some() && !self.is_on_own_thread() && !self.shared.discards_output() {
             self.drain();
         }
     }

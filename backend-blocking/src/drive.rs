@@ -1,13 +1,14 @@
 //! The loop of a connection's thread: reads, writes, and sleeps until the core's deadline.
 
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bellwire_core::backend::limits::{READ_BUFFER, keep};
-use bellwire_core::backend::{Driver, Step};
+use bellwire_core::backend::{Busy, Driver, Step};
 use bellwire_core::listener::IntoListener;
 use bellwire_core::proto::{Connection, Output, Time};
 use bellwire_core::{Config, Role};
@@ -50,8 +51,8 @@ pub(crate) struct Drive<S> {
     waker: Waker,
     /// What the transport's read timeout is set to.
     read_timeout: Option<Duration>,
-    /// Memory for the output of the next turn.
-    spare: Output,
+    /// What is to be written, or memory for it.
+    output: Output,
     /// What a write has failed with: what the peer had sent before is still read.
     failure: Option<io::Error>,
     /// How far the second thread was seen to be.
@@ -64,8 +65,18 @@ impl<S: Stream> Drive<S> {
     pub(crate) fn new(stream: Arc<S>, driver: Driver, start: Instant) -> Self {
         let writer = Writer::new(stream.clone(), start);
         let waker = Waker::from(writer.clone());
-        let (spare, failure) = (Output::new(), None);
-        Self { stream, driver, writer, waker, read_timeout: None, spare, failure, progress: 0, pause: Pause::default() }
+        let (output, failure) = (Output::new(), None);
+        Self {
+            stream,
+            driver,
+            writer,
+            waker,
+            read_timeout: None,
+            output,
+            failure,
+            progress: 0,
+            pause: Pause::default(),
+        }
     }
 
     /// Drives the connection to its end. `leftover` was read by somebody else.
@@ -86,10 +97,13 @@ impl<S: Stream> Drive<S> {
         self.driver.receive(self.now(), leftover);
         loop {
             self.flush();
-            match self.driver.step(self.now()) {
+            match self.driver.next_step(self.now()) {
                 Step::Read => self.read(&mut buffer),
                 Step::Wait => self.wait(),
-                Step::Shutdown => drop(self.stream.shutdown(Shutdown::Write)),
+                Step::Shutdown => {
+                    let _ = self.stream.shutdown(Shutdown::Write);
+                    self.driver.shut_down();
+                }
                 Step::Done => return,
             }
         }
@@ -116,7 +130,7 @@ impl<S: Stream> Drive<S> {
     /// send without end, must not keep this thread from reading: after a while the second thread goes on.
     fn flush(&mut self) {
         let mut began = self.now();
-        while let Some(mut output) = self.driver.take_output() {
+        while let Some(mut output) = self.next_output() {
             while !output.is_empty() && self.failure.is_none() {
                 let asked = self.now();
                 match self.pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
@@ -128,7 +142,7 @@ impl<S: Stream> Drive<S> {
                     Err(error) => self.write_failed(error),
                 }
                 // A connection that was aborted says no more.
-                if !output.is_empty() && self.driver.is_silent() {
+                if !output.is_empty() && self.driver.discards_output() {
                     return;
                 }
                 if self.now().saturating_since(began) >= WRITE_PATIENCE {
@@ -138,8 +152,13 @@ impl<S: Stream> Drive<S> {
                     }
                 }
             }
-            keep(&mut self.spare, output);
+            keep(&mut self.output, output);
         }
+    }
+
+    /// What the callbacks have sent, or what was sent since.
+    fn next_output(&mut self) -> Option<Output> {
+        if self.output.is_empty() { self.driver.take_output() } else { Some(mem::take(&mut self.output)) }
     }
 
     /// Leaves the rest to the second thread. Gives it back if this one has to go on by itself: a plain HTTP
@@ -147,16 +166,11 @@ impl<S: Stream> Drive<S> {
     fn hand_over(&mut self, output: Output, asked: Time) -> Option<Output> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
         self.driver.handle_timeout(asked);
-        // With all written, what comes next is for the loop to ask: asked twice, its answer would be lost.
-        if output.is_empty() {
-            return Some(output);
+        match self.driver.next_step(self.now()) {
+            Step::Read | Step::Wait => Some(output),
+            // The peer has had its time.
+            Step::Shutdown | Step::Done => None,
         }
-        match self.driver.step(self.now()) {
-            Step::Done => return None,
-            Step::Shutdown => drop(self.stream.shutdown(Shutdown::Write)),
-            Step::Read | Step::Wait => {}
-        }
-        Some(output)
     }
 
     /// Nothing is lost: the peer's last words may have arrived before its end was noticed.
@@ -165,9 +179,15 @@ impl<S: Stream> Drive<S> {
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
+    /// Polls what is pending, and makes sure that there is nothing to do but to read or to wait.
+    fn settle(&mut self) -> Result<Option<Time>, Busy> {
+        self.driver.poll_pending(self.now(), &self.waker)?;
+        self.driver.settle(&self.waker)
+    }
+
     fn read(&mut self, buffer: &mut [u8]) {
         // An answer may have made a connection.
-        let Ok(mut deadline) = self.driver.park(self.now(), &self.waker) else { return self.share() };
+        let Ok(mut deadline) = self.settle() else { return self.share() };
         if self.driver.is_asking() {
             if self.wait_for_answer(deadline) {
                 return;
@@ -187,10 +207,7 @@ impl<S: Stream> Drive<S> {
             Ok(0) if self.writer.is_late() && self.failure.is_none() => self.judge_close(asked),
             Ok(0) => self.end_of_input(None),
             Ok(count) => {
-                self.driver.lend_output(&mut self.spare);
-                self.driver.receive(self.now(), &mut buffer[..count]);
-                // Nothing was sent: the memory comes back at once.
-                self.driver.lend_output(&mut self.spare);
+                self.driver.receive_into(self.writer.now(), &mut buffer[..count], &mut self.output);
                 self.share();
                 // A peer that never pauses keeps no deadline from passing.
                 let now = self.now();
@@ -233,7 +250,7 @@ impl<S: Stream> Drive<S> {
 
     /// So much output waits for the peer that it is not read, or so much input for the handler's answer.
     fn wait(&mut self) {
-        let Ok(deadline) = self.driver.park(self.now(), &self.waker) else { return self.share() };
+        let Ok(deadline) = self.settle() else { return self.share() };
         if self.driver.is_asking() {
             if !self.wait_for_answer(deadline) {
                 self.driver.handle_timeout(self.now());

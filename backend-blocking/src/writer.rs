@@ -217,7 +217,7 @@ impl<S: Stream> Writer<S> {
         }
         if shared.is_awaited() {
             // With nothing left to say to the peer, a write that is stuck is ended as well.
-            let how = if shared.is_silent() { Shutdown::Both } else { Shutdown::Read };
+            let how = if shared.discards_output() { Shutdown::Both } else { Shutdown::Read };
             let _ = self.stream.shutdown(how);
             self.changed.notify_all();
         }

@@ -41,7 +41,7 @@ fn shared(role: Role, config: &Config) -> (Arc<Shared>, WebSocket) {
 }
 
 fn queued(shared: &Shared) -> Vec<u8> {
-    shared.with(output)
+    shared.with(|connection| output(connection))
 }
 
 fn pieces(connection: &Connection) -> Vec<&[u8]> {

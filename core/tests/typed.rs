@@ -458,7 +458,7 @@ fn w3_a_stream_of_values_goes_on_behind_what_cannot_be_decoded() {
 
 /// Does what a backend does until the driver sleeps.
 fn settle(driver: &mut Driver) {
-    while driver.park(START, Waker::noop()).is_err() {
+    while driver.poll_pending(START, Waker::noop()).is_err() {
         written(driver);
     }
 }

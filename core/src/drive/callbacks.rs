@@ -1,8 +1,8 @@
-//! An open connection and its listener: events become callbacks.
+//! The dispatcher: a connection's events become its listener's callbacks.
 //!
 //! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
-//! connection. One that is `async` may be pending: then the connection is [held](Shared::hold), nothing more is read,
-//! and what had been read behind its event waits. If the connection fails meanwhile, the callback is dropped where it
+//! connection. One that is `async` may be pending: then the connection is not judged by its [silence](Connection::suspend_liveness), nothing more is read,
+//! and what had been read after its event waits. If the connection fails meanwhile, the callback is dropped where it
 //! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited behind it
 //! is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
 
@@ -18,14 +18,14 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::shared::Shared;
 use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
-use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
+use crate::protocol::{BoxError, Connection, Error, Event, Message, Output, SendError, panic_message};
 use crate::serve::{ServerError, Service};
 use crate::time::Time;
 
 /// A connection and its listener.
-pub(crate) struct Open {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) socket: WebSocket,
+pub(super) struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) socket: WebSocket,
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
@@ -63,17 +63,17 @@ std::thread_local! {
     static YIELD: Arc<Yield> = Arc::new(Yield(AtomicBool::new(false)));
 }
 
-impl Open {
-    pub(crate) fn new(connection: Connection, listener: AnyListener) -> Self {
+impl Dispatcher {
+    pub(super) fn new(connection: Connection, listener: AnyListener) -> Self {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
         if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
-            shared.answer_close_later();
+            shared.lock().answer_close_later();
         }
         Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
     }
 
-    pub(crate) fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.opened = true;
         match &mut self.listener {
             Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
@@ -82,27 +82,27 @@ impl Open {
     }
 
     /// Whether a callback is pending, or others are to run before what was read is handled: nothing is to be read.
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
     /// Whether what was read waits for nothing but the turn of others.
-    pub(crate) fn is_yielding(&self) -> bool {
+    pub(super) fn is_yielding(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.callback.is_none())
     }
 
     /// So many callbacks may run now, before it is others' turn.
-    pub(crate) fn grant(&mut self, callbacks: usize) {
+    pub(super) fn grant(&mut self, callbacks: usize) {
         self.budget = callbacks;
     }
 
     /// Whether they have run.
-    pub(crate) fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         self.budget == 0
     }
 
     /// Handles what waits for the turn of others, however much that is.
-    pub(crate) fn hurry(&mut self, now: Time, service: Option<&Service>) {
+    pub(super) fn hurry(&mut self, now: Time, service: Option<&Service>) {
         self.budget = usize::MAX;
         if self.is_yielding() {
             let Some(waiting) = self.waiting.take() else { return };
@@ -110,9 +110,9 @@ impl Open {
         }
     }
 
-    /// Goes on with the callback that is pending, if one is. Whether it is done now; what was read behind its event
+    /// Goes on with the callback that is pending, if one is. Whether it is done now; what was read after its event
     /// has been handled then.
-    pub(crate) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
+    pub(super) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
         let Some(mut waiting) = self.waiting.take() else { return false };
         if mem::take(&mut waiting.yields) {
             waker.wake_by_ref();
@@ -134,10 +134,10 @@ impl Open {
                 false
             }
             Poll::Ready(called) => {
-                self.shared.release(now);
+                self.shared.lock().resume_liveness(now);
                 self.judge(called);
                 // If that was what it waited for; otherwise nothing was read since.
-                self.shared.answer_close();
+                self.shared.lock().answer_close();
                 let Waiting { callback, input, at, .. } = *waiting;
                 drop(callback);
                 self.go_on(now, input, at, service);
@@ -149,7 +149,7 @@ impl Open {
     /// Handles what was kept. If it is to wait again, it stays where it is.
     fn go_on(&mut self, now: Time, mut input: Vec<u8>, at: usize, service: Option<&Service>) {
         let mut rest = input.get_mut(at..).unwrap_or_default();
-        self.run(now, &mut rest, service);
+        self.run(now, &mut rest, None, service);
         let left = rest.len();
         if let Some(waiting) = &mut self.waiting {
             waiting.at = input.len().saturating_sub(left);
@@ -157,56 +157,62 @@ impl Open {
         }
     }
 
-    /// Runs the callbacks for everything that is in `input` or waits without it.
-    pub(crate) fn pump(&mut self, now: Time, input: &mut [u8], service: Option<&Service>) {
+    /// Runs the callbacks for everything that is in `input` or waits without it. What is to be written then is taken
+    /// into `output`, unless a callback is pending; and while they run its memory is lent to the connection.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Time,
+        mut input: &mut [u8],
+        output: Option<&mut Output>,
+        service: Option<&Service>,
+    ) {
         if !self.opened {
             return;
         }
         if let Some(waiting) = &mut self.waiting {
-            if !self.shared.has_event() {
+            if !self.shared.status().has_event() {
                 return waiting.input.extend_from_slice(input);
             }
             // The connection has failed.
             self.cancel();
         }
-        let mut rest = input;
-        self.run(now, &mut rest, service);
+        self.run(now, &mut input, output, service);
         if let Some(waiting) = &mut self.waiting {
-            waiting.input.extend_from_slice(rest);
+            waiting.input.extend_from_slice(input);
         }
     }
 
     /// Until a callback is pending.
-    fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+    fn run(&mut self, now: Time, input: &mut &mut [u8], mut output: Option<&mut Output>, service: Option<&Service>) {
         loop {
-            while let Some(event) = self.shared.next_event(now, input) {
+            while let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) {
                 self.handle(event, service);
                 self.budget = self.budget.saturating_sub(1);
                 if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
                     self.waiting = Some(Box::new(Waiting { callback: None, yields: false, input: Vec::new(), at: 0 }));
                 }
                 if self.waiting.is_some() {
-                    return;
+                    return self.shared.take_output_into(output);
                 }
             }
-            if !matches!(self.listener, Kind::Async(_)) || !self.shared.owes_close() {
+            if !matches!(self.listener, Kind::Async(_)) || !self.shared.lock().owes_close() {
                 return;
             }
             self.call_async(Call::Closing);
             if self.waiting.is_some() {
                 return;
             }
-            self.shared.answer_close();
+            self.shared.lock().answer_close();
         }
     }
 
     /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
     /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
-    pub(crate) fn drain(&mut self, now: Time, service: Option<&Service>) {
+    pub(super) fn deliver_rest(&mut self, now: Time, service: Option<&Service>) {
         self.hurry(now, service);
         while matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
             let Some(waiting) = self.waiting.take() else { return };
-            self.shared.answer_close();
+            self.shared.lock().answer_close();
             let Waiting { input, at, .. } = *waiting;
             self.go_on(now, input, at, service);
         }
@@ -266,7 +272,7 @@ impl Open {
         match self.poll(&mut callback, &Waker::from(yielded.clone())) {
             Poll::Ready(called) => self.judge(called),
             Poll::Pending => {
-                self.shared.hold();
+                self.shared.lock().suspend_liveness();
                 let yields = yielded.0.load(Ordering::Relaxed);
                 self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, input: Vec::new(), at: 0 }));
             }
@@ -283,13 +289,14 @@ impl Open {
 
     /// What a callback has come to.
     fn judge(&self, called: Called) {
-        match called.map(|outcome| outcome.map_err(untyped)) {
-            Ok(Ok(())) => {}
+        let error = match called.map(|outcome| outcome.map_err(untyped)) {
+            Ok(Ok(())) => return,
             // Too late is not wrong: the callback sent something after a close that it may not know of.
-            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => {}
-            Ok(Err(error)) => self.shared.fail(Error::Callback(error.into())),
-            Err(payload) => self.shared.fail(Error::Panicked(panic_message(&*payload))),
-        }
+            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => return,
+            Ok(Err(error)) => Error::Callback(error.into()),
+            Err(payload) => Error::Panicked(panic_message(&*payload)),
+        };
+        self.shared.lock().fail(error);
     }
 
     /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
@@ -311,9 +318,9 @@ impl Open {
     }
 
     /// Nobody drives it any more.
-    pub(crate) fn abandon(&mut self, service: Option<&Service>) {
-        self.shared.fail(Error::Abandoned);
-        self.pump(Time::ZERO, &mut [], service);
+    pub(super) fn abandon(&mut self, service: Option<&Service>) {
+        self.shared.lock().fail(Error::Abandoned);
+        self.dispatch(Time::ZERO, &mut [], None, service);
         self.cancel();
         self.shared.finish();
     }

@@ -6,10 +6,10 @@
 //!     └───────────┴── plain HTTP, a refusal ─┘
 //! ```
 //!
-//! A backend reads, writes, sleeps, and does what [`Driver::step`] says. Everything else is decided here,
+//! A backend reads, writes, sleeps, and does what [`Driver::next_step`] says. Everything else is decided here,
 //! so that the same listener behaves the same on every runtime:
 //!
-//! - callbacks run serially, in wire order, never under a lock (see `open`);
+//! - callbacks run serially, in wire order, never under a lock (see `callbacks`);
 //! - `on_close` runs exactly once if `on_open` ran, also if the driver itself is dropped;
 //! - **the end is gentle**: closing a TCP socket while unread bytes are in it makes the kernel send a reset,
 //!   which can destroy the close frame or the HTTP response on its way. So what is queued is written, then
@@ -28,8 +28,8 @@ use core::sync::atomic::AtomicBool;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use self::ending::{Ending, Gone, Sending};
-use super::callbacks::Open;
+use self::ending::{Ending, Gone};
+use super::callbacks::Dispatcher;
 use super::grace::{Grace, READ_ON};
 use super::shared::{Busy, Shared};
 use crate::api::{AnyListener, WebSocket};
@@ -61,7 +61,7 @@ enum Phase {
     Asked(Box<Question>),
     /// A plain HTTP response is on its way: how much of it is left.
     Answer(Output, usize),
-    Open(Open),
+    Open(Dispatcher),
 }
 
 /// A request that waits for its answer.
@@ -90,7 +90,7 @@ pub enum Step {
     Read,
     /// Wait without reading: for the output to be written, for the handler's answer, or for the timeout.
     Wait,
-    /// Close the sending side, then ask again.
+    /// Close the sending side, then say so with [`Driver::shut_down`], whether that has failed or not.
     Shutdown,
     /// Drop the transport.
     Done,
@@ -109,7 +109,7 @@ impl Driver {
     pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
         let config = connection.config();
         let timeouts = (config.close_timeout, config.linger_timeout);
-        Self::new(None, Phase::Open(Open::new(connection, listener.into())), timeouts)
+        Self::new(None, Phase::Open(Dispatcher::new(connection, listener.into())), timeouts)
     }
 
     fn new(service: Option<Arc<Service>>, phase: Phase, timeouts: (Option<Duration>, Duration)) -> Self {
@@ -135,13 +135,13 @@ impl Driver {
 
     /// The connection's handle, once there is one.
     pub fn socket(&self) -> Option<&WebSocket> {
-        self.open().map(|open| &open.socket)
+        self.dispatcher().map(|dispatcher| &dispatcher.socket)
     }
 
     /// What the connection shares with its handles, once there is one: for a backend whose writes are not
     /// all made by the thread that reads.
     pub fn shared(&self) -> Option<&Arc<Shared>> {
-        self.open().map(|open| &open.shared)
+        self.dispatcher().map(|dispatcher| &dispatcher.shared)
     }
 
     /// Whether it reads at all now: not while a callback is pending, nor while too much output waits, or too much
@@ -150,7 +150,7 @@ impl Driver {
         match &self.phase {
             Phase::Handshake(..) | Phase::Answer(..) => true,
             Phase::Asked(question) => !self.eof && question.input.len() < MAX_AHEAD,
-            Phase::Open(open) => !open.is_waiting() && open.shared.wants_read(),
+            Phase::Open(dispatcher) => !dispatcher.is_waiting() && dispatcher.shared.status().wants_read(),
         }
     }
 
@@ -182,28 +182,38 @@ impl Driver {
 
     /// Whether the connection ends without another word to the peer: what was taken and is not written yet is to
     /// be dropped.
-    pub fn is_silent(&self) -> bool {
-        self.open().is_some_and(|open| open.shared.is_silent())
+    pub fn discards_output(&self) -> bool {
+        self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.discards_output())
     }
 
     /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
     pub fn start(&mut self, now: Time) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.start();
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.start();
         }
-        self.pump(now, &mut []);
+        self.dispatch(now, &mut [], None);
     }
 
     /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
-    /// answered it is kept for later; when much is kept, [`step`](Self::step) says not to read.
-    pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
+    /// answered it is kept for later; when much is kept, [`next_step`](Self::next_step) says not to read.
+    pub fn receive(&mut self, now: Time, input: &mut [u8]) {
+        self.take_in(now, input, None);
+    }
+
+    /// The same, for whoever writes next: what is to be written is taken into `output`, which is empty. Its memory
+    /// serves the callbacks: one buffer can serve all the connections of a thread.
+    pub fn receive_into(&mut self, now: Time, input: &mut [u8], output: &mut Output) {
+        self.take_in(now, input, Some(output));
+    }
+
+    fn take_in(&mut self, now: Time, mut input: &mut [u8], output: Option<&mut Output>) {
         if let Phase::Handshake(handshake, _) = &mut self.phase {
             let Some(request) = handshake.receive(&mut input) else { return };
             self.ask(request, now);
         }
         match &mut self.phase {
             Phase::Asked(question) => question.input.extend_from_slice(input),
-            _ => self.pump(now, input),
+            _ => self.dispatch(now, input, output),
         }
     }
 
@@ -215,30 +225,30 @@ impl Driver {
             Phase::Asked(question) if !question.sought => {}
             Phase::Handshake(..) | Phase::Asked(_) => self.hang_up(now),
             Phase::Answer(..) => {}
-            Phase::Open(open) => {
-                open.drain(now, self.service.as_deref());
-                open.shared.receive_eof();
+            Phase::Open(dispatcher) => {
+                dispatcher.deliver_rest(now, self.service.as_deref());
+                dispatcher.shared.lock().receive_eof();
             }
         }
-        self.pump(now, &mut []);
+        self.dispatch(now, &mut [], None);
     }
 
     /// Reading or writing failed with this error. If it says that the peer is gone, that is what the listener hears.
     pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
         let error = error.into();
         let gone = Gone::of(&error);
-        if let Phase::Open(open) = &mut self.phase {
-            open.drain(now, self.service.as_deref());
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.deliver_rest(now, self.service.as_deref());
             match gone {
-                None => open.shared.transport_failed(error),
-                Some(_) => open.shared.vanished(),
+                None => dispatcher.shared.lock().transport_failed(error),
+                Some(_) => dispatcher.shared.lock().vanished(),
             }
-            self.pump(now, &mut []);
+            self.dispatch(now, &mut [], None);
         }
-        self.vanish();
+        self.transport_gone();
         if gone == Some(Gone::Truncated) {
             // Our side can still be ended as it should.
-            self.ending = Some(Ending::Leave);
+            self.ending = Some(self.leave(now));
         }
     }
 
@@ -264,9 +274,9 @@ impl Driver {
                 }
             }
             (None, Phase::Answer(..)) => {}
-            (None, Phase::Open(open)) => open.shared.handle_timeout(now),
+            (None, Phase::Open(dispatcher)) => dispatcher.shared.lock().handle_timeout(now),
         }
-        self.pump(now, &mut []);
+        self.dispatch(now, &mut [], None);
     }
 
     /// As [`handle_timeout`](Self::handle_timeout), for whoever has perhaps not read all that has arrived: a deadline
@@ -284,30 +294,30 @@ impl Driver {
     }
 
     /// So many callbacks may run now, where several connections share a thread. What is left then of what was read
-    /// waits: [`park`](Self::park) has the task polled again at once, and goes on.
+    /// waits: [`poll_pending`](Self::poll_pending) has the task polled again at once, and goes on.
     pub(crate) fn grant(&mut self, callbacks: usize) {
         self.granted = callbacks;
-        if let Phase::Open(open) = &mut self.phase {
-            open.grant(callbacks);
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.grant(callbacks);
         }
     }
 
     /// Whether they have run.
     pub(crate) fn is_spent(&self) -> bool {
-        self.open().is_some_and(Open::is_spent)
+        self.dispatcher().is_some_and(Dispatcher::is_spent)
     }
 
     /// Whether a part of what was read waits for the turn of others.
     pub(crate) fn is_yielding(&self) -> bool {
-        self.open().is_some_and(Open::is_yielding)
+        self.dispatcher().is_some_and(Dispatcher::is_yielding)
     }
 
     /// Handles what waits for the turn of others, and all that comes until the next [`grant`](Self::grant).
     pub(crate) fn hurry(&mut self, now: Time) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.hurry(now, self.service.as_deref());
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.hurry(now, self.service.as_deref());
         }
-        self.pump(now, &mut []);
+        self.dispatch(now, &mut [], None);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
@@ -318,14 +328,7 @@ impl Driver {
             (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
             (None, Phase::Asked(question)) => question.deadline,
             (None, Phase::Answer(..)) => None,
-            (None, Phase::Open(open)) => open.shared.poll_timeout(),
-        }
-    }
-
-    /// [`Connection::lend_output`].
-    pub fn lend_output(&mut self, spare: &mut Output) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.shared.lend_output(spare);
+            (None, Phase::Open(dispatcher)) => dispatcher.shared.lock().poll_timeout(),
         }
     }
 
@@ -334,7 +337,7 @@ impl Driver {
         match &mut self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => None,
             Phase::Answer(output, _) => (!output.is_empty()).then(|| mem::take(output)),
-            Phase::Open(open) => open.shared.take_output(),
+            Phase::Open(dispatcher) => dispatcher.shared.take_output(),
         }
     }
 
@@ -343,38 +346,29 @@ impl Driver {
         match &mut self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => {}
             Phase::Answer(_, left) => *left -= count.min(*left),
-            Phase::Open(open) => open.shared.wrote(now, count),
+            Phase::Open(dispatcher) => dispatcher.shared.wrote(now, count),
         }
     }
 
-    /// What to do with the transport now; to be asked after output was written, and by one place only: asking
-    /// goes on to the next step, and [`Step::Shutdown`] is said once.
-    pub fn step(&mut self, now: Time) -> Step {
+    /// What to do with the transport when its output is written. Asked again it says the same, until something happens.
+    pub fn next_step(&mut self, now: Time) -> Step {
+        self.ending = self.ending_at(now);
         match self.ending {
             None if self.is_reading() => Step::Read,
             None => Step::Wait,
+            Some(Ending::Flush(..) | Ending::Linger(..)) if self.eof => Step::Wait,
+            Some(Ending::Flush(..) | Ending::Linger(..)) => Step::Read,
+            Some(Ending::Shutdown(..)) => Step::Shutdown,
             Some(Ending::Done) => Step::Done,
-            Some(Ending::Leaving(_)) => self.done(),
-            Some(Ending::Leave) => self.leave(now),
-            Some(Ending::Flush(..)) if self.is_lost() => self.leave(now),
-            Some(Ending::Flush(..)) if self.unwritten() == 0 => self.linger(now),
-            Some(Ending::Linger(_, Sending::Closed)) if self.eof => self.done(),
-            Some(Ending::Linger(_, Sending::Open)) if self.eof => self.leave(now),
-            Some(Ending::Flush(..) | Ending::Linger(..)) => {
-                if self.eof {
-                    Step::Wait
-                } else {
-                    Step::Read
-                }
-            }
         }
     }
 
-    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called.
+    /// Polls the user's code that is pending, a callback or the handler, and handles what has happened to the
+    /// connection without any input. `waker` is called when there is more to poll.
     ///
     /// # Errors
-    /// [`Busy`] if there is something to do already: callbacks have run, or output is there to be written.
-    pub fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
+    /// [`Busy`] if something came of it: there may be output to write, or another [step](Self::next_step).
+    pub fn poll_pending(&mut self, now: Time, waker: &Waker) -> Result<(), Busy> {
         match &mut self.phase {
             Phase::Asked(question) => {
                 if let Poll::Ready(answer) = question.answer.poll(waker) {
@@ -387,24 +381,37 @@ impl Driver {
                     return Err(Busy);
                 }
             }
-            Phase::Open(open) => {
-                let resumed = open.resume(now, waker, self.service.as_deref());
-                if resumed || open.shared.park(waker).is_err() {
-                    self.pump(now, &mut []);
+            Phase::Open(dispatcher) => {
+                let resumed = dispatcher.resume(now, waker, self.service.as_deref());
+                if resumed || dispatcher.shared.status().has_event() {
+                    self.dispatch(now, &mut [], None);
                     return Err(Busy);
                 }
             }
             Phase::Handshake(..) | Phase::Answer(..) => {}
         }
-        Ok(self.poll_timeout())
+        Ok(())
     }
 
-    fn open(&self) -> Option<&Open> {
-        if let Phase::Open(open) = &self.phase { Some(open) } else { None }
+    /// Settles a turn: the driver is about to sleep, until the deadline that this returns or until `waker` is called.
+    ///
+    /// # Errors
+    /// [`Busy`] if there is something to do already: output to be written, or an event that
+    /// [`poll_pending`](Self::poll_pending) handles.
+    pub fn settle(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        match (&self.phase, self.ending) {
+            (Phase::Open(dispatcher), None) => dispatcher.shared.park(waker),
+            (Phase::Open(dispatcher), Some(ending)) => dispatcher.shared.park(waker).map(|_| ending.deadline()),
+            _ => Ok(self.poll_timeout()),
+        }
+    }
+
+    fn dispatcher(&self) -> Option<&Dispatcher> {
+        if let Phase::Open(dispatcher) = &self.phase { Some(dispatcher) } else { None }
     }
 
     fn is_lost(&self) -> bool {
-        self.open().is_some_and(|open| open.shared.is_lost())
+        self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.status().is_lost())
     }
 
     /// How many bytes are left to be written.
@@ -412,14 +419,14 @@ impl Driver {
         match &self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => 0,
             Phase::Answer(_, left) => *left,
-            Phase::Open(open) => open.socket.buffered(),
+            Phase::Open(dispatcher) => dispatcher.socket.buffered(),
         }
     }
 
-    fn pump(&mut self, now: Time, input: &mut [u8]) {
-        let Phase::Open(open) = &mut self.phase else { return };
-        open.pump(now, input, self.service.as_deref());
-        if self.ending.is_none() && open.shared.is_finished() {
+    fn dispatch(&mut self, now: Time, input: &mut [u8], output: Option<&mut Output>) {
+        let Phase::Open(dispatcher) = &mut self.phase else { return };
+        dispatcher.dispatch(now, input, output, self.service.as_deref());
+        if self.ending.is_none() && dispatcher.shared.status().is_finished() {
             self.end(now);
         }
     }
@@ -428,10 +435,10 @@ impl Driver {
 impl Drop for Driver {
     /// Whatever died, `on_close` comes: a dropped future, a runtime that shut down, a backend that panicked.
     fn drop(&mut self) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.abandon(self.service.as_deref());
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.abandon(self.service.as_deref());
             if let Some(service) = &self.service {
-                service.registry().ended(&open.socket);
+                service.registry().ended(&dispatcher.socket);
             }
         }
     }

@@ -15,6 +15,8 @@ pub use driver::{Driver, Step};
 pub(crate) use grace::ONCE_MORE;
 pub use grace::READ_ON;
 pub use race::Race;
+#[cfg(all(test, not(loom)))]
+pub(crate) use shared::GUARDS;
 pub use shared::{Busy, Shared};
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
 pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};

@@ -1,6 +1,6 @@
 //! The connection as its driver and all its handles share it: Ring's socket for every runtime.
 //!
-//! [`Socket`] is implemented here once, not in each backend: all that differs between runtimes is how a
+//! [`Socket`](crate::Socket) is implemented here once, not in each backend: all that differs between runtimes is how a
 //! driver that sleeps is woken, and for that the standard library has a word, [`Waker`]. A backend leaves
 //! its waker when it [parks](Shared::park).
 //!
@@ -8,59 +8,38 @@
 //! A send from inside one of the connection's own callbacks wakes nobody: the driver writes all that was queued
 //! during one read in one go. Any other wakes whoever left a waker, once until somebody takes the output: the
 //! driver may be asleep, or busy with a callback that takes long.
+//!
+//! A turn of a driver locks once for each event of what it has read ([`deliver`](Shared::deliver), which returns to
+//! run the callback), once more for what the callbacks have sent, once when that is [written](Shared::wrote), and once
+//! to [settle](Shared::park) whether it may sleep, and until when. What it asks in between is in the
+//! [`Status`] that each guard leaves behind.
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::cell::Cell;
-use core::fmt;
-use core::mem;
-use core::net::SocketAddr;
-use core::ops::{Deref, DerefMut};
-use core::task::{Poll, Waker};
-use std::panic::{self, AssertUnwindSafe};
-
-use crate::api::{Done, Socket, WriteWaiter};
-use crate::context::{SocketContext, SocketId};
-use crate::protocol::{
-    BoxError, CloseCode, Closed, Connection, Error, Event, Garbage, Outgoing, Output, SendError, StreamOffset,
-};
-use crate::sync::{Mutex, MutexGuard, WakerSlot, thread_local};
-use crate::time::Time;
-
+mod guard;
 #[cfg(all(loom, test))]
 mod models;
+mod socket;
+mod waiters;
+
+use alloc::boxed::Box;
+use core::cell::Cell;
+use core::fmt;
+use core::task::Waker;
+
+use self::guard::State;
+pub(super) use self::guard::{Guard, Status};
+use self::waiters::Waiters;
+use crate::context::{SocketContext, SocketId};
+use crate::protocol::{Connection, Event, Output, SendError};
+use crate::sync::{AtomicU8, Mutex, WakerSlot, thread_local};
+use crate::time::Time;
 
 /// A connection that is shared between its driver and the handles to it.
 pub struct Shared {
     id: SocketId,
     /// What never changes needs no lock. `None` if nothing is known.
     context: Option<Box<SocketContext>>,
+    status: AtomicU8,
     state: Mutex<State>,
-}
-
-struct State {
-    connection: Connection,
-    /// How to wake whoever writes.
-    waker: WakerSlot,
-    /// Whether that was called and nobody has taken output since.
-    woken: bool,
-    /// Whether the driver sleeps.
-    parked: bool,
-    /// Who waits for bytes to be written, in the order of their positions.
-    waiting: VecDeque<(StreamOffset, Waiter)>,
-    /// How many tasks have waited: the newest one's number.
-    waiters: u64,
-    closed: Option<Box<Closed>>,
-    /// Nothing will be written any more.
-    gone: bool,
-}
-
-/// Who waits for bytes to be written.
-enum Waiter {
-    Done(Done),
-    /// The task that waits as this number.
-    Task(u64, Waker),
 }
 
 thread_local! {
@@ -68,30 +47,10 @@ thread_local! {
     static CALLING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The lock, and what is thrown away under it: dropped in this order.
-struct Locked<'a> {
-    state: MutexGuard<'a, State>,
-    garbage: Option<Box<Garbage>>,
-}
-
-impl Deref for Locked<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.garbage = self.state.connection.take_garbage();
-    }
+#[cfg(all(test, not(loom)))]
+std::thread_local! {
+    /// How many guards this thread has taken.
+    pub(crate) static GUARDS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// There is something to do: the driver must not sleep yet.
@@ -108,187 +67,140 @@ impl Shared {
             waker: WakerSlot::new(),
             parked: false,
             woken: false,
-            waiting: VecDeque::new(),
-            waiters: 0,
+            waiters: Waiters::default(),
             closed: None,
-            gone: false,
         };
-        Self { id: SocketId::unique(), context, state: Mutex::new(state) }
+        let shared = Self { id: SocketId::unique(), context, status: AtomicU8::new(0), state: Mutex::new(state) };
+        // Leaves the first status behind.
+        drop(shared.lock());
+        shared
     }
 
-    /// [`Connection::next_event`]. How it ended is [remembered](Socket::closed).
+    /// The connection, for a moment in which no user code may run.
+    pub(super) fn lock(&self) -> Guard<'_> {
+        #[cfg(all(test, not(loom)))]
+        GUARDS.with(|guards| guards.set(guards.get() + 1));
+        Guard::new(self.state.lock(), &self.status)
+    }
+
+    /// Runs `act` on the connection, under its lock: it must call no user code, and wakes nobody.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
+        act(&mut self.lock())
+    }
+
+    /// What was true of the connection when it was last unlocked.
+    pub(super) fn status(&self) -> Status {
+        Status::load(&self.status)
+    }
+
+    /// [`Connection::next_event`], for the driver. How the connection ended is [remembered](crate::Socket::closed).
     pub fn next_event<'a>(&self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
-        let mut state = self.lock();
-        state.parked = false;
-        let event = state.connection.next_event(now, input);
-        if let Some(Event::Closed(closed)) = &event {
-            state.closed = Some(Box::new(closed.clone()));
+        self.deliver(now, input, None)
+    }
+
+    /// The same for a driver that writes next: the callbacks' output goes to the memory of `output`, if that is empty;
+    /// and when there are no more events `output` has what is to be written.
+    #[inline]
+    pub(super) fn deliver<'a>(
+        &self,
+        now: Time,
+        input: &mut &'a mut [u8],
+        mut output: Option<&mut Output>,
+    ) -> Option<Event<'a>> {
+        let mut guard = self.lock();
+        guard.state.parked = false;
+        if let Some(output) = output.as_deref_mut().filter(|output| output.is_empty() && output.capacity() > 0) {
+            guard.lend_output(output);
+        }
+        let event = guard.next_event(now, input);
+        match &event {
+            Some(Event::Closed(closed)) => guard.state.closed = Some(Box::new(closed.clone())),
+            Some(_) => guard.status = None,
+            None => guard.take_output_into(output),
         }
         event
     }
 
-    /// The driver is about to sleep, until [`poll_timeout`](Self::poll_timeout) or until `waker` is called: when
-    /// there is output to write, an event to handle, or another deadline.
+    /// What ends a turn whose callbacks are not done: takes what they have sent.
+    pub(super) fn take_output_into(&self, output: Option<&mut Output>) {
+        self.lock().take_output_into(output);
+    }
+
+    /// The driver is about to sleep, until the deadline that this returns or until `waker` is called: when there is
+    /// output to write, an event to handle, or another deadline.
     ///
     /// # Errors
-    /// [`Busy`] if that is the case already.
-    pub fn park(&self, waker: &Waker) -> Result<(), Busy> {
-        let mut state = self.lock();
-        if state.connection.has_event() || state.connection.has_output() {
+    /// [`Busy`] if there is output or an event already.
+    pub fn park(&self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        let mut guard = self.lock();
+        if guard.has_event() || guard.has_output() {
             return Err(Busy);
         }
-        let old = state.waker.register(waker);
-        (state.parked, state.woken) = (true, false);
-        drop(state);
+        let old = guard.state.waker.register(waker);
+        (guard.state.parked, guard.state.woken) = (true, false);
+        let deadline = guard.poll_timeout();
+        drop(guard);
         drop(old);
-        Ok(())
+        Ok(deadline)
     }
 
     /// Takes what is to be written; `None` also while somebody else is writing. Whoever calls this has heard the
     /// waker.
     pub fn take_output(&self) -> Option<Output> {
-        let mut state = self.lock();
-        state.woken = false;
-        state.connection.take_output()
+        if !self.status().has_output() {
+            return None;
+        }
+        let mut guard = self.lock();
+        guard.state.woken = false;
+        guard.take_output()
     }
 
-    /// [`Connection::lend_output`].
-    pub fn lend_output(&self, spare: &mut Output) {
-        self.lock().connection.lend_output(spare);
-    }
-
-    /// [`Connection::wrote`]; calls those who waited for it.
+    /// The transport has taken the first `count` bytes of what was taken; calls those who waited for that.
     pub fn wrote(&self, now: Time, count: usize) {
-        let mut state = self.lock();
-        state.connection.wrote(now, count);
-        let done = state.completed();
-        drop(state);
-        for waiter in done {
+        let mut guard = self.lock();
+        guard.wrote(now, count);
+        let written = guard.written();
+        let completed = guard.state.waiters.completed(written);
+        drop(guard);
+        for waiter in completed {
             waiter.complete(Ok(()));
         }
     }
 
-    /// [`Connection::wants_read`].
-    pub fn wants_read(&self) -> bool {
-        self.lock().connection.wants_read()
-    }
-
-    /// [`Connection::poll_timeout`].
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.lock().connection.poll_timeout()
-    }
-
-    /// [`Connection::handle_timeout`].
-    pub fn handle_timeout(&self, now: Time) {
-        self.lock().connection.handle_timeout(now);
-    }
-
-    /// When a close that was called for while the driver sleeps is due; it may sleep longer than that. `None` while it is
-    /// awake: it has its deadlines for itself, and judges them behind what it has read.
+    /// When a close that was called for while the driver sleeps is due; it may sleep longer than that. `None` while it
+    /// is awake: it has its deadlines for itself, and judges them after what it has read.
     pub fn parked_close(&self, now: Time) -> Option<Time> {
-        let mut state = self.lock();
-        if state.parked { state.connection.close_by(now) } else { None }
-    }
-
-    /// [`Connection::receive_eof`].
-    pub fn receive_eof(&self) {
-        self.lock().connection.receive_eof();
-    }
-
-    /// [`Connection::vanished`].
-    pub fn vanished(&self) {
-        self.lock().connection.vanished();
-    }
-
-    /// [`Connection::transport_failed`].
-    pub fn transport_failed(&self, error: impl Into<BoxError>) {
-        // Converted before there is a lock.
-        let error = error.into();
-        self.lock().connection.transport_failed(error);
-    }
-
-    /// [`Connection::fail`].
-    pub fn fail(&self, error: Error) {
-        self.lock().connection.fail(error);
+        let mut guard = self.lock();
+        if guard.state.parked { guard.close_by(now) } else { None }
     }
 
     /// Whether the driver sleeps while an event waits for it.
     pub fn is_awaited(&self) -> bool {
-        let state = self.lock();
-        state.parked && state.connection.has_event()
+        let guard = self.lock();
+        guard.state.parked && guard.has_event()
     }
 
-    /// Whether [`next_event`](Self::next_event) has something to say without any input.
-    pub(crate) fn has_event(&self) -> bool {
-        self.lock().connection.has_event()
-    }
-
-    /// [`Connection::answer_close_later`].
-    pub(crate) fn answer_close_later(&self) {
-        self.lock().connection.answer_close_later();
-    }
-
-    /// Whether the peer has closed and waits for an answer.
-    pub(crate) fn owes_close(&self) -> bool {
-        self.lock().connection.owes_close()
-    }
-
-    /// [`Connection::answer_close`].
-    pub(crate) fn answer_close(&self) {
-        self.lock().connection.answer_close();
-    }
-
-    /// A callback is pending: the peer is not read.
-    pub(crate) fn hold(&self) {
-        self.lock().connection.hold();
-    }
-
-    /// No callback is pending any more: the peer is about to be read.
-    pub(crate) fn release(&self, now: Time) {
-        self.lock().connection.release(now);
-    }
-
-    /// Whether it ends without another word to the peer: what was taken need not be written any more.
-    pub fn is_silent(&self) -> bool {
-        self.lock().connection.is_silent()
-    }
-
-    /// [`Connection::is_finished`].
-    pub fn is_finished(&self) -> bool {
-        self.lock().connection.is_finished()
-    }
-
-    /// [`Connection::is_lost`].
-    pub fn is_lost(&self) -> bool {
-        self.lock().connection.is_lost()
-    }
-
-    /// Something of the connection, read under the lock.
-    pub fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        read(&self.lock().connection)
+    /// Whether the connection ends without another word to the peer: what was taken need not be written any more.
+    pub fn discards_output(&self) -> bool {
+        self.lock().discards_output()
     }
 
     /// The transport is gone: whoever still waits for bytes to be written is told that they were not.
     pub fn finish(&self) {
-        let mut state = self.lock();
-        state.gone = true;
-        state.connection.abort();
-        let waiting = mem::take(&mut state.waiting);
+        let mut guard = self.lock();
+        guard.abort();
+        let waiters = guard.state.waiters.give_up();
         // Handles may live on: what a waker holds (a task, a transport) must not.
-        let waker = state.waker.take();
-        drop(state);
+        let waker = guard.state.waker.take();
+        drop(guard);
         drop(waker);
-        for (_, waiter) in waiting {
+        for (_, waiter) in waiters {
             waiter.complete(Err(SendError::Closed));
         }
     }
 
-    fn lock(&self) -> Locked<'_> {
-        Locked { state: self.state.lock(), garbage: None }
-    }
-
     /// Runs a callback of this connection: what it sends is written after it has returned.
-    pub(crate) fn during<T>(&self, callback: impl FnOnce() -> T) -> T {
+    pub(super) fn during<T>(&self, callback: impl FnOnce() -> T) -> T {
         /// A callback may drive another connection; then this one's goes on.
         struct Before(usize);
         impl Drop for Before {
@@ -303,171 +215,10 @@ impl Shared {
     fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
-
-    /// Changes the connection from a handle, and wakes whoever writes unless that is where this comes from.
-    fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
-        let outside = CALLING.with(Cell::get) != self.address();
-        let mut state = self.lock();
-        let reads = state.connection.wants_read();
-        let result = change(&mut state.connection);
-        // D16: what comes from outside is not caused by what is read, and does not stop the reading.
-        if outside && reads {
-            state.connection.read_on();
-        }
-        let wakes = outside && !mem::replace(&mut state.woken, true);
-        let waker = if wakes { state.waker.get().cloned() } else { None };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        result
-    }
-}
-
-impl State {
-    /// Those who waited for what is now written.
-    fn completed(&mut self) -> Vec<Waiter> {
-        let written = self.connection.written();
-        let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
-        self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
-    }
-
-    fn wait(&mut self, position: StreamOffset, waiter: Waiter) {
-        // Several threads may come in another order than their sends.
-        let at = self.waiting.partition_point(|(other, _)| *other <= position);
-        self.waiting.insert(at, (position, waiter));
-    }
-
-    /// Takes out the task that waits as this one.
-    fn forget(&mut self, waiter: &WriteWaiter) -> Option<(StreamOffset, Waiter)> {
-        let start = self.waiting.partition_point(|(other, _)| *other < waiter.position());
-        let same = self.waiting.range(start..).take_while(|(other, _)| *other == waiter.position());
-        let at = same.into_iter().position(|(_, other)| matches!(other, Waiter::Task(id, _) if *id == waiter.id()))?;
-        self.waiting.remove(start + at)
-    }
-
-    /// What is already known about a position: `None` if it has to wait.
-    fn outcome(&self, position: StreamOffset) -> Option<Result<(), SendError>> {
-        if position <= self.connection.written() {
-            Some(Ok(()))
-        } else if self.gone {
-            Some(Err(SendError::Closed))
-        } else {
-            None
-        }
-    }
-}
-
-impl Socket for Shared {
-    fn id(&self) -> SocketId {
-        self.id
-    }
-
-    fn peer_addr(&self) -> Option<SocketAddr> {
-        self.context.as_ref()?.peer_addr
-    }
-
-    fn path(&self) -> Option<&str> {
-        self.context.as_ref()?.path.as_deref()
-    }
-
-    fn protocol(&self) -> Option<&str> {
-        self.context.as_ref()?.protocol.as_deref()
-    }
-
-    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
-        // Dropped when nothing is locked: its owner's code may run then.
-        let _share = message.share();
-        self.change(|connection| connection.send(message))
-    }
-
-    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
-        self.change(|connection| connection.ping(data))
-    }
-
-    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
-        self.change(|connection| connection.pong(data))
-    }
-
-    fn answer_ping(&self, data: &[u8]) {
-        self.change(|connection| connection.answer_ping(data));
-    }
-
-    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
-        self.change(|connection| connection.close(code, reason))
-    }
-
-    fn abort(&self) {
-        self.change(Connection::abort);
-    }
-
-    fn is_open(&self) -> bool {
-        self.lock().connection.is_open()
-    }
-
-    fn buffered(&self) -> usize {
-        self.lock().connection.buffered()
-    }
-
-    fn queued(&self) -> StreamOffset {
-        self.lock().connection.queued()
-    }
-
-    fn room_at(&self, length: usize) -> Option<StreamOffset> {
-        self.lock().connection.room_at(length)
-    }
-
-    fn closed(&self) -> Option<Closed> {
-        self.lock().closed.as_deref().cloned()
-    }
-
-    fn when_written(&self, position: StreamOffset, done: Done) {
-        let mut state = self.lock();
-        match state.outcome(position) {
-            None => state.wait(position, Waiter::Done(done)),
-            Some(outcome) => {
-                drop(state);
-                Waiter::Done(done).complete(outcome);
-            }
-        }
-    }
-
-    fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
-        let mut state = self.lock();
-        if let Some(outcome) = state.outcome(waiter.position()) {
-            return Poll::Ready(outcome);
-        }
-        let before = state.forget(waiter);
-        if waiter.id() == 0 {
-            state.waiters += 1;
-            waiter.set_id(state.waiters);
-        }
-        state.wait(waiter.position(), Waiter::Task(waiter.id(), waker.clone()));
-        drop(state);
-        // A waker may do anything when it is dropped.
-        drop(before);
-        Poll::Pending
-    }
-
-    fn give_up(&self, waiter: &WriteWaiter) {
-        let before = self.lock().forget(waiter);
-        drop(before);
-    }
-}
-
-impl Waiter {
-    /// As in Ring, what a completion panics with concerns nobody else: not whoever happened to write.
-    fn complete(self, outcome: Result<(), SendError>) {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| match self {
-            Self::Done(done) => done(outcome),
-            // It asks again, and finds the outcome.
-            Self::Task(_, waker) => waker.wake(),
-        }));
-    }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lock().connection.fmt(f)
+        (*self.lock()).fmt(f)
     }
 }

@@ -45,7 +45,7 @@ pub struct Connection {
     auto_pong: AutoPong,
     /// Whether reading pauses until output is below the low watermark.
     paused: bool,
-    garbage: Option<Box<Garbage>>,
+    deferred_drops: Option<Box<DeferredDrops>>,
     /// For the handles.
     context: Option<Box<SocketContext>>,
     /// Whether the peer's close is answered at once.
@@ -63,7 +63,7 @@ enum CloseAnswer {
 
 /// What is not needed any more, and may run somebody else's code when it is dropped: an error of a callback or a
 /// transport, the owner of a payload. Whoever shares the connection drops it when nothing is locked.
-pub(crate) struct Garbage {
+pub(crate) struct DeferredDrops {
     _error: Option<Error>,
     _output: Output,
     _older: Option<Box<Self>>,
@@ -82,6 +82,18 @@ enum State {
     /// The last event was handed out.
     Ended,
     /// The same, and the transport is of no use any more: nothing is left to be said, or nobody listens.
+    Lost,
+}
+
+/// How far a connection is, for whoever drives it.
+#[cfg(feature = "std")]
+pub(crate) enum Stage {
+    Alive,
+    /// An event comes without any input.
+    Ending,
+    /// [`Connection::is_finished`].
+    Finished,
+    /// [`Connection::is_lost`].
     Lost,
 }
 
@@ -113,7 +125,7 @@ impl Connection {
             state: State::Open,
             auto_pong: AutoPong::On,
             paused: false,
-            garbage: None,
+            deferred_drops: None,
             context: None,
             close_answer: CloseAnswer::AtOnce,
             aborted: false,
@@ -226,7 +238,7 @@ impl Connection {
     pub fn abort(&mut self) {
         self.aborted = true;
         let output = self.outbound.discard();
-        self.throw_away(None, output);
+        self.defer_drop(None, output);
         match self.state {
             State::Open | State::Closed { .. } | State::Closing => {
                 self.state = State::Ending { error: None, closed: Closed::abnormal(ClosedBy::Local) };
@@ -249,7 +261,7 @@ impl Connection {
                 }
                 self.state = State::Ending { error: Some(error), closed: Closed::failed(code, reason) };
             }
-            Some(_) => self.throw_away(Some(error), Output::new()),
+            Some(_) => self.defer_drop(Some(error), Output::new()),
         }
     }
 
@@ -344,16 +356,16 @@ impl Connection {
         self.outbound.head(head);
     }
 
-    /// The peer is not read from now on, until [`release`](Self::release): its silence does not count.
+    /// The peer is not read from now on, until [`resume_liveness`](Self::resume_liveness): its silence does not count.
     #[cfg(feature = "std")]
-    pub(crate) fn hold(&mut self) {
-        self.deadlines.hold();
+    pub(crate) fn suspend_liveness(&mut self) {
+        self.deadlines.suspend_liveness();
     }
 
     /// The peer is read again.
     #[cfg(feature = "std")]
-    pub(crate) fn release(&mut self, now: Time) {
-        self.deadlines.release(now);
+    pub(crate) fn resume_liveness(&mut self, now: Time) {
+        self.deadlines.resume_liveness(now);
     }
 
     /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
@@ -377,9 +389,20 @@ impl Connection {
         matches!(self.state, State::Ending { .. })
     }
 
+    /// How far the connection is, in one word.
+    #[cfg(feature = "std")]
+    pub(crate) fn stage(&self) -> Stage {
+        match self.state {
+            State::Open | State::Closed { .. } | State::Closing => Stage::Alive,
+            State::Ending { .. } => Stage::Ending,
+            State::Ended => Stage::Finished,
+            State::Lost => Stage::Lost,
+        }
+    }
+
     /// Whether it ends without another word to the peer, what was taken included.
     #[cfg(feature = "std")]
-    pub(crate) fn is_silent(&self) -> bool {
+    pub(crate) fn discards_output(&self) -> bool {
         match &self.state {
             State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
             State::Lost => true,
@@ -476,27 +499,27 @@ impl Connection {
         if self.is_alive() {
             let by = if self.is_open() { by } else { ClosedBy::Local };
             let output = self.outbound.discard();
-            self.throw_away(None, output);
+            self.defer_drop(None, output);
             self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };
             return;
         }
         if self.is_finished() {
             self.state = State::Lost;
         }
-        self.throw_away(Some(error), Output::new());
+        self.defer_drop(Some(error), Output::new());
     }
 
-    fn throw_away(&mut self, error: Option<Error>, output: Output) {
+    fn defer_drop(&mut self, error: Option<Error>, output: Output) {
         if error.is_some() || !output.is_empty() {
-            let older = self.garbage.take();
-            self.garbage = Some(Box::new(Garbage { _error: error, _output: output, _older: older }));
+            let older = self.deferred_drops.take();
+            self.deferred_drops = Some(Box::new(DeferredDrops { _error: error, _output: output, _older: older }));
         }
     }
 
     /// What to drop when nothing is locked.
     #[cfg(feature = "std")]
-    pub(crate) fn take_garbage(&mut self) -> Option<Box<Garbage>> {
-        self.garbage.take()
+    pub(crate) fn take_deferred_drops(&mut self) -> Option<Box<DeferredDrops>> {
+        self.deferred_drops.take()
     }
 
     fn next_ending(&mut self) -> Option<Event<'static>> {

@@ -98,13 +98,13 @@ impl Deadlines {
 
     /// A callback is pending: the peer is not read from now on.
     #[cfg(feature = "std")]
-    pub(crate) fn hold(&mut self) {
+    pub(crate) fn suspend_liveness(&mut self) {
         self.held = true;
     }
 
     /// The peer is read again: what it has to say for itself is about to be seen.
     #[cfg(feature = "std")]
-    pub(crate) fn release(&mut self, now: Time) {
+    pub(crate) fn resume_liveness(&mut self, now: Time) {
         self.held = false;
         self.received(now);
         if matches!(self.close, Close::Since(_)) && !self.owed {

@@ -17,7 +17,7 @@ pub mod utf8;
 pub use close::{CloseCode, Closed, ClosedBy};
 pub use connection::Connection;
 #[cfg(feature = "std")]
-pub(crate) use connection::Garbage;
+pub(crate) use connection::{DeferredDrops, Stage};
 #[cfg(feature = "std")]
 pub(crate) use error::panic_message;
 pub use error::{BoxError, Error, SendError, SharedError, Timeout, Violation};

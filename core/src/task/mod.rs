@@ -10,6 +10,8 @@
 mod acceptor;
 mod client;
 mod connecting;
+#[cfg(all(test, not(loom)))]
+mod guards;
 #[cfg(all(loom, test))]
 mod models;
 mod runtime;
@@ -31,6 +33,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -90,26 +93,17 @@ pub struct Task<T: Transport, C: Timer> {
     transport: T,
     driver: Driver,
     alarm: Alarm<C>,
-    /// What a write has left over: the transport is full.
+    /// Output that was taken and is not written: the transport is full, or others had their turn.
     stalled: Option<Box<Output>>,
-    owed: Owed,
+    /// The transport was written to since it was flushed.
+    unflushed: bool,
     registration: Registration,
 }
 
 impl<T: Transport, C: Timer> fmt::Debug for Task<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("driver", &self.driver).field("owed", &self.owed).finish_non_exhaustive()
+        f.debug_struct("Task").field("driver", &self.driver).field("unflushed", &self.unflushed).finish_non_exhaustive()
     }
-}
-
-/// What the transport still owes us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    Nothing,
-    /// A flush: it was written to since the last one.
-    Flush,
-    /// The end of its sending side.
-    Shutdown,
 }
 
 /// What a turn of the loop has come to.
@@ -126,7 +120,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
-        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, owed: Owed::Nothing, registration }
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, unflushed: false, registration }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read behind it.
@@ -152,7 +146,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Turn::Idle => {}
             }
             // Somebody has sent meanwhile, or closed: then there is more to do.
-            let Ok(deadline) = self.driver.park(now, cx.waker()) else { continue };
+            let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
+            let Ok(deadline) = settled else { continue };
             let Some(deadline) = deadline else { return Poll::Pending };
             if self.alarm.poll(cx, deadline, now).is_pending() {
                 return Poll::Pending;
@@ -165,10 +160,6 @@ impl<T: Transport, C: Timer> Task<T, C> {
             if judged > now {
                 // What has arrived since this turn began is read before.
                 continue;
-            }
-            if self.owed == Owed::Shutdown {
-                // That has taken too long: the driver is about to say so.
-                self.owed = Owed::Nothing;
             }
             self.driver.handle_timeout(if deadline == Time::ZERO { self.alarm.now() } else { now });
         }
@@ -188,20 +179,16 @@ impl<T: Transport, C: Timer> Task<T, C> {
                     break;
                 }
                 let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
+                // Nobody takes what is answered.
+                memory.output.clear();
             }
-            self.stalled = None;
             self.driver.transport_failed(now, error);
         }
-        if self.owed == Owed::Shutdown {
-            // Whether that fails or not: there is nothing more to say.
-            let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle };
-            self.owed = Owed::Nothing;
-        }
-        if self.owed == Owed::Flush && self.driver.is_flushing() {
+        if self.unflushed && self.driver.is_flushing() {
             // What the stream itself holds back has as long to leave as the rest of the output.
             return Turn::Idle;
         }
-        match self.driver.step(now) {
+        match self.driver.next_step(now) {
             Step::Read => match self.read(cx, memory) {
                 Poll::Pending => return Turn::Idle,
                 Poll::Ready(Ok(0)) => self.driver.receive_eof(now),
@@ -209,7 +196,11 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Ready(Err(error)) => self.driver.transport_failed(now, error),
             },
             Step::Wait => return Turn::Idle,
-            Step::Shutdown => self.owed = Owed::Shutdown,
+            Step::Shutdown => {
+                // Whether that fails or not: there is nothing more to say.
+                let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle };
+                self.driver.shut_down();
+            }
             Step::Done => return Turn::Done,
         }
         Turn::Again
@@ -217,24 +208,24 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     /// Writes until nothing is left, or the transport is full.
     fn write(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> io::Result<()> {
-        if let Some(mut output) = self.stalled.take() {
-            if self.poll_write_all(cx, &mut output)?.is_pending() {
-                self.stalled = Some(output);
-                return Ok(());
-            }
-            keep(&mut memory.spare, *output);
-        }
+        let mut output = match self.stalled.take() {
+            Some(stalled) => *stalled,
+            None => mem::take(&mut memory.output),
+        };
         // Completions may send without end: after a few rounds it is the peer's turn to be read.
         for _ in 0..MAX_WRITES {
-            let Some(mut output) = self.driver.take_output() else { break };
+            if output.is_empty() {
+                let Some(more) = self.driver.take_output() else { break };
+                keep(&mut memory.output, mem::replace(&mut output, more));
+            }
             if self.poll_write_all(cx, &mut output)?.is_pending() {
                 self.stalled = Some(Box::new(output));
                 return Ok(());
             }
-            keep(&mut memory.spare, output);
         }
-        if self.owed == Owed::Flush && self.transport.poll_flush(cx)?.is_ready() {
-            self.owed = Owed::Nothing;
+        keep(&mut memory.output, output);
+        if self.unflushed && self.transport.poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
         }
         Ok(())
     }
@@ -246,10 +237,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     output.advance(count);
-                    self.owed = Owed::Flush;
-                    // The time from behind the write: the process may have been stopped in front of it.
+                    self.unflushed = true;
+                    // The time after the write: the process may have been stopped before it.
                     self.driver.wrote(self.alarm.now(), count);
-                    if !output.is_empty() && self.driver.is_silent() {
+                    if !output.is_empty() && self.driver.discards_output() {
                         // A connection that was aborted says no more.
                         output.clear();
                     }
@@ -262,7 +253,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// What was queued before this was dropped, as far as the transport takes it at once. A runtime that ends drops
     /// its tasks, perhaps before they had their turn to write what was just sent.
     fn last_words(&mut self) {
-        if self.driver.is_done() || self.driver.is_silent() {
+        if self.driver.is_done() || self.driver.discards_output() {
             return;
         }
         let mut memory = Memory::take();
@@ -280,10 +271,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
         memory.read += count;
         if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
-            self.driver.lend_output(&mut memory.spare);
-            self.driver.receive(self.alarm.now(), input);
-            // Nothing was sent: the memory comes back at once.
-            self.driver.lend_output(&mut memory.spare);
+            self.driver.receive_into(self.alarm.now(), input, &mut memory.output);
         }
         Poll::Ready(Ok(count))
     }
@@ -303,6 +291,9 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
         }
         let mut memory = Memory::take();
         let poll = self.run(cx, &mut memory);
+        if !memory.output.is_empty() {
+            self.stalled = Some(Box::new(mem::take(&mut memory.output)));
+        }
         memory.give_back();
         poll
     }
@@ -321,8 +312,8 @@ struct Memory {
     buffer: Vec<u8>,
     /// How much was read in this poll.
     read: usize,
-    /// Lent to a connection while its callbacks run, and back when what they sent is written.
-    spare: Output,
+    /// Serves a connection's callbacks, and then has what they have sent. Empty between two tasks.
+    output: Output,
 }
 
 std::thread_local! {
@@ -335,7 +326,7 @@ impl Memory {
     fn take() -> Box<Self> {
         let memory = MEMORY.try_with(Cell::take).ok().flatten();
         let mut memory =
-            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, spare: Output::new() }));
+            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, output: Output::new() }));
         memory.read = 0;
         memory
     }

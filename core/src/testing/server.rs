@@ -46,12 +46,15 @@ impl ServerEnd {
                     return written;
                 }
             }
-            match self.driver.step(self.now) {
+            match self.driver.next_step(self.now) {
                 Step::Done => {
                     self.ended = true;
                     return written;
                 }
-                Step::Shutdown => self.ended = true,
+                Step::Shutdown => {
+                    self.ended = true;
+                    self.driver.shut_down();
+                }
                 Step::Read if !self.unread.is_empty() => {
                     self.driver.receive(self.now, &mut mem::take(&mut self.unread));
                 }
@@ -60,7 +63,7 @@ impl ServerEnd {
                     self.driver.receive_eof(self.now);
                 }
                 Step::Read | Step::Wait => {
-                    if self.driver.park(self.now, waker).is_ok() {
+                    if self.driver.poll_pending(self.now, waker).and_then(|()| self.driver.settle(waker)).is_ok() {
                         return written;
                     }
                 }

@@ -83,7 +83,7 @@ fn a_send_whose_connection_ends_before_is_in_vain() {
     let ends: [End; 4] = [
         |shared, _| shared.finish(),
         |shared, _| {
-            shared.transport_failed("reset");
+            shared.with(|connection| connection.transport_failed("reset"));
             shared.finish();
         },
         |shared, socket| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use bellwire_core::backend::{Driver, Step};
+use bellwire_core::backend::{Busy, Driver, Step};
 use bellwire_core::proto::{Connection, Event, Time};
 use bellwire_core::{CloseCode, Closed, ClosedBy, Config, Error, Role};
 
@@ -317,4 +317,29 @@ pub(crate) fn both_roles(config: &Config, incoming: &[Frame], events: &[Seen], o
 #[track_caller]
 pub(crate) fn leaves(driver: &mut Driver, now: Time) {
     assert_eq!([driver.step(now), driver.step(now)], [Step::Shutdown, Step::Done]);
+}
+
+/// What a backend does with a driver between two reads.
+pub(crate) trait Drive {
+    /// The next step. What is to be shut down is.
+    fn step(&mut self, now: Time) -> Step;
+
+    /// Polls what is pending, and settles the turn.
+    fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy>;
+}
+
+impl Drive for Driver {
+    fn step(&mut self, now: Time) -> Step {
+        let step = self.next_step(now);
+        assert_eq!(self.next_step(now), step, "asking changes nothing");
+        if step == Step::Shutdown {
+            self.shut_down();
+        }
+        step
+    }
+
+    fn park(&mut self, now: Time, waker: &Waker) -> Result<Option<Time>, Busy> {
+        self.poll_pending(now, waker)?;
+        self.settle(waker)
+    }
 }

@@ -46,7 +46,7 @@ fn e4_a_sending_side_that_does_not_close_holds_no_longer_than_the_linger_timeout
     written(&mut driver);
     assert_eq!(driver.step(at(secs(1))), Step::Read);
     driver.receive_eof(at(secs(2)));
-    assert_eq!(driver.step(at(secs(2))), Step::Shutdown);
+    assert_eq!(driver.next_step(at(secs(2))), Step::Shutdown);
     assert_eq!(driver.poll_timeout(), Some(at(secs(4))));
     driver.handle_timeout(at(secs(4) - ms(1)));
     assert_eq!(driver.poll_timeout(), Some(at(secs(4))));

@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 
 use bellwire_core::backend::{Busy, Driver, Shared};
 use bellwire_core::listener::IntoListener;
-use bellwire_core::proto::{Output, Time};
+use bellwire_core::proto::{Connection, Output, Time};
 use bellwire_core::{Config, Role, SendError, Socket, WebSocket, listener};
 
 use crate::common::*;
@@ -90,7 +90,7 @@ fn who_waits_when_the_connection_ends_is_told_once_that_it_was_in_vain() {
     shared.wrote(START, output.len());
     socket.send_with("lost", note(&results, "lost"));
     socket.send_with("lost", note(&results, "lost, too"));
-    shared.receive_eof();
+    shared.with(Connection::receive_eof);
     shared.finish();
     let expected = [("written", Ok(())), ("lost", Err(SendError::Closed)), ("lost, too", Err(SendError::Closed))];
     assert_eq!(taken(&results), expected);

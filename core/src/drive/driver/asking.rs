@@ -11,7 +11,7 @@ use core::task::{Poll, Waker};
 use super::{Driver, Phase, Question};
 use crate::api::{AnyListener, AsyncResponse};
 use crate::config::Config;
-use crate::drive::callbacks::Open;
+use crate::drive::callbacks::Dispatcher;
 use crate::handshake::server::{AcceptError, Refused};
 use crate::handshake::{PlainResponse, Request};
 use crate::protocol::{Connection, Output};
@@ -51,7 +51,7 @@ impl Driver {
         let Question { request, answer: waiting, mut input, .. } = *question;
         drop(waiting);
         self.answer(&service, &request, answer, now);
-        self.pump(now, &mut input);
+        self.dispatch(now, &mut input, None);
         if self.eof {
             self.receive_eof(now);
         }
@@ -94,13 +94,13 @@ impl Driver {
     pub(super) fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
         let config = connection.config();
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
-        let mut open = Open::new(connection, listener);
-        open.grant(self.granted);
-        service.registry().opens(&open.socket);
+        let mut dispatcher = Dispatcher::new(connection, listener);
+        dispatcher.grant(self.granted);
+        service.registry().opens(&dispatcher.socket);
         self.say_answered();
-        open.start();
-        service.registry().opened(&open.socket);
-        self.phase = Phase::Open(open);
+        dispatcher.start();
+        service.registry().opened(&dispatcher.socket);
+        self.phase = Phase::Open(dispatcher);
     }
 
     fn say_answered(&self) {

@@ -2,8 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{Driver, Phase, Step};
-use crate::protocol::{BoxError, Connection, Output, Role};
+use super::{Driver, Phase};
+use crate::protocol::{BoxError, Output, Role};
 use crate::time::Time;
 
 /// How far the transport's end is.
@@ -13,11 +13,18 @@ pub(super) enum Ending {
     Flush(usize, Option<Time>),
     /// All is written: the peer is read until it closes, at the latest until then.
     Linger(Time, Sending),
-    /// Our sending side is to be closed, and then the transport is dropped.
-    Leave,
-    /// That is under way, and has until then.
-    Leaving(Time),
+    /// Our sending side is to be closed, at the latest by then.
+    Shutdown(Time, Then),
     Done,
+}
+
+/// What comes when the sending side is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The peer is read until it closes.
+    Linger,
+    /// The transport is dropped.
+    Leave,
 }
 
 /// The sending side of a transport whose last byte is written.
@@ -51,46 +58,59 @@ impl Ending {
     pub(super) fn deadline(self) -> Option<Time> {
         match self {
             Self::Flush(_, until) => until,
-            Self::Linger(until, _) | Self::Leaving(until) => Some(until),
-            Self::Leave | Self::Done => Some(Time::ZERO),
+            Self::Linger(until, _) | Self::Shutdown(until, _) => Some(until),
+            Self::Done => Some(Time::ZERO),
         }
     }
 }
 
 impl Driver {
-    pub(super) fn done(&mut self) -> Step {
-        self.ending = Some(Ending::Done);
-        Step::Done
+    /// How far the end is now.
+    pub(super) fn ending_at(&self, now: Time) -> Option<Ending> {
+        let ending = self.ending?;
+        Some(match ending {
+            Ending::Flush(..) if self.is_lost() => self.leave(now),
+            Ending::Flush(..) if self.unwritten() == 0 => self.linger(now),
+            Ending::Linger(_, Sending::Closed) if self.eof => Ending::Done,
+            Ending::Linger(_, Sending::Open) if self.eof => self.leave(now),
+            ending => ending,
+        })
     }
 
     /// Nothing more is to be read. RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write
     /// side of the connection, unless it has already sent some error alert", and a plain transport has its FIN. Whoever
     /// aborts does not wait for that.
-    pub(super) fn leave(&mut self, now: Time) -> Step {
-        if self.open().is_some_and(|open| open.shared.with(Connection::is_aborted)) {
-            return self.done();
+    pub(super) fn leave(&self, now: Time) -> Ending {
+        if self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.lock().is_aborted()) {
+            return Ending::Done;
         }
-        self.ending = Some(Ending::Leaving(now + self.linger_timeout));
-        Step::Shutdown
+        Ending::Shutdown(now + self.linger_timeout, Then::Leave)
     }
 
     /// All is written. RFC 6455 §7.1.1: "in most normal cases [...] the server closes first"; a client that has
     /// said goodbye properly waits for that.
-    pub(super) fn linger(&mut self, now: Time) -> Step {
-        let leaves_first = self.open().is_none_or(|open| {
-            let clean = open.socket.closed().is_some_and(|closed| closed.clean);
-            !clean || open.shared.with(Connection::role) == Role::Server
+    fn linger(&self, now: Time) -> Ending {
+        let leaves_first = self.dispatcher().is_none_or(|dispatcher| {
+            let clean = dispatcher.socket.closed().is_some_and(|closed| closed.clean);
+            !clean || dispatcher.shared.lock().role() == Role::Server
         });
         let until = now + self.linger_timeout;
         if leaves_first {
-            self.ending = Some(Ending::Linger(until, Sending::Closed));
-            Step::Shutdown
+            Ending::Shutdown(until, Then::Linger)
         } else if self.eof {
             self.leave(now)
         } else {
-            self.ending = Some(Ending::Linger(until, Sending::Open));
-            Step::Read
+            Ending::Linger(until, Sending::Open)
         }
+    }
+
+    /// The sending side is closed, or could not be.
+    pub fn shut_down(&mut self) {
+        self.ending = match self.ending {
+            Some(Ending::Shutdown(until, Then::Linger)) => Some(Ending::Linger(until, Sending::Closed)),
+            Some(Ending::Shutdown(_, Then::Leave)) => Some(Ending::Done),
+            ending => ending,
+        };
     }
 
     pub(super) fn end(&mut self, now: Time) {
@@ -108,7 +128,7 @@ impl Driver {
     pub(super) fn end_late(&mut self, now: Time) {
         self.ending = Some(match self.ending {
             Some(Ending::Flush(left, _)) if self.unwritten() < left => self.flush(now),
-            Some(Ending::Linger(_, Sending::Open)) => Ending::Leave,
+            Some(Ending::Linger(_, Sending::Open)) => self.leave(now),
             _ => Ending::Done,
         });
     }
@@ -120,7 +140,7 @@ impl Driver {
     }
 
     /// The transport is gone: there is nobody to answer.
-    pub(super) fn vanish(&mut self) {
+    pub(super) fn transport_gone(&mut self) {
         if let Phase::Asked(_) = self.phase {
             self.phase = Phase::Answer(Output::new(), 0);
         }

@@ -7,6 +7,7 @@
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use core::mem;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
@@ -15,8 +16,9 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread::{self, JoinHandle, ThreadId};
 
 use super::*;
-use crate::api::WebSocket;
+use crate::api::{Socket, WebSocket};
 use crate::config::Config;
+use crate::protocol::{BoxError, CloseCode, Error, Outgoing, StreamOffset};
 
 const NOW: Time = Time::ZERO;
 /// When the time of a close is up that was called for at that time.
@@ -173,7 +175,7 @@ fn a_driver_that_goes_to_sleep_hears_of_a_close() {
     check(ALL, || {
         let shared = shared();
         let closer = with_handle(&shared, |socket| close(&socket).unwrap());
-        assert_eq!(drive(&shared, |_| shared.is_finished()), CLOSE);
+        assert_eq!(drive(&shared, |_| shared.lock().is_finished()), CLOSE);
         assert!(shared.closed().unwrap().clean);
         closer.join().unwrap();
     });
@@ -187,7 +189,7 @@ fn a_driver_that_goes_to_sleep_hears_of_an_abort() {
             let _ = socket.send("a");
             socket.abort();
         });
-        let wire = drive(&shared, |_| shared.is_lost());
+        let wire = drive(&shared, |_| shared.lock().is_lost());
         assert!(wire.is_empty() || wire == A);
         closer.join().unwrap();
     });
@@ -213,7 +215,7 @@ fn a_send_is_written_in_front_of_the_close_or_refused() {
         let done = outcomes.done();
         let sender = with_handle(&shared, |socket| socket.send_with("a", done));
         let closer = with_handle(&shared, |socket| close(&socket).unwrap());
-        let wire = drive(&shared, |_| shared.is_finished());
+        let wire = drive(&shared, |_| shared.lock().is_finished());
         shared.finish();
         sender.join().unwrap();
         closer.join().unwrap();
@@ -237,7 +239,7 @@ fn a_driver_that_leaves_early_tells_who_still_waits() {
         });
         let mut wire = Vec::new();
         write(&shared, &mut wire);
-        shared.transport_failed("broken");
+        shared.lock().transport_failed("broken");
         handle_events(&shared, &mut []);
         shared.finish();
         sender.join().unwrap();
@@ -395,8 +397,8 @@ fn errors_and_payloads_may_call_the_connection_that_drops_them() {
         shared.abort();
         shared.send(Outgoing::from(payload())).unwrap_err();
         // Too late to be told.
-        shared.fail(Error::Callback(Arc::new(calling())));
-        shared.transport_failed(Box::new(calling()) as BoxError);
+        shared.lock().fail(Error::Callback(Arc::new(calling())));
+        shared.lock().transport_failed(Box::new(calling()) as BoxError);
         handle_events(&shared, &mut []);
         shared.finish();
         assert_eq!(calls.load(Ordering::Relaxed), 5);
@@ -479,19 +481,17 @@ impl TwoThreads {
         loop {
             handle_events(shared, &mut mem::take(&mut input));
             self.write(shared);
-            if shared.is_finished() {
+            if shared.lock().is_finished() {
                 return;
             }
-            if shared.park(&waker).is_err() {
-                continue;
-            }
-            match self.read(shared.poll_timeout()) {
+            let Ok(deadline) = shared.park(&waker) else { continue };
+            match self.read(deadline) {
                 Read::Bytes(bytes) => input = bytes,
-                Read::Eof => shared.receive_eof(),
+                Read::Eof => shared.lock().receive_eof(),
                 Read::TimedOut(now) => {
                     // A deadline is judged a turn after it was noticed.
                     self.write(shared);
-                    shared.handle_timeout(now);
+                    shared.lock().handle_timeout(now);
                 }
             }
         }

@@ -1,0 +1,132 @@
+//! The lock of a shared connection.
+//!
+//! A guard is the connection itself, to be called as it is. When it is dropped it unlocks, then drops what must not be
+//! dropped under the lock; and it leaves a [`Status`] behind, so that a driver need not lock only to ask.
+
+use alloc::boxed::Box;
+use core::ops::{Deref, DerefMut};
+
+use super::waiters::Waiters;
+use crate::protocol::{Closed, Connection, DeferredDrops, Output, Stage};
+use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
+
+/// What the lock protects.
+pub(super) struct State {
+    pub(super) connection: Connection,
+    /// How to wake whoever writes.
+    pub(super) waker: WakerSlot,
+    /// Whether that was called and nobody has taken output since.
+    pub(super) woken: bool,
+    /// Whether the driver sleeps.
+    pub(super) parked: bool,
+    pub(super) waiters: Waiters,
+    pub(super) closed: Option<Box<Closed>>,
+}
+
+/// The connection, locked. Fields are dropped in their order: unlocked first.
+pub(in crate::drive) struct Guard<'a> {
+    pub(super) state: MutexGuard<'a, State>,
+    deferred_drops: Option<Box<DeferredDrops>>,
+    /// Where to leave the status. `None` in the midst of a driver's turn, whose last guard does.
+    pub(super) status: Option<&'a AtomicU8>,
+}
+
+/// What was true of the connection when it was last unlocked: kept in one atomic byte, and read without the lock.
+///
+/// Another thread may have changed it since. It wakes the driver then, which asks again; and the guard that
+/// [parks](super::Shared::park) the driver looks at the connection itself.
+#[derive(Clone, Copy)]
+pub(in crate::drive) struct Status(u8);
+
+impl Status {
+    /// There is output to take, or whoever takes it was woken.
+    const OUTPUT: u8 = 1;
+    /// An event comes without any input.
+    const EVENT: u8 = 1 << 1;
+    /// So much output is queued that the peer is not read.
+    const PAUSED: u8 = 1 << 2;
+    /// [`Connection::is_finished`].
+    const FINISHED: u8 = 1 << 3;
+    /// [`Connection::is_lost`].
+    const LOST: u8 = 1 << 4;
+
+    pub(super) fn load(status: &AtomicU8) -> Self {
+        Self(status.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn of(state: &State) -> Self {
+        let connection = &state.connection;
+        let stage = match connection.stage() {
+            Stage::Alive => 0,
+            Stage::Ending => Self::EVENT,
+            Stage::Finished => Self::FINISHED,
+            Stage::Lost => Self::FINISHED | Self::LOST,
+        };
+        let output = if state.woken || connection.has_output() { Self::OUTPUT } else { 0 };
+        let paused = if connection.wants_read() { 0 } else { Self::PAUSED };
+        Self(stage | output | paused)
+    }
+
+    pub(super) fn has_output(self) -> bool {
+        self.0 & Self::OUTPUT != 0
+    }
+
+    pub(in crate::drive) fn has_event(self) -> bool {
+        self.0 & Self::EVENT != 0
+    }
+
+    pub(in crate::drive) fn wants_read(self) -> bool {
+        self.0 & Self::PAUSED == 0
+    }
+
+    pub(in crate::drive) fn is_finished(self) -> bool {
+        self.0 & Self::FINISHED != 0
+    }
+
+    pub(in crate::drive) fn is_lost(self) -> bool {
+        self.0 & Self::LOST != 0
+    }
+}
+
+impl<'a> Guard<'a> {
+    pub(super) fn new(state: MutexGuard<'a, State>, status: &'a AtomicU8) -> Self {
+        Self { state, deferred_drops: None, status: Some(status) }
+    }
+
+    /// Takes what is to be written into `output`, which is empty; or gives back the memory that was lent. Without
+    /// `output` it is left to be taken.
+    pub(super) fn take_output_into(&mut self, output: Option<&mut Output>) {
+        let Some(output) = output else { return };
+        self.state.woken = false;
+        match self.take_output() {
+            Some(taken) => *output = taken,
+            None if output.capacity() == 0 => self.lend_output(output),
+            None => {}
+        }
+    }
+}
+
+impl Deref for Guard<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.state.connection
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.state.connection
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.deferred_drops = self.state.connection.take_deferred_drops();
+        if let Some(status) = self.status {
+            status.store(Status::of(&self.state).0, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The handles' side of a shared connection.
+
+use core::cell::Cell;
+use core::mem;
+use core::net::SocketAddr;
+use core::task::{Poll, Waker};
+
+use super::waiters::Waiter;
+use super::{CALLING, Shared};
+use crate::api::{Done, Socket, WriteWaiter};
+use crate::context::SocketId;
+use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
+
+impl Shared {
+    /// Changes the connection from a handle, and wakes whoever writes unless that is where this comes from.
+    fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+        let outside = CALLING.with(Cell::get) != self.address();
+        let mut guard = self.lock();
+        let reads = guard.wants_read();
+        let result = change(&mut guard);
+        // D16: what comes from outside is not caused by what is read, and does not stop the reading.
+        if outside && reads {
+            guard.read_on();
+        }
+        if !outside {
+            guard.status = None;
+        }
+        let wakes = outside && !mem::replace(&mut guard.state.woken, true);
+        let waker = if wakes { guard.state.waker.get().cloned() } else { None };
+        drop(guard);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
+    }
+}
+
+impl Socket for Shared {
+    fn id(&self) -> SocketId {
+        self.id
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.context.as_ref()?.peer_addr
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.context.as_ref()?.path.as_deref()
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        self.context.as_ref()?.protocol.as_deref()
+    }
+
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        // Dropped when nothing is locked: its owner's code may run then.
+        let _share = message.share();
+        self.change(|connection| connection.send(message))
+    }
+
+    fn ping(&self, data: &[u8]) -> Result<(), SendError> {
+        self.change(|connection| connection.ping(data))
+    }
+
+    fn pong(&self, data: &[u8]) -> Result<(), SendError> {
+        self.change(|connection| connection.pong(data))
+    }
+
+    fn answer_ping(&self, data: &[u8]) {
+        self.change(|connection| connection.answer_ping(data));
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        self.change(|connection| connection.close(code, reason))
+    }
+
+    fn abort(&self) {
+        self.change(Connection::abort);
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().is_open()
+    }
+
+    fn buffered(&self) -> usize {
+        self.lock().buffered()
+    }
+
+    fn queued(&self) -> StreamOffset {
+        self.lock().queued()
+    }
+
+    fn room_at(&self, length: usize) -> Option<StreamOffset> {
+        self.lock().room_at(length)
+    }
+
+    fn closed(&self) -> Option<Closed> {
+        self.lock().state.closed.as_deref().cloned()
+    }
+
+    fn when_written(&self, position: StreamOffset, done: Done) {
+        let mut guard = self.lock();
+        match guard.state.waiters.outcome(position, guard.written()) {
+            None => guard.state.waiters.push(position, Waiter::Done(done)),
+            Some(outcome) => {
+                drop(guard);
+                Waiter::Done(done).complete(outcome);
+            }
+        }
+    }
+
+    fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
+        let mut guard = self.lock();
+        if let Some(outcome) = guard.state.waiters.outcome(waiter.position(), guard.written()) {
+            return Poll::Ready(outcome);
+        }
+        let before = guard.state.waiters.push_task(waiter, waker);
+        drop(guard);
+        // A waker may do anything when it is dropped.
+        drop(before);
+        Poll::Pending
+    }
+
+    fn give_up(&self, waiter: &WriteWaiter) {
+        let before = self.lock().state.waiters.remove(waiter);
+        drop(before);
+    }
+}

@@ -1,0 +1,87 @@
+//! Those who wait for bytes to be written.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::task::Waker;
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::api::{Done, WriteWaiter};
+use crate::protocol::{SendError, StreamOffset};
+
+#[derive(Default)]
+pub(super) struct Waiters {
+    /// In the order of their positions.
+    waiting: VecDeque<(StreamOffset, Waiter)>,
+    /// How many tasks have waited: the newest one's number.
+    tasks: u64,
+    /// Nothing will be written any more.
+    gone: bool,
+}
+
+pub(super) enum Waiter {
+    Done(Done),
+    /// The task that waits as this number.
+    Task(u64, Waker),
+}
+
+impl Waiters {
+    /// Takes out those who waited for what is now written.
+    pub(super) fn completed(&mut self, written: StreamOffset) -> Vec<Waiter> {
+        let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
+        self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
+    }
+
+    pub(super) fn push(&mut self, position: StreamOffset, waiter: Waiter) {
+        // Several threads may come in another order than their sends.
+        let at = self.waiting.partition_point(|(other, _)| *other <= position);
+        self.waiting.insert(at, (position, waiter));
+    }
+
+    /// Has a task wait. Returns what it waited with before.
+    pub(super) fn push_task(&mut self, waiter: &mut WriteWaiter, waker: &Waker) -> Option<Waiter> {
+        let before = self.remove(waiter);
+        if waiter.id() == 0 {
+            self.tasks += 1;
+            waiter.set_id(self.tasks);
+        }
+        self.push(waiter.position(), Waiter::Task(waiter.id(), waker.clone()));
+        before
+    }
+
+    /// Takes out the task that waits as this one.
+    pub(super) fn remove(&mut self, waiter: &WriteWaiter) -> Option<Waiter> {
+        let start = self.waiting.partition_point(|(other, _)| *other < waiter.position());
+        let same = self.waiting.range(start..).take_while(|(other, _)| *other == waiter.position());
+        let at = same.into_iter().position(|(_, other)| matches!(other, Waiter::Task(id, _) if *id == waiter.id()))?;
+        self.waiting.remove(start + at).map(|(_, waiter)| waiter)
+    }
+
+    /// The transport is gone. Takes out all that wait.
+    pub(super) fn give_up(&mut self) -> VecDeque<(StreamOffset, Waiter)> {
+        self.gone = true;
+        mem::take(&mut self.waiting)
+    }
+
+    /// What is already known about a position: `None` if it has to wait.
+    pub(super) fn outcome(&self, position: StreamOffset, written: StreamOffset) -> Option<Result<(), SendError>> {
+        if position <= written {
+            Some(Ok(()))
+        } else if self.gone {
+            Some(Err(SendError::Closed))
+        } else {
+            None
+        }
+    }
+}
+
+impl Waiter {
+    /// As in Ring, what a completion panics with concerns nobody else: not whoever happened to write.
+    pub(super) fn complete(self, outcome: Result<(), SendError>) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| match self {
+            Self::Done(done) => done(outcome),
+            // It asks again, and finds the outcome.
+            Self::Task(_, waker) => waker.wake(),
+        }));
+    }
+}

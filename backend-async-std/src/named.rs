@@ -1,8 +1,6 @@
 //! The runtimes that have names: what most programs need, without a runtime to pass on.
 
-use crate::{Executor, Timer};
-
-/// The module of a runtime: a call to serve, and one to connect. `$run` is how its examples begin.
+/// The module of a runtime: a call to serve, and one to connect.
 macro_rules! named {
     ($(#[$attribute:meta])* $module:ident, $executor:ident, $name:literal, $spawn:expr) => {
         $(#[$attribute])*
@@ -19,8 +17,7 @@ macro_rules! named {
             pub use async_net::AsyncToSocketAddrs;
             pub use bellwire_core::backend::Client;
 
-            use super::{Executor, Timer};
-            use crate::FuturesIo;
+            use crate::{Executor, FuturesIo, Timer};
 
             #[doc = concat!("Spawns on ", $name, ".")]
             #[derive(Debug, Clone, Copy, Default)]

@@ -9,8 +9,8 @@ use alloc::sync::Arc;
 use core::mem;
 
 use super::close::{CloseCode, Closed, ClosedBy};
-use super::deadlines::{Deadlines, Due, Flow};
-use super::error::{Error, SendError, Timeout, Violation};
+use super::deadlines::{Closing, Deadlines, Due, Flow};
+use super::error::{Error, SendError, Violation};
 use super::event::Event;
 use super::frame::{Role, decode_close};
 use super::inbound::{Inbound, Incoming};
@@ -73,8 +73,8 @@ pub(crate) struct DeferredDrops {
 enum State {
     /// Neither side has closed.
     Open,
-    /// The peer has closed, and is not answered yet.
-    Closed { code: CloseCode, reason: String },
+    /// The peer's close frame was received, and is not answered yet.
+    CloseReceived { code: CloseCode, reason: String },
     /// §7.1.3: "_The WebSocket Closing Handshake is Started_" by this side; the peer's close frame is awaited.
     Closing,
     /// It is decided how the connection ends: these are the last events.
@@ -196,7 +196,7 @@ impl Connection {
             match self.deadlines.due(now, self.flow(), &self.config) {
                 None => return,
                 Some(Due::Ping) => self.outbound.keepalive_ping(),
-                Some(Due::Fail(Timeout::Close)) if matches!(self.state, State::Closed { .. }) => self.answer_close(),
+                Some(Due::AnswerClose) => self.answer_close(),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
             }
         }
@@ -215,7 +215,12 @@ impl Connection {
     }
 
     fn flow(&self) -> Flow {
-        Flow { unsent: self.outbound.buffered() > 0, paused: self.paused }
+        let closing = match self.state {
+            State::CloseReceived { .. } => Some(Closing::Received),
+            State::Closing => Some(Closing::Sent),
+            State::Open | State::Ending { .. } | State::Ended | State::Lost => None,
+        };
+        Flow { closing, unsent: self.outbound.buffered() > 0, paused: self.paused }
     }
 
     /// Starts the closing handshake behind what is queued. A reason of more than 123 bytes is cut at a
@@ -240,7 +245,7 @@ impl Connection {
         let output = self.outbound.discard();
         self.defer_drop(None, output);
         match self.state {
-            State::Open | State::Closed { .. } | State::Closing => {
+            State::Open | State::CloseReceived { .. } | State::Closing => {
                 self.state = State::Ending { error: None, closed: Closed::abnormal(ClosedBy::Local) };
             }
             State::Ended => self.state = State::Lost,
@@ -267,7 +272,7 @@ impl Connection {
 
     /// Whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::Closed { .. })
+        matches!(self.state, State::Open | State::CloseReceived { .. })
     }
 
     /// Whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
@@ -316,7 +321,7 @@ impl Connection {
         if count == 0 {
             return;
         }
-        self.deadlines.wrote(now, self.outbound.is_ping_unsent());
+        self.deadlines.wrote(now, self.outbound.is_ping_unsent(), self.flow());
         self.outbound.wrote(count, &self.config);
         // D16: read again below the low watermark.
         if self.outbound.buffered() <= self.config.low_watermark {
@@ -365,7 +370,7 @@ impl Connection {
     /// The peer is read again.
     #[cfg(feature = "std")]
     pub(crate) fn resume_liveness(&mut self, now: Time) {
-        self.deadlines.resume_liveness(now);
+        self.deadlines.resume_liveness(now, self.flow());
     }
 
     /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
@@ -393,7 +398,7 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn stage(&self) -> Stage {
         match self.state {
-            State::Open | State::Closed { .. } | State::Closing => Stage::Alive,
+            State::Open | State::CloseReceived { .. } | State::Closing => Stage::Alive,
             State::Ending { .. } => Stage::Ending,
             State::Ended => Stage::Finished,
             State::Lost => Stage::Lost,
@@ -406,7 +411,7 @@ impl Connection {
         match &self.state {
             State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
             State::Lost => true,
-            State::Open | State::Closed { .. } | State::Closing | State::Ended => false,
+            State::Open | State::CloseReceived { .. } | State::Closing | State::Ended => false,
         }
     }
 
@@ -416,7 +421,7 @@ impl Connection {
 
     /// How it ends is not decided yet.
     fn is_alive(&self) -> bool {
-        self.is_receiving() || matches!(self.state, State::Closed { .. })
+        self.is_receiving() || matches!(self.state, State::CloseReceived { .. })
     }
 
     /// What a whole message or control frame means in this state.
@@ -451,8 +456,7 @@ impl Connection {
             Err(violation) => return self.fail(Violation::into(violation)),
         };
         if self.is_open() && self.close_answer != CloseAnswer::AtOnce {
-            self.state = State::Closed { code, reason: reason.into() };
-            self.deadlines.close_owed();
+            self.state = State::CloseReceived { code, reason: reason.into() };
             return;
         }
         let by = if self.is_open() { ClosedBy::Peer } else { ClosedBy::Local };
@@ -472,12 +476,12 @@ impl Connection {
     /// Whether the peer has closed and waits for an answer.
     #[cfg(feature = "std")]
     pub(crate) fn owes_close(&self) -> bool {
-        matches!(self.state, State::Closed { .. })
+        matches!(self.state, State::CloseReceived { .. })
     }
 
     /// Answers the peer's close, if that is owed.
     pub(crate) fn answer_close(&mut self) {
-        if let State::Closed { code, reason } = &self.state {
+        if let State::CloseReceived { code, reason } = &self.state {
             self.outbound.close(*code, reason);
             self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, ClosedBy::Peer) };
         }
@@ -485,11 +489,10 @@ impl Connection {
 
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
-        if let State::Closed { code, reason } = mem::replace(&mut self.state, State::Closing) {
+        if let State::CloseReceived { code, reason } = mem::replace(&mut self.state, State::Closing) {
             self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, ClosedBy::Peer) };
             return;
         }
-        self.deadlines.close_requested();
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }

@@ -28,24 +28,26 @@ pub(crate) struct Deadlines {
     wrote: Time,
     /// Since when nothing has answered a keepalive ping: when it left, or when a part of what is in front of it did.
     pinged: Option<Time>,
-    close: Close,
+    /// Since when the closing handshake waits. `None` also when it has begun at a time that nobody has told yet: `close`
+    /// takes no time, so that it can be called from anywhere.
+    closing: Option<Time>,
     held: bool,
-    /// The close that is waited for is this side's answer to the peer's.
-    owed: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Close {
-    Open,
-    /// A close was called for, at a time that nobody has told yet: `close` takes no time, so that it can be
-    /// called from anywhere.
-    Requested,
-    Since(Time),
+/// What the closing handshake waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Our close frame: the peer's was received.
+    Received,
+    /// The peer's close frame: ours was sent.
+    Sent,
 }
 
 /// What the deadlines have to know about a connection's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flow {
+    /// `None` while neither side has closed.
+    pub(crate) closing: Option<Closing>,
     /// Output waits for the peer.
     pub(crate) unsent: bool,
     /// The peer is not read until it has taken some of it.
@@ -56,12 +58,13 @@ pub(crate) struct Flow {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Ping,
+    AnswerClose,
     Fail(Timeout),
 }
 
 impl Deadlines {
     pub(crate) fn new(now: Time) -> Self {
-        Self { received: now, wrote: now, pinged: None, close: Close::Open, held: false, owed: false }
+        Self { received: now, wrote: now, pinged: None, closing: None, held: false }
     }
 
     pub(crate) fn received(&mut self, now: Time) {
@@ -71,29 +74,19 @@ impl Deadlines {
         self.pinged = None;
     }
 
-    /// Output has left. `ping_unsent`: a ping was part of it, or is still behind it.
-    pub(crate) fn wrote(&mut self, now: Time, ping_unsent: bool) {
+    /// Output has left. `ping_unsent`: a ping was part of it, or is still to leave after it.
+    pub(crate) fn wrote(&mut self, now: Time, ping_unsent: bool, flow: Flow) {
         self.wrote = self.wrote.max(now);
         if self.held {
-            // More than that it takes its output cannot be asked of a peer that is not read.
+            // While reading is suspended no pong can reach us; that output is taken is proof enough of life.
             self.pinged = None;
         } else if ping_unsent {
             self.pinged = self.pinged.max(self.pinged.map(|_| now));
         }
         // The close frame is the last: until it has left the deadline starts anew, and then nothing is written.
-        if !matches!(self.close, Close::Open) && !self.owed {
-            self.close = Close::Since(now);
+        if flow.closing == Some(Closing::Sent) {
+            self.closing = Some(now);
         }
-    }
-
-    pub(crate) fn close_requested(&mut self) {
-        self.close = Close::Requested;
-    }
-
-    /// The peer has closed, and is to be answered.
-    pub(crate) fn close_owed(&mut self) {
-        self.owed = true;
-        self.close = Close::Requested;
     }
 
     /// A callback is pending: the peer is not read from now on.
@@ -104,35 +97,32 @@ impl Deadlines {
 
     /// The peer is read again: what it has to say for itself is about to be seen.
     #[cfg(feature = "std")]
-    pub(crate) fn resume_liveness(&mut self, now: Time) {
+    pub(crate) fn resume_liveness(&mut self, now: Time, flow: Flow) {
         self.held = false;
         self.received(now);
-        if matches!(self.close, Close::Since(_)) && !self.owed {
-            self.close = Close::Since(now);
+        if flow.closing == Some(Closing::Sent) {
+            self.closing = self.closing.map(|_| now);
         }
     }
 
-    /// The deadline of a close that this side has called for: it counts from now if nobody has told the time before.
+    /// The deadline of the closing handshake: it counts from now if nobody has told the time before.
     #[cfg(feature = "std")]
     pub(crate) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
-        match self.close {
-            Close::Open => return None,
-            Close::Requested => self.close = Close::Since(now),
-            Close::Since(_) => {}
-        }
+        flow.closing?;
+        self.closing.get_or_insert(now);
         self.next(flow, config)
     }
 
     /// When [`due`](Self::due) has something to say. Zero: at once.
     pub(crate) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
-        match self.close {
-            Close::Requested => Some(Time::ZERO),
-            Close::Since(since) if self.owed => {
+        match (flow.closing, self.closing) {
+            (Some(_), None) => Some(Time::ZERO),
+            (Some(Closing::Received), Some(since)) => {
                 let timeout = config.close_timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.min(ANSWER_TIMEOUT));
                 Some(since + timeout)
             }
-            Close::Since(since) => after(since, config.close_timeout),
-            Close::Open => {
+            (Some(Closing::Sent), Some(since)) => after(since, config.close_timeout),
+            (None, _) => {
                 let (idle, pong) = (self.idle(flow, config), self.pong(flow, config));
                 [idle, pong, self.ping(flow, config)].into_iter().flatten().min()
             }
@@ -142,11 +132,12 @@ impl Deadlines {
     /// What is due now. To be asked until it says `None`.
     pub(crate) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
         let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        if matches!(self.close, Close::Requested) {
-            self.close = Close::Since(now);
-        }
-        if !matches!(self.close, Close::Open) {
-            return has_come(self.next(flow, config)).then_some(Due::Fail(Timeout::Close));
+        if let Some(closing) = flow.closing {
+            self.closing.get_or_insert(now);
+            return has_come(self.next(flow, config)).then_some(match closing {
+                Closing::Received => Due::AnswerClose,
+                Closing::Sent => Due::Fail(Timeout::Close),
+            });
         }
         if has_come(self.idle(flow, config)) {
             return Some(Due::Fail(Timeout::Idle));

@@ -55,7 +55,6 @@ pub fn accept_key(key: &str) -> String {
 /// # drop(connection);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Handshake {
     /// `None` after a result.
     reader: Option<HeadReader>,
@@ -103,6 +102,14 @@ impl Handshake {
         }
         let reader = self.reader.take()?;
         Some(Refused::of_part(Refusal::Timeout, reader.part()))
+    }
+}
+
+/// Leaves out what was read: it may have secrets in it.
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received = self.reader.as_ref().map(|reader| reader.part().len());
+        f.debug_struct("Handshake").field("received", &received).finish_non_exhaustive()
     }
 }
 
@@ -322,6 +329,16 @@ mod tests {
         let (_, rest) = head.split_once("xOo=\r\n").unwrap();
         assert_eq!(rest, "Sec-WebSocket-Protocol: soap\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n");
         assert!(!switching(&request, &Accept::new()).contains("Protocol:"), "none chosen, none sent");
+    }
+
+    #[test]
+    fn a_request_that_is_being_read_is_not_printed() {
+        let mut handshake = Handshake::new(Arc::default(), Time::ZERO);
+        let mut bytes = *b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\nCook";
+        assert!(handshake.receive(&mut &mut bytes[..]).is_none());
+        let printed = format!("{handshake:?}");
+        let secret = format!("{:?}", b"secret");
+        assert!(!printed.contains("secret") && !printed.contains(secret.trim_matches(['[', ']'])), "{printed}");
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub const MAX_BODY: usize = 64 * 1024;
 ///
 /// It looks for the end of each line only in the bytes that are new, so the work is linear however the
 /// bytes are cut. The head is parsed once, when it is complete.
-#[derive(Debug)]
 pub(crate) struct HeadReader {
     bytes: Vec<u8>,
     /// The offset where the current line begins.

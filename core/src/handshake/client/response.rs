@@ -12,7 +12,7 @@ use crate::http::{Headers, parse_response};
 const BODY_START: usize = 200;
 
 /// A server's answer: a 101, or the refusal in [`HandshakeError::Refused`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Response {
     pub(super) status: u16,
     pub(super) headers: Headers,
@@ -83,6 +83,14 @@ impl Response {
     }
 }
 
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Response");
+        debug.field("status", &self.status).field("headers", &self.headers).field("protocol", &self.protocol);
+        debug.field("body", &String::from_utf8_lossy(&self.body)).finish()
+    }
+}
+
 /// RFC 9112 §5.2: "A user agent that receives an obs-fold in a response message that is not within a "message/http"
 /// container MUST replace each received obs-fold with one or more SP octets prior to interpreting the field value."
 ///
@@ -96,5 +104,21 @@ pub(super) fn unfold(head: &mut [u8]) {
         let (fold, after) = fold.split_at_mut(2);
         fold.fill(b' ');
         rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_printed_as_text() {
+        let head = b"HTTP/1.1 403 Forbidden\r\nSet-Cookie: secret\r\n\r\n";
+        let (_, mut refusal) = Response::parse(head, 1024).unwrap();
+        refusal.body = b"Go \x1baway".to_vec();
+        let printed = format!("{refusal:?}");
+        assert!(printed.contains(r#""Go \u{1b}away""#) && !printed.contains("secret"), "{printed}");
     }
 }

@@ -1,10 +1,10 @@
 //! The dispatcher: a connection's events become its listener's callbacks.
 //!
 //! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
-//! connection. One that is `async` may be pending: then the connection is not judged by its [silence](Connection::suspend_liveness), nothing more is read,
-//! and what had been read after its event waits. If the connection fails meanwhile, the callback is dropped where it
-//! waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited behind it
-//! is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
+//! connection. One that is `async` may be pending: then nothing more is read, the peer's silence does not count against
+//! it, and what had been read after the callback's event waits. If the connection fails meanwhile, the callback is dropped
+//! where it waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited after
+//! it is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -28,7 +28,7 @@ use core::sync::atomic::AtomicBool;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-use self::ending::{Ending, Gone};
+use self::ending::{Ending, Gone, Sending, Then};
 use super::callbacks::Dispatcher;
 use super::grace::{Grace, READ_ON};
 use super::shared::{Busy, Shared};
@@ -361,6 +361,15 @@ impl Driver {
             Some(Ending::Shutdown(..)) => Step::Shutdown,
             Some(Ending::Done) => Step::Done,
         }
+    }
+
+    /// [`Step::Shutdown`] is done: the sending side is closed, or could not be.
+    pub fn shut_down(&mut self) {
+        self.ending = match self.ending {
+            Some(Ending::Shutdown(until, Then::Linger)) => Some(Ending::Linger(until, Sending::Closed)),
+            Some(Ending::Shutdown(_, Then::Leave)) => Some(Ending::Done),
+            ending => ending,
+        };
     }
 
     /// Polls the user's code that is pending, a callback or the handler, and handles what has happened to the

@@ -104,15 +104,6 @@ impl Driver {
         }
     }
 
-    /// The sending side is closed, or could not be.
-    pub fn shut_down(&mut self) {
-        self.ending = match self.ending {
-            Some(Ending::Shutdown(until, Then::Linger)) => Some(Ending::Linger(until, Sending::Closed)),
-            Some(Ending::Shutdown(_, Then::Leave)) => Some(Ending::Done),
-            ending => ending,
-        };
-    }
-
     pub(super) fn end(&mut self, now: Time) {
         if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
             service.registry().ended(socket);

@@ -109,7 +109,7 @@ impl Shared {
     ) -> Option<Event<'a>> {
         let mut guard = self.lock();
         guard.state.parked = false;
-        if let Some(output) = output.as_deref_mut().filter(|output| output.is_empty() && output.capacity() > 0) {
+        if let Some(output) = output.as_deref_mut().filter(|output| output.capacity() > 0 && output.is_empty()) {
             guard.lend_output(output);
         }
         let event = guard.next_event(now, input);

@@ -16,10 +16,10 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let outside = CALLING.with(Cell::get) != self.address();
         let mut guard = self.lock();
-        let reads = guard.wants_read();
+        let reads = outside && guard.wants_read();
         let result = change(&mut guard);
         // D16: what comes from outside is not caused by what is read, and does not stop the reading.
-        if outside && reads {
+        if reads {
             guard.read_on();
         }
         if !outside {

@@ -21,7 +21,7 @@ use crate::time::{SHORTEST, Time};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Deadlines {
+pub(super) struct Deadlines {
     /// When the last byte was received.
     received: Time,
     /// When the last byte was written.
@@ -36,7 +36,7 @@ pub(crate) struct Deadlines {
 
 /// What the closing handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closing {
+pub(super) enum Closing {
     /// Our close frame: the peer's was received.
     Received,
     /// The peer's close frame: ours was sent.
@@ -45,29 +45,29 @@ pub(crate) enum Closing {
 
 /// What the deadlines have to know about a connection's bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flow {
+pub(super) struct Flow {
     /// `None` while neither side has closed.
-    pub(crate) closing: Option<Closing>,
+    pub(super) closing: Option<Closing>,
     /// Output waits for the peer.
-    pub(crate) unsent: bool,
+    pub(super) unsent: bool,
     /// The peer is not read until it has taken some of it.
-    pub(crate) paused: bool,
+    pub(super) paused: bool,
 }
 
 /// What a deadline asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(super) enum Due {
     Ping,
     AnswerClose,
     Fail(Timeout),
 }
 
 impl Deadlines {
-    pub(crate) fn new(now: Time) -> Self {
+    pub(super) fn new(now: Time) -> Self {
         Self { received: now, wrote: now, pinged: None, closing: None, held: false }
     }
 
-    pub(crate) fn received(&mut self, now: Time) {
+    pub(super) fn received(&mut self, now: Time) {
         if now > self.received {
             self.received = now;
         }
@@ -75,7 +75,7 @@ impl Deadlines {
     }
 
     /// Output has left. `ping_unsent`: a ping was part of it, or is still to leave after it.
-    pub(crate) fn wrote(&mut self, now: Time, ping_unsent: bool, flow: Flow) {
+    pub(super) fn wrote(&mut self, now: Time, ping_unsent: bool, flow: Flow) {
         self.wrote = self.wrote.max(now);
         if self.held {
             // While reading is suspended no pong can reach us; that output is taken is proof enough of life.
@@ -91,13 +91,13 @@ impl Deadlines {
 
     /// A callback is pending: the peer is not read from now on.
     #[cfg(feature = "std")]
-    pub(crate) fn suspend_liveness(&mut self) {
+    pub(super) fn suspend_liveness(&mut self) {
         self.held = true;
     }
 
     /// The peer is read again: what it has to say for itself is about to be seen.
     #[cfg(feature = "std")]
-    pub(crate) fn resume_liveness(&mut self, now: Time, flow: Flow) {
+    pub(super) fn resume_liveness(&mut self, now: Time, flow: Flow) {
         self.held = false;
         self.received(now);
         if flow.closing == Some(Closing::Sent) {
@@ -107,14 +107,14 @@ impl Deadlines {
 
     /// The deadline of the closing handshake: it counts from now if nobody has told the time before.
     #[cfg(feature = "std")]
-    pub(crate) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
+    pub(super) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
         flow.closing?;
         self.closing.get_or_insert(now);
         self.next(flow, config)
     }
 
     /// When [`due`](Self::due) has something to say. Zero: at once.
-    pub(crate) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
+    pub(super) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
         match (flow.closing, self.closing) {
             (Some(_), None) => Some(Time::ZERO),
             (Some(Closing::Received), Some(since)) => {
@@ -130,7 +130,7 @@ impl Deadlines {
     }
 
     /// What is due now. To be asked until it says `None`.
-    pub(crate) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
+    pub(super) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
         let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let Some(closing) = flow.closing {
             self.closing.get_or_insert(now);

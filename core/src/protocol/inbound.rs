@@ -21,7 +21,7 @@ use crate::protocol::{mask, utf8};
 
 /// A whole message or control frame.
 #[derive(Debug)]
-pub(crate) enum Incoming<'a> {
+pub(super) enum Incoming<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Close(Cow<'a, [u8]>),
@@ -29,7 +29,7 @@ pub(crate) enum Incoming<'a> {
     Pong(Cow<'a, [u8]>),
 }
 
-pub(crate) struct Inbound {
+pub(super) struct Inbound {
     role: Role,
     /// The first bytes of a header that was cut.
     spill: [u8; MAX_HEADER],
@@ -59,12 +59,12 @@ enum Partial {
 }
 
 impl Inbound {
-    pub(crate) fn new(role: Role) -> Self {
+    pub(super) fn new(role: Role) -> Self {
         Self { role, spill: [0; MAX_HEADER], spilled: 0, frame: None, message: None, control: Vec::new() }
     }
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken.
-    pub(crate) fn next<'a>(
+    pub(super) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Config,
@@ -88,7 +88,7 @@ impl Inbound {
         }
     }
 
-    pub(crate) fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         self.role
     }
 

@@ -20,7 +20,7 @@ use crate::protocol::{StreamOffset, mask};
 /// (uWebSockets draws the line at the same size).
 const LARGE: usize = 16 * 1024;
 
-pub(crate) struct Outbound {
+pub(super) struct Outbound {
     /// Where a client's mask keys come from; a server masks nothing.
     keys: Option<Box<dyn Entropy>>,
     output: Output,
@@ -40,7 +40,7 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
+    pub(super) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
         Self {
             keys,
             output: Output::new(),
@@ -54,7 +54,7 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
+    pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
         let alone = self.last <= self.written;
         if !alone {
             self.check_room(message.as_bytes().len(), config)?;
@@ -80,7 +80,7 @@ impl Outbound {
         Ok(self.position())
     }
 
-    pub(crate) fn control(&mut self, opcode: Opcode, data: &[u8], config: &Config) -> Result<(), SendError> {
+    pub(super) fn control(&mut self, opcode: Opcode, data: &[u8], config: &Config) -> Result<(), SendError> {
         // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
         if data.len() > MAX_CONTROL_PAYLOAD {
             return Err(SendError::ControlTooLong(data.len()));
@@ -91,7 +91,7 @@ impl Outbound {
     }
 
     /// Sends a keepalive ping, however much is queued; one at a time, so that they do not pile up.
-    pub(crate) fn keepalive_ping(&mut self) {
+    pub(super) fn keepalive_ping(&mut self) {
         if !self.is_ping_unsent() {
             self.frame(Opcode::Ping, b"");
             self.ping = self.queued;
@@ -99,14 +99,14 @@ impl Outbound {
     }
 
     /// Whether the last keepalive ping, or a part of it, has not left.
-    pub(crate) fn is_ping_unsent(&self) -> bool {
+    pub(super) fn is_ping_unsent(&self) -> bool {
         self.written < self.ping
     }
 
     /// Answers a ping. RFC 6455 §5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong
     /// frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
     /// the most recently processed Ping frame." We elect so while the peer does not read.
-    pub(crate) fn answer_ping(&mut self, data: &[u8], config: &Config) {
+    pub(super) fn answer_ping(&mut self, data: &[u8], config: &Config) {
         let data = data.get(..MAX_CONTROL_PAYLOAD).unwrap_or(data);
         if self.buffered() > config.high_watermark {
             self.late_pong = Some(data.to_vec());
@@ -116,19 +116,19 @@ impl Outbound {
     }
 
     /// Queues a close frame, after everything that is queued. Without a code it has no payload.
-    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         self.send_late_pong();
         self.frame(Opcode::Close, &encode_close(code, reason));
     }
 
     /// Bytes that are not frames: the head of a handshake.
-    pub(crate) fn head(&mut self, bytes: &[u8]) {
+    pub(super) fn head(&mut self, bytes: &[u8]) {
         self.output.push(bytes);
         self.queued += bytes.len() as u64;
     }
 
     /// Gives up what was not taken yet; the caller drops it.
-    pub(crate) fn discard(&mut self) -> Output {
+    pub(super) fn discard(&mut self) -> Output {
         self.queued -= self.output.len() as u64;
         self.last = self.last.min(self.queued);
         self.alone = self.alone.min(self.queued);
@@ -138,41 +138,41 @@ impl Outbound {
     }
 
     /// Where the next byte will be.
-    pub(crate) fn position(&self) -> StreamOffset {
+    pub(super) fn position(&self) -> StreamOffset {
         StreamOffset::new(self.queued)
     }
 
     /// How far the transport has taken the bytes.
-    pub(crate) fn written(&self) -> StreamOffset {
+    pub(super) fn written(&self) -> StreamOffset {
         StreamOffset::new(self.written)
     }
 
-    pub(crate) fn buffered(&self) -> usize {
+    pub(super) fn buffered(&self) -> usize {
         usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn output(&self) -> &Output {
+    pub(super) fn output(&self) -> &Output {
         &self.output
     }
 
     /// Exchanges the memory of an empty output: once to lend some for a turn, and once more to take back what
     /// was not needed.
-    pub(crate) fn lend(&mut self, spare: &mut Output) {
+    pub(super) fn lend(&mut self, spare: &mut Output) {
         if self.output.is_empty() {
             mem::swap(&mut self.output, spare);
         }
     }
 
-    pub(crate) fn take(&mut self) -> Output {
+    pub(super) fn take(&mut self) -> Output {
         self.taken += self.output.len();
         mem::take(&mut self.output)
     }
 
-    pub(crate) fn is_taken(&self) -> bool {
+    pub(super) fn is_taken(&self) -> bool {
         self.taken > 0
     }
 
-    pub(crate) fn wrote(&mut self, count: usize, config: &Config) {
+    pub(super) fn wrote(&mut self, count: usize, config: &Config) {
         let from_taken = count.min(self.taken);
         self.taken -= from_taken;
         self.output.advance(count - from_taken);
@@ -194,7 +194,7 @@ impl Outbound {
 
     /// Whether a message of this length would be accepted.
     #[cfg(feature = "std")]
-    pub(crate) fn has_room(&self, length: usize, config: &Config) -> bool {
+    pub(super) fn has_room(&self, length: usize, config: &Config) -> bool {
         self.last <= self.written || self.check_room(length, config).is_ok()
     }
 

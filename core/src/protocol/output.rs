@@ -120,7 +120,7 @@ impl Output {
     }
 
     /// Appends bytes and lets `change` alter them where they now lie.
-    pub(crate) fn push_with(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) {
+    pub(super) fn push_with(&mut self, bytes: &[u8], change: impl FnOnce(&mut [u8])) {
         let before = self.buffer.len();
         self.push(bytes);
         change(self.buffer.get_mut(before..).unwrap_or_default());

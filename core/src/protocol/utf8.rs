@@ -103,7 +103,7 @@ fn grow(text: &mut String, more: usize, expected: usize) {
 
 /// By how much to grow a buffer that holds `length` bytes and has no room for `more`: it doubles, as a `Vec`
 /// does, but not beyond the `expected` bytes that may come after them.
-pub(crate) fn growth(length: usize, more: usize, expected: usize) -> usize {
+pub(super) fn growth(length: usize, more: usize, expected: usize) -> usize {
     more.max(length.min(more.saturating_add(expected)))
 }
 

@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 const MAX_KINDS: usize = 64;
 
 /// Lets each kind of news through once per minute.
-pub(crate) struct Throttle<K>(Mutex<Vec<Told<K>>>);
+pub(super) struct Throttle<K>(Mutex<Vec<Told<K>>>);
 
 struct Told<K> {
     kind: K,
@@ -27,12 +27,12 @@ struct Told<K> {
 }
 
 impl<K: PartialEq> Throttle<K> {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
     /// Whether to tell this now, on any clock; and if so, how often it was held back since it was told last.
-    pub(crate) fn pass(&self, kind: K, now: Duration) -> Option<u64> {
+    pub(super) fn pass(&self, kind: K, now: Duration) -> Option<u64> {
         let mut told = self.0.lock();
         if let Some(known) = told.iter_mut().find(|told| told.kind == kind) {
             // A clock that was set back must not silence anything.

@@ -51,7 +51,7 @@ pub struct Responder(Arc<Slot>);
 pub struct Answer(Arc<Slot>);
 
 /// Where an answer lies until it is taken.
-pub(crate) struct Slot(Mutex<State>);
+pub(super) struct Slot(Mutex<State>);
 
 enum State {
     /// There is none yet; the waker is called when there is.
@@ -117,7 +117,7 @@ impl Answer {
     }
 
     /// As [`take`](Self::take), if the handler may be an asynchronous one.
-    pub(crate) fn take_any(&self) -> Option<Result<AsyncResponse, ServerError>> {
+    pub(super) fn take_any(&self) -> Option<Result<AsyncResponse, ServerError>> {
         let mut state = self.0.lock();
         match mem::replace(&mut *state, State::Over) {
             State::Answered(answer) => Some(answer),
@@ -137,12 +137,12 @@ impl Answer {
         self.poll_any(waker).map(|answer| answer.map(|response| response.into_parts().0))
     }
 
-    pub(crate) fn poll_any(&self, waker: &Waker) -> Poll<Result<AsyncResponse, ServerError>> {
+    pub(super) fn poll_any(&self, waker: &Waker) -> Poll<Result<AsyncResponse, ServerError>> {
         self.0.register(waker);
         self.take_any().map_or(Poll::Pending, Poll::Ready)
     }
 
-    pub(crate) fn slot(&self) -> &Arc<Slot> {
+    pub(super) fn slot(&self) -> &Arc<Slot> {
         &self.0
     }
 }
@@ -155,7 +155,7 @@ impl Drop for Answer {
 
 impl Slot {
     /// Nobody is to wait for the answer any more: wakes whoever does.
-    pub(crate) fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         self.close().wake();
     }
 

@@ -28,7 +28,7 @@ pub trait Timer: Unpin {
 /// A timer that is re-armed lazily. Most deadlines move on with every message: then the sleep is left where it is,
 /// and is set to the new deadline only when it fires too early.
 #[derive(Debug)]
-pub(crate) struct Alarm<C> {
+pub(super) struct Alarm<C> {
     timer: C,
     /// What it is set to.
     set: Option<Time>,
@@ -37,25 +37,25 @@ pub(crate) struct Alarm<C> {
 }
 
 impl<C: Timer> Alarm<C> {
-    pub(crate) fn new(timer: C) -> Self {
+    pub(super) fn new(timer: C) -> Self {
         Self { timer, set: None, knows_waker: false }
     }
 
-    pub(crate) fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.timer.now()
     }
 
-    pub(crate) fn yield_now(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn yield_now(&mut self, cx: &mut Context<'_>) {
         self.timer.yield_now(cx);
     }
 
     /// From now on another waker is to be called.
-    pub(crate) fn waker_changed(&mut self) {
+    pub(super) fn waker_changed(&mut self) {
         self.knows_waker = false;
     }
 
     /// Ready at the deadline; otherwise the task is woken then. `now` may be a little late.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Time, now: Time) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Time, now: Time) -> Poll<()> {
         if deadline <= now {
             return Poll::Ready(());
         }
@@ -89,19 +89,19 @@ impl<C: Timer> Alarm<C> {
 
 /// The deadline of several futures, one after the other.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(super) struct Limit {
     deadline: Option<Time>,
     /// Whether it has come: then it was put off [once](ONCE_MORE).
     is_last: bool,
 }
 
 impl Limit {
-    pub(crate) fn new(deadline: Option<Time>) -> Self {
+    pub(super) fn new(deadline: Option<Time>) -> Self {
         Self { deadline, is_last: false }
     }
 
     /// Waits for a future, at most until the deadline: `None` if that comes first. The timer is set anew.
-    pub(crate) async fn wait<C: Timer, F: Future>(&mut self, timer: &mut C, future: F) -> Option<F::Output> {
+    pub(super) async fn wait<C: Timer, F: Future>(&mut self, timer: &mut C, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         if let Some(deadline) = self.deadline {
             timer.set(deadline);
@@ -134,7 +134,7 @@ impl Limit {
 }
 
 /// Waits for a future, at most until a deadline: `None` if that comes first. The timer is set anew.
-pub(crate) async fn in_time<C: Timer, F: Future>(
+pub(super) async fn in_time<C: Timer, F: Future>(
     timer: &mut C,
     deadline: Option<Time>,
     future: F,
@@ -143,7 +143,7 @@ pub(crate) async fn in_time<C: Timer, F: Future>(
 }
 
 /// Waits until then. The timer is set anew.
-pub(crate) async fn sleep(timer: &mut impl Timer, until: Time) {
+pub(super) async fn sleep(timer: &mut impl Timer, until: Time) {
     timer.set(until);
     core::future::poll_fn(|cx| if timer.now() >= until { Poll::Ready(()) } else { timer.poll(cx) }).await;
 }

@@ -22,7 +22,7 @@ mod timer;
 pub use self::acceptor::{Acceptor, accept_stream, stream_service, upgraded};
 pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over};
 pub use self::connecting::Opening;
-pub use self::runtime::{Adopt, Resolve, Runtime};
+pub use self::runtime::{Adopt, Resolve, Runtime, named_runtime};
 pub use self::server::{Server, ServerHandle};
 pub use self::shutdown::accept_failed;
 pub use self::timer::Timer;

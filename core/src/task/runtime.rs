@@ -1,5 +1,7 @@
 //! What a runtime that polls has to offer, so that servers and clients are written once.
 
+mod named;
+
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,6 +9,8 @@ use std::io;
 
 use super::Transport;
 use super::timer::Timer;
+
+pub use self::named::named_runtime;
 
 /// A runtime that polls: it runs tasks, tells the time, listens and connects.
 ///

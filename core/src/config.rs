@@ -130,25 +130,23 @@ impl Default for Config {
     }
 }
 
+/// Methods that set the field of the same name.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident($argument:ident: $Argument:ty) = $value:expr;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, $argument: $Argument) -> Self {
+            self.$field = $value;
+            self
+        })*
+    };
+}
+
 impl Config {
     /// Sets the limit of text and of binary messages, in bytes.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_text = bytes;
-        self.max_binary = bytes;
-        self
-    }
-
-    /// Sets the limit of text messages, in bytes.
-    #[must_use]
-    pub fn max_text(mut self, bytes: usize) -> Self {
-        self.max_text = bytes;
-        self
-    }
-
-    /// Sets the limit of binary messages, in bytes.
-    #[must_use]
-    pub fn max_binary(mut self, bytes: usize) -> Self {
         self.max_binary = bytes;
         self
     }
@@ -161,81 +159,33 @@ impl Config {
         self
     }
 
-    /// Sets the most unsent bytes.
-    #[must_use]
-    pub fn max_queued(mut self, bytes: usize) -> Self {
-        self.max_queued = bytes;
-        self
-    }
-
-    /// Sets what happens to a reader that is too slow.
-    #[must_use]
-    pub fn slow_reader(mut self, policy: SlowReader) -> Self {
-        self.slow_reader = policy;
-        self
-    }
-
-    /// Sets the deadline of the opening handshake; `None` waits for ever.
-    #[must_use]
-    pub fn open_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.open_timeout = timeout.into();
-        self
-    }
-
-    /// Sets the deadline of a handler that answers later; `None` waits for ever.
-    #[must_use]
-    pub fn handler_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.handler_timeout = timeout.into();
-        self
-    }
-
-    /// Sets the deadline of the closing handshake; `None` waits for ever.
-    #[must_use]
-    pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.close_timeout = timeout.into();
-        self
-    }
-
-    /// Sets how long to read on after the sending side was closed.
-    #[must_use]
-    pub fn linger_timeout(mut self, timeout: Duration) -> Self {
-        self.linger_timeout = timeout;
-        self
-    }
-
-    /// Sets after how much silence a keepalive ping is sent; `None` sends none.
-    #[must_use]
-    pub fn keepalive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.keepalive_interval = interval.into();
-        self
-    }
-
-    /// Sets how long the peer may be silent after a keepalive ping; `None` waits for ever.
-    #[must_use]
-    pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.pong_timeout = timeout.into();
-        self
-    }
-
-    /// Sets after how much silence the connection is closed with 1001; `None` never closes it.
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.idle_timeout = timeout.into();
-        self
-    }
-
-    /// Sets whether data frames that arrive after a local close are delivered.
-    #[must_use]
-    pub fn deliver_after_close(mut self, deliver: bool) -> Self {
-        self.deliver_after_close = deliver;
-        self
-    }
-
-    /// Sets the longest head of an HTTP message, in bytes.
-    #[must_use]
-    pub fn max_head(mut self, bytes: usize) -> Self {
-        self.max_head = bytes;
-        self
+    setters! {
+        /// Sets the limit of text messages, in bytes.
+        max_text(bytes: usize) = bytes;
+        /// Sets the limit of binary messages, in bytes.
+        max_binary(bytes: usize) = bytes;
+        /// Sets the most unsent bytes.
+        max_queued(bytes: usize) = bytes;
+        /// Sets what happens to a reader that is too slow.
+        slow_reader(policy: SlowReader) = policy;
+        /// Sets the deadline of the opening handshake; `None` waits for ever.
+        open_timeout(timeout: impl Into<Option<Duration>>) = timeout.into();
+        /// Sets the deadline of a handler that answers later; `None` waits for ever.
+        handler_timeout(timeout: impl Into<Option<Duration>>) = timeout.into();
+        /// Sets the deadline of the closing handshake; `None` waits for ever.
+        close_timeout(timeout: impl Into<Option<Duration>>) = timeout.into();
+        /// Sets how long to read on after the sending side was closed.
+        linger_timeout(timeout: Duration) = timeout;
+        /// Sets after how much silence a keepalive ping is sent; `None` sends none.
+        keepalive_interval(interval: impl Into<Option<Duration>>) = interval.into();
+        /// Sets how long the peer may be silent after a keepalive ping; `None` waits for ever.
+        pong_timeout(timeout: impl Into<Option<Duration>>) = timeout.into();
+        /// Sets after how much silence the connection is closed with 1001; `None` never closes it.
+        idle_timeout(timeout: impl Into<Option<Duration>>) = timeout.into();
+        /// Sets whether data frames that arrive after a local close are delivered.
+        deliver_after_close(deliver: bool) = deliver;
+        /// Sets the longest head of an HTTP message, in bytes.
+        max_head(bytes: usize) = bytes;
     }
 
     /// Accepts upgrades from these origins besides the server's own, each written as browsers send it:

@@ -117,6 +117,8 @@ extern crate alloc;
 extern crate std;
 
 // The ground floor: what everything stands on.
+#[macro_use]
+mod debug;
 pub mod config;
 mod context;
 mod entropy;

@@ -1,7 +1,6 @@
 //! What threads share: a mutex, and a place for a waker. Models take the mutex from loom, which runs them in every
 //! order that threads can have.
 
-use core::fmt;
 use core::task::Waker;
 
 #[cfg(all(loom, test))]
@@ -36,11 +35,7 @@ impl<T> Mutex<T> {
     }
 }
 
-impl<T> fmt::Debug for Mutex<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mutex").finish_non_exhaustive()
-    }
-}
+debug!(Mutex<T>);
 
 /// The waker of whoever polled last.
 ///

@@ -9,7 +9,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
-use core::fmt;
 use core::pin::Pin;
 
 use bytes::Bytes;
@@ -190,11 +189,7 @@ impl Callbacks for Plain {
     }
 }
 
-impl fmt::Debug for BoxAsyncListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoxAsyncListener").finish_non_exhaustive()
-    }
-}
+debug!(BoxAsyncListener);
 
 /// What an asynchronous response can carry: every [`AsyncListener`], and the builder of
 /// [`async_listener`](crate::async_listener()).

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::listener::{IntoListener, Listener, Returns};
 use crate::config::Config;
@@ -301,11 +300,7 @@ impl From<PlainResponse> for Response {
     }
 }
 
-impl fmt::Debug for Upgrade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("accept", &self.accept).field("config", &self.config).finish_non_exhaustive()
-    }
-}
+debug!(Upgrade => |this| accept: this.accept, config: this.config);
 
 /// What a handler may return: a [`Response`], or a `Result` of one, whose error becomes a 500.
 #[diagnostic::on_unimplemented(

@@ -1,6 +1,5 @@
 //! Sends that can be awaited, on any runtime.
 
-use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
@@ -131,14 +130,6 @@ impl Drop for Written {
     }
 }
 
-impl fmt::Debug for Sending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending").finish_non_exhaustive()
-    }
-}
+debug!(Sending);
 
-impl fmt::Debug for Writable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writable").field("socket", &self.socket).finish_non_exhaustive()
-    }
-}
+debug!(Writable => |this| socket: this.socket);

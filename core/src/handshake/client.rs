@@ -9,7 +9,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 
 pub use self::error::HandshakeError;
@@ -252,8 +251,4 @@ impl Handshake {
     }
 }
 
-impl fmt::Debug for Handshake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handshake").field("unsent", &self.output().len()).finish_non_exhaustive()
-    }
-}
+debug!(Handshake => |this| unsent: this.output().len());

@@ -545,12 +545,4 @@ impl Connection {
     }
 }
 
-impl core::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Connection")
-            .field("is_open", &self.is_open())
-            .field("is_finished", &self.is_finished())
-            .field("buffered", &self.buffered())
-            .finish_non_exhaustive()
-    }
-}
+debug!(Connection => |this| is_open: this.is_open(), is_finished: this.is_finished(), buffered: this.buffered());

@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 
@@ -149,11 +148,7 @@ impl Output {
     }
 }
 
-impl fmt::Debug for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("len", &self.length).finish_non_exhaustive()
-    }
-}
+debug!(Output => |this| len: this.length);
 
 #[cfg(test)]
 mod tests {

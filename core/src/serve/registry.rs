@@ -6,7 +6,6 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::future::poll_fn;
 use core::mem;
 use core::pin::pin;
@@ -284,14 +283,6 @@ impl Drop for Registration {
     }
 }
 
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("stage", &self.stage()).field("tasks", &self.tasks()).finish_non_exhaustive()
-    }
-}
+debug!(Registry => |this| stage: this.stage(), tasks: this.tasks());
 
-impl fmt::Debug for Registration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
+debug!(Registration => |this| registry: this.registry);

@@ -6,7 +6,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -331,11 +330,7 @@ fn panicked(payload: &(dyn Any + Send)) -> ServerError {
     ServerError::HandlerPanicked(panic_message(payload))
 }
 
-impl fmt::Debug for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("config", &self.config).finish_non_exhaustive()
-    }
-}
+debug!(Service => |this| config: this.config);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::future::ready;
 use core::net::SocketAddr;
 use std::io::{self, ErrorKind};
@@ -115,11 +114,7 @@ impl<R: Runtime> Acceptor<R> {
     }
 }
 
-impl<R> fmt::Debug for Acceptor<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("service", &self.service).finish_non_exhaustive()
-    }
-}
+debug!(Acceptor<R> => |this| service: this.service);
 
 /// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection.
 ///

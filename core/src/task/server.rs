@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
@@ -244,11 +243,4 @@ impl<R: Runtime> ServerHandle<R> {
     }
 }
 
-impl<R: Runtime> fmt::Debug for Server<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("addr", &self.local_addr().ok())
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
+debug!(Server<R: Runtime> => |this| addr: this.local_addr().ok(), config: this.config);

@@ -3,7 +3,6 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -334,14 +333,7 @@ impl Drop for TestClient {
     }
 }
 
-impl fmt::Debug for TestClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClient")
-            .field("received", &self.received)
-            .field("closed", &self.closed)
-            .finish_non_exhaustive()
-    }
-}
+debug!(TestClient => |this| received: this.received, closed: this.closed);
 
 /// The opening handshake of both ends.
 struct Opening {

@@ -1,13 +1,10 @@
 //! Async closures as a listener, with or without a state.
 
 use alloc::boxed::Box;
-use core::fmt;
 
 use bytes::Bytes;
 
-use super::{
-    Built, Event, Flavour, Raw, Receive, Slots, State, Stateless, async_setter, debug, outcome, setter, setters,
-};
+use super::{Built, Event, Flavour, Raw, Receive, Slots, State, Stateless, async_setter, outcome, setter, setters};
 use crate::api::any_listener::{AnyListener, IntoAnyListener};
 use crate::api::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener, Pending};
 use crate::api::listener::{IntoOutcome, Outcome};

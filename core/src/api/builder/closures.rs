@@ -1,9 +1,8 @@
 //! Plain closures as a listener, with or without a state.
 
 use alloc::boxed::Box;
-use core::fmt;
 
-use super::{Built, Event, Flavour, Raw, Receive, Slots, State, Stateless, debug, setter, setters};
+use super::{Built, Event, Flavour, Raw, Receive, Slots, State, Stateless, setter, setters};
 use crate::api::listener::{IntoListener, IntoOutcome, Listener, Outcome};
 use crate::api::socket::WebSocket;
 use crate::api::typed::untyped;

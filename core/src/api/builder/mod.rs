@@ -203,16 +203,6 @@ macro_rules! async_setter {
     };
 }
 
-macro_rules! debug {
-    ($type:ident<$($parameter:ident $(: $bound:ident)?),*>) => {
-        impl<$($parameter $(: $bound)?),*> fmt::Debug for $type<$($parameter),*> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($type)).finish_non_exhaustive()
-            }
-        }
-    };
-}
-
 #[cfg(feature = "std")]
 pub(super) use async_setter;
-pub(super) use {debug, setter, setters};
+pub(super) use {setter, setters};

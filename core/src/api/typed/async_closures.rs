@@ -1,16 +1,13 @@
 //! Async closures as a listener of typed messages, with or without a state.
 
 use alloc::boxed::Box;
-use core::fmt;
 
 use bytes::Bytes;
 
 use super::{Codec, Decoded, Typed, TypedSocket};
 use crate::api::any_listener::{AnyListener, IntoAnyListener};
 use crate::api::async_listener::{BoxAsyncListener, IntoAsyncListener};
-use crate::api::builder::{
-    Async, Built, Slots, State, Stateless, async_setter, debug, outcome, pending, setter, setters,
-};
+use crate::api::builder::{Async, Built, Slots, State, Stateless, async_setter, outcome, pending, setter, setters};
 use crate::api::listener::IntoOutcome;
 use crate::protocol::{CloseCode, Error};
 

@@ -1,10 +1,9 @@
 //! Closures as a listener of typed messages, with or without a state.
 
 use alloc::boxed::Box;
-use core::fmt;
 
 use super::{Codec, Decoded, Typed, TypedSocket};
-use crate::api::builder::{Built, Plain, Slots, State, Stateless, debug, outcome, setter, setters};
+use crate::api::builder::{Built, Plain, Slots, State, Stateless, outcome, setter, setters};
 use crate::api::listener::{IntoListener, IntoOutcome, Listener};
 use crate::protocol::{CloseCode, Error};
 

@@ -11,7 +11,6 @@ mod listener;
 mod socket;
 
 use alloc::sync::Arc;
-use core::fmt;
 use core::marker::PhantomData;
 
 #[cfg(feature = "std")]
@@ -74,11 +73,7 @@ impl<C, L> Typed<C, L> {
     }
 }
 
-impl<C, L> fmt::Debug for Typed<C, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Typed").field("socket", &self.socket).finish_non_exhaustive()
-    }
-}
+debug!(Typed<C, L> => |this| socket: this.socket);
 
 /// A flavour of messages that a codec has decoded.
 pub(super) struct Decoded<C, F>(PhantomData<(C, F)>);

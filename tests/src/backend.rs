@@ -189,9 +189,9 @@ impl From<&ServerError> for Reported {
     fn from(error: &ServerError) -> Self {
         let text = error.to_string();
         match error {
-            ServerError::Refused { refusal, peer, origin, host, path } => {
-                let asked = (origin.clone(), host.clone(), path.clone());
-                Self { refused: Some(refusal.status()), peer: *peer, asked, text }
+            ServerError::Refused { peer, refused, .. } => {
+                let asked = (refused.origin.clone(), refused.host.clone(), refused.path.clone());
+                Self { refused: Some(refused.refusal.status()), peer: *peer, asked, text }
             }
             _ => Self { refused: None, peer: None, asked: (None, None, None), text },
         }

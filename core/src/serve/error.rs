@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::io;
 
 use crate::config::InvalidConfig;
-use crate::handshake::server::{Refusal, Refused};
+use crate::handshake::server::Refused;
 use crate::http::{InvalidHeader, shown};
 use crate::protocol::BoxError;
 
@@ -20,17 +20,12 @@ pub enum ServerError {
     /// Accepting a connection failed: out of descriptors, or the peer gave up. The server goes on.
     Accept(io::Error),
     /// A request was refused before or after the handler had its say.
+    #[non_exhaustive]
     Refused {
         /// Where it came from.
         peer: Option<SocketAddr>,
-        /// Why, and with which status.
-        refusal: Refusal,
-        /// The value of `Origin`: which page a browser has shown. As it came, as are the next two: escape what you print.
-        origin: Option<String>,
-        /// The host that was asked for, as in [`Refused`].
-        host: Option<String>,
-        /// The path that was asked for.
-        path: Option<String>,
+        /// Why, with which status, and what of the request tells more.
+        refused: Refused,
     },
     /// The handler returned an error; the peer got 500.
     Handler(BoxError),
@@ -38,13 +33,15 @@ pub enum ServerError {
     HandlerPanicked(String),
     /// The handler's [`Responder`](crate::Responder) was dropped without an answer; the peer got 500.
     NoAnswer,
-    /// The handler has not answered within [`Config::handler_timeout`](crate::Config::handler_timeout), which this is; the peer got 503.
+    /// The handler has not answered within [`Config::handler_timeout`](crate::Config::handler_timeout), which this is;
+    /// the peer got 503.
     HandlerTimeout(Duration),
     /// The handler chose a subprotocol that the client had not offered; the peer got 500.
     ProtocolNotOffered(String),
     /// A client has offered subprotocols, and the handler has accepted it without choosing one. The connection is open;
     /// Chromium, Node and others then fail it by themselves, with 1006. Told once per path and minute; choose with
     /// [`Response::select_protocol`](crate::Response::select_protocol).
+    #[non_exhaustive]
     NoProtocolChosen {
         /// The path that was asked for, as it came.
         path: String,
@@ -53,6 +50,7 @@ pub enum ServerError {
     },
     /// The handler's response has a header that cannot be sent, and was answered with 500: see
     /// [`Response::header`](crate::Response::header).
+    #[non_exhaustive]
     Header {
         /// As the handler named it.
         name: String,
@@ -69,16 +67,15 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
-            Self::Refused { peer, refusal, origin, host, path } => {
-                let (refusal, origin, host) = (*refusal, origin.clone(), host.clone());
+            Self::Refused { peer, refused } => {
                 f.write_str("request")?;
                 if let Some(peer) = peer {
                     write!(f, " from {peer}")?;
                 }
-                if let Some(path) = path {
+                if let Some(path) = &refused.path {
                     write!(f, " for {}", shown(path))?;
                 }
-                write!(f, " refused: {}", Refused { origin, host, ..Refused::from(refusal) })
+                write!(f, " refused: {refused}")
             }
             Self::Handler(error) => write!(f, "the handler failed: {error}"),
             Self::HandlerPanicked(message) => write!(f, "the handler panicked: {message}"),

@@ -73,7 +73,7 @@ pub fn printing(now: fn() -> Duration, print: fn(&str)) -> impl Fn(&ServerError)
 }
 
 fn kind(error: &ServerError) -> (Discriminant<ServerError>, Option<Refusal>) {
-    let refusal = if let ServerError::Refused { refusal, .. } = error { Some(*refusal) } else { None };
+    let refusal = if let ServerError::Refused { refused, .. } = error { Some(refused.refusal) } else { None };
     (mem::discriminant(error), refusal)
 }
 
@@ -96,6 +96,7 @@ mod tests {
     use core::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::handshake::server::Refused;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -131,12 +132,9 @@ mod tests {
             || Duration::from_secs(NOW.load(Ordering::Relaxed)),
             |line| PRINTED.lock().unwrap().push(line.into()),
         );
-        let refused = |refusal| ServerError::Refused {
-            peer: None,
-            refusal,
-            origin: Some("http://a\"\x1b<b>".into()),
-            host: Some("b".into()),
-            path: Some("/p\n".into()),
+        let refused = |refusal| {
+            let (origin, host, path) = (Some("http://a\"\x1b<b>".into()), Some("b".into()), Some("/p\n".into()));
+            ServerError::Refused { peer: None, refused: Refused { origin, host, path, ..Refused::from(refusal) } }
         };
         let printed = || mem::take(&mut *PRINTED.lock().unwrap());
         hook(&refused(Refusal::Origin));

@@ -152,7 +152,6 @@ fn accept(
 
 fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
     let response = refused.to_response();
-    let Refused { refusal, origin, host, path, .. } = refused;
-    service.report(&ServerError::Refused { peer, refusal, origin, host, path });
+    service.report(&ServerError::Refused { peer, refused });
     service.encode(request, &response)
 }

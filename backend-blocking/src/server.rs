@@ -33,7 +33,7 @@ type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 /// If the address cannot be listened on.
 pub fn serve<R: IntoResponse>(
     addr: impl ToSocketAddrs,
-    handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `serve_async` of tokio or async-std
+    handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `serve_async` of an async runtime
 ) -> io::Result<()> {
     Server::bind(addr)?.run(handler)
 }
@@ -172,7 +172,7 @@ impl Server {
     /// configuration is not a good one: see [`Config::check`](bellwire_core::Config::check).
     pub fn run<R: IntoResponse>(
         self,
-        handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `run_async` of tokio or async-std
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `run_async` of an async runtime
     ) -> io::Result<()> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error))
     }

@@ -306,7 +306,7 @@ debug!(Upgrade => |this| accept: this.accept, config: this.config);
 #[diagnostic::on_unimplemented(
     message = "a handler returns `Response` or `Result<Response, E>`, not `{Self}`",
     note = "`Response::text(..)` makes a response of a text, `Response::websocket(..)` one of a listener",
-    note = "an `async` handler goes to `serve_async` or `run_async`, which tokio and async-std have"
+    note = "an `async` handler goes to `serve_async` or `run_async`, which tokio, smol and async-std have"
 )]
 pub trait IntoResponse {
     /// Returns the response.

@@ -68,10 +68,6 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 }
 
 /// A runtime that can look up addresses written as `A`: `"localhost:9001"`, `("::1", 9001)`, a [`SocketAddr`].
-#[diagnostic::on_unimplemented(
-    message = "`{A}` is no address on this runtime",
-    note = "write it as `\"127.0.0.1:9001\"`, `(\"localhost\", 9001)` or a `SocketAddr`"
-)]
 pub trait Resolve<A>: Runtime {
     /// Returns all addresses that this one stands for.
     ///
@@ -82,11 +78,6 @@ pub trait Resolve<A>: Runtime {
 
 /// A runtime that can drive streams of the type `S`: on tokio those that are `AsyncRead + AsyncWrite`, elsewhere those of
 /// futures-io.
-#[diagnostic::on_unimplemented(
-    message = "`{S}` is no stream of this runtime",
-    note = "tokio takes what is `tokio::io::AsyncRead + AsyncWrite`; async-std and smol what is \
-            `futures_io::AsyncRead + AsyncWrite`, such as `smol::Async<TcpStream>`"
-)]
 pub trait Adopt<S>: Runtime {
     /// How it is read and written.
     type Transport: Transport;

@@ -64,7 +64,7 @@ macro_rules! named_runtime {
         /// # Cancel safety
         /// Dropping the future ends the listening, and nothing else.
         $(#[doc = concat!("\n# Panics\n", $panics)])?
-        pub async fn serve_async<F: Future<Output: $crate::listener::IntoAsyncResponse> + Send + 'static>(
+        pub async fn serve_async<F: ::core::future::Future<Output: $crate::listener::IntoAsyncResponse> + Send + 'static>(
             addr: impl $Address,
             handler: impl Fn($crate::Request) -> F + Send + Sync + 'static, // one that is not `async` goes to `serve`
         ) -> ::std::io::Result<()> {
@@ -85,7 +85,7 @@ macro_rules! named_runtime {
         pub async fn connect(
             target: impl $crate::backend::IntoTarget,
             listener: impl $crate::listener::IntoAnyListener,
-        ) -> Result<$crate::backend::Client, $crate::ConnectError> {
+        ) -> ::core::result::Result<$crate::backend::Client, $crate::ConnectError> {
             $crate::backend::connect($runtime, target, listener).await
         }
 
@@ -102,7 +102,7 @@ macro_rules! named_runtime {
             target: impl $crate::backend::IntoTarget,
             stream: S,
             listener: impl $crate::listener::IntoAnyListener,
-        ) -> Result<$crate::backend::Client, $crate::ConnectError> {
+        ) -> ::core::result::Result<$crate::backend::Client, $crate::ConnectError> {
             $crate::backend::connect_over($runtime, target, stream, listener).await
         }
 
@@ -119,7 +119,7 @@ macro_rules! named_runtime {
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub async fn connect_stream(
             target: impl $crate::backend::IntoTarget,
-        ) -> Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
+        ) -> ::core::result::Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
             $crate::backend::connect_stream($runtime, target).await
         }
 
@@ -134,7 +134,7 @@ macro_rules! named_runtime {
         pub async fn connect_stream_over<S: $($Stream)+>(
             target: impl $crate::backend::IntoTarget,
             transport: S,
-        ) -> Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
+        ) -> ::core::result::Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
             $crate::backend::connect_stream_over($runtime, target, transport).await
         }
 
@@ -172,11 +172,11 @@ macro_rules! named_runtime {
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub fn upgraded(
             stream: impl $($Upgraded)+,
-            leftover: impl Into<Vec<u8>>,
+            leftover: impl ::core::convert::Into<::std::vec::Vec<u8>>,
             role: $crate::Role,
             config: $crate::Config,
             listener: impl $crate::listener::IntoAnyListener,
-        ) -> impl Future<Output = ()> {
+        ) -> impl ::core::future::Future<Output = ()> {
             $crate::backend::upgraded($runtime, stream, leftover, role, config, listener)
         }
     };

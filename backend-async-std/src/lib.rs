@@ -3,7 +3,7 @@
 //! Each connection is a task, which reads, runs the listener's callbacks, and writes what they sent.
 //! All connections of a thread share one read buffer and one buffer for output: an idle connection holds
 //! neither. Sends from anywhere return at once and wake the connection's task, which writes them. So
-//! nobody's `send` waits for somebody else's peer, and a peer that does not read keeps nobody else waiting.
+//! no `send` waits for the peer of another connection, and a peer that does not read keeps no others waiting.
 //!
 //! Callbacks run on the runtime's threads: one that blocks, blocks the other tasks of its thread.
 //!

@@ -36,8 +36,8 @@ macro_rules! named {
 
             const RUNTIME: Runtime = FuturesIo($executor);
 
-            /// A listening server: see the [methods](task::Server). [`from_listener`](task::Server::from_listener) takes
-            /// what [`Async::new`] makes of a listener of the standard library.
+            /// A listening server: see the [methods](task::Server). [`from_listener`](task::Server::from_listener)
+            /// takes what [`Async::new`] makes of a listener of the standard library.
             pub type Server = task::Server<Runtime>;
 
             /// Shuts a [`Server`] down, from any task: see the [methods](task::ServerHandle).

@@ -15,7 +15,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::stream::Stream;
 
-/// What differs between the runtimes that speak futures-io: how connections get a task of their own, and how they sleep.
+/// What differs between the runtimes that speak futures-io: how connections get a task of their own, and how they
+/// sleep.
 pub trait Executor: Clone + Send + Sync + 'static {
     /// The clock and the one sleep of a connection: [`Timer`], unless the executor has its own.
     type Timer: task::Timer + Send + 'static;

@@ -37,14 +37,14 @@ impl Acceptor {
         Self::from_service(Arc::new(self.0.with_config(config)))
     }
 
-    /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet. The
-    /// acceptor is a new one, as after [`config`](Self::config).
+    /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet.
+    /// The acceptor is a new one, as after [`config`](Self::config).
     #[must_use]
     pub fn on_error(self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         Self::from_service(Arc::new(self.0.with_hook(hook)))
     }
 
-    /// An acceptor for a service that the caller keeps.
+    /// Creates an acceptor for a service that the caller keeps.
     pub fn from_service(service: Arc<Service>) -> Self {
         service.lend_clock(unix_time);
         Self(service)
@@ -57,8 +57,8 @@ impl Acceptor {
         Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut []);
     }
 
-    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
-    /// requests and handshakes do not count.
+    /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
+    /// Plain requests and handshakes do not count.
     pub fn connections(&self) -> usize {
         self.0.connections()
     }

@@ -26,8 +26,8 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305, a thread for each
 /// attempt if there are several), and makes the opening handshake, all within
 /// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
-/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
-/// `on_open` has run, however long that takes.
+/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this
+/// returns, `on_open` has run, however long that takes.
 ///
 /// # Errors
 /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
@@ -64,8 +64,8 @@ pub fn connect_over(
 ///
 /// **Before the program ends**: dropping the `Client` waits until what was sent is written, at most as long as
 /// [`Config::close_timeout`](bellwire_core::Config::close_timeout) says, so that no last message is lost when `main`
-/// returns (10 s if there is none). [`close`](Self::close) says goodbye besides, and how that went. A socket that is kept longer than its
-/// `Client`, and [`std::process::exit`], wait for nothing.
+/// returns (10 s if there is none). [`close`](Self::close) says goodbye besides, and how that went. A socket that is
+/// kept longer than its `Client`, and [`std::process::exit`], wait for nothing.
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocket,
@@ -78,22 +78,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// The connection's handle.
+    /// Returns the connection's handle.
     pub fn socket(&self) -> &WebSocket {
         &self.socket
     }
 
-    /// The server's answer to the handshake.
+    /// Returns the server's answer to the handshake.
     pub fn response(&self) -> &Response {
         &self.response
     }
 
-    /// The subprotocol that the server chose.
+    /// Returns the subprotocol that the server chose.
     pub fn protocol(&self) -> Option<&str> {
         self.response.protocol()
     }
 
-    /// Closes with 1000 "Normal Closure" behind what was sent, and waits as [`closed`](Self::closed) does: nothing that
+    /// Closes with 1000 "Normal Closure" after what was sent, and waits as [`closed`](Self::closed) does: nothing that
     /// was sent is lost if the program ends then. For another code, call [`WebSocket::close_with`] and then
     /// [`closed`](Self::closed).
     pub fn close(&mut self) -> Closed {
@@ -102,9 +102,9 @@ impl Client {
         self.closed()
     }
 
-    /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be
-    /// called from its own callbacks, nor from what [`WebSocket::send_with`] calls, which run on the threads that would be
-    /// waited for: there it does not wait.
+    /// Waits until the connection has ended and its transport is closed, and says how it ended. Not to be called from
+    /// its own callbacks, nor from what [`WebSocket::send_with`] calls, which run on the threads that would be waited
+    /// for: there it does not wait.
     pub fn closed(&mut self) -> Closed {
         if !self.is_on_own_thread() {
             if let Some(thread) = self.thread.take() {
@@ -115,7 +115,7 @@ impl Client {
         self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
     }
 
-    /// Whether this is one of the two threads that it would wait for.
+    /// Returns whether this is one of the two threads that it would wait for.
     fn is_on_own_thread(&self) -> bool {
         let current = thread::current().id();
         self.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) || is_writer_of(&self.shared)
@@ -125,7 +125,7 @@ impl Client {
     fn drain(&self) {
         let (sender, written) = mpsc::channel();
         let queued = self.shared.queued();
-        // Nobody may wait any more.
+        // The receiver may be gone already.
         self.shared.when_written(queued, Box::new(move |_| sender.send(()).unwrap_or_default()));
         let _ = written.recv_timeout(self.patience);
     }
@@ -187,7 +187,7 @@ impl Opening {
         let _ = stream.set_write_timeout(Some(left)).and_then(|()| stream.shutdown(Shutdown::Write));
     }
 
-    /// Writes the request, reads the answer, and returns what was read behind it.
+    /// Writes the request, reads the answer, and returns what was read after it.
     fn shake_hands(&mut self, stream: &impl Stream) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
         stream.set_blocking().map_err(ConnectError::Io)?;
         let mut pause = Pause::default();
@@ -218,7 +218,8 @@ impl Opening {
         }
     }
 
-    /// How long the next call may wait; never zero. When the deadline has come what has arrived by then is still read.
+    /// Returns how long the next call may wait; never zero. When the deadline has come what has arrived by then is
+    /// still read.
     fn time_left(&mut self) -> Result<Option<Duration>, ConnectError> {
         let Some(deadline) = self.handshake.poll_timeout() else { return Ok(None) };
         let now = self.now();
@@ -232,7 +233,7 @@ impl Opening {
         self.handshake.handle_timeout(self.now()).map_or(ConnectError::Timeout, ConnectError::from)
     }
 
-    /// Whether to go on after an error of the transport.
+    /// Goes on after a timeout or an interruption, and fails with any other error of the transport.
     fn check(&mut self, error: io::Error) -> Result<(), ConnectError> {
         if is_timeout(&error) && self.late.is_some() {
             return Err(self.timed_out());

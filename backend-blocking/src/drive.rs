@@ -23,8 +23,8 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 /// How often a thread that waits for its handler's answer looks whether the peer is still there.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Drives a stream that somebody else upgraded, on this thread, until it ends. `leftover` is what was read
-/// behind the handshake.
+/// Drives a stream that another library has upgraded, on this thread, until it ends. `leftover` is what was read
+/// after the handshake.
 ///
 /// The listener's `on_open` runs first.
 pub fn upgraded(
@@ -79,7 +79,7 @@ impl<S: Stream> Drive<S> {
         }
     }
 
-    /// Drives the connection to its end. `leftover` was read by somebody else.
+    /// Drives the connection to its end. `leftover` was read before.
     pub(crate) fn run(self, leftover: &mut [u8]) {
         self.run_telling(leftover, || ());
     }
@@ -195,7 +195,7 @@ impl<S: Stream> Drive<S> {
             // A moment for the peer: has it left?
             deadline = Some(self.now());
         }
-        // The second thread writes the last bytes, and nobody will say when it has.
+        // The second thread writes the last bytes, and does not say when it has: ask every now and then.
         let patience = self.driver.is_flushing().then(|| self.now() + WRITE_PATIENCE);
         let until = deadline.into_iter().chain(patience).min();
         if let Err(error) = self.arm(until) {

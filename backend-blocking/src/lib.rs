@@ -1,10 +1,10 @@
 //! bellwire on the threads of the standard library.
 //!
-//! Each connection has a thread, which reads, runs the listener's callbacks, and writes what they sent when
-//! they have returned. Sends from other threads return at once: a second thread, which is started for a
-//! connection when such a send first happens or when its peer first reads too slowly, writes them. So nobody's
-//! `send` waits for somebody else's peer. And a peer that does not read keeps its connection from reading only
-//! while what the connection's own callbacks have sent is above the high watermark.
+//! Each connection has a thread, which reads, runs the listener's callbacks, and writes what they sent when they have
+//! returned. Sends from other threads return at once: a second thread, which is started for a connection when such a
+//! send first happens or when its peer first reads too slowly, writes them. So no `send` waits for the peer of another
+//! connection. And a peer that does not read keeps its connection from reading only while what the connection's own
+//! callbacks have sent is above the high watermark.
 //!
 //! ```no_run
 //! # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }

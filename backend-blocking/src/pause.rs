@@ -1,5 +1,5 @@
-//! A call that should wait, and comes back too early: a stream in non-blocking mode. Whoever calls it again and again
-//! pauses in between, or it would use up a processor to wait.
+//! A call that should wait, and comes back too early: a stream in non-blocking mode. A loop that calls it again and
+//! again pauses in between, or it would use up a processor to wait.
 
 use std::io;
 use std::thread;

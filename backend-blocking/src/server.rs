@@ -149,7 +149,7 @@ impl Server {
         self
     }
 
-    /// The address that is listened on.
+    /// Returns the address that is listened on.
     ///
     /// # Errors
     /// Those of the system.
@@ -157,7 +157,7 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// A handle that can shut this server down.
+    /// Returns a handle that can shut this server down.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle { addr: self.local_addr().ok(), registry: self.registry.clone() }
     }
@@ -269,8 +269,8 @@ impl Wake for Entry {
 }
 
 impl ServerHandle {
-    /// How many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned. Plain
-    /// requests and handshakes do not count.
+    /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
+    /// Plain requests and handshakes do not count.
     pub fn connections(&self) -> usize {
         self.registry.connections()
     }
@@ -294,17 +294,17 @@ impl ServerHandle {
                 SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             });
         }
-        // If the backlog is full nobody is parked.
+        // If the backlog is full, no thread is parked.
         let _ = TcpStream::connect_timeout(&addr, Duration::from_millis(500));
     }
 }
 
-/// Prints a line on stderr. If that is closed, there is nobody to tell.
+/// Prints a line on stderr. A stderr that is closed is no error.
 pub(crate) fn print(line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// The time since the beginning of 1970; none if the clock stands before that.
+/// Returns the time since the beginning of 1970; zero if the clock stands before that.
 pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// A byte stream that two threads can share: one reads while the other writes.
 ///
-/// Implemented for TCP and Unix sockets, which are put into blocking mode: that of tokio's `into_std` is another. For TLS, implement it over a TCP stream and the TLS state in a
-/// mutex that is held while bytes are encrypted or decrypted, and not while the TCP stream is read. Take out what
-/// is decrypted before decrypting more. There is no flush: a write that times out with a record half sent reports
-/// that nothing was written, and the same bytes come again. The tests of this repository do it with rustls
-/// (`tests/tests/suite/tls.rs`).
+/// Implemented for TCP and Unix sockets, which are put into blocking mode: that of tokio's `into_std` is another. For
+/// TLS, implement it over a TCP stream and the TLS state in a mutex that is held while bytes are encrypted or
+/// decrypted, and not while the TCP stream is read. Take out what is decrypted before decrypting more. There is no
+/// flush: a write that times out with a record half sent reports that nothing was written, and the same bytes come
+/// again. The tests of this repository do it with rustls (`tests/tests/suite/tls.rs`).
 pub trait Stream: Send + Sync + 'static {
     /// Makes reads and writes wait, if they might not. Called once, before anything else. The default does nothing.
     ///
@@ -41,21 +41,21 @@ pub trait Stream: Send + Sync + 'static {
         slices.first().map_or(Ok(0), |slice| self.write(slice))
     }
 
-    /// How long a read may wait; `None` for ever. Never zero.
+    /// Sets how long a read may wait; `None` for ever. Never zero.
     ///
     /// # Errors
     /// Those of the transport.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// How long a write may wait; `None` for ever. Never zero.
+    /// Sets how long a write may wait; `None` for ever. Never zero.
     ///
     /// # Errors
     /// Those of the transport.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Closes one direction or both. `Write` tells the peer that no more bytes come, over TLS with a `close_notify`, and
-    /// takes no longer than the write timeout. `Read` and `Both`
-    /// wake a thread that is reading, which then gets what has already arrived and after that 0.
+    /// Closes one direction or both. `Write` tells the peer that no more bytes come, over TLS with a `close_notify`,
+    /// and takes no longer than the write timeout. `Read` and `Both` wake a thread that is reading, which then gets
+    /// what has already arrived and after that 0.
     ///
     /// # Errors
     /// Those of the transport.

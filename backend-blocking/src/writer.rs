@@ -25,7 +25,7 @@ use crate::stream::Stream;
 /// the rest to the second and reads on, the second looks at the deadlines.
 pub(crate) const WRITE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// A thread that knows its deadline needs nobody to wake it.
+/// A thread that knows its deadline wakes by itself.
 const HEAD_START: Duration = Duration::from_millis(20);
 
 pub(crate) struct Writer<S> {
@@ -59,7 +59,7 @@ std::thread_local! {
     static WRITES_FOR: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether this is the second thread of that connection: it runs completions.
+/// Returns whether this is the second thread of that connection: it runs completions.
 pub(crate) fn is_writer_of(shared: &Arc<Shared>) -> bool {
     WRITES_FOR.get() == Arc::as_ptr(shared).addr()
 }
@@ -102,7 +102,7 @@ impl<S: Stream> Writer<S> {
         if self.wake_thread() { None } else { self.lock().left.take() }
     }
 
-    /// Whether the end of the input is not the peer's: a deadline is to be judged.
+    /// Returns whether the end of the input is not the peer's: a deadline is to be judged.
     pub(crate) fn is_late(&self) -> bool {
         self.lock().late
     }
@@ -123,15 +123,15 @@ impl<S: Stream> Writer<S> {
         *seen = state.progress;
     }
 
-    /// Waits until somebody wakes whoever writes, before there is a second thread. False if nobody has by then.
+    /// Waits for a wake-up, before there is a second thread. False if none has come by then.
     pub(crate) fn wait_woken(&self, timeout: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.woken);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         std::mem::take(&mut state.woken)
     }
 
-    /// Whether there is a second thread. Before there is a connection it would have nothing to do: then the first
-    /// is woken.
+    /// Returns whether there is a second thread. Before there is a connection it would have nothing to do: then the
+    /// first is woken.
     fn wake_thread(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         state.woken = true;
@@ -203,8 +203,8 @@ impl<S: Stream> Writer<S> {
         }
     }
 
-    /// How long the peer may still take to answer a close that the first thread may not know of, and that one to judge
-    /// it if it does.
+    /// Returns how long the peer may still take to answer a close that the first thread may not know of, and that one
+    /// to judge it if it does.
     fn close_due_in(&self, shared: &Shared) -> Option<Duration> {
         let now = self.now();
         shared.parked_close(now).map(|deadline| (deadline + HEAD_START).saturating_since(now))

@@ -134,7 +134,7 @@ impl task::Timer for Timer {
     }
 
     /// A task that wakes itself is polled up to 61 times before tokio asks the system what has arrived. Its own
-    /// `yield_now` wakes the task behind that, when it is polled first.
+    /// `yield_now` wakes the task after that, when it is polled first.
     fn yield_now(&mut self, cx: &mut Context<'_>) {
         if pin!(yield_now()).poll(cx).is_ready() {
             cx.waker().wake_by_ref();

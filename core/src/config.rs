@@ -48,25 +48,25 @@ pub struct Config {
     /// How long the opening handshake may take in total, not per read. Default 10 s, as in Python's
     /// websockets.
     pub open_timeout: Option<Duration>,
-    /// How long a server's handler may take to answer, if it does so later: through a [`Responder`](crate::Responder) or
-    /// as a future. After that the peer gets 503, the future is dropped, and the responder has no effect. A handler that
-    /// returns its answer runs to its end. Default 30 s, when browsers and proxies are about to give up.
+    /// How long a server's handler may take to answer, if it does so later: through a [`Responder`](crate::Responder)
+    /// or as a future. After that the peer gets 503, the future is dropped, and the responder has no effect. A handler
+    /// that returns its answer runs to its end. Default 30 s, when browsers and proxies are about to give up.
     pub handler_timeout: Option<Duration>,
     /// How long the peer may take to answer a close frame, and to take what is still queued. Default 10 s.
     pub close_timeout: Option<Duration>,
-    /// How long to read on after the last byte was sent and the sending side was closed, so that a reset does not destroy
-    /// that byte on its way. Default 2 s.
+    /// How long to read on after the last byte was sent and the sending side was closed, so that a reset does not
+    /// destroy that byte on its way. Default 2 s.
     pub linger_timeout: Duration,
-    /// A ping is sent after this long without a received byte, however much this side sends; and after this long without a
-    /// sent one, because some proxies watch one direction only. Default 20 s, below the 30 s and 60 s after which common
-    /// proxies cut idle connections.
+    /// A ping is sent after this long without a received byte, however much this side sends; and after this long
+    /// without a sent one, because some proxies watch one direction only. Default 20 s, below the 30 s and 60 s after
+    /// which common proxies cut idle connections.
     pub keepalive_interval: Option<Duration>,
     /// How long the peer may be silent after a keepalive ping has left. Any received byte ends the silence, not only a
     /// pong. Default 20 s.
     pub pong_timeout: Option<Duration>,
     /// The connection is closed with 1001 after this long without a received byte. Off by default: keepalive finds dead
-    /// peers without cutting off quiet ones. Pongs end the silence as messages do (as in Ring), so this only takes effect
-    /// if it is shorter than [`keepalive_interval`](Self::keepalive_interval).
+    /// peers without cutting off quiet ones. Pongs end the silence as messages do (as in Ring), so this only takes
+    /// effect if it is shorter than [`keepalive_interval`](Self::keepalive_interval).
     pub idle_timeout: Option<Duration>,
     /// Whether data frames that arrive after a local close are delivered. Default no, as in browsers.
     pub deliver_after_close: bool,
@@ -197,10 +197,10 @@ impl Config {
         self
     }
 
-    /// Believes the proxies at these addresses or in these networks: the host in their `X-Forwarded-Host` or `Forwarded`
-    /// takes the place of `Host` when origins are compared. Of several values the last counts, which is the proxy's own.
-    /// Headers that contradict each other are ignored, and so are those that come from anywhere else.
-    /// A transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
+    /// Believes the proxies at these addresses or in these networks: the host in their `X-Forwarded-Host` or
+    /// `Forwarded` takes the place of `Host` when origins are compared. Of several values the last counts, which is the
+    /// proxy's own. Headers that contradict each other are ignored, and so are those that come from anywhere else. A
+    /// transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -225,12 +225,12 @@ impl Config {
         self
     }
 
-    /// Checks that a server or a client can work with this. `connect`, `Server::run` and the like do so; a loop of your own
-    /// may.
+    /// Checks that a server or a client can work with this. `connect`, `Server::run` and the like do so; a loop of your
+    /// own may.
     ///
     /// # Errors
-    /// [`InvalidConfig`] names the option that cannot be meant so, and what to set instead: a timeout of zero, which many
-    /// take for "off" and which would fail everything at once, or limits that contradict each other.
+    /// [`InvalidConfig`] names the option that cannot be meant so, and what to set instead: a timeout of zero, which
+    /// many take for "off" and which would fail everything at once, or limits that contradict each other.
     pub fn check(&self) -> Result<(), InvalidConfig> {
         self.check_open()?;
         for (option, timeout) in [("open_timeout", self.open_timeout), ("handler_timeout", self.handler_timeout)] {
@@ -276,7 +276,7 @@ pub struct InvalidConfig {
 }
 
 impl InvalidConfig {
-    /// The name of the option.
+    /// Returns the name of the option.
     pub fn option(&self) -> &'static str {
         self.option
     }

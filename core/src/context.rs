@@ -53,8 +53,8 @@ impl SocketContext {
     }
 }
 
-/// The identity of a connection: a number that the process gives only once. It is printed as a number, so it can also be
-/// a key in logs.
+/// The identity of a connection: a number that the process gives only once. It is printed as a number, so it can also
+/// be a key in logs.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -67,15 +67,15 @@ impl SocketContext {
 pub struct SocketId(u64);
 
 impl SocketId {
-    /// Returns the next number, counted from 1, for an implementation of [`Socket`](crate::Socket) without an inner socket.
-    /// Call it once for each connection, and keep the result.
+    /// Returns the next number, counted from 1, for an implementation of [`Socket`](crate::Socket) without an inner
+    /// socket. Call it once for each connection, and keep the result.
     #[cfg(feature = "std")]
     pub fn unique() -> Self {
         Self(next())
     }
 
-    /// Returns the identity of a socket that keeps no number: its address, with the highest bit set to keep it apart from
-    /// all numbers. Unlike those it may come again once the socket is gone.
+    /// Returns the identity of a socket that keeps no number: its address, with the highest bit set to keep it apart
+    /// from all numbers. Unlike those it may come again once the socket is gone.
     pub(crate) fn of<S: ?Sized>(socket: &S) -> Self {
         Self(core::ptr::from_ref(socket).cast::<()>().addr() as u64 | 1 << 63)
     }

@@ -8,8 +8,8 @@ pub trait Entropy: Send {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// Announces something new: a handshake, a connection, frames after a pause. A source that keeps bytes in store makes
-    /// sure here that no copy of this process uses the same ones, after a `fork`.
+    /// Announces something new: a handshake, a connection, frames after a pause. A source that keeps bytes in store
+    /// makes sure here that no copy of this process uses the same ones, after a `fork`.
     fn renew(&mut self) {}
 }
 

@@ -35,7 +35,7 @@ pub fn frame(data: &[u8]) {
     } else {
         assert!(whole.is_err() || bytes.len() < MAX_HEADER);
     }
-    // The verdict falls at some byte; before it there is none, and behind it nothing changes.
+    // The verdict falls at some byte; before it there is none, and after it nothing changes.
     let mut verdict = Ok(None);
     for end in 0..=bytes.len().min(MAX_HEADER) {
         let now = Header::decode(bytes.get(..end).unwrap_or_default(), receiver, ReservedBits::NONE);

@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Each imports only from those before it in this list: `http` (heads, headers, URLs), `protocol` (frames and the
-//! connection), `handshake` (both roles), `api` (listeners, sockets, responses), `serve` (a server without its transport),
-//! `drive` (a transport from its first byte to its last), `task` (the loop of runtimes that poll).
+//! connection), `handshake` (both roles), `api` (listeners, sockets, responses), `serve` (a server without its
+//! transport), `drive` (a transport from its first byte to its last), `task` (the loop of runtimes that poll).
 //!
 //! # Driving it by hand
 //!
@@ -38,7 +38,7 @@
 //!     let now = || Time::from_start(start.elapsed());
 //!     let mut buffer = vec![0; 16 * 1024];
 //!
-//!     // The opening handshake. What comes behind it in the same read stays in `input`.
+//!     // The opening handshake. What comes after it in the same read stays in `input`.
 //!     let mut handshake = server::Handshake::new(config.clone(), now());
 //!     let (request, mut input) = loop {
 //!         let count = stream.read(&mut buffer)?;
@@ -102,11 +102,11 @@
 //!
 //! # What is here, and what is in a backend
 //!
-//! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there are also the
-//! parts that every backend needs, in [`backend`]: [`Shared`](backend::Shared), the connection behind a mutex with its
-//! handles, [`Driver`](backend::Driver), which takes a transport from its first byte to its last and turns events into
-//! callbacks, and [`Task`](backend::Task), the loop around it for runtimes that poll. A backend adds reads, writes and one
-//! sleep.
+//! Everything that RFC 6455 and Ring's contract decide is here. With the `std` feature (on by default) there are also
+//! the parts that every backend needs, in [`backend`]: [`Shared`](backend::Shared), the connection behind a mutex with
+//! its handles, [`Driver`](backend::Driver), which takes a transport from its first byte to its last and turns events
+//! into callbacks, and [`Task`](backend::Task), the loop around it for runtimes that poll. A backend adds reads, writes
+//! and one sleep.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -170,8 +170,8 @@ pub use serve::{Responder, ServerError};
 #[cfg(feature = "std")]
 pub use drive::{MessageStream, StreamError, stream};
 
-/// Types of listeners, handlers and sockets that one seldom writes: what builders and futures are called, and the traits
-/// by which functions take any of them.
+/// Types of listeners, handlers and sockets that one seldom writes: what builders and futures are called, and the
+/// traits by which functions take any of them.
 pub mod listener {
     #[cfg(feature = "std")]
     pub use crate::api::{

@@ -37,10 +37,10 @@ impl<T> Mutex<T> {
 
 debug!(Mutex<T>);
 
-/// The waker of whoever polled last.
+/// The waker of the task that polled last.
 ///
-/// A waker may do anything when it is dropped: the last one of a task may take the task with it, which may hold what the
-/// lock is about. So what is taken out is handed to the caller, who drops it when nothing is locked.
+/// A waker may do anything when it is dropped: the last one of a task may take the task with it, which may hold what
+/// the lock is about. So what is taken out is handed to the caller, who drops it when nothing is locked.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSlot(Option<Waker>);
 

@@ -8,7 +8,7 @@ use crate::protocol::{BoxError, CloseCode, Error, Message};
 /// The result of a callback: an error fails the connection with 1011.
 pub type Outcome = Result<(), BoxError>;
 
-/// The end of a closure that uses `?`: `Ok(())`, with the type that it needs.
+/// Returns what a closure that uses `?` ends with: `Ok(())`, with the type that it needs.
 ///
 /// A callback may return any error, so after a `?` rustc cannot tell which one a mere `Ok(())` means: "type annotations
 /// needed". This says that it is [`BoxError`], into which all others turn.

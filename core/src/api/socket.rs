@@ -23,8 +23,8 @@ pub trait Socket: Send + Sync + 'static {
         None
     }
 
-    /// Which connection this is. An implementation without an inner socket keeps a [`SocketId::unique`] and returns it
-    /// here; the default is its address, which may be used again when it is gone.
+    /// Returns which connection this is. An implementation without an inner socket keeps a [`SocketId::unique`] and
+    /// returns it here; the default is its address, which may be used again when it is gone.
     fn id(&self) -> SocketId {
         self.inner().map_or_else(|| SocketId::of(self), Socket::id)
     }
@@ -274,7 +274,7 @@ impl WebSocket {
         self.0.closed()
     }
 
-    /// Which connection this is: a number that the process gives once and never again, which is printed as such
+    /// Returns which connection this is: a number that the process gives once and never again, which is printed as such
     /// ([`SocketId`]).
     pub fn id(&self) -> SocketId {
         self.0.id()
@@ -282,14 +282,14 @@ impl WebSocket {
 
     /// Returns the address of the other end of the transport: on a server where the request came from (a proxy's,
     /// behind one), on a client where it has connected to, or what [`Target::peer_addr`](crate::Target::peer_addr) has
-    /// said. `None` where it is not known: on a stream that the caller has brought without saying, or that somebody
-    /// else has upgraded.
+    /// said. `None` where it is not known: on a stream that the caller has brought without saying, or that another
+    /// library has upgraded.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer_addr()
     }
 
     /// Returns the path that was asked for, not decoded and without its query, as
-    /// [`Request::path`](crate::Request::path) says it. `None` where it is not known: on a stream that somebody else
+    /// [`Request::path`](crate::Request::path) says it. `None` where it is not known: on a stream that another library
     /// has upgraded.
     pub fn path(&self) -> Option<&str> {
         self.0.path()

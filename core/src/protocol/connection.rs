@@ -61,8 +61,8 @@ enum CloseAnswer {
     Later,
 }
 
-/// What is not needed any more, and may run somebody else's code when it is dropped: an error of a callback or a
-/// transport, the owner of a payload. Whoever shares the connection drops it when nothing is locked.
+/// What is not needed any more, and may run the user's code when it is dropped: an error of a callback or a transport,
+/// the owner of a payload. To be dropped when the connection is not locked.
 pub(crate) struct DeferredDrops {
     _error: Option<Error>,
     _output: Output,
@@ -81,11 +81,11 @@ enum State {
     Ending { error: Option<Error>, closed: Closed },
     /// The last event was handed out.
     Ended,
-    /// The same, and the transport is of no use any more: nothing is left to be said, or nobody listens.
+    /// The same, and the transport is of no use any more: nothing is left to be sent, or the peer is gone.
     Lost,
 }
 
-/// How far a connection is, for whoever drives it.
+/// How far a connection is, for its driver.
 #[cfg(feature = "std")]
 pub(crate) enum Stage {
     Alive,
@@ -104,14 +104,14 @@ enum AutoPong {
 }
 
 impl Connection {
-    /// A server's end, after a handshake that somebody else has done. [`Request::accept`](crate::Request::accept)
-    /// does it here.
+    /// Creates a server's end, after a handshake that was made elsewhere. [`Request::accept`](crate::Request::accept)
+    /// makes one here.
     pub fn server(config: Arc<Config>, now: Time) -> Self {
         Self::new(config, Inbound::new(Role::Server), Outbound::new(None), now)
     }
 
-    /// A client's end, after a handshake that somebody else has done. [`client::Handshake`](crate::proto::client::Handshake)
-    /// does it here. `entropy` is where mask keys come from.
+    /// Creates a client's end, after a handshake that was made elsewhere;
+    /// [`client::Handshake`](crate::proto::client::Handshake) makes one here. `entropy` is where mask keys come from.
     pub fn client(config: Arc<Config>, entropy: Box<dyn Entropy>, now: Time) -> Self {
         Self::new(config, Inbound::new(Role::Client), Outbound::new(Some(entropy)), now)
     }
@@ -132,8 +132,8 @@ impl Connection {
         }
     }
 
-    /// Says what this connection is about, for its handles: after a handshake that somebody else has done. The
-    /// handshakes here have done it.
+    /// Sets what this connection is about, for its handles: after a handshake that was made elsewhere. The handshakes
+    /// here have set it.
     pub fn set_context(&mut self, context: SocketContext) {
         self.context = (context != SocketContext::new()).then(|| Box::new(context));
     }
@@ -169,21 +169,22 @@ impl Connection {
         self.next_ending()
     }
 
-    /// The peer will send no more bytes. What that means comes out of [`next_event`](Self::next_event).
+    /// Tells the connection that the peer sends no more bytes. What that means comes out of
+    /// [`next_event`](Self::next_event).
     pub fn receive_eof(&mut self) {
-        // Behind the closing handshake the peer may still read.
+        // After the closing handshake the peer may still read.
         if self.is_receiving() {
             self.lose(Error::Vanished, ClosedBy::Peer);
         }
     }
 
-    /// The peer is gone: neither will it send more bytes nor take any. What that means comes out of
-    /// [`next_event`](Self::next_event).
+    /// Tells the connection that the peer is gone: it neither sends more bytes nor takes any. What that means comes out
+    /// of [`next_event`](Self::next_event).
     pub fn vanished(&mut self) {
         self.lose(Error::Vanished, ClosedBy::Peer);
     }
 
-    /// Reading from or writing to the transport failed. What that means comes out of
+    /// Tells the connection that reading from or writing to the transport has failed. What that means comes out of
     /// [`next_event`](Self::next_event).
     pub fn transport_failed(&mut self, error: impl Into<crate::BoxError>) {
         self.lose(Error::Transport(error.into().into()), ClosedBy::Peer);
@@ -202,13 +203,13 @@ impl Connection {
         }
     }
 
-    /// When a close that this side has called for is due.
+    /// Returns when a close that this side has called for is due.
     #[cfg(feature = "std")]
     pub(crate) fn close_by(&mut self, now: Time) -> Option<Time> {
         if self.is_alive() { self.deadlines.close_by(now, self.flow(), &self.config) } else { None }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
         if self.is_alive() { self.deadlines.next(self.flow(), &self.config) } else { None }
@@ -223,7 +224,7 @@ impl Connection {
         Flow { closing, unsent: self.outbound.buffered() > 0, paused: self.paused }
     }
 
-    /// Starts the closing handshake behind what is queued. A reason of more than 123 bytes is cut at a
+    /// Starts the closing handshake after what is queued. A reason of more than 123 bytes is cut at a
     /// character.
     ///
     /// # Errors
@@ -270,53 +271,53 @@ impl Connection {
         }
     }
 
-    /// Whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
+    /// Returns whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open | State::CloseReceived { .. })
     }
 
-    /// Whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
+    /// Returns whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
     /// transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to do so.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Ended | State::Lost)
     }
 
-    /// Whether the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
+    /// Returns whether the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
     }
 
-    /// Whether it was [aborted](Self::abort): the transport is dropped as it is.
+    /// Returns whether it was [aborted](Self::abort): the transport is dropped as it is.
     pub fn is_aborted(&self) -> bool {
         self.aborted
     }
 
-    /// Whether to read: not while so much output is queued that the peer seems not to read its own.
+    /// Returns whether to read: not while so much output is queued that the peer seems not to read its own.
     pub fn wants_read(&self) -> bool {
         !self.paused
     }
 
-    /// How many bytes are queued and not yet handed to the transport.
+    /// Returns how many bytes are queued and not yet handed to the transport.
     pub fn buffered(&self) -> usize {
         self.outbound.buffered()
     }
 
-    /// How far what was sent goes: all of it has left when that is [written](Self::written).
+    /// Returns how far what was sent goes: all of it has left when that is [written](Self::written).
     pub fn queued(&self) -> StreamOffset {
         self.outbound.position()
     }
 
-    /// How far the transport has taken what was sent.
+    /// Returns how far the transport has taken what was sent.
     pub fn written(&self) -> StreamOffset {
         self.outbound.written()
     }
 
-    /// What is to be written.
+    /// Returns what is to be written.
     pub fn output(&self) -> &Output {
         self.outbound.output()
     }
 
-    /// The transport has taken the first `count` bytes of the output.
+    /// Tells the connection that the transport has taken the first `count` bytes of the output.
     pub fn wrote(&mut self, now: Time, count: usize) {
         if count == 0 {
             return;
@@ -346,12 +347,12 @@ impl Connection {
         self.outbound.lend(spare);
     }
 
-    /// Limits, deadlines and policies.
+    /// Returns the limits, deadlines and policies.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Which end this is.
+    /// Returns which end this is.
     pub fn role(&self) -> Role {
         self.inbound.role()
     }
@@ -388,13 +389,13 @@ impl Connection {
         }
     }
 
-    /// Whether [`next_event`](Self::next_event) has something to say without any input.
+    /// Returns whether [`next_event`](Self::next_event) has something to say without any input.
     #[cfg(feature = "std")]
     pub(crate) fn has_event(&self) -> bool {
         matches!(self.state, State::Ending { .. })
     }
 
-    /// How far the connection is, in one word.
+    /// Returns how far the connection is, in one word.
     #[cfg(feature = "std")]
     pub(crate) fn stage(&self) -> Stage {
         match self.state {
@@ -405,7 +406,7 @@ impl Connection {
         }
     }
 
-    /// Whether it ends without another word to the peer, what was taken included.
+    /// Returns whether it ends without another word to the peer, what was taken included.
     #[cfg(feature = "std")]
     pub(crate) fn discards_output(&self) -> bool {
         match &self.state {
@@ -419,14 +420,14 @@ impl Connection {
         matches!(self.state, State::Open | State::Closing)
     }
 
-    /// How it ends is not decided yet.
+    /// Returns whether it is not decided yet how it ends.
     fn is_alive(&self) -> bool {
         self.is_receiving() || matches!(self.state, State::CloseReceived { .. })
     }
 
     /// What a whole message or control frame means in this state.
     fn receive<'a>(&mut self, incoming: Incoming<'a>) -> Option<Event<'a>> {
-        // Whoever closed has said that it is done: what still comes is checked, and not delivered.
+        // A side that has closed is done: what still comes is checked, and not delivered.
         let delivers = self.is_open() || self.config.deliver_after_close;
         match incoming {
             Incoming::Text(text) => delivers.then_some(Event::Text(text)),
@@ -466,14 +467,14 @@ impl Connection {
         self.state = State::Ending { error: None, closed: Closed::clean(code, reason, by) };
     }
 
-    /// From now on the peer's close waits for [`answer_close`](Self::answer_close). RFC 6455 §5.5.1: "It SHOULD do so as
-    /// soon as practical. An endpoint MAY delay sending a Close frame until its current message is sent".
+    /// From now on the peer's close waits for [`answer_close`](Self::answer_close). RFC 6455 §5.5.1: "It SHOULD do so
+    /// as soon as practical. An endpoint MAY delay sending a Close frame until its current message is sent".
     #[cfg(feature = "std")]
     pub(crate) fn answer_close_later(&mut self) {
         self.close_answer = CloseAnswer::Later;
     }
 
-    /// Whether the peer has closed and waits for an answer.
+    /// Returns whether the peer has closed and waits for an answer.
     #[cfg(feature = "std")]
     pub(crate) fn owes_close(&self) -> bool {
         matches!(self.state, State::CloseReceived { .. })
@@ -519,7 +520,7 @@ impl Connection {
         }
     }
 
-    /// What to drop when nothing is locked.
+    /// Takes out what is to be dropped when nothing is locked.
     #[cfg(feature = "std")]
     pub(crate) fn take_deferred_drops(&mut self) -> Option<Box<DeferredDrops>> {
         self.deferred_drops.take()

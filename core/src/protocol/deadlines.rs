@@ -8,7 +8,7 @@
 //! - **Not read** is a peer whose unread output stops the reading, or whose callback is pending: it cannot show that
 //!   it lives, so only output that it does not take counts against it, from the last byte that it took. Pings go out.
 //! - **Close**: `close_timeout` after the close frame has reached the transport; until then, after the last progress.
-//!   While a callback is pending it goes on: whoever closes and then waits for long gives the rest up.
+//!   While a callback is pending it goes on: one that closes and then waits for long gives the rest up.
 
 use core::time::Duration;
 
@@ -16,8 +16,8 @@ use super::error::Timeout;
 use crate::config::Config;
 use crate::time::{SHORTEST, Time};
 
-/// How long the answer to the peer's close may wait for whoever still answers messages: well below the time that
-/// others wait for it.
+/// How long the answer to the peer's close may wait for answers to messages: well below the time that other
+/// implementations wait for it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -28,10 +28,11 @@ pub(super) struct Deadlines {
     wrote: Time,
     /// Since when nothing has answered a keepalive ping: when it left, or when a part of what is in front of it did.
     pinged: Option<Time>,
-    /// Since when the closing handshake waits. `None` also when it has begun at a time that nobody has told yet: `close`
+    /// Since when the closing handshake waits. `None` also when it has begun at a time that is not known yet: `close`
     /// takes no time, so that it can be called from anywhere.
     closing: Option<Time>,
-    held: bool,
+    /// Whether a callback is pending, so that the peer is not read.
+    suspended: bool,
 }
 
 /// What the closing handshake waits for.
@@ -64,7 +65,7 @@ pub(super) enum Due {
 
 impl Deadlines {
     pub(super) fn new(now: Time) -> Self {
-        Self { received: now, wrote: now, pinged: None, closing: None, held: false }
+        Self { received: now, wrote: now, pinged: None, closing: None, suspended: false }
     }
 
     pub(super) fn received(&mut self, now: Time) {
@@ -77,7 +78,7 @@ impl Deadlines {
     /// Output has left. `ping_unsent`: a ping was part of it, or is still to leave after it.
     pub(super) fn wrote(&mut self, now: Time, ping_unsent: bool, flow: Flow) {
         self.wrote = self.wrote.max(now);
-        if self.held {
+        if self.suspended {
             // While reading is suspended no pong can reach us; that output is taken is proof enough of life.
             self.pinged = None;
         } else if ping_unsent {
@@ -92,20 +93,20 @@ impl Deadlines {
     /// A callback is pending: the peer is not read from now on.
     #[cfg(feature = "std")]
     pub(super) fn suspend_liveness(&mut self) {
-        self.held = true;
+        self.suspended = true;
     }
 
     /// The peer is read again: what it has to say for itself is about to be seen.
     #[cfg(feature = "std")]
     pub(super) fn resume_liveness(&mut self, now: Time, flow: Flow) {
-        self.held = false;
+        self.suspended = false;
         self.received(now);
         if flow.closing == Some(Closing::Sent) {
             self.closing = self.closing.map(|_| now);
         }
     }
 
-    /// The deadline of the closing handshake: it counts from now if nobody has told the time before.
+    /// Returns the deadline of the closing handshake, which counts from now if its beginning has no time yet.
     #[cfg(feature = "std")]
     pub(super) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
         flow.closing?;
@@ -113,7 +114,7 @@ impl Deadlines {
         self.next(flow, config)
     }
 
-    /// When [`due`](Self::due) has something to say. Zero: at once.
+    /// Returns when [`due`](Self::due) has something to say. Zero: at once.
     pub(super) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
         match (flow.closing, self.closing) {
             (Some(_), None) => Some(Time::ZERO),
@@ -129,7 +130,7 @@ impl Deadlines {
         }
     }
 
-    /// What is due now. To be asked until it says `None`.
+    /// Returns what is due now. To be asked until it says `None`.
     pub(super) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
         let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let Some(closing) = flow.closing {
@@ -154,17 +155,18 @@ impl Deadlines {
     }
 
     fn is_read(&self, flow: Flow) -> bool {
-        !self.held && !flow.paused
+        !self.suspended && !flow.paused
     }
 
-    /// Since when a peer is silent: while it is not read, since when it takes nothing. `None`: that cannot be told.
+    /// Returns since when a peer is silent: while it is not read, since when it takes nothing. `None`: that cannot be
+    /// told.
     fn silent_since(&self, since: Time, flow: Flow) -> Option<Time> {
         if self.is_read(flow) { Some(since) } else { flow.unsent.then_some(since.max(self.wrote)) }
     }
 
     fn idle(&self, flow: Flow, config: &Config) -> Option<Time> {
         // While a callback is pending, output that is not taken is the keepalive's affair.
-        if self.held {
+        if self.suspended {
             return None;
         }
         after(self.silent_since(self.received, flow)?, at_least(config.idle_timeout))
@@ -174,9 +176,9 @@ impl Deadlines {
         after(self.silent_since(self.pinged?, flow)?, at_least(config.pong_timeout))
     }
 
-    /// When to send the next ping.
+    /// Returns when to send the next ping.
     fn ping(&self, flow: Flow, config: &Config) -> Option<Time> {
-        let heard = if self.held { self.received.max(self.wrote) } else { self.received };
+        let heard = if self.suspended { self.received.max(self.wrote) } else { self.received };
         let unanswered = self.pinged.is_none().then_some(heard);
         // What waits to be written makes a ping for the sake of the line needless.
         let unwritten = (!flow.unsent).then_some(self.wrote);

@@ -47,7 +47,7 @@ pub enum Error {
     /// A message is not of the format that the [`Codec`](crate::Codec) of a [typed](crate::typed()) listener expects.
     /// The connection stays open.
     Decode(SharedError),
-    /// Whoever drove the connection stopped doing so: its future was dropped, its runtime shut down.
+    /// The connection is not driven any more: its future was dropped, its runtime shut down.
     Abandoned,
 }
 
@@ -126,7 +126,7 @@ pub enum SendError {
 }
 
 impl Error {
-    /// Returns the close code and reason that tell the peer, or `None` if there is nobody to tell or the connection
+    /// Returns the close code and reason that tell the peer, or `None` if the peer cannot be told or the connection
     /// stays open.
     pub fn close_code(&self) -> Option<(CloseCode, String)> {
         Some(match self {

@@ -122,9 +122,9 @@ impl Header {
 
     /// Decodes the header at the front of `bytes`, as `receiver` may receive it, and returns how long it is.
     ///
-    /// `None`: more bytes are needed. A broken rule is reported as soon as its byte is there. `allowed` are the reserved
-    /// bits that the negotiated extensions have given a meaning. On which frames those may be set is for the extension to
-    /// say.
+    /// `None`: more bytes are needed. A broken rule is reported as soon as its byte is there. `allowed` are the
+    /// reserved bits that the negotiated extensions have given a meaning. On which frames those may be set is for the
+    /// extension to say.
     ///
     /// # Errors
     /// The rule of §5.1, §5.2 or §5.5 that the header breaks.

@@ -31,9 +31,9 @@ pub(super) enum Incoming<'a> {
 
 pub(super) struct Inbound {
     role: Role,
-    /// The first bytes of a header that was cut.
-    spill: [u8; MAX_HEADER],
-    spilled: u8,
+    /// The first bytes of a header that was cut, and how many they are.
+    header_buf: [u8; MAX_HEADER],
+    header_len: u8,
     /// The frame whose payload comes next.
     frame: Option<Frame>,
     /// The message whose fragments or cut payload are being joined.
@@ -46,8 +46,9 @@ struct Frame {
     opcode: Opcode,
     fin: bool,
     key: Option<[u8; 4]>,
-    /// How many bytes of the payload have not come yet, and how many have, as far as the mask minds.
+    /// How many bytes of the payload have not come yet.
     remaining: u64,
+    /// How many have, modulo 4: the offset into the mask key.
     phase: u8,
     /// How many bytes later fragments may bring.
     room: u64,
@@ -60,7 +61,7 @@ enum Partial {
 
 impl Inbound {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, spill: [0; MAX_HEADER], spilled: 0, frame: None, message: None, control: Vec::new() }
+        Self { role, header_buf: [0; MAX_HEADER], header_len: 0, frame: None, message: None, control: Vec::new() }
     }
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken.
@@ -93,28 +94,28 @@ impl Inbound {
     }
 
     fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
-        if self.spilled == 0 {
+        if self.header_len == 0 {
             if let Some((header, length)) = Header::decode(input, self.role, ReservedBits::NONE)? {
                 take(input, length);
                 return Ok(Some(header));
             }
         }
         loop {
-            let spill = self.spill.get(..usize::from(self.spilled)).unwrap_or_default();
-            if let Some((header, _)) = Header::decode(spill, self.role, ReservedBits::NONE)? {
-                self.spilled = 0;
+            let part = self.header_buf.get(..usize::from(self.header_len)).unwrap_or_default();
+            if let Some((header, _)) = Header::decode(part, self.role, ReservedBits::NONE)? {
+                self.header_len = 0;
                 return Ok(Some(header));
             }
             let Some(byte) = take(input, 1).first().copied() else { return Ok(None) };
-            if let Some(place) = self.spill.get_mut(usize::from(self.spilled)) {
+            if let Some(place) = self.header_buf.get_mut(usize::from(self.header_len)) {
                 *place = byte;
             }
-            self.spilled += 1;
+            self.header_len += 1;
         }
     }
 
     /// What a header can break in view of what came before it. Returns how many bytes the message may still
-    /// have behind this frame.
+    /// have after this frame.
     fn check_header(&self, header: &Header, limits: &Config) -> Result<u64, Violation> {
         let text = match (header.opcode, &self.message) {
             // RFC 6455 §5.4: "Control frames [...] MAY be injected in the middle of a fragmented message."

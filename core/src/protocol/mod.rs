@@ -1,4 +1,4 @@
-//! The WebSocket protocol behind the opening handshake (RFC 6455 §5 to §7), without the standard library: frames,
+//! The WebSocket protocol after the opening handshake (RFC 6455 §5 to §7), without the standard library: frames,
 //! messages, and the connection that joins both directions.
 
 mod close;

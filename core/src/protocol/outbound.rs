@@ -30,8 +30,9 @@ pub(super) struct Outbound {
     queued: u64,
     /// How many of them were handed to the transport.
     written: u64,
-    /// Where the last message ends, and where the one ends that was the only one when it was queued.
+    /// Where the newest message ends.
     last: u64,
+    /// Where the newest one ends that was queued on an empty queue, which `max_queued` does not count.
     alone: u64,
     /// Where the last keepalive ping ends.
     ping: u64,
@@ -98,7 +99,7 @@ impl Outbound {
         }
     }
 
-    /// Whether the last keepalive ping, or a part of it, has not left.
+    /// Returns whether the last keepalive ping, or a part of it, has not left.
     pub(super) fn is_ping_unsent(&self) -> bool {
         self.written < self.ping
     }
@@ -137,12 +138,12 @@ impl Outbound {
         mem::take(&mut self.output)
     }
 
-    /// Where the next byte will be.
+    /// Returns where the next byte will be.
     pub(super) fn position(&self) -> StreamOffset {
         StreamOffset::new(self.queued)
     }
 
-    /// How far the transport has taken the bytes.
+    /// Returns how far the transport has taken the bytes.
     pub(super) fn written(&self) -> StreamOffset {
         StreamOffset::new(self.written)
     }
@@ -192,7 +193,7 @@ impl Outbound {
         }
     }
 
-    /// Whether a message of this length would be accepted.
+    /// Returns whether a message of this length would be accepted.
     #[cfg(feature = "std")]
     pub(super) fn has_room(&self, length: usize, config: &Config) -> bool {
         self.last <= self.written || self.check_room(length, config).is_ok()

@@ -39,27 +39,27 @@ impl StreamOffset {
 const COMPACT: usize = 64 * 1024;
 
 impl Output {
-    /// Nothing to write, no memory held.
+    /// Creates an empty output, which holds no memory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many bytes are left to write.
+    /// Returns how many bytes are left to write.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether everything was written.
+    /// Returns whether everything was written.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// The first piece: for transports that write one slice at a time. Empty only if all is written.
+    /// Returns the first piece: for transports that write one slice at a time. Empty only if all is written.
     pub fn first(&self) -> &[u8] {
         self.pieces().next().unwrap_or_default()
     }
 
-    /// What is left to write, in order. No piece is empty.
+    /// Returns what is left to write, in order. No piece is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = self.start;
         let between = self.large.iter().flat_map(move |(before, payload)| {
@@ -71,7 +71,7 @@ impl Output {
         between.chain([self.buffer.get(last..).unwrap_or_default()]).filter(|piece| !piece.is_empty())
     }
 
-    /// The same, at most `most` bytes in all: for a write that shall not take long.
+    /// Returns the same, at most `most` bytes in all: for a write that shall not take long.
     pub fn pieces_up_to(&self, most: usize) -> impl Iterator<Item = &[u8]> {
         let mut room = most;
         self.pieces().map_while(move |piece| {
@@ -108,7 +108,7 @@ impl Output {
         self.advance(self.length);
     }
 
-    /// How many bytes the small pieces' buffer holds memory for.
+    /// Returns how many bytes the small pieces' buffer holds memory for.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }

@@ -49,7 +49,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// The text, which must not end within a character.
+    /// Returns the text, which must not end within a character.
     ///
     /// # Errors
     /// [`Invalid`] if it does.
@@ -57,12 +57,12 @@ impl Assembler {
         if self.carried == 0 { Ok(self.text) } else { Err(Invalid) }
     }
 
-    /// How many bytes have come.
+    /// Returns how many bytes have come.
     pub fn len(&self) -> usize {
         self.text.len() + usize::from(self.carried)
     }
 
-    /// Whether nothing has come.
+    /// Returns whether nothing has come.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -107,8 +107,8 @@ pub(super) fn growth(length: usize, more: usize, expected: usize) -> usize {
     more.max(length.min(more.saturating_add(expected)))
 }
 
-/// How much of `piece` is there before a character that is cut off at its end. What is wrong in another
-/// way is left to the check.
+/// Returns how much of `piece` is there before a character that is cut off at its end. What is wrong in another way is
+/// left to the check.
 fn whole_characters(piece: &[u8]) -> usize {
     for (back, &byte) in piece.iter().rev().take(3).enumerate() {
         let needed = match byte {
@@ -130,7 +130,7 @@ mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
-    /// How many bytes are taken before the verdict is "invalid", byte by byte.
+    /// Returns how many bytes are taken before the verdict is "invalid", byte by byte.
     fn verdict_at(bytes: &[u8]) -> Option<usize> {
         let mut assembler = Assembler::default();
         bytes.iter().position(|byte| assembler.push(&[*byte], 0).is_err())

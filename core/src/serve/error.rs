@@ -59,7 +59,7 @@ pub enum ServerError {
     },
     /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
     Config(InvalidConfig),
-    /// A listener panicked in `on_error` or `on_close`, where nobody else can be told.
+    /// A listener panicked in `on_error` or `on_close`, where it cannot be told in any other way.
     ListenerPanicked(String),
 }
 

@@ -1,7 +1,7 @@
 //! The connections of a server, and how far it is on its way to its end.
 //!
-//! Whatever calls user code (a waker, a socket whose handle a callback keeps, an answer that nobody waits for) is taken
-//! out of the registry first, and called when it is not locked.
+//! What runs user code when it is called or dropped (a waker, a socket whose handle a callback keeps, an answer that
+//! is not waited for) is taken out of the registry first; that is done when it is not locked.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -38,11 +38,11 @@ pub enum Stage {
 pub struct Registry {
     /// A [`Stage`], which is read without the lock whenever a task is polled.
     stage: AtomicU8,
-    state: Mutex<State>,
+    state: Mutex<Entries>,
 }
 
 #[derive(Default)]
-struct State {
+struct Entries {
     next: u64,
     /// How to wake the task of each connection, from its transport's first byte to its last.
     tasks: BTreeMap<u64, WakerSlot>,
@@ -50,7 +50,7 @@ struct State {
     sockets: BTreeMap<SocketId, Option<WebSocket>>,
     /// Requests whose handlers have not answered yet, by their addresses.
     asked: BTreeMap<usize, Arc<Slot>>,
-    /// Who waits for a task to leave, or for the next stage.
+    /// The wakers of those that wait for a task to leave, or for the next stage.
     watching: BTreeMap<u64, Waker>,
 }
 
@@ -82,12 +82,12 @@ impl Registry {
         self.state.lock().tasks.len()
     }
 
-    /// Whether requests are refused.
+    /// Returns whether requests are refused.
     pub(super) fn is_closing(&self) -> bool {
         self.stage() > Stage::Running
     }
 
-    /// Goes on to a stage, unless it is behind already, and wakes all tasks and whoever waits.
+    /// Goes on to a stage, unless that is past, and wakes all tasks and all that wait.
     pub fn enter(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
         let mut state = self.state.lock();
@@ -186,14 +186,14 @@ impl Registry {
         self.state.lock().asked.len()
     }
 
-    /// It has answered, or nobody waits for it any more.
+    /// It has answered, or its answer is not waited for any more.
     pub(super) fn answered(&self, slot: &Arc<Slot>) {
         let removed = self.state.lock().asked.remove(&address(slot));
         drop(removed);
     }
 }
 
-/// Unique as long as the slot lives.
+/// Returns a key that is unique as long as the slot lives.
 fn address(slot: &Arc<Slot>) -> usize {
     Arc::as_ptr(slot).addr()
 }
@@ -204,14 +204,14 @@ fn close(socket: &WebSocket) {
     let _ = socket.close_with(CloseCode::GOING_AWAY, "Server Shutdown");
 }
 
-impl State {
+impl Entries {
     fn new_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 }
 
-/// Who waits; dropped, it leaves nothing behind.
+/// A future that waits. Dropped, it is forgotten.
 struct Watch<'a> {
     registry: &'a Registry,
     id: Option<u64>,
@@ -256,7 +256,7 @@ impl Registration {
         Self { registry, id, waker: WakerSlot::new() }
     }
 
-    /// Whether this waker is the one that is registered.
+    /// Returns whether this waker is the one that is registered.
     pub(crate) fn knows(&self, waker: &Waker) -> bool {
         self.waker.get().is_some_and(|known| known.will_wake(waker))
     }

@@ -1,4 +1,4 @@
-//! What a server tells its owner: how often, and where if nobody listens.
+//! What a server tells its owner: how often, and where if there is no hook.
 
 use alloc::format;
 use alloc::string::String;
@@ -31,7 +31,7 @@ impl<K: PartialEq> Throttle<K> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Whether to tell this now, on any clock; and if so, how often it was held back since it was told last.
+    /// Returns whether to tell this now, on any clock; and if so, how often it was held back since it was told last.
     pub(super) fn pass(&self, kind: K, now: Duration) -> Option<u64> {
         let mut told = self.0.lock();
         if let Some(known) = told.iter_mut().find(|told| told.kind == kind) {
@@ -54,8 +54,8 @@ impl<K: PartialEq> Throttle<K> {
     }
 }
 
-/// The hook of a server whose owner has set none: prints each kind of error once per minute, as a line. Each rule that a
-/// request can break is a kind of its own.
+/// Returns the hook of a server whose owner has set none: it prints each kind of error once per minute, as a line. Each
+/// rule that a request can break is a kind of its own.
 ///
 /// The core has neither a clock nor an output: the backend lends the time since any start, and what prints a line.
 pub fn printing(now: fn() -> Duration, print: fn(&str)) -> impl Fn(&ServerError) + Send + Sync {
@@ -86,7 +86,8 @@ fn line(error: &ServerError, held_back: u64) -> String {
     }
 }
 
-/// Whether a character moves others about: controls, ends of lines and paragraphs, changes of the writing's direction.
+/// Returns whether a character moves others about: controls, ends of lines and paragraphs, changes of the writing's
+/// direction.
 fn is_layout(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -37,7 +37,7 @@ use crate::sync::{Mutex, MutexGuard, WakerSlot};
 /// ```
 pub struct Responder(Arc<Slot>);
 
-/// The other end of a [`Responder`]. Dropping it says that nobody waits any more.
+/// The other end of a [`Responder`]. Dropping it says that the answer is not wanted any more.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -51,27 +51,27 @@ pub struct Responder(Arc<Slot>);
 pub struct Answer(Arc<Slot>);
 
 /// Where an answer lies until it is taken.
-pub(super) struct Slot(Mutex<State>);
+pub(super) struct Slot(Mutex<AnswerState>);
 
-enum State {
+enum AnswerState {
     /// There is none yet; the waker is called when there is.
     Waiting(WakerSlot),
     Answered(Result<AsyncResponse, ServerError>),
-    /// It was taken, or nobody waits.
-    Over,
+    /// It was taken, or is not wanted any more.
+    Done,
 }
 
 impl Responder {
-    /// A responder and its answer: for tests of handlers, and for whoever drives connections by hand.
+    /// Creates a responder and its answer: for tests of handlers, and for drivers of your own.
     pub fn pair() -> (Self, Answer) {
-        let slot = Arc::new(Slot(Mutex::new(State::Waiting(WakerSlot::new()))));
+        let slot = Arc::new(Slot(Mutex::new(AnswerState::Waiting(WakerSlot::new()))));
         (Self(slot.clone()), Answer(slot))
     }
 
     /// Answers (Ring's `respond`). An `Err` of [`IntoResponse`] is [raised](Self::raise).
     ///
-    /// If [nobody waits](Self::is_waiting) any more this does nothing: the response is dropped, and no callback
-    /// of its listener runs.
+    /// If the answer is [not waited for](Self::is_waiting) any more, this does nothing: the response is dropped, and no
+    /// callback of its listener runs.
     pub fn respond(self, response: impl IntoResponse) {
         self.answer(response.into_response().map(AsyncResponse::from));
     }
@@ -83,17 +83,17 @@ impl Responder {
 
     /// Fails (Ring's `raise`): the peer gets 500, and the server's owner [the error](ServerError::Handler).
     ///
-    /// If [nobody waits](Self::is_waiting) any more this does nothing.
+    /// If the answer is [not waited for](Self::is_waiting) any more, this does nothing.
     pub fn raise(self, error: impl Into<BoxError>) {
         self.0.answer(Err(ServerError::Handler(error.into())));
     }
 
-    /// Whether somebody still waits for the answer. False when the peer has left, which also one has that only ended
-    /// its sending side, when the handler has taken too long
+    /// Returns whether the answer is still waited for. It is not when the peer has left (which includes one that only
+    /// ended its sending side), when the handler has taken too long
     /// ([`Config::handler_timeout`](crate::Config::handler_timeout)), and when the server was shut down.
     ///
     /// A peer is read ahead of the answer so that its end is seen: no more than 64 KiB, and a read that goes beyond
-    /// that. The end of one that sends more unasked is seen behind the answer.
+    /// that. The end of one that sends more unasked is seen after the answer.
     pub fn is_waiting(&self) -> bool {
         self.0.is_waiting()
     }
@@ -107,7 +107,7 @@ impl Drop for Responder {
 }
 
 impl Answer {
-    /// The answer, once; `None` before there is one, and afterwards.
+    /// Returns the answer, once; `None` before there is one, and afterwards.
     ///
     /// # Errors
     /// Inside: [`ServerError::Handler`] with what was raised, [`ServerError::NoAnswer`] if the responder was
@@ -119,8 +119,8 @@ impl Answer {
     /// As [`take`](Self::take), if the handler may be an asynchronous one.
     pub(super) fn take_any(&self) -> Option<Result<AsyncResponse, ServerError>> {
         let mut state = self.0.lock();
-        match mem::replace(&mut *state, State::Over) {
-            State::Answered(answer) => Some(answer),
+        match mem::replace(&mut *state, AnswerState::Done) {
+            AnswerState::Answered(answer) => Some(answer),
             before => {
                 *state = before;
                 None
@@ -154,15 +154,15 @@ impl Drop for Answer {
 }
 
 impl Slot {
-    /// Nobody is to wait for the answer any more: wakes whoever does.
+    /// Ends the wait for the answer, and wakes the driver that waits.
     pub(super) fn give_up(&self) {
         self.close().wake();
     }
 
     fn answer(&self, answer: Result<AsyncResponse, ServerError>) {
-        let mut other = State::Answered(answer);
+        let mut other = AnswerState::Answered(answer);
         let mut state = self.lock();
-        if matches!(*state, State::Waiting(_)) {
+        if matches!(*state, AnswerState::Waiting(_)) {
             mem::swap(&mut *state, &mut other);
         }
         drop(state);
@@ -171,27 +171,27 @@ impl Slot {
 
     fn register(&self, waker: &Waker) {
         let mut state = self.lock();
-        let before = if let State::Waiting(waiting) = &mut *state { waiting.register(waker) } else { None };
+        let before = if let AnswerState::Waiting(waiting) = &mut *state { waiting.register(waker) } else { None };
         drop(state);
         drop(before);
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(*self.lock(), State::Waiting(_))
+        matches!(*self.lock(), AnswerState::Waiting(_))
     }
 
-    /// What was there is for the caller to drop, without the lock.
-    fn close(&self) -> State {
-        mem::replace(&mut *self.lock(), State::Over)
+    /// Returns what was there, to be dropped without the lock.
+    fn close(&self) -> AnswerState {
+        mem::replace(&mut *self.lock(), AnswerState::Done)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, AnswerState> {
         self.0.lock()
     }
 }
 
-impl State {
-    /// Wakes whoever has waited. What there is besides is dropped.
+impl AnswerState {
+    /// Wakes the driver that has waited. An answer is dropped.
     fn wake(self) {
         if let Self::Waiting(mut waiting) = self {
             waiting.take().into_iter().for_each(Waker::wake);

@@ -59,16 +59,17 @@ pub(crate) enum Asked {
 /// A request that its handler has not answered yet.
 pub(crate) struct Waiting {
     service: Arc<Service>,
-    // Dropped in this order: work that is dropped before it is done has nobody to tell.
+    // Dropped in this order: the end of work that is dropped half done must not pass for an answer.
     answer: Answer,
     work: Working,
 }
 
-/// Who is about to answer, if it is for us to poll.
+/// The asynchronous handler's future, until it has answered.
 struct Working(Option<Work>);
 
 impl Service {
-    /// A service that answers requests with `handler`, reports to `on_error`, and gives its connections `config`.
+    /// Creates a service that answers requests with `handler`, reports to `on_error`, and gives its connections
+    /// `config`.
     pub fn new<R: IntoResponse>(
         config: Config,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
@@ -77,7 +78,7 @@ impl Service {
         Self::of(config, Handler::Returns(Box::new(move |request| handler(request).into_response())), on_error)
     }
 
-    /// A service whose handler answers through a [`Responder`], at once or later: Ring's asynchronous handler
+    /// Creates a service whose handler answers through a [`Responder`], at once or later: Ring's asynchronous handler
     /// `(request, respond, raise)`.
     ///
     /// A peer that leaves meanwhile is noticed: see [`Responder::is_waiting`]. After [`Config::handler_timeout`] it
@@ -91,7 +92,7 @@ impl Service {
         Self::of(config, Handler::Responds(Box::new(handler)), on_error)
     }
 
-    /// A service whose handler is asynchronous: it returns a future of an answer, which may carry an
+    /// Creates a service whose handler is asynchronous: it returns a future of an answer, which may carry an
     /// [`AsyncListener`](crate::AsyncListener).
     ///
     /// The future is polled by the connection's task, and dropped with it: when the peer has left, and after
@@ -131,19 +132,19 @@ impl Service {
         Self::from_parts(self.config.clone(), self.handler.clone(), Arc::new(on_error))
     }
 
-    /// The configuration of connections that do not bring their own.
+    /// Returns the configuration of connections that do not bring their own.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// Lends it a clock, once: the time since the beginning of 1970. From then on responses have a `Date`. For backends,
-    /// and for those who drive connections by hand; the core has no clock of its own.
+    /// Lends it a clock, once: the time since the beginning of 1970. From then on responses have a `Date`. For
+    /// backends, and for those who drive connections by hand; the core has no clock of its own.
     pub fn lend_clock(&self, unix_time: fn() -> Duration) {
         // Each backend lends the same one.
         let _ = self.clock.set(unix_time);
     }
 
-    /// What `Date` says now, if there is a clock. Written once per second.
+    /// Returns what `Date` says now, if there is a clock. Written once per second.
     pub(crate) fn date(&self) -> Option<Arc<str>> {
         let now = self.clock.get()?();
         let mut written = self.date.lock();
@@ -153,12 +154,13 @@ impl Service {
         }
     }
 
-    /// The bytes of a plain response.
+    /// Returns the bytes of a plain response.
     pub(crate) fn encode(&self, request: Option<&Request>, response: &PlainResponse) -> Vec<u8> {
         response.encode_dated(request, self.date().as_deref())
     }
 
-    /// A request is accepted without a subprotocol: if it has offered some, the owner is told, once per path and minute.
+    /// A request is accepted without a subprotocol: if it has offered some, the owner is told, once per path and
+    /// minute.
     pub(crate) fn accepted_without_protocol(&self, request: &Request) {
         /// How much of a path tells it from others.
         const MAX_PATH: usize = 128;
@@ -179,7 +181,7 @@ impl Service {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| (self.on_error)(error)));
     }
 
-    /// Its connections.
+    /// Returns its connections.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }

@@ -1,4 +1,4 @@
-//! Streams that the caller has accepted: from their request on, or from behind the handshake.
+//! Streams that the caller has accepted: from their request on, or after their handshake.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -55,7 +55,7 @@ impl<R: Runtime + Default> Acceptor<R> {
         Self::from_service(Arc::new(Service::asynchronous(Config::default(), handler, hook)))
     }
 
-    /// An acceptor for a service that the caller keeps.
+    /// Creates an acceptor for a service that the caller keeps.
     pub fn from_service(service: Arc<Service>) -> Self {
         Self::from_service_on(R::default(), service)
     }
@@ -76,17 +76,16 @@ impl<R: Runtime> Acceptor<R> {
         Self::from_service_on(self.runtime, Arc::new(service))
     }
 
-    /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet. The
-    /// acceptor is a new one, as after [`config`](Self::config).
+    /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet.
+    /// The acceptor is a new one, as after [`config`](Self::config).
     #[must_use]
     pub fn on_error(self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         let service = self.service.with_hook(hook);
         Self::from_service_on(self.runtime, Arc::new(service))
     }
 
-    /// Drives a stream from the request to the end of the connection. `peer` is what
-    /// [`Request::peer_addr`] says. The future does not borrow the acceptor, so that it can be spawned. Time counts from
-    /// its first poll.
+    /// Drives a stream from the request to the end of the connection. `peer` is what [`Request::peer_addr`] says. The
+    /// future does not borrow the acceptor, so that it can be spawned. Time counts from its first poll.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close`
@@ -133,7 +132,7 @@ pub async fn accept_stream<S, R: Adopt<S, Transport: Send + 'static>>(
     // Dropped, it takes along a connection whose request is not answered yet.
     let unanswered = Unanswered(Arc::default());
     runtime.spawn(answer(&service, runtime.adopt(transport), None, runtime.timer(), &unanswered.0));
-    // If nothing comes of the request, whoever waits learns it when the last of the service is gone.
+    // If nothing comes of the request, `accepted` learns it when the last of the service is gone.
     drop(service);
     accepted.await
 }
@@ -147,7 +146,7 @@ impl Drop for Unanswered {
     }
 }
 
-/// A service for one request, whose connection is a stream, and a future of what comes of it. For backends.
+/// Creates a service for one request, whose connection is a stream, and a future of what comes of it. For backends.
 ///
 /// # Errors
 /// The future's: what was wrong with the request, or that there was none.
@@ -172,8 +171,8 @@ pub fn stream_service(config: Config) -> (Arc<Service>, impl Future<Output = io:
     })
 }
 
-/// Drives a stream that somebody else upgraded, until it ends. `leftover` is what was read after the handshake. Time
-/// counts from the first poll, in which `on_open` runs.
+/// Drives a stream that another library has upgraded, until it ends. `leftover` is what was read after the handshake.
+/// Time counts from the first poll, in which `on_open` runs.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection without a closing handshake. If `on_open` ran, `on_close` does

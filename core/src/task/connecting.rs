@@ -28,12 +28,12 @@ pub struct Opening<C> {
 }
 
 impl<C: Timer> Opening<C> {
-    /// The deadline of everything that follows counts from now.
+    /// Begins a handshake: the deadline of everything that follows counts from now.
     pub fn new(target: &Target, timer: C) -> Self {
         Self { handshake: target.handshake(timer.now()), timer }
     }
 
-    /// Says where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
+    /// Sets where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     #[must_use]
     pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
         self.handshake.set_peer_addr(addr);
@@ -109,7 +109,7 @@ impl<C: Timer> Opening<C> {
         let _ = in_time(&mut self.timer, Some(until), shutdown).await;
     }
 
-    /// Writes the request, reads the answer, and returns what was read behind it.
+    /// Writes the request, reads the answer, and returns what was read after it.
     async fn shake_hands<T: Transport>(
         &mut self,
         transport: &mut T,

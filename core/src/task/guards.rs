@@ -55,7 +55,7 @@ impl Timer for Never {
     }
 }
 
-/// How many guards a wake takes that reads so many messages, each of which `on_message` is called with.
+/// Returns how many guards a wake takes that reads so many messages, each of which `on_message` is called with.
 fn guards(count: usize, on_message: fn(&WebSocket)) -> usize {
     let transport = Reads(MESSAGE.repeat(count), false);
     let listener = listener().on_message(move |socket, _| on_message(socket));

@@ -116,8 +116,8 @@ enum Turn {
 }
 
 impl<T: Transport, C: Timer> Task<T, C> {
-    /// A task for a driver. `timer` is what the driver's time counts by, and `registry` that of its server; a client has
-    /// one of its own.
+    /// A task for a driver. `timer` is what the driver's time counts by, and `registry` that of its server; a client
+    /// has one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
         Self { transport, driver, alarm: Alarm::new(timer), stalled: None, unflushed: false, registration }

@@ -15,7 +15,8 @@ pub use self::named::named_runtime;
 /// A runtime that polls: it runs tasks, tells the time, listens and connects.
 ///
 /// [`Server`](super::Server), [`Acceptor`](super::Acceptor) and [`connect`](super::connect) are written over this. A
-/// backend implements it for a type without a value worth mentioning (`Tokio`, `Smol`), or for a handle of its executor.
+/// backend implements it for a type without a value worth mentioning (`Tokio`, `Smol`), or for a handle of its
+/// executor.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// The clock and the one sleep of a connection.
     type Timer: Timer + Send + 'static;

@@ -50,7 +50,7 @@ impl<R: Runtime + Default> Server<R> {
     /// If the address cannot be listened on: it is in use, say. The message names it.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind.
+    /// Dropping the future undoes everything.
     pub async fn bind<A>(addr: A) -> io::Result<Self>
     where
         R: Resolve<A>,
@@ -71,7 +71,7 @@ impl<R: Runtime> Server<R> {
     /// As [`bind`](Self::bind).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind.
+    /// Dropping the future undoes everything.
     pub async fn bind_on<A>(runtime: R, addr: A) -> io::Result<Self>
     where
         R: Resolve<A>,

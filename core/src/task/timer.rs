@@ -32,7 +32,7 @@ pub(super) struct Alarm<C> {
     timer: C,
     /// What it is set to.
     set: Option<Time>,
-    /// Whether it wakes whoever polls now: while that does not change there is no need to poll it.
+    /// Whether it wakes the task that polls now: while that does not change there is no need to poll it.
     knows_waker: bool,
 }
 
@@ -49,7 +49,7 @@ impl<C: Timer> Alarm<C> {
         self.timer.yield_now(cx);
     }
 
-    /// From now on another waker is to be called.
+    /// Notes that another waker is to be called from now on.
     pub(super) fn waker_changed(&mut self) {
         self.knows_waker = false;
     }

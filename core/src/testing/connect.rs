@@ -17,8 +17,8 @@ use crate::protocol::{CloseCode, Closed, Connection, Event, Outgoing, OwnedMessa
 use crate::serve::{ServerError, Service};
 use crate::time::Time;
 
-/// Connects to a handler in memory, at `ws://localhost/`: the whole handshake, frames, and deadlines on both ends, without a
-/// port, a thread or a runtime. What a server's error hook would be told is printed on stderr.
+/// Connects to a handler in memory, at `ws://localhost/`: the whole handshake, frames, and deadlines on both ends,
+/// without a port, a thread or a runtime. What a server's error hook would be told is printed on stderr.
 ///
 /// Everything that a method of [`TestClient`] causes has happened when it returns, callbacks included. Time is virtual:
 /// only [`advance`](TestClient::advance) moves it.
@@ -99,8 +99,8 @@ pub fn connect_to<R: IntoResponse>(
 
 /// As [`connect_to`], with an asynchronous handler. Waits for its answer.
 ///
-/// It needs no runtime, and works on any: only the handler and its callbacks may need one. On tokio's paused clock their
-/// sleeps are virtual, too.
+/// It needs no runtime, and works on any: only the handler and its callbacks may need one. On tokio's paused clock
+/// their sleeps are virtual, too.
 ///
 /// ```
 /// # use bellwire_core as bellwire;
@@ -192,15 +192,15 @@ impl TestClient {
         Ok(())
     }
 
-    /// Returns the next message that has come, if there is one. Pings and pongs before it are dropped; the pings have been
-    /// answered.
+    /// Returns the next message that has come, if there is one. Pings and pongs before it are dropped; the pings have
+    /// been answered.
     pub fn try_recv(&mut self) -> Option<OwnedMessage> {
         self.settle(Waker::noop());
         self.next_message()
     }
 
-    /// Returns the next message, and waits for one that asynchronous callbacks or other tasks and threads send. `None` when
-    /// the connection has ended. Deadlines do not pass meanwhile.
+    /// Returns the next message, and waits for one that asynchronous callbacks or other tasks and threads send. `None`
+    /// when the connection has ended. Deadlines do not pass meanwhile.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -246,8 +246,8 @@ impl TestClient {
         self.settle(Waker::noop());
     }
 
-    /// Lets time pass, for the deadlines of both ends: keepalive, idleness, closing. Each one on the way is acted on, so
-    /// hours take no time to speak of, and `Duration::MAX` never ends.
+    /// Lets time pass, for the deadlines of both ends: keepalive, idleness, closing. Each one on the way is acted on,
+    /// so hours take no time to speak of, and `Duration::MAX` never ends.
     pub fn advance(&mut self, time: Duration) {
         let until = self.server.now + time;
         loop {

@@ -60,11 +60,11 @@ pub enum Sent {
 struct Recording {
     id: SocketId,
     context: SocketContext,
-    state: Mutex<State>,
+    state: Mutex<Recorded>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Recorded {
     sent: Vec<Sent>,
     full: bool,
     ended: bool,
@@ -72,27 +72,27 @@ struct State {
 }
 
 impl Recorder {
-    /// A recorder whose socket is open.
+    /// Creates a recorder whose socket is open.
     pub fn new() -> Self {
         Self::with_context(SocketContext::new())
     }
 
-    /// A recorder whose socket is open, and says this of its connection.
+    /// Creates a recorder whose socket is open, and says this of its connection.
     pub fn with_context(context: SocketContext) -> Self {
         Self(Arc::new(Recording { id: SocketId::unique(), context, state: Mutex::default() }))
     }
 
-    /// The socket to hand to a listener.
+    /// Returns the socket to hand to a listener.
     pub fn socket(&self) -> WebSocket {
         WebSocket::from_arc(self.0.clone())
     }
 
-    /// What was sent so far, in order.
+    /// Returns what was sent so far, in order.
     pub fn sent(&self) -> Vec<Sent> {
         self.0.lock().sent.clone()
     }
 
-    /// What was sent since this was called last.
+    /// Returns what was sent since this was called last.
     pub fn take_sent(&self) -> Vec<Sent> {
         core::mem::take(&mut self.0.lock().sent)
     }
@@ -132,24 +132,24 @@ impl Default for Recorder {
 }
 
 impl Sent {
-    /// A text message.
+    /// Creates a text message.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Message(OwnedMessage::Text(text.into()))
     }
 
-    /// A binary message.
+    /// Creates a binary message.
     pub fn binary(bytes: impl AsRef<[u8]>) -> Self {
         Self::Message(OwnedMessage::Binary(bytes::Bytes::copy_from_slice(bytes.as_ref())))
     }
 
-    /// A close.
+    /// Creates a close.
     pub fn close(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
         Self::Close(code.into(), reason.into())
     }
 }
 
 impl Recording {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.state.lock()
     }
 

@@ -77,7 +77,7 @@ impl ServerEnd {
         self.writes = self.writes.saturating_sub(1);
     }
 
-    /// Whether enough was written for one call.
+    /// Returns whether enough was written for one call.
     pub(super) fn is_tired(&self) -> bool {
         self.writes == 0
     }

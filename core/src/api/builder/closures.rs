@@ -8,8 +8,7 @@ use crate::api::socket::WebSocket;
 use crate::api::typed::untyped;
 use crate::protocol::{CloseCode, Error, Message};
 
-/// A listener made of closures, as Ring's map of functions; events without one are ignored, and pings
-/// are answered.
+/// Begins a listener of closures, as Ring's map of functions; events without one are ignored, and pings are answered.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -6,11 +6,12 @@ use crate::protocol::frame::Opcode;
 use crate::protocol::{Error, Outgoing, SendError, StreamOffset};
 
 impl Connection {
-    /// Sends a message, whole, behind what is queued. The position tells when it was
+    /// Sends a message, whole, after what is queued. Returns where it ends: it has left when that is
     /// [written](Self::written).
     ///
     /// # Errors
-    /// [`SendError::Closed`] after a close, [`SendError::Full`] above [`Config::max_queued`](crate::Config::max_queued).
+    /// [`SendError::Closed`] after a close, [`SendError::Full`] above
+    /// [`Config::max_queued`](crate::Config::max_queued).
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<StreamOffset, SendError> {
         self.check_open()?;
@@ -43,14 +44,15 @@ impl Connection {
         }
     }
 
-    /// Whether pings are answered here (the default) or by whoever receives [`Event::Ping`](crate::protocol::Event::Ping).
+    /// Sets whether pings are answered here (the default) or by the caller, who gets
+    /// [`Event::Ping`](crate::protocol::Event::Ping).
     pub fn set_auto_pong(&mut self, on: bool) {
         self.auto_pong = if on { AutoPong::On } else { AutoPong::Off };
     }
 
-    /// Reads on, however much output is queued: to be called behind a [`send`](Self::send) that nothing which was
-    /// read has caused. If such sends stopped the reading, two ends that both send much could wait for each
-    /// other for ever; what is queued is bounded by [`Config::max_queued`](crate::Config::max_queued) all the same.
+    /// Reads on, however much output is queued. Call it after a [`send`](Self::send) that no received message has
+    /// caused: if such sends stopped the reading, two peers that only send would stop reading each other.
+    /// [`Config::max_queued`](crate::Config::max_queued) still applies.
     pub fn read_on(&mut self) {
         self.paused = false;
     }

@@ -4,9 +4,9 @@
 /// `serve_with`, `serve_async`, `connect`, `connect_over`, `connect_stream`, `connect_stream_over`, `accept_stream` and
 /// `upgraded`, without a runtime to pass on.
 ///
-/// It takes a value of the runtime, what its addresses and streams implement, when its functions panic, and examples for
-/// three of them. Where it stands, `Server` is that of this runtime, and `bellwire_core` this crate: their documentation
-/// has links to both.
+/// It takes a value of the runtime, what its addresses and streams implement, when its functions panic, and examples
+/// for three of them. Where it stands, `Server` is that of this runtime, and `bellwire_core` this crate: their
+/// documentation has links to both.
 #[macro_export]
 macro_rules! named_runtime {
     (
@@ -72,12 +72,13 @@ macro_rules! named_runtime {
         }
 
         /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305), and
-        /// makes the opening handshake, all within [`Config::open_timeout`](bellwire_core::Config::open_timeout). `target` is a
-        /// `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run; that of
-        /// an asynchronous listener has begun.
+        /// makes the opening handshake, all within [`Config::open_timeout`](bellwire_core::Config::open_timeout).
+        /// `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
+        /// `on_open` has run; that of an asynchronous listener has begun.
         ///
         /// # Errors
-        /// Every [`ConnectError`](bellwire_core::ConnectError). A refusal carries status, headers and the start of the body.
+        /// Every [`ConnectError`](bellwire_core::ConnectError). A refusal carries status, headers and the start of the
+        /// body.
         ///
         /// # Cancel safety
         /// Dropping the future drops the transport; no callback has run then, and none will.
@@ -106,8 +107,8 @@ macro_rules! named_runtime {
             $crate::backend::connect_over($runtime, target, stream, listener).await
         }
 
-        /// As [`connect`], and the connection is a [`MessageStream`](bellwire_core::MessageStream): a `Stream` of messages and a
-        /// `Sink` for them.
+        /// As [`connect`], and the connection is a [`MessageStream`](bellwire_core::MessageStream): a `Stream` of
+        /// messages and a `Sink` for them.
         ///
         $(#[$connect_stream])*
         ///
@@ -139,8 +140,8 @@ macro_rules! named_runtime {
         }
 
         /// Answers the one request on a stream that the caller has accepted, and makes a
-        /// [`MessageStream`](bellwire_core::MessageStream) of the connection, whatever the path. To look at the request first,
-        /// return the listener of [`stream`](fn@bellwire_core::stream) from a handler.
+        /// [`MessageStream`](bellwire_core::MessageStream) of the connection, whatever the path. To look at the request
+        /// first, return the listener of [`stream`](fn@bellwire_core::stream) from a handler.
         ///
         /// # Errors
         /// What was wrong with the request, in words; the peer was told.
@@ -159,10 +160,11 @@ macro_rules! named_runtime {
         /// handshake.
         ///
         /// That library has checked the request: nothing here looks at its key
-        /// ([`accept_key`](bellwire_core::proto::server::accept_key) makes the answer to it), its version or its `Origin`.
+        /// ([`accept_key`](bellwire_core::proto::server::accept_key) makes the answer to it), its version or its
+        /// `Origin`.
         ///
-        /// For a [`MessageStream`](bellwire_core::MessageStream), spawn this with the listener of [`stream`](fn@bellwire_core::stream),
-        /// and then await the other end.
+        /// For a [`MessageStream`](bellwire_core::MessageStream), spawn this with the listener of
+        /// [`stream`](fn@bellwire_core::stream), and then await the other end.
         ///
         /// The listener's `on_open` runs when the future is first polled.
         ///

@@ -14,6 +14,7 @@ use core::any::Any;
 use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 
 use super::shared::Shared;
@@ -29,10 +30,17 @@ pub(super) struct Dispatcher {
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
+    /// Whether the listener is asked before the peer's close is received. RFC 6455 §5.5.1: "It SHOULD do so as soon as
+    /// practical. An endpoint MAY delay sending a Close frame until its current message is sent".
+    defers_close: bool,
     waiting: Option<Box<Waiting>>,
     /// How many callbacks may run until it is others' turn.
     budget: usize,
 }
+
+/// How long the peer's close may wait for whoever still answers messages: well below the time that others wait for the
+/// answer to it.
+const CLOSE_REPLY: Duration = Duration::from_secs(1);
 
 /// What a callback has returned, or what it panicked with.
 type Called = Result<Outcome, Box<dyn Any + Send>>;
@@ -44,9 +52,18 @@ struct Waiting {
     /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
     /// when its task has returned: it is polled again before that.)
     yields: bool,
-    /// What was read behind its event, from `at` on.
+    /// Until when the peer's close, which is next in `input`, waits for it.
+    close_by: Option<Time>,
+    /// What was read after its event, from `at` on.
     input: Vec<u8>,
     at: usize,
+}
+
+impl Waiting {
+    /// What was read waits for the turn of others.
+    fn for_others() -> Self {
+        Self { callback: None, yields: false, close_by: None, input: Vec::new(), at: 0 }
+    }
 }
 
 /// Notes that it was called.
@@ -67,10 +84,8 @@ impl Dispatcher {
     pub(super) fn new(connection: Connection, listener: AnyListener) -> Self {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
-        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
-            shared.lock().answer_close_later();
-        }
-        Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
+        let defers_close = matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later());
+        Self { shared, socket, listener: listener.0, opened: false, defers_close, waiting: None, budget: usize::MAX }
     }
 
     pub(super) fn start(&mut self) {
@@ -136,10 +151,9 @@ impl Dispatcher {
             Poll::Ready(called) => {
                 self.shared.lock().resume_liveness(now);
                 self.judge(called);
-                // If that was what it waited for; otherwise nothing was read since.
-                self.shared.lock().answer_close();
-                let Waiting { callback, input, at, .. } = *waiting;
+                let Waiting { callback, close_by, input, at, .. } = *waiting;
                 drop(callback);
+                self.defers_close &= close_by.is_none();
                 self.go_on(now, input, at, service);
                 true
             }
@@ -184,43 +198,75 @@ impl Dispatcher {
 
     /// Until a callback is pending.
     fn run(&mut self, now: Time, input: &mut &mut [u8], mut output: Option<&mut Output>, service: Option<&Service>) {
-        loop {
-            while let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) {
-                self.handle(event, service);
-                self.budget = self.budget.saturating_sub(1);
-                if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
-                    self.waiting = Some(Box::new(Waiting { callback: None, yields: false, input: Vec::new(), at: 0 }));
-                }
-                if self.waiting.is_some() {
-                    return self.shared.take_output_into(output);
-                }
+        while !self.defers(now, input) {
+            let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) else { return };
+            self.handle(event, service);
+            self.budget = self.budget.saturating_sub(1);
+            if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
+                self.waiting = Some(Box::new(Waiting::for_others()));
             }
-            if !matches!(self.listener, Kind::Async(_)) || !self.shared.lock().owes_close() {
-                return;
-            }
-            self.call_async(Call::Closing);
             if self.waiting.is_some() {
-                return;
+                break;
             }
-            self.shared.lock().answer_close();
         }
+        self.shared.take_output_into(output);
+    }
+
+    /// Whether the peer's close is next, and is not to be received yet.
+    fn defers(&mut self, now: Time, input: &[u8]) -> bool {
+        if !self.defers_close || !self.shared.lock().is_close_next(input) {
+            return false;
+        }
+        self.call_async(Call::Closing);
+        match &mut self.waiting {
+            Some(waiting) => {
+                let timeout = self.shared.lock().config().close_timeout;
+                waiting.close_by = Some(now + timeout.map_or(CLOSE_REPLY, |timeout| timeout.min(CLOSE_REPLY)));
+            }
+            None => self.defers_close = false,
+        }
+        self.defers_close
+    }
+
+    /// Until when the peer's close may wait.
+    pub(super) fn close_by(&self) -> Option<Time> {
+        self.waiting.as_ref()?.close_by
+    }
+
+    /// The peer's close has waited long enough, if it has: it is received now.
+    pub(super) fn handle_timeout(&mut self, now: Time, service: Option<&Service>) {
+        if self.close_by().is_some_and(|close_by| close_by <= now) {
+            self.shared.lock().resume_liveness(now);
+            self.go_on_without_callback(now, service);
+        }
+    }
+
+    /// Drops the callback that is pending, and handles what was read after its event, a close above all.
+    fn go_on_without_callback(&mut self, now: Time, service: Option<&Service>) {
+        let Some(mut waiting) = self.waiting.take() else { return };
+        let (input, at) = (mem::take(&mut waiting.input), waiting.at);
+        self.drop_inside(waiting);
+        self.defers_close = false;
+        self.go_on(now, input, at, service);
     }
 
     /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
     /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
     pub(super) fn deliver_rest(&mut self, now: Time, service: Option<&Service>) {
         self.hurry(now, service);
-        while matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
-            let Some(waiting) = self.waiting.take() else { return };
-            self.shared.lock().answer_close();
-            let Waiting { input, at, .. } = *waiting;
-            self.go_on(now, input, at, service);
+        while self.is_waiting() && matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
+            self.go_on_without_callback(now, service);
         }
     }
 
     /// Drops a callback that is pending, where it waits.
     fn cancel(&mut self) {
-        let waiting = self.waiting.take();
+        if let Some(waiting) = self.waiting.take() {
+            self.drop_inside(waiting);
+        }
+    }
+
+    fn drop_inside(&self, waiting: Box<Waiting>) {
         // What it holds may panic.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
     }
@@ -274,7 +320,13 @@ impl Dispatcher {
             Poll::Pending => {
                 self.shared.lock().suspend_liveness();
                 let yields = yielded.0.load(Ordering::Relaxed);
-                self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, input: Vec::new(), at: 0 }));
+                self.waiting = Some(Box::new(Waiting {
+                    callback: Some(callback),
+                    yields,
+                    close_by: None,
+                    input: Vec::new(),
+                    at: 0,
+                }));
             }
         }
     }

@@ -274,7 +274,10 @@ impl Driver {
                 }
             }
             (None, Phase::Answer(..)) => {}
-            (None, Phase::Open(dispatcher)) => dispatcher.shared.lock().handle_timeout(now),
+            (None, Phase::Open(dispatcher)) => {
+                dispatcher.handle_timeout(now, self.service.as_deref());
+                dispatcher.shared.lock().handle_timeout(now);
+            }
         }
         self.dispatch(now, &mut [], None);
     }
@@ -328,7 +331,10 @@ impl Driver {
             (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
             (None, Phase::Asked(question)) => question.deadline,
             (None, Phase::Answer(..)) => None,
-            (None, Phase::Open(dispatcher)) => dispatcher.shared.lock().poll_timeout(),
+            (None, Phase::Open(dispatcher)) => {
+                let deadline = dispatcher.shared.lock().poll_timeout();
+                deadline.into_iter().chain(dispatcher.close_by()).min()
+            }
         }
     }
 
@@ -409,7 +415,10 @@ impl Driver {
     /// [`poll_pending`](Self::poll_pending) handles.
     pub fn settle(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
         match (&self.phase, self.ending) {
-            (Phase::Open(dispatcher), None) => dispatcher.shared.park(waker),
+            (Phase::Open(dispatcher), None) => {
+                let deadline = dispatcher.shared.park(waker)?;
+                Ok(deadline.into_iter().chain(dispatcher.close_by()).min())
+            }
             (Phase::Open(dispatcher), Some(ending)) => dispatcher.shared.park(waker).map(|_| ending.deadline()),
             _ => Ok(self.poll_timeout()),
         }

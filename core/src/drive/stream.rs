@@ -127,7 +127,7 @@ impl Callbacks for StreamListener {
 
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
         match call {
-            Call::Closing => return self.closing(),
+            Call::Closing => return self.closing(socket.clone()),
             Call::Open => self.0.open(socket),
             Call::Message(message) => self.0.tell(|state| {
                 if !state.deaf {
@@ -152,10 +152,13 @@ impl Callbacks for StreamListener {
 }
 
 impl StreamListener {
-    /// Done when whoever reads has taken all and asks for more: by then it has answered what it wants to.
-    fn closing(&self) -> Pending {
+    /// Done when whoever reads has taken all and asks for more, having answered what it wants to; or when it has closed.
+    fn closing(&self, socket: WebSocket) -> Pending {
         let channel = self.0.clone();
-        Box::pin(core::future::poll_fn(move |cx| channel.poll_hungry(cx).map(Ok)))
+        Box::pin(core::future::poll_fn(move |cx| match socket.is_open() {
+            true => channel.poll_hungry(cx).map(Ok),
+            false => Poll::Ready(Ok(())),
+        }))
     }
 }
 

@@ -4,12 +4,11 @@
 mod sending;
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::mem;
 
 use super::close::{CloseCode, Closed, ClosedBy};
-use super::deadlines::{Closing, Deadlines, Due, Flow};
+use super::deadlines::{Deadlines, Due, Flow};
 use super::error::{Error, SendError, Violation};
 use super::event::Event;
 use super::frame::{Role, decode_close};
@@ -48,17 +47,8 @@ pub struct Connection {
     deferred_drops: Option<Box<DeferredDrops>>,
     /// For the handles.
     context: Option<Box<SocketContext>>,
-    /// Whether the peer's close is answered at once.
-    close_answer: CloseAnswer,
     /// Whether it was [aborted](Self::abort).
     aborted: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum CloseAnswer {
-    AtOnce,
-    #[cfg(feature = "std")]
-    Later,
 }
 
 /// What is not needed any more, and may run the user's code when it is dropped: an error of a callback or a transport,
@@ -73,8 +63,6 @@ pub(crate) struct DeferredDrops {
 enum State {
     /// Neither side has closed.
     Open,
-    /// The peer's close frame was received, and is not answered yet.
-    CloseReceived { code: CloseCode, reason: String },
     /// §7.1.3: "_The WebSocket Closing Handshake is Started_" by this side; the peer's close frame is awaited.
     Closing,
     /// It is decided how the connection ends: these are the last events.
@@ -127,7 +115,6 @@ impl Connection {
             paused: false,
             deferred_drops: None,
             context: None,
-            close_answer: CloseAnswer::AtOnce,
             aborted: false,
         }
     }
@@ -193,11 +180,10 @@ impl Connection {
     /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of
     /// [`next_event`](Self::next_event).
     pub fn handle_timeout(&mut self, now: Time) {
-        while self.is_alive() {
+        while self.is_receiving() {
             match self.deadlines.due(now, self.flow(), &self.config) {
                 None => return,
                 Some(Due::Ping) => self.outbound.keepalive_ping(),
-                Some(Due::AnswerClose) => self.answer_close(),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
             }
         }
@@ -206,21 +192,17 @@ impl Connection {
     /// Returns when a close that this side has called for is due.
     #[cfg(feature = "std")]
     pub(crate) fn close_by(&mut self, now: Time) -> Option<Time> {
-        if self.is_alive() { self.deadlines.close_by(now, self.flow(), &self.config) } else { None }
+        if self.is_receiving() { self.deadlines.close_by(now, self.flow(), &self.config) } else { None }
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.is_alive() { self.deadlines.next(self.flow(), &self.config) } else { None }
+        if self.is_receiving() { self.deadlines.next(self.flow(), &self.config) } else { None }
     }
 
     fn flow(&self) -> Flow {
-        let closing = match self.state {
-            State::CloseReceived { .. } => Some(Closing::Received),
-            State::Closing => Some(Closing::Sent),
-            State::Open | State::Ending { .. } | State::Ended | State::Lost => None,
-        };
+        let closing = matches!(self.state, State::Closing);
         Flow { closing, unsent: self.outbound.buffered() > 0, paused: self.paused }
     }
 
@@ -246,7 +228,7 @@ impl Connection {
         let output = self.outbound.discard();
         self.defer_drop(None, output);
         match self.state {
-            State::Open | State::CloseReceived { .. } | State::Closing => {
+            State::Open | State::Closing => {
                 self.state = State::Ending { error: None, closed: Closed::abnormal(ClosedBy::Local) };
             }
             State::Ended => self.state = State::Lost,
@@ -259,7 +241,7 @@ impl Connection {
     pub fn fail(&mut self, error: Error) {
         match error.close_code() {
             None => self.lose(error, ClosedBy::Local),
-            Some((code, reason)) if self.is_alive() => {
+            Some((code, reason)) if self.is_receiving() => {
                 // RFC 6455 §7.1.7: an endpoint that fails the connection "SHOULD send a Close frame with an
                 // appropriate status code".
                 if self.is_open() {
@@ -271,9 +253,9 @@ impl Connection {
         }
     }
 
-    /// Returns whether messages may be sent: no close was sent, none was received (and answered), nothing failed.
+    /// Returns whether messages may be sent: no close was sent, none was received, nothing failed.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::CloseReceived { .. })
+        matches!(self.state, State::Open)
     }
 
     /// Returns whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
@@ -399,7 +381,7 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn stage(&self) -> Stage {
         match self.state {
-            State::Open | State::CloseReceived { .. } | State::Closing => Stage::Alive,
+            State::Open | State::Closing => Stage::Alive,
             State::Ending { .. } => Stage::Ending,
             State::Ended => Stage::Finished,
             State::Lost => Stage::Lost,
@@ -412,17 +394,19 @@ impl Connection {
         match &self.state {
             State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
             State::Lost => true,
-            State::Open | State::CloseReceived { .. } | State::Closing | State::Ended => false,
+            State::Open | State::Closing | State::Ended => false,
         }
     }
 
-    fn is_receiving(&self) -> bool {
-        matches!(self.state, State::Open | State::Closing)
+    /// Whether the peer's close frame, which nobody has asked for, comes next in `input`.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_close_next(&self, input: &[u8]) -> bool {
+        self.is_open() && self.inbound.is_close_next(input)
     }
 
     /// Returns whether it is not decided yet how it ends.
-    fn is_alive(&self) -> bool {
-        self.is_receiving() || matches!(self.state, State::CloseReceived { .. })
+    fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing)
     }
 
     /// What a whole message or control frame means in this state.
@@ -456,10 +440,6 @@ impl Connection {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),
         };
-        if self.is_open() && self.close_answer != CloseAnswer::AtOnce {
-            self.state = State::CloseReceived { code, reason: reason.into() };
-            return;
-        }
         let by = if self.is_open() { ClosedBy::Peer } else { ClosedBy::Local };
         if self.is_open() {
             self.outbound.close(code, reason);
@@ -467,40 +447,16 @@ impl Connection {
         self.state = State::Ending { error: None, closed: Closed::clean(code, reason, by) };
     }
 
-    /// From now on the peer's close waits for [`answer_close`](Self::answer_close). RFC 6455 §5.5.1: "It SHOULD do so
-    /// as soon as practical. An endpoint MAY delay sending a Close frame until its current message is sent".
-    #[cfg(feature = "std")]
-    pub(crate) fn answer_close_later(&mut self) {
-        self.close_answer = CloseAnswer::Later;
-    }
-
-    /// Returns whether the peer has closed and waits for an answer.
-    #[cfg(feature = "std")]
-    pub(crate) fn owes_close(&self) -> bool {
-        matches!(self.state, State::CloseReceived { .. })
-    }
-
-    /// Answers the peer's close, if that is owed.
-    pub(crate) fn answer_close(&mut self) {
-        if let State::CloseReceived { code, reason } = &self.state {
-            self.outbound.close(*code, reason);
-            self.state = State::Ending { error: None, closed: Closed::clean(*code, reason, ClosedBy::Peer) };
-        }
-    }
-
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
-        if let State::CloseReceived { code, reason } = mem::replace(&mut self.state, State::Closing) {
-            self.state = State::Ending { error: None, closed: Closed::clean(code, &reason, ClosedBy::Peer) };
-            return;
-        }
+        self.state = State::Closing;
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }
 
     /// The connection ends without a word to the peer. `by`: on whose account, unless this side was closing.
     fn lose(&mut self, error: Error, by: ClosedBy) {
-        if self.is_alive() {
+        if self.is_receiving() {
             let by = if self.is_open() { by } else { ClosedBy::Local };
             let output = self.outbound.discard();
             self.defer_drop(None, output);

@@ -16,10 +16,6 @@ use super::error::Timeout;
 use crate::config::Config;
 use crate::time::{SHORTEST, Time};
 
-/// How long the answer to the peer's close may wait for answers to messages: well below the time that other
-/// implementations wait for it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
 #[derive(Debug)]
 pub(super) struct Deadlines {
     /// When the last byte was received.
@@ -35,20 +31,11 @@ pub(super) struct Deadlines {
     suspended: bool,
 }
 
-/// What the closing handshake waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Closing {
-    /// Our close frame: the peer's was received.
-    Received,
-    /// The peer's close frame: ours was sent.
-    Sent,
-}
-
 /// What the deadlines have to know about a connection's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flow {
-    /// `None` while neither side has closed.
-    pub(super) closing: Option<Closing>,
+    /// Our close frame was sent, and the peer's is awaited.
+    pub(super) closing: bool,
     /// Output waits for the peer.
     pub(super) unsent: bool,
     /// The peer is not read until it has taken some of it.
@@ -59,7 +46,6 @@ pub(super) struct Flow {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Ping,
-    AnswerClose,
     Fail(Timeout),
 }
 
@@ -85,7 +71,7 @@ impl Deadlines {
             self.pinged = self.pinged.max(self.pinged.map(|_| now));
         }
         // The close frame is the last: until it has left the deadline starts anew, and then nothing is written.
-        if flow.closing == Some(Closing::Sent) {
+        if flow.closing {
             self.closing = Some(now);
         }
     }
@@ -101,7 +87,7 @@ impl Deadlines {
     pub(super) fn resume_liveness(&mut self, now: Time, flow: Flow) {
         self.suspended = false;
         self.received(now);
-        if flow.closing == Some(Closing::Sent) {
+        if flow.closing {
             self.closing = self.closing.map(|_| now);
         }
     }
@@ -109,36 +95,28 @@ impl Deadlines {
     /// Returns the deadline of the closing handshake, which counts from now if its beginning has no time yet.
     #[cfg(feature = "std")]
     pub(super) fn close_by(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Time> {
-        flow.closing?;
+        if !flow.closing {
+            return None;
+        }
         self.closing.get_or_insert(now);
         self.next(flow, config)
     }
 
     /// Returns when [`due`](Self::due) has something to say. Zero: at once.
     pub(super) fn next(&self, flow: Flow, config: &Config) -> Option<Time> {
-        match (flow.closing, self.closing) {
-            (Some(_), None) => Some(Time::ZERO),
-            (Some(Closing::Received), Some(since)) => {
-                let timeout = config.close_timeout.map_or(ANSWER_TIMEOUT, |timeout| timeout.min(ANSWER_TIMEOUT));
-                Some(since + timeout)
-            }
-            (Some(Closing::Sent), Some(since)) => after(since, config.close_timeout),
-            (None, _) => {
-                let (idle, pong) = (self.idle(flow, config), self.pong(flow, config));
-                [idle, pong, self.ping(flow, config)].into_iter().flatten().min()
-            }
+        if flow.closing {
+            return self.closing.map_or(Some(Time::ZERO), |since| after(since, config.close_timeout));
         }
+        let (idle, pong) = (self.idle(flow, config), self.pong(flow, config));
+        [idle, pong, self.ping(flow, config)].into_iter().flatten().min()
     }
 
     /// Returns what is due now. To be asked until it says `None`.
     pub(super) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
         let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        if let Some(closing) = flow.closing {
+        if flow.closing {
             self.closing.get_or_insert(now);
-            return has_come(self.next(flow, config)).then_some(match closing {
-                Closing::Received => Due::AnswerClose,
-                Closing::Sent => Due::Fail(Timeout::Close),
-            });
+            return has_come(self.next(flow, config)).then_some(Due::Fail(Timeout::Close));
         }
         if has_come(self.idle(flow, config)) {
             return Some(Due::Fail(Timeout::Idle));

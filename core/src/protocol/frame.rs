@@ -74,7 +74,7 @@ pub struct Header {
     pub length: u64,
 }
 
-const FIN: u8 = 0x80;
+pub(super) const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
@@ -102,7 +102,7 @@ impl Opcode {
         })
     }
 
-    const fn encode(self) -> u8 {
+    pub(super) const fn encode(self) -> u8 {
         match self {
             Self::Continuation => 0x0,
             Self::Text => 0x1,

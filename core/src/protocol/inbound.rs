@@ -89,6 +89,14 @@ impl Inbound {
         }
     }
 
+    /// Whether a close frame comes next: its first byte is there.
+    #[cfg(feature = "std")]
+    pub(super) fn is_close_next(&self, input: &[u8]) -> bool {
+        self.frame.is_none()
+            && self.header_len == 0
+            && input.first() == Some(&(super::frame::FIN | Opcode::Close.encode()))
+    }
+
     pub(super) fn role(&self) -> Role {
         self.role
     }

@@ -140,7 +140,7 @@ impl Response {
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         if let Content::Plain(plain) = &mut self.0 {
-            plain.set_body(body.into());
+            plain.body = body.into();
         }
         self
     }
@@ -183,7 +183,7 @@ impl Response {
 
     fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
         let headers = match &mut self.0 {
-            Content::Plain(plain) => plain.headers_mut(),
+            Content::Plain(plain) => &mut plain.headers,
             Content::Upgrade(upgrade) => &mut upgrade.accept.headers,
             Content::Broken(..) => return Ok(()),
         };

@@ -80,14 +80,10 @@ impl fmt::Display for ConnectError {
 impl core::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Url(error) => error.source(),
-            Self::Header(error) => error.source(),
-            Self::Protocol(error) => error.source(),
-            Self::Config(error) => error.source(),
             #[cfg(feature = "std")]
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => error.source(),
-            Self::Handshake(error) => error.source(),
-            Self::Tls | Self::Timeout => None,
+            // Those of bellwire's own have none.
+            _ => None,
         }
     }
 }

@@ -13,12 +13,13 @@ use crate::http::{Headers, reason_phrase, write_field};
 #[derive(Clone)]
 pub struct PlainResponse {
     status: u16,
-    headers: Headers,
-    body: Vec<u8>,
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
     /// Whether this is bellwire's own text, which no cache is to keep.
     own: bool,
-    /// Whether this answers `HEAD`: the length of its body is sent, but no body.
-    to_head: bool,
+    /// Whether this answers `HEAD`: the length of its body is sent, but no body. For a request that is refused before it
+    /// could be handed to [`encode`](Self::encode).
+    pub(super) to_head: bool,
 }
 
 impl PlainResponse {
@@ -55,22 +56,8 @@ impl PlainResponse {
         self
     }
 
-    /// Says whether this answers `HEAD`, for a request that is refused before it could be handed to
-    /// [`encode`](Self::encode).
-    pub(super) fn answering_head(self, to_head: bool) -> Self {
-        Self { to_head, ..self }
-    }
-
     pub(crate) fn set_status(&mut self, status: u16) {
         self.status = valid_status(status);
-    }
-
-    pub(crate) fn set_body(&mut self, body: Vec<u8>) {
-        self.body = body;
-    }
-
-    pub(crate) fn headers_mut(&mut self) -> &mut Headers {
-        &mut self.headers
     }
 
     /// Returns the status code.

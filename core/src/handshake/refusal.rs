@@ -74,17 +74,7 @@ impl Refusal {
             Self::NotAnUpgrade | Self::Http10 | Self::Version => 426,
             Self::HeadTooLarge | Self::TooManyFields => 431,
             Self::HttpVersion => 505,
-            Self::Malformed
-            | Self::Tls
-            | Self::ProxyProtocol
-            | Self::Target
-            | Self::Host
-            | Self::Body
-            | Self::Connection
-            | Self::RepeatedVersion
-            | Self::Key
-            | Self::Protocols
-            | Self::Extensions => 400,
+            _ => 400,
         }
     }
 
@@ -177,8 +167,9 @@ impl Refused {
     /// Returns the answer to the client: what is wrong, and what to do.
     pub fn to_response(&self) -> PlainResponse {
         let refusal = self.refusal;
-        let text = PlainResponse::own_text(refusal.status(), format!("{self}\n")).answering_head(self.is_head);
-        refusal.headers().iter().fold(text, |response, (name, value)| response.with_own_header(name, value))
+        let mut response = PlainResponse::own_text(refusal.status(), format!("{self}\n"));
+        response.to_head = self.is_head;
+        refusal.headers().iter().fold(response, |response, (name, value)| response.with_own_header(name, value))
     }
 
     /// Refuses a request that was read.

@@ -108,8 +108,7 @@ impl Error for ServerError {
         match self {
             Self::Accept(error) => error.source(),
             Self::Handler(error) => error.source(),
-            Self::Header { error, .. } => error.source(),
-            Self::Config(error) => error.source(),
+            // Those of bellwire's own have none.
             _ => None,
         }
     }

@@ -17,6 +17,9 @@ pub use self::named::named_runtime;
 /// [`Server`](super::Server), [`Acceptor`](super::Acceptor) and [`connect`](super::connect) are written over this. A
 /// backend implements it for a type without a value worth mentioning (`Tokio`, `Smol`), or for a handle of its
 /// executor.
+///
+/// Its tasks may run on any thread. Sockets that cannot leave theirs, as those of io_uring often cannot, need no
+/// `Runtime`: run a [`Task`](super::Task) for each of them, with a [`Driver`](crate::backend::Driver).
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// The clock and the one sleep of a connection.
     type Timer: Timer + Send + 'static;

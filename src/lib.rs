@@ -160,7 +160,13 @@ pub mod async_std {
 /// Servers and clients on any executor, with the sockets of async-io: what [`Executor`](futures_io::Executor) is for.
 #[cfg(feature = "futures-io")]
 pub mod futures_io {
-    pub use bellwire_async_std::*;
+    pub use bellwire_async_std::{
+        Async, Executor, FuturesIo, Timer, accept_stream, connect, connect_over, connect_stream, connect_stream_over,
+        upgraded,
+    };
+    // Not inlined: rustdoc would send the readers of every other runtime's `Server` here.
+    #[doc(no_inline)]
+    pub use bellwire_core::backend::{Acceptor, Client, Server, ServerHandle};
 }
 
 // Their examples need these backends.

@@ -8,8 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bellwire_core::backend::limits::HANDSHAKE_BUFFER;
-use bellwire_core::backend::{Driver, IntoTarget, READ_ON, Shared};
+use bellwire_core::backend::{Driver, READ_ON, Shared};
 use bellwire_core::listener::IntoListener;
+use bellwire_core::proto::client::IntoTarget;
 use bellwire_core::proto::client::{Handshake, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
 use bellwire_core::{Closed, ClosedBy, ConnectError, Socket, Target, WebSocket};

@@ -38,8 +38,8 @@ pub fn serve<R: IntoResponse>(
     Server::bind(addr)?.run(handler)
 }
 
-/// As [`serve`], with a handler that answers through its [`Responder`], at once or later: Ring's asynchronous
-/// handler. [`Server::run_with`] has options.
+/// As [`serve`], with a handler that answers through its [`Responder`], at once or later.
+/// [`Server::run_with`] has options.
 ///
 /// ```no_run
 /// # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }

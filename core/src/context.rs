@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 ///
 /// ```
 /// # use bellwire_core as bellwire;
-/// use bellwire::backend::SocketContext;
+/// use bellwire::proto::SocketContext;
 /// use bellwire::testing::Recorder;
 ///
 /// let recorder = Recorder::with_context(SocketContext::new().path("/chat").protocol("mqtt"));

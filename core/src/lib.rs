@@ -180,7 +180,7 @@ pub mod listener {
     };
     pub use crate::api::{
         Broadcast, IntoListener, IntoOutcome, IntoResponse, ListenerBuilder, State, Stateless, Typed,
-        TypedListenerBuilder, TypedSendError,
+        TypedListenerBuilder, TypedSendError, WriteWaiter,
     };
 }
 
@@ -195,6 +195,7 @@ pub mod stream {
 
 /// The protocol by hand: both opening handshakes and the connection, without I/O, for a loop of your own.
 pub mod proto {
+    pub use crate::context::SocketContext;
     pub use crate::entropy::*;
     pub use crate::handshake::{client, server};
     pub use crate::http::{Headers, HeadersIter, InvalidHeader, Uri, UriError, date};
@@ -205,13 +206,13 @@ pub mod proto {
 }
 
 /// What authors of backends need: the driver of a transport, and the parts that servers and clients of every runtime
-/// share. **This may change in any 0.x release.**
+/// share. **This may change in any 0.x release**, except for what the modules of the runtimes have from here
+/// ([`Server`](backend::Server), [`ServerHandle`](backend::ServerHandle), [`Acceptor`](backend::Acceptor),
+/// [`Client`](backend::Client) and the functions).
 pub mod backend {
-    pub use crate::api::{Done, Upgrade, WriteWaiter};
-    pub use crate::context::SocketContext;
+    pub use crate::api::{Done, Upgrade};
     #[cfg(feature = "std")]
     pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, limits};
-    pub use crate::handshake::IntoTarget;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
     #[cfg(feature = "std")]

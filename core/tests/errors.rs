@@ -4,14 +4,15 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-use bellwire_core::backend::IntoTarget;
 use bellwire_core::config::Config;
 use bellwire_core::listener::TypedSendError;
-use bellwire_core::proto::client::{Handshake, HandshakeError, InvalidProtocol};
+use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidProtocol};
 use bellwire_core::proto::server::{Accept, AcceptError, Refusal, Refused};
 use bellwire_core::proto::{InvalidHeader, Time, Timeout, Uri, UriError, Violation};
 use bellwire_core::stream::TypedStreamError;
-use bellwire_core::{BoxError, CloseCode, ConnectError, Error, Request, SendError, StreamError, Target};
+use bellwire_core::{
+    BoxError, CloseCode, Closed, ClosedBy, ConnectError, Error, Request, SendError, StreamError, Target,
+};
 
 /// Fails if the text of a source is in that of an error above it.
 fn says_nothing_twice(error: &(dyn StdError + 'static)) {
@@ -160,5 +161,30 @@ fn the_peer_and_the_program_are_told_in_words_of_their_own() {
     ] {
         assert_eq!(error.to_string(), said);
         assert_eq!(told(error), (CloseCode(code), reason.to_string()));
+    }
+}
+
+#[test]
+fn a_refusal_has_the_servers_answer_and_no_other_error_has() {
+    let error = ConnectError::from(refused());
+    assert_eq!(error.response().map(|answer| (answer.status(), answer.body())), Some((403, &b"no"[..])));
+    assert!(ConnectError::from(HandshakeError::Eof).response().is_none());
+    assert!(ConnectError::Timeout.response().is_none());
+}
+
+#[test]
+fn an_end_is_printed_with_all_of_its_parts_and_escaped() {
+    let end = |closed: Closed| closed.to_string();
+    assert_eq!(end(Closed::clean(1000, "", ClosedBy::Local)), "1000, closed by this side");
+    assert_eq!(end(Closed::clean(4000, "a\n\"b\"", ClosedBy::Peer)), r#"4000 "a\n\"b\"", closed by the peer"#);
+    assert_eq!(end(Closed::failed(1002, "Masked")), r#"1002 "Masked", broken off by this side"#);
+    assert_eq!(end(Closed::abnormal(ClosedBy::Peer)), "1006, broken off by the peer");
+}
+
+#[test]
+fn a_target_is_made_of_any_string() {
+    let url = String::from("ws://h/");
+    for target in [Target::new(&url), Target::new(url.as_str()), Target::new(url.clone()), Target::new(&&*url)] {
+        assert_eq!(target.unwrap().uri().to_string(), url);
     }
 }

@@ -1,8 +1,9 @@
 //! What connections cost in memory. A binary of its own: its allocator counts.
 
 use allocation_counter::{AllocationInfo, measure};
-use bellwire_core::backend::{Driver, Shared, SocketContext};
+use bellwire_core::backend::{Driver, Shared};
 use bellwire_core::listener::{IntoAnyListener, Writable};
+use bellwire_core::proto::SocketContext;
 use bellwire_core::proto::{Connection, Event, Output, Time};
 use bellwire_core::{Config, Role, WebSocket, async_listener, broadcast};
 use std::future::poll_fn;

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bellwire::backend::IntoTarget;
 use bellwire::listener::IntoListener;
+use bellwire::proto::client::IntoTarget;
 use bellwire::{Closed, ConnectError, WebSocket};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -30,12 +30,16 @@ pub fn done() -> Outcome {
     Ok(())
 }
 
-/// Receives the events of one connection: Ring's `Listener` and `PingListener` in one.
+/// Receives the events of one connection.
 ///
 /// Every method has a default. Events come serially, in wire order: `on_open` first, `on_close` exactly
 /// once and last, and if `on_open` ran then `on_close` will, whatever died. `on_error` is followed by
 /// `on_close`, unless a wrapper called it. An error or a panic in a callback closes the connection with 1011 and
 /// comes back in `on_error`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener",
+    note = "implement `Listener` for it; a builder becomes one with `.into_listener()`, of `listener::IntoListener`"
+)]
 pub trait Listener: Send {
     /// Returns what a wrapper wraps: the events that it does not override go there, the choice about pings included.
     fn inner(&mut self) -> Option<&mut dyn Listener> {
@@ -53,7 +57,7 @@ pub trait Listener: Send {
     }
 
     /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
-    /// takes that duty over (Ring's `PingListener`).
+    /// takes that duty over.
     fn on_ping(&mut self, socket: &WebSocket, data: &[u8]) -> Outcome {
         match self.inner() {
             Some(inner) => inner.on_ping(socket, data),
@@ -119,7 +123,8 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener",
     note = "implement `Listener` for it, or build one with `listener().on_message(|socket, message| ..)`",
-    note = "an asynchronous listener goes to `AsyncResponse::websocket`, on a backend whose server has `run_async`"
+    note = "an asynchronous listener, or that of a `stream()`, goes to `AsyncResponse::websocket`, on a backend whose \
+            server has `run_async`"
 )]
 pub trait IntoListener {
     /// Returns the listener, ready to receive events.

@@ -11,10 +11,38 @@ use core::task::{Poll, Waker};
 use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
 
-/// The operations of an open connection: Ring's `Socket` protocol.
+/// The operations of an open connection: what a [`WebSocket`] stands on.
 ///
-/// Object-safe. A wrapper names what it wraps in [`inner`](Self::inner) and writes only the methods that
-/// it changes; identity survives wrapping.
+/// Programs call the methods of [`WebSocket`]; this trait is for wrappers around one. A wrapper names what it wraps in
+/// [`inner`](Self::inner) and writes only the methods that it changes; identity survives wrapping.
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::proto::StreamOffset;
+/// use bellwire::testing::{Recorder, Sent};
+/// use bellwire::{Outgoing, SendError, Socket, WebSocket};
+///
+/// /// Shows what is sent.
+/// struct Logged(WebSocket);
+///
+/// impl Socket for Logged {
+///     fn inner(&self) -> Option<&dyn Socket> {
+///         Some(self.0.as_socket())
+///     }
+///
+///     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+///         println!("{} sends {} bytes", self.id(), message.as_bytes().len());
+///         self.0.as_socket().send(message)
+///     }
+/// }
+///
+/// let recorder = Recorder::new();
+/// let socket = WebSocket::new(Logged(recorder.socket()));
+/// socket.send("hello")?;
+/// assert_eq!(recorder.sent(), [Sent::text("hello")]);
+/// assert!(socket == recorder.socket());
+/// # Ok::<(), SendError>(())
+/// ```
 pub trait Socket: Send + Sync + 'static {
     /// Returns what this socket wraps: methods that are not overridden go there.
     ///
@@ -167,7 +195,8 @@ impl WriteWaiter {
     }
 }
 
-/// A handle to a connection: Ring's functions. Cheap to clone, and usable from any thread or task.
+/// A handle to a connection, which sends, closes, and knows how it ended. Cheap to clone, and usable from any thread or
+/// task.
 ///
 /// Handles are equal if they belong to the same connection, so a set of them works as expected. A
 /// connection does not stay open because handles exist.
@@ -190,7 +219,7 @@ impl WebSocket {
         &*self.0
     }
 
-    /// Sends a text or binary message (Ring's `send`).
+    /// Sends a text or binary message.
     ///
     /// `Ok` means accepted, in order: the bytes leave without another call unless the connection fails first, or the
     /// program ends: before that, end the connection with its client's `close`, a stream's
@@ -205,8 +234,8 @@ impl WebSocket {
         self.0.send(message.into()).map(drop)
     }
 
-    /// Sends a message and calls `done` once (Ring's `send` with callbacks): with `Ok` when its bytes were
-    /// handed to the transport, with `Err` if it was refused or the connection ended before.
+    /// Sends a message and calls `done` once: with `Ok` when its bytes were handed to the transport, with `Err` if it
+    /// was refused or the connection ended before.
     pub fn send_with<'m>(
         &self,
         message: impl Into<Outgoing<'m>>,
@@ -218,7 +247,7 @@ impl WebSocket {
         }
     }
 
-    /// Sends a ping (Ring's `ping`) with at most 125 bytes of data; `[]` for none.
+    /// Sends a ping with at most 125 bytes of data; `[]` for none.
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
@@ -226,8 +255,7 @@ impl WebSocket {
         self.0.ping(data.as_ref())
     }
 
-    /// Sends an unsolicited pong (Ring's `pong`), or the answer to a ping in a listener that
-    /// overrides `on_ping`.
+    /// Sends an unsolicited pong, or the answer to a ping in a listener that overrides `on_ping`.
     ///
     /// # Errors
     /// As [`ping`](Self::ping).
@@ -235,7 +263,7 @@ impl WebSocket {
         self.0.pong(data.as_ref())
     }
 
-    /// Closes with 1000 "Normal Closure", after what is queued (Ring's `close`).
+    /// Closes with 1000 "Normal Closure", after what is queued.
     ///
     /// # Errors
     /// [`SendError::Closed`] if it was closed already; that is harmless.
@@ -257,7 +285,7 @@ impl WebSocket {
         self.0.abort();
     }
 
-    /// Returns whether messages may be sent (Ring's `open?`): false as soon as a close was sent or received. In the
+    /// Returns whether messages may be sent: false as soon as a close was sent or received. In the
     /// [stream form](crate::stream()) a close that was received counts when it is answered.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
@@ -268,8 +296,8 @@ impl WebSocket {
         self.0.buffered()
     }
 
-    /// Returns how the connection ended, once it has: beside Ring's code and reason, who began and whether both
-    /// sides said goodbye. Set when `on_close` runs, which can ask here.
+    /// Returns how the connection ended, once it has: code, reason, who began, and whether both sides said goodbye. Set
+    /// when `on_close` runs, which can ask here.
     pub fn closed(&self) -> Option<Closed> {
         self.0.closed()
     }

@@ -4,7 +4,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
 
-use super::client::HandshakeError;
+use super::client::{HandshakeError, Response};
 use super::target::InvalidProtocol;
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
@@ -39,6 +39,24 @@ pub enum ConnectError {
     /// No thread could be started for the connection.
     #[cfg(feature = "std")]
     Thread(io::Error),
+}
+
+impl ConnectError {
+    /// Returns the server's answer if it refused, with a status other than 101.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Request, Response, testing};
+    ///
+    /// let error = testing::connect(|_: &Request| Response::new(401)).unwrap_err();
+    /// assert_eq!(error.response().map(|answer| answer.status()), Some(401));
+    /// ```
+    pub fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Handshake(HandshakeError::Refused(response)) => Some(response),
+            _ => None,
+        }
+    }
 }
 
 /// [`HandshakeError::Timeout`] becomes [`ConnectError::Timeout`].

@@ -14,4 +14,5 @@ pub use connect_error::ConnectError;
 pub(crate) use key::check_reserved;
 pub(crate) use plain::PlainResponse;
 pub use request::{Request, is_upgrade_request, request_protocols};
-pub use target::{IntoTarget, Target};
+pub(crate) use target::IntoTarget;
+pub use target::Target;

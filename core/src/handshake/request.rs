@@ -153,7 +153,7 @@ impl Request {
     }
 }
 
-/// Returns `true` if a request asks for an upgrade to a WebSocket (Ring's `upgrade-request?`).
+/// Returns `true` if a request asks for an upgrade to a WebSocket.
 ///
 /// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case. This is a hint
 /// for handlers: the handshake checks more, and refuses by itself what is wrong.
@@ -161,7 +161,7 @@ pub fn is_upgrade_request(request: &Request) -> bool {
     lists(request, "Connection", "upgrade") && lists(request, "Upgrade", "websocket")
 }
 
-/// Returns the subprotocols that a request offers, in the client's order of preference (Ring's `request-protocols`).
+/// Returns the subprotocols that a request offers, in the client's order of preference: the same as [`Request::protocols`].
 pub fn request_protocols(request: &Request) -> Vec<&str> {
     request.protocols()
 }

@@ -61,8 +61,8 @@ impl Target {
     ///
     /// # Errors
     /// [`ConnectError::Url`], which says what is wrong with it.
-    pub fn new(url: &str) -> Result<Self, ConnectError> {
-        url.parse().map(Uri::into).map_err(ConnectError::Url)
+    pub fn new(url: impl AsRef<str>) -> Result<Self, ConnectError> {
+        url.as_ref().parse().map(Uri::into).map_err(ConnectError::Url)
     }
 
     /// Adds a header to the request. A `User-Agent` replaces bellwire's own (`bellwire/` and its version), an

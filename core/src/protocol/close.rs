@@ -73,7 +73,18 @@ impl fmt::Debug for CloseCode {
     }
 }
 
-/// How a connection ended: what `on_close` reports, and what Ring's two arguments leave out.
+/// How a connection ended: the code and the reason that `on_close` gets, whether both sides said goodbye, and who began.
+///
+/// For a log, it is printed with all of its parts:
+///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{Closed, ClosedBy};
+///
+/// let closed = Closed::clean(1001, "Server Shutdown", ClosedBy::Peer);
+/// assert_eq!(closed.to_string(), r#"1001 "Server Shutdown", closed by the peer"#);
+/// assert_eq!(Closed::abnormal(ClosedBy::Local).to_string(), "1006, broken off by this side");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
@@ -111,5 +122,26 @@ impl Closed {
     /// Creates an end by this side, which failed the connection.
     pub fn failed(code: impl Into<CloseCode>, reason: impl Into<String>) -> Self {
         Self { code: code.into(), reason: reason.into(), clean: false, by: ClosedBy::Local }
+    }
+}
+
+/// The reason is escaped: it may come from the peer.
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.code.fmt(f)?;
+        if !self.reason.is_empty() {
+            write!(f, " {:?}", self.reason)?;
+        }
+        let how = if self.clean { "closed" } else { "broken off" };
+        write!(f, ", {how} by {}", self.by)
+    }
+}
+
+impl fmt::Display for ClosedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "this side",
+            Self::Peer => "the peer",
+        })
     }
 }

@@ -13,8 +13,7 @@ use crate::api::{AsyncResponse, IntoResponse, Response};
 use crate::protocol::BoxError;
 use crate::sync::{Mutex, MutexGuard, WakerSlot};
 
-/// Answers one request, later and from anywhere: Ring's `respond` and `raise` in one, so that a request cannot be
-/// answered twice.
+/// Answers one request, later and from anywhere. Each call takes the responder, so a request cannot be answered twice.
 ///
 /// Dropped without an answer it is a 500, and [`ServerError::NoAnswer`] for the server's owner. After
 /// [`Config::handler_timeout`](crate::Config::handler_timeout) the peer gets 503, and the owner
@@ -68,7 +67,7 @@ impl Responder {
         (Self(slot.clone()), Answer(slot))
     }
 
-    /// Answers (Ring's `respond`). An `Err` of [`IntoResponse`] is [raised](Self::raise).
+    /// Answers. An `Err` of [`IntoResponse`] is [raised](Self::raise).
     ///
     /// If the answer is [not waited for](Self::is_waiting) any more, this does nothing: the response is dropped, and no
     /// callback of its listener runs.
@@ -81,7 +80,7 @@ impl Responder {
         self.0.answer(response.map_err(ServerError::Handler));
     }
 
-    /// Fails (Ring's `raise`): the peer gets 500, and the server's owner [the error](ServerError::Handler).
+    /// Fails: the peer gets 500, and the server's owner [the error](ServerError::Handler).
     ///
     /// If the answer is [not waited for](Self::is_waiting) any more, this does nothing.
     pub fn raise(self, error: impl Into<BoxError>) {

@@ -78,8 +78,7 @@ impl Service {
         Self::of(config, Handler::Returns(Box::new(move |request| handler(request).into_response())), on_error)
     }
 
-    /// Creates a service whose handler answers through a [`Responder`], at once or later: Ring's asynchronous handler
-    /// `(request, respond, raise)`.
+    /// Creates a service whose handler answers through a [`Responder`], at once or later.
     ///
     /// A peer that leaves meanwhile is noticed: see [`Responder::is_waiting`]. After [`Config::handler_timeout`] it
     /// gets 503. A panic of the handler is reported; it is a 500 if it has dropped the responder, and otherwise the

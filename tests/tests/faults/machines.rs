@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bellwire::backend::{IntoTarget, Service};
+use bellwire::backend::Service;
 use bellwire::futures_io::{Acceptor, connect_over, upgraded};
+use bellwire::proto::client::IntoTarget;
 use bellwire::{
     Config, ConnectError, Listener, Request, Response, Role, ServerError, Target, blocking, tokio as on_tokio,
 };

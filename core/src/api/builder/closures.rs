@@ -8,7 +8,7 @@ use crate::api::socket::WebSocket;
 use crate::api::typed::untyped;
 use crate::protocol::{CloseCode, Error, Message};
 
-/// Begins a listener of closures, as Ring's map of functions; events without one are ignored, and pings are answered.
+/// Creates a listener of closures. Events without one are ignored, and pings are answered.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -5,8 +5,7 @@ use crate::api::listener::{Listener, Outcome};
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, Message};
 
-/// A [`Listener`] of typed messages: decoded before `on_message`, encoded by [`TypedSocket::send`] (Ring's
-/// `wrap-websocket-transit`, for any format).
+/// A [`Listener`] of typed messages: decoded before `on_message`, encoded by [`TypedSocket::send`].
 ///
 /// A message that cannot be decoded goes to `on_error` as [`Error::Decode`]. The connection stays open: a listener that
 /// does not want such a peer closes it there. To write the listener as closures, see

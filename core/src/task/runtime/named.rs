@@ -35,8 +35,8 @@ macro_rules! named_runtime {
             Server::bind(addr).await?.run(handler).await
         }
 
-        /// As [`serve`], with a handler that answers when it likes, and from where it likes: Ring's asynchronous
-        /// handler. [`Server::run_with`](bellwire_core::backend::Server::run_with) has options.
+        /// As [`serve`], with a handler that answers when it likes, and from where it likes.
+        /// [`Server::run_with`](bellwire_core::backend::Server::run_with) has options.
         ///
         $(#[$serve_with])*
         ///
@@ -84,7 +84,7 @@ macro_rules! named_runtime {
         /// Dropping the future drops the transport; no callback has run then, and none will.
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub async fn connect(
-            target: impl $crate::backend::IntoTarget,
+            target: impl $crate::proto::client::IntoTarget,
             listener: impl $crate::listener::IntoAnyListener,
         ) -> ::core::result::Result<$crate::backend::Client, $crate::ConnectError> {
             $crate::backend::connect($runtime, target, listener).await
@@ -100,7 +100,7 @@ macro_rules! named_runtime {
         /// Dropping the future drops the stream; no callback has run then, and none will.
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub async fn connect_over<S: $($Stream)+>(
-            target: impl $crate::backend::IntoTarget,
+            target: impl $crate::proto::client::IntoTarget,
             stream: S,
             listener: impl $crate::listener::IntoAnyListener,
         ) -> ::core::result::Result<$crate::backend::Client, $crate::ConnectError> {
@@ -119,7 +119,7 @@ macro_rules! named_runtime {
         /// Dropping the future drops or closes the connection.
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub async fn connect_stream(
-            target: impl $crate::backend::IntoTarget,
+            target: impl $crate::proto::client::IntoTarget,
         ) -> ::core::result::Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
             $crate::backend::connect_stream($runtime, target).await
         }
@@ -133,7 +133,7 @@ macro_rules! named_runtime {
         /// Dropping the future drops or closes the connection.
         $(#[doc = concat!("\n# Panics\n", $panics)])?
         pub async fn connect_stream_over<S: $($Stream)+>(
-            target: impl $crate::backend::IntoTarget,
+            target: impl $crate::proto::client::IntoTarget,
             transport: S,
         ) -> ::core::result::Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
             $crate::backend::connect_stream_over($runtime, target, transport).await

@@ -30,6 +30,7 @@ macro_rules! links {
 [no-std-check]: https://github.com/bellwire/bellwire/blob/main/no-std-check/src/lib.rs
 [tested_listener.rs]: https://github.com/bellwire/bellwire/blob/main/examples/tested_listener.rs
 [chat.rs]: https://github.com/bellwire/bellwire/blob/main/examples/chat.rs
+[own_runtime]: https://github.com/bellwire/bellwire/blob/main/tests/tests/own_runtime/runtime.rs
 [tls.rs]: https://github.com/bellwire/bellwire/blob/main/tests/tests/suite/tls.rs
 [SECURITY.md]: https://github.com/bellwire/bellwire/blob/main/SECURITY.md
 [.ci/proxies]: https://github.com/bellwire/bellwire/blob/main/.ci/proxies

@@ -18,6 +18,10 @@ pub use self::named::named_runtime;
 /// backend implements it for a type without a value worth mentioning (`Tokio`, `Smol`), or for a handle of its
 /// executor.
 ///
+/// Addresses and streams are traits of their own: [`Resolve<A>`](Resolve) for [`Server::bind`](super::Server::bind)
+/// and, with a `(String, u16)`, for [`connect`](super::connect); [`Adopt<S>`](Adopt) for streams that the caller has. For
+/// a runtime with a name, [`named_runtime!`] writes `serve`, `connect` and their like without a runtime to pass on.
+///
 /// Its tasks may run on any thread. Sockets that cannot leave theirs, as those of io_uring often cannot, need no
 /// `Runtime`: run a [`Task`](super::Task) for each of them, with a [`Driver`](crate::backend::Driver).
 pub trait Runtime: Clone + Send + Sync + 'static {

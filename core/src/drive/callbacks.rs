@@ -340,7 +340,15 @@ impl Dispatcher {
     }
 
     /// What a callback has come to.
+    #[inline]
     fn judge(&self, called: Called) {
+        if !matches!(called, Ok(Ok(()))) {
+            self.judge_failure(called);
+        }
+    }
+
+    #[cold]
+    fn judge_failure(&self, called: Called) {
         let error = match called.map(|outcome| outcome.map_err(untyped)) {
             Ok(Ok(())) => return,
             // Too late is not wrong: the callback sent something after a close that it may not know of.

@@ -6,7 +6,8 @@
 ///
 /// RFC 6455 §5.3: "transformed-octet-i = original-octet-i XOR masking-key-octet-(i MOD 4)". The same
 /// operation masks and unmasks.
-#[inline]
+// Small payloads are most of all: a call would cost as much as the work.
+#[inline(always)]
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotated(key, offset);
     let [a, b, c, d] = key;

@@ -7,7 +7,7 @@ use core::fmt;
 use super::key::VERSION;
 use super::plain::PlainResponse;
 use super::request::{METHODS, Request};
-use crate::http::{HeadError, shown};
+use crate::http::{HeadError, Shown};
 
 /// The reason why a server refuses a request: a rule that the client broke.
 ///
@@ -246,19 +246,19 @@ impl fmt::Display for Refused {
                  by this server, or by one whose origin this server allows",
             ),
             (Refusal::Origin, Some(origin), host) => {
-                let host = shown(host.as_deref().unwrap_or_default());
+                let host = Shown(host.as_deref().unwrap_or_default());
                 write!(
                     f,
                     "Origin not allowed: the page is from {}, and the server was asked for as {host}. If a proxy in \
                      between has changed Host, let it pass on the client's (nginx: proxy_set_header Host $http_host), or \
                      list the page's origin or the public host in the server's configuration (Config::origins)",
-                    shown(origin)
+                    Shown(origin)
                 )
             }
             (Refusal::Host, _, Some(host)) => write!(
                 f,
                 "Invalid Host {}: send exactly one, with a host and maybe a port, an IPv6 address in brackets",
-                shown(host)
+                Shown(host)
             ),
             (refusal, ..) => refusal.fmt(f),
         }

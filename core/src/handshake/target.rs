@@ -45,7 +45,10 @@ pub struct Target {
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
-#[diagnostic::on_unimplemented(message = "`{Self}` is neither a URL nor a `Target`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither the text of a URL nor a `Target`",
+    note = "`Target::from(uri)` makes a target of a `Uri`"
+)]
 pub trait IntoTarget {
     /// Converts into a target.
     ///
@@ -219,21 +222,9 @@ impl IntoTarget for Target {
     }
 }
 
-impl IntoTarget for &str {
+impl<T: AsRef<str>> IntoTarget for T {
     fn into_target(self) -> Result<Target, ConnectError> {
         Target::new(self)
-    }
-}
-
-impl IntoTarget for &String {
-    fn into_target(self) -> Result<Target, ConnectError> {
-        Target::new(self)
-    }
-}
-
-impl IntoTarget for String {
-    fn into_target(self) -> Result<Target, ConnectError> {
-        Target::new(&self)
     }
 }
 
@@ -263,6 +254,15 @@ impl core::error::Error for InvalidProtocol {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_text_is_a_target() {
+        fn host(target: impl IntoTarget) -> String {
+            target.into_target().unwrap().uri().host().into()
+        }
+        let text = String::from("ws://h/");
+        assert_eq!([host("ws://h/"), host(&text), host(Arc::<str>::from("ws://h/")), host(text)], ["h"; 4]);
+    }
 
     #[test]
     fn u1_u8_the_path_of_a_target_is_what_a_server_says_it_is() {

@@ -18,6 +18,6 @@ pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;
 pub(crate) use message::{Framing, HeadError, HeadReader, parse_request, parse_response};
-pub(crate) use shown::shown;
+pub(crate) use shown::Shown;
 pub(crate) use status::reason_phrase;
 pub use uri::{Uri, UriError};

@@ -7,11 +7,7 @@ const MAX_SHOWN: usize = 120;
 
 /// Quotes a value from outside for a text that ends up in a log or a browser: control characters, quotes and tags are
 /// escaped, and a long value is cut.
-pub(crate) fn shown(text: &str) -> Shown<'_> {
-    Shown(text)
-}
-
-pub(crate) struct Shown<'a>(&'a str);
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,9 +32,9 @@ mod tests {
 
     #[test]
     fn h4_what_is_shown_is_escaped_and_short() {
-        assert_eq!(shown("http://a:1").to_string(), "\"http://a:1\"");
-        assert_eq!(shown("a\"b\\\r\n<b>\x1bä").to_string(), r#""a\"b\\\r\n\x3cb\x3e\x1b\xc3\xa4""#);
-        let long = shown(&"x".repeat(1000)).to_string();
+        assert_eq!(Shown("http://a:1").to_string(), "\"http://a:1\"");
+        assert_eq!(Shown("a\"b\\\r\n<b>\x1bä").to_string(), r#""a\"b\\\r\n\x3cb\x3e\x1b\xc3\xa4""#);
+        let long = Shown(&"x".repeat(1000)).to_string();
         assert!(long.len() < 200 && long.ends_with("x\".."), "{long}");
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 
 use crate::config::InvalidConfig;
 use crate::handshake::server::Refused;
-use crate::http::{InvalidHeader, shown};
+use crate::http::{InvalidHeader, Shown};
 use crate::protocol::BoxError;
 
 /// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
@@ -73,7 +73,7 @@ impl fmt::Display for ServerError {
                     write!(f, " from {peer}")?;
                 }
                 if let Some(path) = &refused.path {
-                    write!(f, " for {}", shown(path))?;
+                    write!(f, " for {}", Shown(path))?;
                 }
                 write!(f, " refused: {refused}")
             }
@@ -90,8 +90,8 @@ impl fmt::Display for ServerError {
                 f,
                 "the client offers the subprotocols {} for {}, and the handler chose none: Chromium and Node fail such \
                  connections (1006), so choose one with Response::select_protocol, or refuse who offers none that you speak",
-                shown(&offered.join(", ")),
-                shown(path)
+                Shown(&offered.join(", ")),
+                Shown(path)
             ),
             Self::Header { name, error } => {
                 write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")

@@ -58,7 +58,7 @@ pub fn connect_over(
     Opening::new(&target.into_target()?).finish(stream, listener)
 }
 
-/// An open connection, seen from the client.
+/// The client's end of a connection: what [`connect`] returns.
 ///
 /// **Who drives it**: a thread of its own, which runs the listener's callbacks. Dropping the `Client` lets
 /// that thread go on: the connection lives until one side closes it ([`WebSocket::close`]), or the process ends.

@@ -79,7 +79,7 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
 }
 
-/// What happens when a message does not fit below [`Config::max_queued`].
+/// What happens when a message does not fit into [`Config::max_queued`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlowReader {
@@ -267,7 +267,7 @@ impl Config {
     }
 }
 
-/// An option of a [`Config`] that cannot be meant so.
+/// The reason why a [`Config`] is invalid. Its text names the option, and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidConfig {
     option: &'static str,

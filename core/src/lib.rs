@@ -170,8 +170,8 @@ pub use serve::{Responder, ServerError};
 #[cfg(feature = "std")]
 pub use drive::{MessageStream, StreamError, stream};
 
-/// Types of listeners, handlers and sockets that one seldom writes: what builders and futures are called, and the
-/// traits by which functions take any of them.
+/// Types that programs seldom name: builders and futures, and the traits by which functions take any listener, any
+/// handler's response, any callback's result.
 pub mod listener {
     #[cfg(feature = "std")]
     pub use crate::api::{

@@ -22,7 +22,7 @@ use crate::api::{
 };
 use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage, SendError};
 
-/// A listener, and the stream that the connection becomes when it is open.
+/// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
 /// A handler returns the listener and hands the other end to whoever is to talk. If the upgrade is refused, the
 /// listener is dropped, and what waits for the connection gets `None`.
@@ -109,7 +109,7 @@ pub struct MessageReceiver {
     channel: Arc<Channel>,
 }
 
-/// What a stream of messages can fail with.
+/// The reason why a stream of messages could not receive or send.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamError {

@@ -29,7 +29,7 @@ pub struct TypedReceiver<C> {
     codec: Arc<C>,
 }
 
-/// What a stream of typed messages can fail with.
+/// The reason why a stream of typed messages could not receive or send.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TypedStreamError {

@@ -24,8 +24,8 @@ pub(crate) fn panic_message(payload: &(dyn core::any::Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_string())
 }
 
-/// What `on_error` reports: why a connection was failed, followed by `on_close`; or a [`Decode`](Self::Decode), which
-/// leaves it open.
+/// What `on_error` is told: the reason why the connection failed, after which `on_close` follows, or a
+/// [`Decode`](Self::Decode), which leaves it open.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
@@ -111,7 +111,7 @@ pub enum Timeout {
     Close,
 }
 
-/// Why a `send`, `ping`, `pong` or `close` was refused. Nothing was queued.
+/// The reason why a `send`, `ping`, `pong` or `close` was refused. Nothing was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {

@@ -58,7 +58,7 @@ impl ReservedBits {
     }
 }
 
-/// A decoded header; it cannot be illegal.
+/// A frame's header, decoded and checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header {

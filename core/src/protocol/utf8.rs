@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 
-/// The text is not UTF-8, whatever may follow.
+/// The error for a text that is not UTF-8, whatever may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid;
 

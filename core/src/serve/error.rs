@@ -13,7 +13,7 @@ use crate::handshake::server::Refused;
 use crate::http::{InvalidHeader, Shown};
 use crate::protocol::BoxError;
 
-/// What goes wrong on a server outside of any listener: given to the hook that its owner sets.
+/// A failure of a server outside of any listener: what `Server::on_error` is told.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {

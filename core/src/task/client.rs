@@ -106,7 +106,7 @@ async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Resp
     Ok((messages, client.response))
 }
 
-/// An open connection, seen from the client.
+/// The client's end of a connection: what [`connect`] returns.
 ///
 /// **Who drives it**: a task of its own on the runtime that connected, which runs the listener's callbacks.
 /// Dropping the `Client` lets that task go on: the connection lives until one side closes it

@@ -11,7 +11,7 @@ use crate::api::listener::{IntoOutcome, Outcome};
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, Message, OwnedMessage};
 
-/// Begins a listener of async closures; events without one are ignored, and pings are answered.
+/// Creates a listener of async closures. Events without one are ignored, and pings are answered.
 ///
 /// Closures get a handle and a message of their own, so that their futures may live as long as they like. What they
 /// share is given to [`with_state`](AsyncListenerBuilder::with_state): an async closure cannot use what it captures by

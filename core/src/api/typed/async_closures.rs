@@ -11,7 +11,7 @@ use crate::api::builder::{Async, Built, Slots, State, Stateless, async_setter, o
 use crate::api::listener::IntoOutcome;
 use crate::protocol::{CloseCode, Error};
 
-/// A listener of typed messages made of async closures: [`typed_listener`](crate::typed_listener()) and
+/// Creates a listener of async closures for typed messages: [`typed_listener`](crate::typed_listener()) and
 /// [`async_listener`](crate::async_listener()) in one.
 ///
 /// A message that cannot be decoded goes to `on_error` as [`Error::Decode`], and the connection stays open.

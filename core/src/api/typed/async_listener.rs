@@ -8,7 +8,7 @@ use crate::api::listener::Outcome;
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
 
-/// An [`AsyncListener`] of typed messages, as [`typed`](crate::typed()) makes a plain one. To write the listener as
+/// Makes an [`AsyncListener`] of a [`TypedAsyncListener`], as [`typed`](crate::typed()) makes a plain one. To write the listener as
 /// closures, see [`typed_async_listener`](crate::typed_async_listener()).
 ///
 /// ```

@@ -7,7 +7,7 @@ use crate::api::builder::{Built, Plain, Slots, State, Stateless, outcome, setter
 use crate::api::listener::{IntoListener, IntoOutcome, Listener};
 use crate::protocol::{CloseCode, Error};
 
-/// A [`TypedListener`](crate::TypedListener) made of closures, as [`listener`](crate::listener()) makes a [`Listener`].
+/// Creates a [`TypedListener`](crate::TypedListener) of closures, as [`listener`](crate::listener()) creates a [`Listener`].
 /// The codec comes first, so the closures need no annotation.
 ///
 /// ```

@@ -5,7 +5,8 @@ use crate::api::listener::{Listener, Outcome};
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, Message};
 
-/// A [`Listener`] of typed messages: decoded before `on_message`, encoded by [`TypedSocket::send`].
+/// Makes a [`Listener`] of a [`TypedListener`]: messages are decoded before `on_message`, and encoded by
+/// [`TypedSocket::send`].
 ///
 /// A message that cannot be decoded goes to `on_error` as [`Error::Decode`]. The connection stays open: a listener that
 /// does not want such a peer closes it there. To write the listener as closures, see

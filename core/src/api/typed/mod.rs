@@ -29,7 +29,7 @@ use super::listener::Outcome;
 use super::socket::WebSocket;
 use crate::protocol::{BoxError, Error, Message, OwnedMessage};
 
-/// Makes values of messages, and messages of values: JSON, MessagePack, a format of your own.
+/// Turns messages into values and back: JSON, MessagePack, a format of your own.
 ///
 /// [`typed`] is an example.
 pub trait Codec: Send + Sync + 'static {

@@ -4,12 +4,17 @@
 use core::task::Waker;
 
 #[cfg(all(loom, test))]
+mod model;
+
+#[cfg(all(loom, test))]
 use loom::sync as imp;
 #[cfg(not(all(loom, test)))]
 use std::sync as imp;
 
 pub(crate) use imp::MutexGuard;
 pub(crate) use imp::atomic::{AtomicU8, Ordering};
+#[cfg(all(loom, test))]
+pub(crate) use model::{Sleep, block_on, wait_for};
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::thread_local;
 

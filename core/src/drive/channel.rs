@@ -1,5 +1,8 @@
 //! The messages of a [stream](crate::stream()) that wait for their reader.
 
+#[cfg(all(loom, test))]
+mod models;
+
 use alloc::collections::VecDeque;
 use core::mem;
 use core::task::{Context, Poll};

@@ -5,12 +5,8 @@
 //! wake-up.
 
 use alloc::sync::Arc;
-use alloc::task::Wake;
-use core::mem;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Poll, Waker};
 
-use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use crate::api::{Response, WebSocket};
@@ -18,51 +14,12 @@ use crate::config::Config;
 use crate::drive::Shared;
 use crate::protocol::Connection;
 use crate::serve::{Answer, Registration, Registry, Responder, ServerError, Stage};
+use crate::sync::{block_on, wait_for};
 use crate::time::Time;
-
-/// The sleep of a task that has a thread for itself.
-#[derive(Default)]
-struct Sleep {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Sleep {
-    fn wait(&self) {
-        let mut woken = self.woken.lock().unwrap();
-        while !mem::take(&mut *woken) {
-            woken = self.changed.wait(woken).unwrap();
-        }
-    }
-}
-
-impl Wake for Sleep {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-}
-
-/// Asks again whenever it is woken.
-fn wait_for<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
-    let sleep = Arc::new(Sleep::default());
-    let waker = Waker::from(sleep.clone());
-    loop {
-        if let Poll::Ready(output) = poll(&waker) {
-            return output;
-        }
-        sleep.wait();
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    wait_for(|waker| future.as_mut().poll(&mut Context::from_waker(waker)))
-}
 
 /// Polls as a task does, until it is told to end.
 fn run_to(stage: Stage, registration: &mut Registration) {
-    wait_for(|waker| if registration.register(waker) >= stage { Poll::Ready(()) } else { Poll::Pending });
+    wait_for(|cx| if registration.register(cx.waker()) >= stage { Poll::Ready(()) } else { Poll::Pending });
 }
 
 fn socket() -> (Arc<Shared>, WebSocket) {
@@ -156,7 +113,7 @@ fn a_socket_that_opens_while_all_are_closed_is_closed() {
 
 /// Waits as a driver does for its handler.
 fn wait_for_answer(answer: &Answer) -> Result<u16, ServerError> {
-    wait_for(|waker| answer.poll(waker)).map(|response| response.status())
+    wait_for(|cx| answer.poll(cx.waker())).map(|response| response.status())
 }
 
 #[test]

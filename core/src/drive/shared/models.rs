@@ -19,6 +19,7 @@ use super::*;
 use crate::api::{Socket, WebSocket};
 use crate::config::Config;
 use crate::protocol::{BoxError, CloseCode, Error, Outgoing, StreamOffset};
+use crate::sync::Sleep;
 
 const NOW: Time = Time::ZERO;
 /// When the time of a close is up that was called for at that time.
@@ -92,29 +93,6 @@ impl Outcomes {
 
     fn all(&self) -> Vec<Result<(), SendError>> {
         self.0.lock().unwrap().clone()
-    }
-}
-
-/// The sleep of a driver that has one thread.
-#[derive(Default)]
-struct Sleep {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Sleep {
-    fn wait(&self) {
-        let mut woken = self.woken.lock().unwrap();
-        while !mem::take(&mut *woken) {
-            woken = self.changed.wait(woken).unwrap();
-        }
-    }
-}
-
-impl Wake for Sleep {
-    fn wake(self: Arc<Self>) {
-        *self.woken.lock().unwrap() = true;
-        self.changed.notify_one();
     }
 }
 

@@ -1,0 +1,116 @@
+//! Models of a stream's reader and its listener, on two threads. Loom runs each in every order in which they can take
+//! the lock and sleep: one that sleeps for ever is a deadlock, so a model that comes to its end has lost no wake-up.
+
+use alloc::sync::Arc;
+use core::task::Waker;
+
+use loom::thread;
+
+use super::*;
+use crate::config::Config;
+use crate::drive::Shared;
+use crate::protocol::Connection;
+use crate::sync::wait_for;
+use crate::time::Time;
+
+fn push(channel: &Channel, message: OwnedMessage) {
+    channel.tell(|state| {
+        state.bytes += length(&message);
+        state.messages.push_back(message);
+    });
+}
+
+/// A channel that has room for no more.
+fn full() -> Arc<Channel> {
+    let channel = Arc::new(Channel::default());
+    push(&channel, OwnedMessage::Binary([0; MAX_BYTES].to_vec().into()));
+    channel
+}
+
+/// What the reader gets next, once it is there.
+fn next(channel: &Channel) -> Option<OwnedMessage> {
+    wait_for(|cx| channel.poll(cx, State::next)).map(Result::unwrap)
+}
+
+fn poll_next(channel: &Channel) -> Poll<Option<OwnedMessage>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    channel.poll(&mut cx, State::next).map(|next| next.map(Result::unwrap))
+}
+
+fn wait_for_room(channel: &Channel) {
+    wait_for(|cx| channel.poll_room(|| false, cx));
+}
+
+#[test]
+fn a_reader_hears_of_each_message_and_of_the_end() {
+    loom::model(|| {
+        let channel = Arc::new(Channel::default());
+        let listener = channel.clone();
+        let listener = thread::spawn(move || {
+            push(&listener, "a".into());
+            push(&listener, "b".into());
+            listener.tell(|state| state.ended = true);
+        });
+        assert_eq!(next(&channel), Some("a".into()));
+        assert_eq!(next(&channel), Some("b".into()));
+        assert_eq!(next(&channel), None);
+        listener.join().unwrap();
+    });
+}
+
+#[test]
+fn a_listener_hears_of_room_whoever_polled_first() {
+    loom::model(|| {
+        let channel = full();
+        assert!(channel.poll_room(|| false, &mut Context::from_waker(Waker::noop())).is_pending());
+        let listener = channel.clone();
+        let listener = thread::spawn(move || wait_for_room(&listener));
+        assert!(next(&channel).is_some());
+        listener.join().unwrap();
+    });
+}
+
+#[test]
+fn a_listener_hears_of_a_reader_that_leaves() {
+    loom::model(|| {
+        let channel = full();
+        let listener = channel.clone();
+        let listener = thread::spawn(move || wait_for_room(&listener));
+        channel.leave();
+        listener.join().unwrap();
+        assert!(channel.lock().messages.is_empty());
+    });
+}
+
+/// The close is answered when the reader has taken the last message, and asks for more: not before, and not never.
+#[test]
+fn the_peers_close_waits_for_the_reader_until_it_asks_again() {
+    loom::model(|| {
+        let channel = Arc::new(Channel::default());
+        push(&channel, "a".into());
+        let listener = channel.clone();
+        let listener = thread::spawn(move || {
+            wait_for(|cx| listener.poll_hungry(cx));
+            assert!(listener.lock().reader.get().is_some(), "the reader may still answer");
+        });
+        assert_eq!(next(&channel), Some("a".into()));
+        assert!(poll_next(&channel).is_pending());
+        listener.join().unwrap();
+    });
+}
+
+#[test]
+fn a_connection_that_opens_while_its_stream_is_dropped_is_closed() {
+    loom::model(|| {
+        let config = Config::default().keepalive_interval(None);
+        let socket = WebSocket::new(Shared::new(Connection::server(Arc::new(config), Time::ZERO)));
+        let channel = Arc::new(Channel::default());
+        let opening = {
+            let (channel, socket) = (channel.clone(), socket.clone());
+            thread::spawn(move || channel.open(&socket))
+        };
+        channel.leave();
+        opening.join().unwrap();
+        assert!(!socket.is_open());
+    });
+}

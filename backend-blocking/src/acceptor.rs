@@ -60,11 +60,11 @@ impl Acceptor {
     /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
     /// Plain requests and handshakes do not count.
     pub fn connections(&self) -> usize {
-        self.0.connections()
+        self.0.registry().connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
     pub fn close_all(&self) {
-        self.0.close_all();
+        self.0.registry().close_all();
     }
 }

@@ -191,22 +191,6 @@ impl Service {
         Self { registry, ..self }
     }
 
-    /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
-    /// answered yet.
-    pub fn close_all(&self) {
-        self.registry.close_all();
-    }
-
-    /// Drops every open connection without a closing handshake.
-    pub fn abort_all(&self) {
-        self.registry.abort_all();
-    }
-
-    /// Returns how many connections are open: each from before its `on_open` until its `on_close` has returned.
-    pub fn connections(&self) -> usize {
-        self.registry.connections()
-    }
-
     /// Asks the handler, once.
     pub(crate) fn ask(self: &Arc<Self>, request: &Request) -> Asked {
         if self.registry.is_closing() {

@@ -104,12 +104,12 @@ impl<R: Runtime> Acceptor<R> {
     /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
     /// Plain requests and handshakes do not count.
     pub fn connections(&self) -> usize {
-        self.service.connections()
+        self.service.registry().connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
     pub fn close_all(&self) {
-        self.service.close_all();
+        self.service.registry().close_all();
     }
 }
 

@@ -503,7 +503,7 @@ fn a_server_that_stops_answers_503_to_whoever_waits() {
         let (server, mut driver, responder) = asked();
         let (wakes, waker) = waker();
         assert_eq!(driver.park(START, &waker), Ok(None));
-        server.service.close_all();
+        server.service.registry().close_all();
         assert_eq!(wakes.count(), 1);
         assert!(!responder.is_waiting());
         assert!(answered(&mut driver).starts_with("HTTP/1.1 503 "));
@@ -518,7 +518,7 @@ fn a_server_that_stops_answers_503_in_place_of_an_answer_that_was_not_found_yet(
     for answer in ANSWERS {
         let (server, mut driver, responder) = asked();
         answer(responder, &server);
-        server.service.close_all();
+        server.service.registry().close_all();
         assert!(answered(&mut driver).starts_with("HTTP/1.1 503 "));
         assert_eq!((server.log.take(), server.reports.take()), (vec![], vec![]));
     }
@@ -529,7 +529,7 @@ fn a_server_that_stops_while_its_handler_runs_answers_503() {
     let service: Arc<Mutex<Option<Arc<Service>>>> = Arc::default();
     let (stops, (sender, responders)) = (service.clone(), mpsc::channel());
     let server = Server::new(move |_, responder| {
-        stops.lock().unwrap().take().unwrap().close_all();
+        stops.lock().unwrap().take().unwrap().registry().close_all();
         sender.send(responder).unwrap();
     });
     *service.lock().unwrap() = Some(server.service.clone());
@@ -541,7 +541,7 @@ fn a_server_that_stops_while_its_handler_runs_answers_503() {
 #[test]
 fn a_server_that_has_stopped_asks_nobody() {
     let (server, _responders) = Server::leaving();
-    server.service.close_all();
+    server.service.registry().close_all();
     assert!(data(&written(&mut server.receive(&request("")))).starts_with("HTTP/1.1 503 "));
     assert_eq!(server.log.take(), [""; 0]);
 }
@@ -555,7 +555,7 @@ fn the_server_forgets_a_request_that_was_answered() {
     responder.respond(Response::websocket(server.echo()));
     assert_eq!((wakes.count(), Arc::strong_count(&wakes)), (1, 1));
     answered(&mut driver);
-    server.service.close_all();
+    server.service.registry().close_all();
     assert_eq!(wakes.count(), 1);
     assert_eq!(written(&mut driver), Frame::close(1001, "Server Shutdown").sent_by(Role::Server));
 }
@@ -621,7 +621,7 @@ fn a_waker_may_use_the_responder_and_drop_it() {
     let log = Log::default();
     let looks = Arc::new(Looks(Mutex::new(Some(responder)), is_waiting, log.clone()));
     assert_eq!(driver.park(START, &looks.into()), Ok(None));
-    server.service.close_all();
+    server.service.registry().close_all();
     assert_eq!(log.take(), ["waiting: false"]);
 }
 
@@ -664,7 +664,7 @@ fn a_listener_that_is_dropped_may_use_the_server() {
     impl Listener for Stops {}
     impl Drop for Stops {
         fn drop(&mut self) {
-            self.0.close_all();
+            self.0.registry().close_all();
             self.1.add("stopped");
         }
     }
@@ -679,7 +679,7 @@ fn a_listener_that_is_dropped_may_use_the_server() {
         },
         |server, mut driver, responder| {
             responder.respond(Response::websocket(Stops(server.service.clone(), server.log.clone())));
-            server.service.close_all();
+            server.service.registry().close_all();
             answered(&mut driver);
         },
     ];

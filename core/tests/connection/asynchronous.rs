@@ -257,7 +257,7 @@ fn a_handler_is_dropped_where_it_waits_when_its_server_stops_and_503_is_sent() {
             gate.open();
         }
         let before = wakes.count();
-        server.service.close_all();
+        server.service.registry().close_all();
         assert_eq!(wakes.count(), before + 1);
         assert_eq!(status(&settle(&mut driver)), "503");
         assert_eq!((server.log.take(), server.reports.take()), (vec!["asked".into(), "dropped".into()], vec![]));
@@ -279,7 +279,7 @@ fn a_handler_that_panics_when_it_is_dropped_harms_nobody() {
         |_, mut driver| driver.transport_failed(START, "reset"),
         |_, driver| drop(driver),
         |server, mut driver| {
-            server.service.close_all();
+            server.service.registry().close_all();
             assert_eq!(status(&settle(&mut driver)), "503");
         },
     ];
@@ -1271,11 +1271,11 @@ fn a_server_that_drops_its_connections_ends_those_with_pending_callbacks() {
     let (wakes, waker) = waker();
     settle_at(&mut driver, START, &waker);
     assert_eq!(server.log.take(), ["asked", "open"]);
-    server.service.close_all();
+    server.service.registry().close_all();
     assert_eq!(wakes.count(), 1);
     assert_eq!(settle_at(&mut driver, START, &waker), Frame::close(1001, "Server Shutdown").sent_by(Role::Server));
     assert_eq!(server.log.take(), [""; 0]);
-    server.service.abort_all();
+    server.service.registry().abort_all();
     assert_eq!(wakes.count(), 2);
     settle_at(&mut driver, START, &waker);
     assert_eq!(server.log.take(), ["dropped", "close 1006 "]);

@@ -335,7 +335,7 @@ fn a_server_that_stops_closes_all_with_1001_and_answers_503() {
     ended.receive(START, &mut Frame::close(1000, "").sent_by(Role::Client));
     written(&mut ended);
     server.log.take();
-    server.service.close_all();
+    server.service.registry().close_all();
     let close = Frame::close(1001, "Server Shutdown");
     for driver in [&mut one, &mut two] {
         assert_eq!(written(driver), close.sent_by(Role::Server));
@@ -355,7 +355,7 @@ fn a_connection_that_opens_while_the_server_stops_is_closed_too() {
     let stops = service.clone();
     let server = Server::new(move |_, _| {
         let stops = stops.clone();
-        Response::websocket(listener().on_open(move |_| stops.get().unwrap().close_all()))
+        Response::websocket(listener().on_open(move |_| stops.get().unwrap().registry().close_all()))
     });
     assert!(service.set(server.service.clone()).is_ok());
     let mut driver = server.accept();
@@ -368,8 +368,8 @@ fn a_connection_that_opens_while_the_server_stops_is_closed_too() {
 fn a_server_that_runs_out_of_patience_drops_all() {
     let server = Server::echo();
     let (mut driver, _) = server.answer(&request(""));
-    server.service.close_all();
-    server.service.abort_all();
+    server.service.registry().close_all();
+    server.service.registry().abort_all();
     driver.handle_timeout(START);
     assert_eq!(server.log.take(), ["open", "close 1006 "]);
     assert_eq!(driver.step(START), Step::Done);

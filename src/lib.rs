@@ -73,10 +73,10 @@
 //!
 //! | | threads | tokio (the others have the same names) |
 //! |---|---|---|
-//! | a server | `blocking::serve`, `blocking::Server` | `tokio::serve`, `serve_async`, `Server` |
-//! | a client | `blocking::connect` | `tokio::connect`, or `connect_stream` without a listener |
-//! | streams you have accepted | `blocking::Acceptor` | `tokio::Acceptor`, `accept_stream` |
-//! | streams upgraded elsewhere: axum, hyper | `blocking::upgraded` | `tokio::upgraded` |
+//! | a server | [`blocking::serve`], [`blocking::Server`] | [`tokio::serve`], [`serve_async`], [`Server`] |
+//! | a client | [`blocking::connect`] | [`tokio::connect`], or [`connect_stream`] without a listener |
+//! | streams you have accepted | [`blocking::Acceptor`] | [`tokio::Acceptor`], [`accept_stream`] |
+//! | streams upgraded elsewhere: axum, hyper | [`blocking::upgraded`] | [`tokio::upgraded`] |
 //! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
 //! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]). [`stream()`]
@@ -109,12 +109,27 @@
 //!
 //! | feature | module | |
 //! |---|---|---|
-//! | `blocking` (default) | [`blocking`](https://docs.rs/bellwire-blocking) | threads of the standard library |
-//! | `tokio` | [`tokio`](https://docs.rs/bellwire-tokio) | the tokio runtime |
-//! | `smol` | [`smol`](https://docs.rs/bellwire-async-std) | smol |
-//! | `async-std` | [`async_std`](https://docs.rs/bellwire-async-std) | async-std, which is discontinued |
-//! | `futures-io` | [`futures_io`](https://docs.rs/bellwire-async-std) | an executor of your own, with the sockets of async-io |
-//! | `serde` | | [`Json`](https://docs.rs/bellwire/latest/bellwire/struct.Json.html), a codec for [typed messages](typed_listener()) |
+//! | `blocking` (default) | [`blocking`](blocking/index.html) | threads of the standard library |
+//! | `tokio` | [`tokio`](tokio/index.html) | the tokio runtime |
+//! | `smol` | [`smol`](smol/index.html) | smol |
+//! | `async-std` | [`async_std`](async_std/index.html) | async-std, which is discontinued |
+//! | `futures-io` | [`futures_io`](futures_io/index.html) | an executor of your own, with the sockets of async-io |
+//! | `serde` | | [`Json`](struct.Json.html), a codec for [typed messages](typed_listener()) |
+//!
+//! [`blocking::serve`]: blocking/fn.serve.html
+//! [`blocking::Server`]: blocking/struct.Server.html
+//! [`blocking::connect`]: blocking/fn.connect.html
+//! [`blocking::Acceptor`]: blocking/struct.Acceptor.html
+//! [`blocking::upgraded`]: blocking/fn.upgraded.html
+//! [`tokio::serve`]: tokio/fn.serve.html
+//! [`serve_async`]: tokio/fn.serve_async.html
+//! [`Server`]: tokio/type.Server.html
+//! [`tokio::connect`]: tokio/fn.connect.html
+//! [`connect_stream`]: tokio/fn.connect_stream.html
+//! [`tokio::Acceptor`]: tokio/type.Acceptor.html
+//! [`accept_stream`]: tokio/fn.accept_stream.html
+//! [`tokio::upgraded`]: tokio/fn.upgraded.html
+// The links to what needs a feature are to files: without that feature rustdoc would not find the items.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

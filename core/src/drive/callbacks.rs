@@ -2,9 +2,9 @@
 //!
 //! Callbacks run one after the other, in wire order, never under a lock; an error or a panic of one fails the
 //! connection. One that is `async` may be pending: then nothing more is read, the peer's silence does not count against
-//! it, and what had been read after the callback's event waits. If the connection fails meanwhile, the callback is dropped
-//! where it waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What waited after
-//! it is dropped, too, unless the listener only keeps it for somebody else (see `stream`).
+//! it, and what had been read after the callback's event waits. If the connection fails meanwhile, the callback is
+//! dropped where it waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What
+//! waited after it is dropped, too, unless the listener only keeps it for its reader (see `stream`).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -38,8 +38,8 @@ pub(super) struct Dispatcher {
     budget: usize,
 }
 
-/// How long the peer's close may wait for whoever still answers messages: well below the time that others wait for the
-/// answer to it.
+/// How long the peer's close may wait for answers to the messages before it: well below the time that other
+/// implementations wait for the answer to it.
 const CLOSE_REPLY: Duration = Duration::from_secs(1);
 
 /// What a callback has returned, or what it panicked with.
@@ -96,12 +96,13 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a callback is pending, or others are to run before what was read is handled: nothing is to be read.
+    /// Returns whether a callback is pending, or others are to run before what was read is handled: nothing is to be
+    /// read.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Whether what was read waits for nothing but the turn of others.
+    /// Returns whether what was read waits for nothing but the turn of others.
     pub(super) fn is_yielding(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.callback.is_none())
     }
@@ -111,7 +112,7 @@ impl Dispatcher {
         self.budget = callbacks;
     }
 
-    /// Whether they have run.
+    /// Returns whether they have run.
     pub(super) fn is_spent(&self) -> bool {
         self.budget == 0
     }
@@ -212,7 +213,7 @@ impl Dispatcher {
         self.shared.take_output_into(output);
     }
 
-    /// Whether the peer's close is next, and is not to be received yet.
+    /// Returns whether the peer's close is next, and is not to be received yet.
     fn defers(&mut self, now: Time, input: &[u8]) -> bool {
         if !self.defers_close || !self.shared.lock().is_close_next(input) {
             return false;
@@ -250,8 +251,8 @@ impl Dispatcher {
         self.go_on(now, input, at, service);
     }
 
-    /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for somebody
-    /// else gets those that had arrived; another one's callback may wait for the peer, and is dropped.
+    /// The transport is about to fail, and a callback is pending. A listener that only keeps messages for its
+    /// reader gets those that had arrived; another one's callback may wait for the peer, and is dropped.
     pub(super) fn deliver_rest(&mut self, now: Time, service: Option<&Service>) {
         self.hurry(now, service);
         while self.is_waiting() && matches!(&self.listener, Kind::Async(listener) if listener.0.answers_close_later()) {
@@ -320,13 +321,7 @@ impl Dispatcher {
             Poll::Pending => {
                 self.shared.lock().suspend_liveness();
                 let yields = yielded.0.load(Ordering::Relaxed);
-                self.waiting = Some(Box::new(Waiting {
-                    callback: Some(callback),
-                    yields,
-                    close_by: None,
-                    input: Vec::new(),
-                    at: 0,
-                }));
+                self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, ..Waiting::for_others() }));
             }
         }
     }
@@ -359,7 +354,7 @@ impl Dispatcher {
         self.shared.lock().fail(error);
     }
 
-    /// Calls `on_error` or `on_close`, after which there is nobody to tell but the server's owner.
+    /// Calls `on_error` or `on_close`, whose failure only the server's owner can be told.
     fn call_last(&mut self, event: Event<'_>, service: Option<&Service>) {
         let Self { shared, socket, listener, .. } = self;
         let call = || match (listener, event) {
@@ -377,7 +372,7 @@ impl Dispatcher {
         }
     }
 
-    /// Nobody drives it any more.
+    /// Ends a connection that is not driven any more.
     pub(super) fn abandon(&mut self, service: Option<&Service>) {
         self.shared.lock().fail(Error::Abandoned);
         self.dispatch(Time::ZERO, &mut [], None, service);

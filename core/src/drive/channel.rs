@@ -18,33 +18,33 @@ const MAX_MESSAGES: usize = 256;
 
 /// What the listener and the receiver share.
 #[derive(Default)]
-pub(crate) struct Channel(Mutex<State>);
+pub(super) struct Channel(Mutex<State>);
 
 #[derive(Default)]
-pub(crate) struct State {
+pub(super) struct State {
     /// Once it is open, until the stream takes it.
-    pub(crate) opened: Option<WebSocket>,
-    pub(crate) messages: VecDeque<OwnedMessage>,
+    pub(super) opened: Option<WebSocket>,
+    pub(super) messages: VecDeque<OwnedMessage>,
     /// How many bytes they have.
-    pub(crate) bytes: usize,
-    pub(crate) error: Option<Error>,
+    pub(super) bytes: usize,
+    pub(super) error: Option<Error>,
     /// Nothing more comes.
-    pub(crate) ended: bool,
-    /// The reader knows that: what `FusedStream` asks for.
+    pub(super) ended: bool,
+    /// The reader was told so: what `FusedStream` asks for.
     #[cfg_attr(not(feature = "stream"), allow(dead_code))]
-    pub(crate) told: bool,
-    /// Nobody takes what comes.
-    pub(crate) deaf: bool,
+    pub(super) end_delivered: bool,
+    /// The receiver was dropped: what comes is not taken any more.
+    pub(super) receiver_dropped: bool,
     /// The reader has taken some, which it may still answer.
-    pub(crate) taken: bool,
-    /// Who waits for something to take.
-    pub(crate) reader: WakerSlot,
-    /// Who waits for something to be taken.
-    pub(crate) writer: WakerSlot,
+    pub(super) taken: bool,
+    /// How to wake the reader, which waits for something to take.
+    pub(super) reader: WakerSlot,
+    /// How to wake the listener, which waits for something to be taken.
+    pub(super) writer: WakerSlot,
 }
 
 /// Closes the connection when the last half is dropped.
-pub(crate) struct Lifeline(pub(crate) WebSocket);
+pub(super) struct Lifeline(pub(super) WebSocket);
 
 impl Drop for Lifeline {
     fn drop(&mut self) {
@@ -57,24 +57,24 @@ impl Drop for Lifeline {
 }
 
 impl Channel {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
 
-    /// Hands the connection over; one that nobody waits for is closed.
-    pub(crate) fn open(&self, socket: &WebSocket) {
+    /// Hands the connection over; one that is not waited for is closed.
+    pub(super) fn open(&self, socket: &WebSocket) {
         let mut unwanted = None;
         self.tell(|state| {
-            let place = if state.deaf { &mut unwanted } else { &mut state.opened };
+            let place = if state.receiver_dropped { &mut unwanted } else { &mut state.opened };
             *place = Some(socket.clone());
         });
         drop(unwanted.map(Lifeline));
     }
 
-    /// Nobody takes what comes any more.
-    pub(crate) fn leave(&self) {
+    /// The receiver is dropped.
+    pub(super) fn leave(&self) {
         let mut state = self.lock();
-        state.deaf = true;
+        state.receiver_dropped = true;
         state.bytes = 0;
         let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
         let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
@@ -83,12 +83,12 @@ impl Channel {
         if let Some(writer) = writer {
             writer.wake();
         }
-        // Nobody has waited for it.
+        // It is not waited for any more.
         drop(opened.map(Lifeline));
     }
 
     /// Changes the state, and wakes the reader.
-    pub(crate) fn tell(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         let reader = state.reader.take();
@@ -98,9 +98,9 @@ impl Channel {
         }
     }
 
-    /// Ready when there is room for more. A message that came before a close does not wait on behind it, so that the
+    /// Ready when there is room for more. A message that came before a close does not wait any longer then, so that the
     /// peer's close is seen; those that are delivered after it do.
-    pub(crate) fn poll_room(&self, closed: impl Fn() -> bool, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_room(&self, closed: impl Fn() -> bool, cx: &mut Context<'_>) -> Poll<()> {
         if closed() {
             return Poll::Ready(());
         }
@@ -108,14 +108,14 @@ impl Channel {
     }
 
     /// Ready when the reader has taken all and asks for more, or when there was nothing to take.
-    pub(crate) fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_hungry(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_until(|state| state.messages.is_empty() && (!state.taken || state.reader.get().is_some()), cx)
     }
 
-    /// For the listener: ready when something is so, or when nobody takes anything any more.
+    /// For the listener: ready when something is so, or when the receiver was dropped.
     fn poll_until(&self, ready: impl Fn(&State) -> bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.deaf || ready(&state) {
+        if state.receiver_dropped || ready(&state) {
             return Poll::Ready(());
         }
         let before = state.writer.register(cx.waker());
@@ -126,7 +126,7 @@ impl Channel {
     }
 
     /// Takes what is next, or waits for it.
-    pub(crate) fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
+    pub(super) fn poll<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
         let mut state = self.lock();
         let taken = take(&mut state);
         let before = if taken.is_none() { state.reader.register(cx.waker()) } else { None };
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// What the receiver gets next; `None` if it has to wait.
-    pub(crate) fn next(&mut self) -> Option<Option<Result<OwnedMessage, Error>>> {
+    pub(super) fn next(&mut self) -> Option<Option<Result<OwnedMessage, Error>>> {
         if let Some(message) = self.messages.pop_front() {
             self.taken = true;
             self.bytes -= length(&message);
@@ -154,7 +154,7 @@ impl State {
         } else if let Some(error) = self.error.take() {
             Some(Some(Err(error)))
         } else if self.ended {
-            self.told = true;
+            self.end_delivered = true;
             Some(None)
         } else {
             None
@@ -162,7 +162,7 @@ impl State {
     }
 }
 
-pub(crate) fn length(message: &OwnedMessage) -> usize {
+pub(super) fn length(message: &OwnedMessage) -> usize {
     match message {
         OwnedMessage::Text(text) => text.len(),
         OwnedMessage::Binary(bytes) => bytes.len(),

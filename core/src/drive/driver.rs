@@ -21,7 +21,6 @@ mod ending;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::net::SocketAddr;
 use core::sync::atomic::AtomicBool;
@@ -51,7 +50,7 @@ pub struct Driver {
     grace: Grace,
     /// How many callbacks may run in one turn of the thread: also of a connection that opens in the midst of it.
     granted: usize,
-    /// Set when the request is answered, before anybody can see that.
+    /// Set when the request is answered, before that can be seen.
     answered: Option<Arc<AtomicBool>>,
 }
 
@@ -68,7 +67,7 @@ enum Phase {
 struct Question {
     request: Request,
     answer: Waiting,
-    /// What came behind the request: it belongs to the connection.
+    /// What came after the request: it belongs to the connection.
     input: Vec<u8>,
     /// Whether the answer was looked for: one that is there at once is given, also to a peer that has ended its
     /// sending side.
@@ -97,7 +96,7 @@ pub enum Step {
 }
 
 impl Driver {
-    /// A server's end of a transport that was just accepted.
+    /// Creates a server's end of a transport that was just accepted.
     pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
         let config = service.config().clone();
         let timeouts = (config.close_timeout, config.linger_timeout);
@@ -105,7 +104,7 @@ impl Driver {
         Self::new(Some(service), phase, timeouts)
     }
 
-    /// Either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
+    /// Creates either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
     pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
         let config = connection.config();
         let timeouts = (config.close_timeout, config.linger_timeout);
@@ -127,25 +126,25 @@ impl Driver {
         }
     }
 
-    /// The flag is set when the request is answered, before `on_open`: for a server that shuts down on another thread
-    /// and drops those that are not.
+    /// Sets a flag that is to be set when the request is answered, before `on_open`: for a server that shuts down on
+    /// another thread and drops those that are not.
     pub fn tell_answered(&mut self, answered: Arc<AtomicBool>) {
         self.answered = Some(answered);
     }
 
-    /// The connection's handle, once there is one.
+    /// Returns the connection's handle, once there is one.
     pub fn socket(&self) -> Option<&WebSocket> {
         self.dispatcher().map(|dispatcher| &dispatcher.socket)
     }
 
-    /// What the connection shares with its handles, once there is one: for a backend whose writes are not
+    /// Returns what the connection shares with its handles, once there is one: for a backend whose writes are not
     /// all made by the thread that reads.
     pub fn shared(&self) -> Option<&Arc<Shared>> {
         self.dispatcher().map(|dispatcher| &dispatcher.shared)
     }
 
-    /// Whether it reads at all now: not while a callback is pending, nor while too much output waits, or too much
-    /// input for a handler that is pending.
+    /// Returns whether it reads at all now: not while a callback is pending, nor while too much output waits, or too
+    /// much input for a handler that is pending.
     pub fn is_reading(&self) -> bool {
         match &self.phase {
             Phase::Handshake(..) | Phase::Answer(..) => true,
@@ -154,34 +153,34 @@ impl Driver {
         }
     }
 
-    /// Whether no request has been answered yet.
+    /// Returns whether no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
     }
 
-    /// Whether the connection has ended, and what is left is to say so; or a plain answer is on its way.
+    /// Returns whether the connection has ended, and what is left is to say so; or a plain answer is on its way.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
-    /// Whether a handler has not answered yet.
+    /// Returns whether a handler has not answered yet.
     pub fn is_asking(&self) -> bool {
         matches!(self.phase, Phase::Asked(_))
     }
 
-    /// Whether the connection has ended and its last output is being written: for transports that hold back what
-    /// they have taken until they are flushed, and for a backend whose other thread writes it.
+    /// Returns whether the connection has ended and its last output is being written: for transports that hold back
+    /// what they have taken until they are flushed, and for a backend whose other thread writes it.
     pub fn is_flushing(&self) -> bool {
         matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
     }
 
-    /// Whether the transport is of no use any more.
+    /// Returns whether the transport is of no use any more.
     pub fn is_done(&self) -> bool {
         matches!(self.ending, Some(Ending::Done))
     }
 
-    /// Whether the connection ends without another word to the peer: what was taken and is not written yet is to
-    /// be dropped.
+    /// Returns whether the connection ends without another word to the peer: what was taken and is not written yet is
+    /// to be dropped.
     pub fn discards_output(&self) -> bool {
         self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.discards_output())
     }
@@ -200,8 +199,8 @@ impl Driver {
         self.take_in(now, input, None);
     }
 
-    /// The same, for whoever writes next: what is to be written is taken into `output`, which is empty. Its memory
-    /// serves the callbacks: one buffer can serve all the connections of a thread.
+    /// As [`receive`](Self::receive), for a backend that writes next: what is to be written is taken into `output`,
+    /// which is empty. Its memory serves the callbacks: one buffer can serve all the connections of a thread.
     pub fn receive_into(&mut self, now: Time, input: &mut [u8], output: &mut Output) {
         self.take_in(now, input, Some(output));
     }
@@ -217,8 +216,8 @@ impl Driver {
         }
     }
 
-    /// The peer has sent its last byte. One whose handler still thinks has left: the handler's future is dropped, or
-    /// [`Responder::is_waiting`](crate::Responder::is_waiting) false.
+    /// Tells the driver that the peer has sent its last byte. One whose handler still thinks has left: the handler's
+    /// future is dropped, or [`Responder::is_waiting`](crate::Responder::is_waiting) false.
     pub fn receive_eof(&mut self, now: Time) {
         self.eof = true;
         match &mut self.phase {
@@ -233,7 +232,8 @@ impl Driver {
         self.dispatch(now, &mut [], None);
     }
 
-    /// Reading or writing failed with this error. If it says that the peer is gone, that is what the listener hears.
+    /// Tells the driver that reading or writing has failed with this error. If it says that the peer is gone, that is
+    /// what the listener hears.
     pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
         let error = error.into();
         let gone = Gone::of(&error);
@@ -282,8 +282,9 @@ impl Driver {
         self.dispatch(now, &mut [], None);
     }
 
-    /// As [`handle_timeout`](Self::handle_timeout), for whoever has perhaps not read all that has arrived: a deadline
-    /// that has come is judged when this was called for 100 ms. So a peer that never pauses keeps none from passing.
+    /// As [`handle_timeout`](Self::handle_timeout), for a backend that has perhaps not read all that has arrived: a
+    /// deadline that has come is judged when this was called for 100 ms. So a peer that never pauses keeps none from
+    /// passing.
     pub fn handle_timeout_amid(&mut self, now: Time) {
         let deadline = self.poll_timeout().filter(|deadline| *deadline <= now);
         if deadline.is_some_and(|deadline| self.judged_at(deadline, now, READ_ON) <= now) {
@@ -291,7 +292,7 @@ impl Driver {
         }
     }
 
-    /// When a deadline that has come is judged.
+    /// Returns when a deadline that has come is judged.
     pub(crate) fn judged_at(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
         self.grace.end(deadline, now, grace)
     }
@@ -305,12 +306,12 @@ impl Driver {
         }
     }
 
-    /// Whether they have run.
+    /// Returns whether they have run.
     pub(crate) fn is_spent(&self) -> bool {
         self.dispatcher().is_some_and(Dispatcher::is_spent)
     }
 
-    /// Whether a part of what was read waits for the turn of others.
+    /// Returns whether a part of what was read waits for the turn of others.
     pub(crate) fn is_yielding(&self) -> bool {
         self.dispatcher().is_some_and(Dispatcher::is_yielding)
     }
@@ -323,7 +324,7 @@ impl Driver {
         self.dispatch(now, &mut [], None);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
     pub fn poll_timeout(&self) -> Option<Time> {
         match (&self.ending, &self.phase) {
@@ -347,7 +348,7 @@ impl Driver {
         }
     }
 
-    /// The transport has taken the first `count` bytes of what was taken.
+    /// Tells the driver that the transport has taken the first `count` bytes of what was taken.
     pub fn wrote(&mut self, now: Time, count: usize) {
         match &mut self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => {}
@@ -432,7 +433,7 @@ impl Driver {
         self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.status().is_lost())
     }
 
-    /// How many bytes are left to be written.
+    /// Returns how many bytes are left to be written.
     fn unwritten(&self) -> usize {
         match &self.phase {
             Phase::Handshake(..) | Phase::Asked(_) => 0,
@@ -462,8 +463,4 @@ impl Drop for Driver {
     }
 }
 
-impl fmt::Debug for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("socket", &self.socket()).field("ending", &self.ending).finish_non_exhaustive()
-    }
-}
+debug!(Driver => |this| socket: this.socket(), ending: this.ending);

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::time::Time;
 
-/// How long whoever waits for a deadline sleeps once more when it has come, before it is judged.
+/// How much longer to sleep when a deadline has come, before it is judged.
 ///
 /// A process that was stopped or starved finds its timers fired before its runtime has asked the system what has
 /// arrived meanwhile: until then nothing can be read, whatever there is. Another sleep, however short, makes the
@@ -16,15 +16,15 @@ pub const READ_ON: Duration = Duration::from_millis(100);
 
 /// A deadline is judged after what has arrived was read, however late it is noticed.
 #[derive(Debug, Default)]
-pub(crate) struct Grace {
+pub(super) struct Grace {
     /// A deadline that has come, and when that was noticed.
     noticed: Option<(Time, Time)>,
 }
 
 impl Grace {
-    /// When this deadline, which has come, is to be judged.
-    pub(crate) fn end(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
-        // "At once" is no deadline that anybody waits for.
+    /// Returns when this deadline, which has come, is to be judged.
+    pub(super) fn end(&mut self, deadline: Time, now: Time, grace: Duration) -> Time {
+        // "At once" is no deadline to sleep for.
         if deadline == Time::ZERO {
             return deadline;
         }

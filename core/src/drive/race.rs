@@ -4,7 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
@@ -45,7 +44,7 @@ impl Race {
         Some(addr)
     }
 
-    /// When to ask for the [next](Self::next); `None` if there is none.
+    /// Returns when to ask for the [next](Self::next); `None` if there is none.
     pub fn poll_timeout(&self) -> Option<Time> {
         (!self.waiting.is_empty()).then_some(self.due)
     }
@@ -57,7 +56,7 @@ impl Race {
         self.failures.push((addr, error));
     }
 
-    /// Whether all attempts have failed.
+    /// Returns whether all attempts have failed.
     pub fn is_lost(&self) -> bool {
         self.running == 0 && self.waiting.is_empty()
     }
@@ -76,11 +75,7 @@ impl Race {
     }
 }
 
-impl fmt::Debug for Race {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Race").field("waiting", &self.waiting).field("running", &self.running).finish_non_exhaustive()
-    }
-}
+debug!(Race => |this| waiting: this.waiting, running: this.running);
 
 /// RFC 8305 §4: "the client SHOULD modify the ordered list to interleave address families. Whichever address family is
 /// first in the list should be followed by an address of the other address family". An address that comes twice is

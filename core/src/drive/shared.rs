@@ -5,14 +5,14 @@
 //! its waker when it [parks](Shared::park).
 //!
 //! **No lock is held while user code runs**: callbacks, completions and wakers are called after unlocking.
-//! A send from inside one of the connection's own callbacks wakes nobody: the driver writes all that was queued
-//! during one read in one go. Any other wakes whoever left a waker, once until somebody takes the output: the
+//! A send from inside one of the connection's own callbacks does not wake the driver: it writes all that was queued
+//! during one read in one go. Any other calls the waker that was left, once until the output is taken: the
 //! driver may be asleep, or busy with a callback that takes long.
 //!
 //! A turn of a driver locks once for each event of what it has read ([`deliver`](Shared::deliver), which returns to
 //! run the callback), once more for what the callbacks have sent, once when that is [written](Shared::wrote), and once
 //! to [settle](Shared::park) whether it may sleep, and until when. What it asks in between is in the
-//! [`Status`] that each guard leaves behind.
+//! [`Status`] that each guard stores.
 
 mod guard;
 #[cfg(all(loom, test))]
@@ -71,24 +71,24 @@ impl Shared {
             closed: None,
         };
         let shared = Self { id: SocketId::unique(), context, status: AtomicU8::new(0), state: Mutex::new(state) };
-        // Leaves the first status behind.
+        // Stores the first status.
         drop(shared.lock());
         shared
     }
 
-    /// The connection, for a moment in which no user code may run.
+    /// Locks the connection, for a moment in which no user code may run.
     pub(super) fn lock(&self) -> Guard<'_> {
         #[cfg(all(test, not(loom)))]
         GUARDS.with(|guards| guards.set(guards.get() + 1));
         Guard::new(self.state.lock(), &self.status)
     }
 
-    /// Runs `act` on the connection, under its lock: it must call no user code, and wakes nobody.
+    /// Runs `act` on the connection, under its lock: it must call no user code. Does not wake the driver.
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
         act(&mut self.lock())
     }
 
-    /// What was true of the connection when it was last unlocked.
+    /// Returns what was true of the connection when it was last unlocked.
     pub(super) fn status(&self) -> Status {
         Status::load(&self.status)
     }
@@ -144,8 +144,7 @@ impl Shared {
         Ok(deadline)
     }
 
-    /// Takes what is to be written; `None` also while somebody else is writing. Whoever calls this has heard the
-    /// waker.
+    /// Takes what is to be written; `None` also while another thread is writing. A wake-up counts as heard then.
     pub fn take_output(&self) -> Option<Output> {
         if !self.status().has_output() {
             return None;
@@ -155,7 +154,8 @@ impl Shared {
         guard.take_output()
     }
 
-    /// The transport has taken the first `count` bytes of what was taken; calls those who waited for that.
+    /// Notes that the transport has taken the first `count` bytes of what was taken, and completes what waited for
+    /// that.
     pub fn wrote(&self, now: Time, count: usize) {
         let mut guard = self.lock();
         guard.wrote(now, count);
@@ -167,25 +167,26 @@ impl Shared {
         }
     }
 
-    /// When a close that was called for while the driver sleeps is due; it may sleep longer than that. `None` while it
-    /// is awake: it has its deadlines for itself, and judges them after what it has read.
+    /// Returns when a close that was called for while the driver sleeps is due; it may sleep longer than that. `None`
+    /// while it is awake: it has its deadlines for itself, and judges them after what it has read.
     pub fn parked_close(&self, now: Time) -> Option<Time> {
         let mut guard = self.lock();
         if guard.state.parked { guard.close_by(now) } else { None }
     }
 
-    /// Whether the driver sleeps while an event waits for it.
+    /// Returns whether the driver sleeps while an event waits for it.
     pub fn is_awaited(&self) -> bool {
         let guard = self.lock();
         guard.state.parked && guard.has_event()
     }
 
-    /// Whether the connection ends without another word to the peer: what was taken need not be written any more.
+    /// Returns whether the connection ends without another word to the peer: what was taken need not be written any
+    /// more.
     pub fn discards_output(&self) -> bool {
         self.lock().discards_output()
     }
 
-    /// The transport is gone: whoever still waits for bytes to be written is told that they were not.
+    /// Ends a connection whose transport is gone: what still waits for bytes to be written is told that they were not.
     pub fn finish(&self) {
         let mut guard = self.lock();
         guard.abort();

@@ -1,13 +1,13 @@
 //! A connection as a stream of owned messages, and a sink for them: what users of tokio and smol know.
 //!
-//! It is a listener like any other ([`StreamListener`]), which leaves the messages in a [`Channel`] for their reader: up
-//! to 64 KiB or 256 of them. Then its `on_message` is pending until some are taken, and the peer is not read. The
-//! messages of one read are all there at once, so that their answers leave in one write. A channel that held one message
-//! at a time would need no rule about the close, below; but 32 messages in one read would cost 32 writes and twice the
-//! instructions (measured), and a reader that is busy would leave pings unanswered.
+//! It is a listener like any other ([`StreamListener`]), which leaves the messages in a [`Channel`] for their reader:
+//! up to 64 KiB or 256 of them. Then its `on_message` is pending until some are taken, and the peer is not read. The
+//! messages of one read are all there at once, so that their answers leave in one write. A channel that held one
+//! message at a time would need no rule about the close, below; but 32 messages in one read would cost 32 writes and
+//! twice the instructions (measured), and a reader that is busy would leave pings unanswered.
 //!
-//! The peer's close is answered when the reader has taken the messages before it and asks for more, so that it can still
-//! answer them, and at the latest after a second; until then the connection counts as open.
+//! The peer's close is answered when the reader has taken the messages before it and asks for more, so that it can
+//! still answer them, and at the latest after a second; until then the connection counts as open.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -24,7 +24,7 @@ use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
-/// A handler returns the listener and hands the other end to whoever is to talk. If the upgrade is refused, the
+/// A handler returns the listener and hands the other end to the task that is to talk. If the upgrade is refused, the
 /// listener is dropped, and what waits for the connection gets `None`.
 ///
 /// ```
@@ -70,9 +70,9 @@ pub struct Opened(Option<Arc<Channel>>);
 /// As a sink it has taken a message when that is queued; it is flushed when the transport has taken all of them, and
 /// closed when the close frame has left, too. What the peer says until it answers can still be received.
 ///
-/// **While nobody reads here** messages wait, up to 64 KiB or 256 of them. What is sent leaves all the same, and pings
-/// are answered. When that many messages wait the peer is not read until one is taken: its pings and its close are not
-/// seen before.
+/// **While nothing is received here** messages wait, up to 64 KiB or 256 of them. What is sent leaves all the same, and
+/// pings are answered. When that many messages wait the peer is not read until one is taken: its pings and its close
+/// are not seen before.
 ///
 /// **When the peer closes** its close is answered after the messages before it: when they were taken and
 /// [`recv`](Self::recv) is called again, at the latest after a second. Until then `send` sends, and
@@ -130,7 +130,7 @@ impl Callbacks for StreamListener {
             Call::Closing => return self.closing(socket.clone()),
             Call::Open => self.0.open(socket),
             Call::Message(message) => self.0.tell(|state| {
-                if !state.deaf {
+                if !state.receiver_dropped {
                     state.bytes += length(&message);
                     state.messages.push_back(message);
                 }
@@ -152,7 +152,7 @@ impl Callbacks for StreamListener {
 }
 
 impl StreamListener {
-    /// Done when whoever reads has taken all and asks for more, having answered what it wants to; or when it has closed.
+    /// Done when the reader has taken all and asks for more, having answered what it wants to; or when it has closed.
     fn closing(&self, socket: WebSocket) -> Pending {
         let channel = self.0.clone();
         Box::pin(core::future::poll_fn(move |cx| match socket.is_open() {
@@ -163,7 +163,7 @@ impl StreamListener {
 }
 
 impl Drop for StreamListener {
-    /// Without `on_close` it never opened.
+    /// Dropped without `on_close`: the connection never opened.
     fn drop(&mut self) {
         self.0.tell(|state| state.ended = true);
     }
@@ -217,17 +217,17 @@ impl MessageStream {
         Self { sender, receiver }
     }
 
-    /// The connection's handle: for pings, closing with a code, and sends that do not wait.
+    /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> &WebSocket {
         self.sender.socket()
     }
 
-    /// How the connection ended, once it has.
+    /// Returns how the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.socket().closed()
     }
 
-    /// The next message; `None` once the connection has ended, for good.
+    /// Receives the next message; `None` once the connection has ended, for good.
     ///
     /// # Errors
     /// Inside: [`StreamError::Connection`], once, after the last message, if the connection has failed. `None` follows.
@@ -239,7 +239,7 @@ impl MessageStream {
     }
 
     /// Sends a message, and waits until the transport has taken it: the system sends it on, even if the program ends
-    /// then. As `SinkExt::send`, it is [`feed`](Self::feed) and a flush: whoever sends many messages in a row feeds
+    /// then. As `SinkExt::send`, it is [`feed`](Self::feed) and a flush: a task that sends many messages in a row feeds
     /// all but the last.
     ///
     /// # Errors
@@ -265,7 +265,7 @@ impl MessageStream {
         self.sender.feed(message).await
     }
 
-    /// Closes with 1000 "Normal Closure" behind what was sent, waits until both sides have said goodbye and the
+    /// Closes with 1000 "Normal Closure" after what was sent, waits until both sides have said goodbye and the
     /// transport is closed, and says how it ended. At once if the connection has ended. For another code, call
     /// [`WebSocket::close_with`] before. Messages that come meanwhile are dropped.
     ///
@@ -278,14 +278,14 @@ impl MessageStream {
         self.sender.close().await
     }
 
-    /// Two halves that may live in different tasks. The connection is closed when both are dropped.
+    /// Splits it into two halves that may live in different tasks. The connection is closed when both are dropped.
     pub fn split(self) -> (MessageSender, MessageReceiver) {
         (self.sender, self.receiver)
     }
 }
 
 impl MessageReceiver {
-    /// The connection's handle: for pings, closing with a code, and how it ended.
+    /// Returns the connection's handle: for pings, closing with a code, and how it ended.
     pub fn socket(&self) -> &WebSocket {
         &self.lifeline.0
     }
@@ -301,12 +301,12 @@ impl MessageReceiver {
         core::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// How the connection ended, once it has.
+    /// Returns how the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.socket().closed()
     }
 
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
         self.channel.poll(cx, State::next).map(|next| next.map(|item| item.map_err(StreamError::Connection)))
     }
 }
@@ -323,12 +323,12 @@ impl MessageSender {
         }
     }
 
-    /// The connection's handle: for pings, closing with a code, and sends that do not wait.
+    /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> &WebSocket {
         &self.lifeline.0
     }
 
-    /// How the connection ended, once it has.
+    /// Returns how the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.socket().closed()
     }
@@ -371,7 +371,7 @@ impl MessageSender {
             core::future::poll_fn(|cx| self.poll_left(cx)).await?;
             Writable::new(self.socket(), length(&message)).await?;
             match self.queue(Outgoing::from(&message)) {
-                // Somebody else was faster.
+                // Another handle was faster.
                 Err(SendError::Full) => {}
                 result => return Ok(result?),
             }
@@ -408,7 +408,7 @@ impl MessageSender {
             ready!(self.poll_welcome(cx, length))?;
             let Some(message) = self.left.take() else { break };
             match self.queue(Outgoing::from(&message)) {
-                // Somebody else was faster.
+                // Another handle was faster.
                 Err(SendError::Full) => self.left = Some(message),
                 result => result?,
             }
@@ -438,7 +438,7 @@ impl MessageSender {
         }
         if self.socket().as_socket().room_at(length(&message)).is_none() {
             match self.queue(Outgoing::from(&message)) {
-                // Somebody else was faster.
+                // Another handle was faster.
                 Err(SendError::Full) => {}
                 result => return Ok(result?),
             }
@@ -453,7 +453,7 @@ impl MessageSender {
         self.poll_written(cx)
     }
 
-    /// Closes with 1000 behind what was sent. Ready when the transport has taken all of that, the close frame
+    /// Closes with 1000 after what was sent. Ready when the transport has taken all of that, the close frame
     /// included: what the peer still says may be received meanwhile.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         let flushed = ready!(self.poll_flush(cx));
@@ -495,17 +495,11 @@ impl core::error::Error for StreamError {
     }
 }
 
-macro_rules! debug {
-    ($($type:ident),*) => {
-        $(impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($type)).finish_non_exhaustive()
-            }
-        })*
-    };
-}
-
-debug!(StreamListener, Opened, MessageStream, MessageSender, MessageReceiver);
+debug!(StreamListener);
+debug!(Opened);
+debug!(MessageStream);
+debug!(MessageSender);
+debug!(MessageReceiver);
 
 /// The traits of the futures crates.
 #[cfg(feature = "stream")]
@@ -528,7 +522,7 @@ mod traits {
     impl FusedStream for MessageReceiver {
         fn is_terminated(&self) -> bool {
             // Not before: a `select!` would not poll it any more, and would never hear of the end.
-            self.channel.lock().told
+            self.channel.lock().end_delivered
         }
     }
 

@@ -44,7 +44,7 @@ pub enum TypedStreamError {
 }
 
 impl MessageStream {
-    /// The same stream with typed messages.
+    /// Makes it a stream of typed messages.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -75,7 +75,7 @@ impl MessageStream {
 }
 
 impl<C: Codec> TypedStream<C> {
-    /// A typed handle to the connection: for pings, closing with a code, and sends that do not wait.
+    /// Returns a typed handle to the connection: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> TypedSocket<C> {
         self.sender.socket()
     }
@@ -85,10 +85,10 @@ impl<C: Codec> TypedStream<C> {
         self.sender.closed()
     }
 
-    /// The next value; `None` once the connection has ended, for good.
+    /// Receives the next value; `None` once the connection has ended, for good.
     ///
     /// # Errors
-    /// Inside: [`TypedStreamError::Decode`] for each message that cannot be decoded, behind which others come; and
+    /// Inside: [`TypedStreamError::Decode`] for each message that cannot be decoded, after which others come; and
     /// [`TypedStreamError::Connection`] as in [`MessageStream::recv`].
     ///
     /// # Cancel safety
@@ -127,7 +127,7 @@ impl<C: Codec> TypedStream<C> {
         self.sender.close().await
     }
 
-    /// Two halves that may live in different tasks. The connection is closed when both are dropped.
+    /// Splits it into two halves that may live in different tasks. The connection is closed when both are dropped.
     pub fn split(self) -> (TypedSender<C>, TypedReceiver<C>) {
         (self.sender, self.receiver)
     }
@@ -239,17 +239,9 @@ impl core::error::Error for TypedStreamError {
     }
 }
 
-macro_rules! debug {
-    ($($type:ident),*) => {
-        $(impl<C> fmt::Debug for $type<C> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($type)).finish_non_exhaustive()
-            }
-        })*
-    };
-}
-
-debug!(TypedStream, TypedSender, TypedReceiver);
+debug!(TypedStream<C>);
+debug!(TypedSender<C>);
+debug!(TypedReceiver<C>);
 
 /// The traits of the futures crates.
 #[cfg(feature = "stream")]

@@ -17,8 +17,8 @@ pub struct PlainResponse {
     pub(crate) body: Vec<u8>,
     /// Whether this is bellwire's own text, which no cache is to keep.
     own: bool,
-    /// Whether this answers `HEAD`: the length of its body is sent, but no body. For a request that is refused before it
-    /// could be handed to [`encode`](Self::encode).
+    /// Whether this answers `HEAD`: the length of its body is sent, but no body. For a request that is refused before
+    /// it could be handed to [`encode`](Self::encode).
     pub(super) to_head: bool,
 }
 

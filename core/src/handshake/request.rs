@@ -161,7 +161,8 @@ pub fn is_upgrade_request(request: &Request) -> bool {
     lists(request, "Connection", "upgrade") && lists(request, "Upgrade", "websocket")
 }
 
-/// Returns the subprotocols that a request offers, in the client's order of preference: the same as [`Request::protocols`].
+/// Returns the subprotocols that a request offers, in the client's order of preference: the same as
+/// [`Request::protocols`].
 pub fn request_protocols(request: &Request) -> Vec<&str> {
     request.protocols()
 }

@@ -73,7 +73,8 @@ impl fmt::Debug for CloseCode {
     }
 }
 
-/// How a connection ended: the code and the reason that `on_close` gets, whether both sides said goodbye, and who began.
+/// How a connection ended: the code and the reason that `on_close` gets, whether both sides said goodbye, and who
+/// began.
 ///
 /// For a log, it is printed with all of its parts:
 ///

@@ -398,7 +398,7 @@ impl Connection {
         }
     }
 
-    /// Whether the peer's close frame, which nobody has asked for, comes next in `input`.
+    /// Returns whether the peer's close frame, which nobody has asked for, comes next in `input`.
     #[cfg(feature = "std")]
     pub(crate) fn is_close_next(&self, input: &[u8]) -> bool {
         self.is_open() && self.inbound.is_close_next(input)

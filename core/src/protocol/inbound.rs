@@ -89,7 +89,7 @@ impl Inbound {
         }
     }
 
-    /// Whether a close frame comes next: its first byte is there.
+    /// Returns whether a close frame comes next: its first byte is there.
     #[cfg(feature = "std")]
     pub(super) fn is_close_next(&self, input: &[u8]) -> bool {
         self.frame.is_none()

@@ -32,7 +32,6 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::fmt;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
@@ -100,11 +99,7 @@ pub struct Task<T: Transport, C: Timer> {
     registration: Registration,
 }
 
-impl<T: Transport, C: Timer> fmt::Debug for Task<T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("driver", &self.driver).field("unflushed", &self.unflushed).finish_non_exhaustive()
-    }
-}
+debug!(Task<T: Transport, C: Timer> => |this| driver: this.driver, unflushed: this.unflushed);
 
 /// What a turn of the loop has come to.
 enum Turn {
@@ -116,14 +111,14 @@ enum Turn {
 }
 
 impl<T: Transport, C: Timer> Task<T, C> {
-    /// A task for a driver. `timer` is what the driver's time counts by, and `registry` that of its server; a client
-    /// has one of its own.
+    /// Creates a task for a driver. `timer` is what the driver's time counts by, and `registry` that of its server; a
+    /// client has one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
         Self { transport, driver, alarm: Alarm::new(timer), stalled: None, unflushed: false, registration }
     }
 
-    /// Opens a connection whose handshake is done. `leftover` was read behind it.
+    /// Opens a connection whose handshake is done. `leftover` was read after it.
     pub fn start(&mut self, leftover: &mut [u8]) {
         let now = self.alarm.now();
         self.driver.grant(MAX_CALLBACKS);
@@ -145,7 +140,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Turn::Idle if self.driver.is_spent() && self.driver.is_yielding() => break,
                 Turn::Idle => {}
             }
-            // Somebody has sent meanwhile, or closed: then there is more to do.
+            // A handle has sent meanwhile, or closed: then there is more to do.
             let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
             let Ok(deadline) = settled else { continue };
             let Some(deadline) = deadline else { return Poll::Pending };
@@ -179,7 +174,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
                     break;
                 }
                 let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
-                // Nobody takes what is answered.
+                // What is answered goes nowhere.
                 memory.output.clear();
             }
             self.driver.transport_failed(now, error);
@@ -258,7 +253,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
         let mut memory = Memory::take();
         let mut cx = Context::from_waker(Waker::noop());
-        // Whether that fails or not: nobody waits for it any more.
+        // Whether that fails or not: there is no one left to tell.
         if self.write(&mut cx, &mut memory).is_ok() && self.stalled.is_none() {
             // Over TLS the peer learns so that nothing was cut off.
             let _ = self.transport.poll_shutdown(&mut cx);

@@ -19,8 +19,8 @@ pub use self::named::named_runtime;
 /// executor.
 ///
 /// Addresses and streams are traits of their own: [`Resolve<A>`](Resolve) for [`Server::bind`](super::Server::bind)
-/// and, with a `(String, u16)`, for [`connect`](super::connect); [`Adopt<S>`](Adopt) for streams that the caller has. For
-/// a runtime with a name, [`named_runtime!`] writes `serve`, `connect` and their like without a runtime to pass on.
+/// and, with a `(String, u16)`, for [`connect`](super::connect); [`Adopt<S>`](Adopt) for streams that the caller has.
+/// For a runtime with a name, [`named_runtime!`] writes `serve`, `connect` and their like without a runtime to pass on.
 ///
 /// Its tasks may run on any thread. Sockets that cannot leave theirs, as those of io_uring often cannot, need no
 /// `Runtime`: run a [`Task`](super::Task) for each of them, with a [`Driver`](crate::backend::Driver).
@@ -84,8 +84,8 @@ pub trait Resolve<A>: Runtime {
     fn resolve(&self, addr: A) -> impl Future<Output = io::Result<Vec<SocketAddr>>>;
 }
 
-/// A runtime that can drive streams of the type `S`: on tokio those that are `AsyncRead + AsyncWrite`, elsewhere those of
-/// futures-io.
+/// A runtime that can drive streams of the type `S`: on tokio those that are `AsyncRead + AsyncWrite`, elsewhere those
+/// of futures-io.
 pub trait Adopt<S>: Runtime {
     /// How it is read and written.
     type Transport: Transport;

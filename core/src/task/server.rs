@@ -153,8 +153,8 @@ impl<R: Runtime> Server<R> {
         self.run_service(|config, on_error| Service::new(config, handler, on_error)).await
     }
 
-    /// As [`run`](Self::run), with a handler that answers when it likes, and from where it likes. It has as long as [`Config::handler_timeout`] says. The peer is read on meanwhile, 64 KiB
-    /// at most: so it is noticed if it leaves.
+    /// As [`run`](Self::run), with a handler that answers when it likes, and from where it likes. It has as long as
+    /// [`Config::handler_timeout`] says. The peer is read on meanwhile, 64 KiB at most: so it is noticed if it leaves.
     ///
     /// # Errors
     /// As [`run`](Self::run).

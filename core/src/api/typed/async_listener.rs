@@ -8,8 +8,8 @@ use crate::api::listener::Outcome;
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
 
-/// Makes an [`AsyncListener`] of a [`TypedAsyncListener`], as [`typed`](crate::typed()) makes a plain one. To write the listener as
-/// closures, see [`typed_async_listener`](crate::typed_async_listener()).
+/// Makes an [`AsyncListener`] of a [`TypedAsyncListener`], as [`typed`](crate::typed()) makes a plain one. To write the
+/// listener as closures, see [`typed_async_listener`](crate::typed_async_listener()).
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -7,8 +7,8 @@ use crate::api::builder::{Built, Plain, Slots, State, Stateless, outcome, setter
 use crate::api::listener::{IntoListener, IntoOutcome, Listener};
 use crate::protocol::{CloseCode, Error};
 
-/// Creates a [`TypedListener`](crate::TypedListener) of closures, as [`listener`](crate::listener()) creates a [`Listener`].
-/// The codec comes first, so the closures need no annotation.
+/// Creates a [`TypedListener`](crate::TypedListener) of closures, as [`listener`](crate::listener()) creates a
+/// [`Listener`]. The codec comes first, so the closures need no annotation.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -43,7 +43,7 @@ impl Driver {
         }
     }
 
-    /// The handler has answered: what came behind the request goes on from here, as if it came now.
+    /// The handler has answered: what came after the request goes on from here, as if it came now.
     pub(super) fn answered(&mut self, answer: Result<AsyncResponse, ServerError>, now: Time) {
         let Some(service) = self.service.clone() else { return };
         let nothing = Phase::Answer(Output::new(), 0);

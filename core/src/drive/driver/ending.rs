@@ -65,7 +65,7 @@ impl Ending {
 }
 
 impl Driver {
-    /// How far the end is now.
+    /// Returns how far the end is now.
     pub(super) fn ending_at(&self, now: Time) -> Option<Ending> {
         let ending = self.ending?;
         Some(match ending {
@@ -78,8 +78,8 @@ impl Driver {
     }
 
     /// Nothing more is to be read. RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write
-    /// side of the connection, unless it has already sent some error alert", and a plain transport has its FIN. Whoever
-    /// aborts does not wait for that.
+    /// side of the connection, unless it has already sent some error alert", and a plain transport has its FIN. One
+    /// that was aborted does not wait for that.
     pub(super) fn leave(&self, now: Time) -> Ending {
         if self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.lock().is_aborted()) {
             return Ending::Done;
@@ -130,7 +130,7 @@ impl Driver {
         self.end(now);
     }
 
-    /// The transport is gone: there is nobody to answer.
+    /// The transport is gone: there is no one to answer.
     pub(super) fn transport_gone(&mut self) {
         if let Phase::Asked(_) = self.phase {
             self.phase = Phase::Answer(Output::new(), 0);

@@ -1,7 +1,7 @@
 //! The lock of a shared connection.
 //!
 //! A guard is the connection itself, to be called as it is. When it is dropped it unlocks, then drops what must not be
-//! dropped under the lock; and it leaves a [`Status`] behind, so that a driver need not lock only to ask.
+//! dropped under the lock; and it stores a [`Status`], so that a driver need not lock only to ask.
 
 use alloc::boxed::Box;
 use core::ops::{Deref, DerefMut};
@@ -13,9 +13,9 @@ use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
 /// What the lock protects.
 pub(super) struct State {
     pub(super) connection: Connection,
-    /// How to wake whoever writes.
+    /// How to wake the driver, or the thread that writes.
     pub(super) waker: WakerSlot,
-    /// Whether that was called and nobody has taken output since.
+    /// Whether that was called and no output was taken since.
     pub(super) woken: bool,
     /// Whether the driver sleeps.
     pub(super) parked: bool,
@@ -39,7 +39,7 @@ pub(in crate::drive) struct Guard<'a> {
 pub(in crate::drive) struct Status(u8);
 
 impl Status {
-    /// There is output to take, or whoever takes it was woken.
+    /// There is output to take, or the driver was woken to take some.
     const OUTPUT: u8 = 1;
     /// An event comes without any input.
     const EVENT: u8 = 1 << 1;

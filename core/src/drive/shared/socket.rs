@@ -12,7 +12,7 @@ use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
 
 impl Shared {
-    /// Changes the connection from a handle, and wakes whoever writes unless that is where this comes from.
+    /// Changes the connection from a handle, and wakes the driver, unless this comes from one of its callbacks.
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let outside = CALLING.with(Cell::get) != self.address();
         let mut guard = self.lock();

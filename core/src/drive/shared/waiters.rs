@@ -76,7 +76,7 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// As in Ring, what a completion panics with concerns nobody else: not whoever happened to write.
+    /// As in Ring, the panic of a completion is its own affair, and not that of the thread that happened to write.
     pub(super) fn complete(self, outcome: Result<(), SendError>) {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| match self {
             Self::Done(done) => done(outcome),

@@ -34,7 +34,7 @@ use super::shared::{Busy, Shared};
 use crate::api::{AnyListener, WebSocket};
 use crate::handshake::{Request, server};
 use crate::protocol::{BoxError, Connection, Output};
-use crate::serve::{Service, Waiting};
+use crate::serve::{PendingAnswer, Service};
 use crate::time::Time;
 
 /// Drives one transport, from the handshake to the last byte.
@@ -66,7 +66,7 @@ enum Phase {
 /// A request that waits for its answer.
 struct Question {
     request: Request,
-    answer: Waiting,
+    answer: PendingAnswer,
     /// What came after the request: it belongs to the connection.
     input: Vec<u8>,
     /// Whether the answer was looked for: one that is there at once is given, also to a peer that has ended its

@@ -10,4 +10,4 @@ pub use error::ServerError;
 pub use registry::{Registration, Registry, Stage};
 pub use responder::{Answer, Responder};
 pub use service::Service;
-pub(crate) use service::{Asked, Waiting};
+pub(crate) use service::{Asked, PendingAnswer};

@@ -53,11 +53,11 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What asking a handler comes to.
 pub(crate) enum Asked {
     Answered(Result<AsyncResponse, ServerError>),
-    Waiting(Waiting),
+    Pending(PendingAnswer),
 }
 
 /// A request that its handler has not answered yet.
-pub(crate) struct Waiting {
+pub(crate) struct PendingAnswer {
     service: Arc<Service>,
     // Dropped in this order: the end of work that is dropped half done must not pass for an answer.
     answer: Answer,
@@ -226,7 +226,7 @@ impl Service {
     fn asked(self: &Arc<Self>, answer: Answer, work: Option<Work>, panicked: Option<ServerError>) -> Asked {
         match self.judge(answer.take_any(), panicked) {
             Some(answer) => Asked::Answered(answer),
-            None => Asked::Waiting(Waiting::new(self.clone(), answer, work)),
+            None => Asked::Pending(PendingAnswer::new(self.clone(), answer, work)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Service {
     }
 }
 
-impl Waiting {
+impl PendingAnswer {
     fn new(service: Arc<Service>, answer: Answer, work: Option<Work>) -> Self {
         service.registry.asked(answer.slot());
         Self { service, answer, work: Working(work) }
@@ -293,7 +293,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingAnswer {
     fn drop(&mut self) {
         self.service.registry.answered(self.answer.slot());
     }
@@ -326,12 +326,12 @@ mod tests {
         let (responders, kept) = std::sync::mpsc::channel();
         let handler = move |_, responder| responders.send(responder).unwrap();
         let service = Arc::new(Service::with_responder(Config::default(), handler, |_: &ServerError| ()));
-        let waiting = [(); 2].map(|()| match service.ask(&Request::get("/")) {
-            Asked::Waiting(waiting) => waiting,
+        let pending = [(); 2].map(|()| match service.ask(&Request::get("/")) {
+            Asked::Pending(pending) => pending,
             Asked::Answered(_) => panic!("nobody has answered"),
         });
         assert_eq!(service.registry.asked_count(), 2);
-        drop(waiting);
+        drop(pending);
         assert_eq!(service.registry.asked_count(), 0);
         drop(kept);
     }

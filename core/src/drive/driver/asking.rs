@@ -35,7 +35,7 @@ impl Driver {
         request.set_peer_addr(peer);
         match service.ask(&request) {
             Asked::Answered(answer) => self.answer(&service, &request, answer, now),
-            Asked::Waiting(answer) => {
+            Asked::Pending(answer) => {
                 let deadline = service.config().handler_timeout.map(|timeout| now + timeout);
                 let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
                 self.phase = Phase::Asked(Box::new(question));

@@ -30,9 +30,6 @@ pub(super) struct Dispatcher {
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
-    /// Whether the listener is asked before the peer's close is received. RFC 6455 §5.5.1: "It SHOULD do so as soon as
-    /// practical. An endpoint MAY delay sending a Close frame until its current message is sent".
-    defers_close: bool,
     waiting: Option<Box<Waiting>>,
     /// How many callbacks may run until it is others' turn.
     budget: usize,
@@ -84,8 +81,10 @@ impl Dispatcher {
     pub(super) fn new(connection: Connection, listener: AnyListener) -> Self {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
-        let defers_close = matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later());
-        Self { shared, socket, listener: listener.0, opened: false, defers_close, waiting: None, budget: usize::MAX }
+        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
+            shared.lock().stop_at_close(true);
+        }
+        Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
     }
 
     pub(super) fn start(&mut self) {
@@ -150,11 +149,15 @@ impl Dispatcher {
                 false
             }
             Poll::Ready(called) => {
-                self.shared.lock().resume_liveness(now);
+                let mut guard = self.shared.lock();
+                guard.resume_liveness(now);
+                if waiting.close_by.is_some() {
+                    guard.stop_at_close(false);
+                }
+                drop(guard);
                 self.judge(called);
-                let Waiting { callback, close_by, input, at, .. } = *waiting;
+                let Waiting { callback, input, at, .. } = *waiting;
                 drop(callback);
-                self.defers_close &= close_by.is_none();
                 self.go_on(now, input, at, service);
                 true
             }
@@ -199,34 +202,36 @@ impl Dispatcher {
 
     /// Until a callback is pending.
     fn run(&mut self, now: Time, input: &mut &mut [u8], mut output: Option<&mut Output>, service: Option<&Service>) {
-        while !self.defers(now, input) {
-            let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) else { return };
-            self.handle(event, service);
-            self.budget = self.budget.saturating_sub(1);
-            if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
-                self.waiting = Some(Box::new(Waiting::for_others()));
+        loop {
+            while let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) {
+                self.handle(event, service);
+                self.budget = self.budget.saturating_sub(1);
+                if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
+                    self.waiting = Some(Box::new(Waiting::for_others()));
+                }
+                if self.waiting.is_some() {
+                    return self.shared.take_output_into(output);
+                }
             }
-            if self.waiting.is_some() {
-                break;
+            // All of it was taken, unless the peer's close is next and the listener is asked first.
+            if input.is_empty() || self.defers_close(now) {
+                return;
             }
         }
-        self.shared.take_output_into(output);
     }
 
-    /// Returns whether the peer's close is next, and is not to be received yet.
-    fn defers(&mut self, now: Time, input: &[u8]) -> bool {
-        if !self.defers_close || !self.shared.lock().is_close_next(input) {
-            return false;
-        }
+    /// The peer's close is next: whether it is not to be received yet.
+    fn defers_close(&mut self, now: Time) -> bool {
         self.call_async(Call::Closing);
+        let mut guard = self.shared.lock();
         match &mut self.waiting {
             Some(waiting) => {
-                let timeout = self.shared.lock().config().close_timeout;
+                let timeout = guard.config().close_timeout;
                 waiting.close_by = Some(now + timeout.map_or(CLOSE_REPLY, |timeout| timeout.min(CLOSE_REPLY)));
             }
-            None => self.defers_close = false,
+            None => guard.stop_at_close(false),
         }
-        self.defers_close
+        self.waiting.is_some()
     }
 
     /// Until when the peer's close may wait.
@@ -247,7 +252,7 @@ impl Dispatcher {
         let Some(mut waiting) = self.waiting.take() else { return };
         let (input, at) = (mem::take(&mut waiting.input), waiting.at);
         self.drop_inside(waiting);
-        self.defers_close = false;
+        self.shared.lock().stop_at_close(false);
         self.go_on(now, input, at, service);
     }
 

@@ -398,10 +398,11 @@ impl Connection {
         }
     }
 
-    /// Returns whether the peer's close frame, which nobody has asked for, comes next in `input`.
+    /// While the connection is open, leaves the peer's close frame in the input, from where
+    /// [`next_event`](Self::next_event) returns `None`.
     #[cfg(feature = "std")]
-    pub(crate) fn is_close_next(&self, input: &[u8]) -> bool {
-        self.is_open() && self.inbound.is_close_next(input)
+    pub(crate) fn stop_at_close(&mut self, stop: bool) {
+        self.inbound.stop_at_close(stop && self.is_open());
     }
 
     /// Returns whether it is not decided yet how it ends.
@@ -450,6 +451,7 @@ impl Connection {
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
         self.state = State::Closing;
+        self.inbound.stop_at_close(false);
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }

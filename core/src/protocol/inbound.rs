@@ -40,6 +40,7 @@ pub(super) struct Inbound {
     message: Option<Partial>,
     /// The payload of a control frame that was cut: at most 125 bytes.
     control: Vec<u8>,
+    stops_at_close: bool,
 }
 
 struct Frame {
@@ -61,10 +62,19 @@ enum Partial {
 
 impl Inbound {
     pub(super) fn new(role: Role) -> Self {
-        Self { role, header_buf: [0; MAX_HEADER], header_len: 0, frame: None, message: None, control: Vec::new() }
+        Self {
+            role,
+            header_buf: [0; MAX_HEADER],
+            header_len: 0,
+            frame: None,
+            message: None,
+            control: Vec::new(),
+            stops_at_close: false,
+        }
     }
 
-    /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken.
+    /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken, or it
+    /// [stops at a close frame](Self::stop_at_close).
     pub(super) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -72,6 +82,9 @@ impl Inbound {
     ) -> Result<Option<Incoming<'a>>, Violation> {
         loop {
             let Some(frame) = self.frame.take() else {
+                if self.stops_at_close && self.is_close_next(input) {
+                    return Ok(None);
+                }
                 let Some(header) = self.read_header(input)? else { return Ok(None) };
                 let room = self.check_header(&header, limits)?;
                 let Header { fin, opcode, mask: key, length: remaining, .. } = header;
@@ -89,9 +102,13 @@ impl Inbound {
         }
     }
 
-    /// Returns whether a close frame comes next: its first byte is there.
-    #[cfg(feature = "std")]
-    pub(super) fn is_close_next(&self, input: &[u8]) -> bool {
+    /// Whether a close frame is left in the input, with all that comes after it.
+    pub(super) fn stop_at_close(&mut self, stop: bool) {
+        self.stops_at_close = stop;
+    }
+
+    /// Whether a close frame comes next: its first byte is there.
+    fn is_close_next(&self, input: &[u8]) -> bool {
         self.frame.is_none()
             && self.header_len == 0
             && input.first() == Some(&(super::frame::FIN | Opcode::Close.encode()))

@@ -410,6 +410,27 @@ fn a_close_is_answered_when_the_messages_before_it_were_taken_and_answered() {
 }
 
 #[test]
+fn a_close_that_breaks_off_a_message_waits_for_the_reader_too() {
+    for role in ROLES {
+        let frames = [Frame::text("1"), Frame::text("2").not_final(), Frame::close(4000, "bye")];
+        let bytes = wire(&frames, peer_of(role));
+        for cut in 0..bytes.len() {
+            let (mut world, mut messages) = opened(role);
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                world.driver.receive(START, &mut part.to_vec());
+                world.sends(&[]);
+            }
+            assert_eq!(line(now(messages.recv())), "1");
+            now(messages.feed("answer")).unwrap();
+            world.sends(&[Frame::text("answer")]);
+            waits(messages.recv());
+            world.sends(&[Frame::close(4000, "bye")]);
+            assert_eq!(received(&mut messages), ["end"]);
+        }
+    }
+}
+
+#[test]
 fn a_close_behind_messages_that_nobody_takes_is_answered_after_a_second() {
     for role in ROLES {
         // Not one, and not all.

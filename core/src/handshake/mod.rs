@@ -14,5 +14,6 @@ pub use connect_error::ConnectError;
 pub(crate) use key::check_reserved;
 pub(crate) use plain::PlainResponse;
 pub use request::{Request, is_upgrade_request, request_protocols};
+#[cfg(feature = "std")]
 pub(crate) use target::IntoTarget;
 pub use target::Target;

@@ -70,7 +70,16 @@ impl<C: Codec> TypedSocket<C> {
     }
 }
 
-/// As those of [`WebSocket`].
+/// The methods of a [`WebSocket`] that no codec has a part in.
+macro_rules! as_websocket {
+    ($($method:ident($($argument:ident: $Argument:ty),*) -> $Output:ty;)*) => {
+        $(#[doc = concat!("As [`WebSocket::", stringify!($method), "`], errors included.")]
+        pub fn $method(&self, $($argument: $Argument),*) -> $Output {
+            self.socket.$method($($argument),*)
+        })*
+    };
+}
+
 impl<C> TypedSocket<C> {
     pub(crate) fn shared(socket: WebSocket, codec: Arc<C>) -> Self {
         Self { socket, codec }
@@ -80,7 +89,7 @@ impl<C> TypedSocket<C> {
         &self.codec
     }
 
-    /// [`WebSocket::writable`].
+    /// As [`WebSocket::writable`].
     ///
     /// # Errors
     /// As there.
@@ -97,76 +106,19 @@ impl<C> TypedSocket<C> {
         &self.socket
     }
 
-    /// [`WebSocket::ping`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn ping(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
-        self.socket.ping(data)
-    }
-
-    /// [`WebSocket::pong`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pong(&self, data: impl AsRef<[u8]>) -> Result<(), SendError> {
-        self.socket.pong(data)
-    }
-
-    /// [`WebSocket::close`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn close(&self) -> Result<(), SendError> {
-        self.socket.close()
-    }
-
-    /// [`WebSocket::close_with`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn close_with(&self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
-        self.socket.close_with(code, reason)
-    }
-
-    /// [`WebSocket::abort`].
-    pub fn abort(&self) {
-        self.socket.abort();
-    }
-
-    /// [`WebSocket::is_open`].
-    pub fn is_open(&self) -> bool {
-        self.socket.is_open()
-    }
-
-    /// [`WebSocket::buffered`], in bytes.
-    pub fn buffered(&self) -> usize {
-        self.socket.buffered()
-    }
-
-    /// [`WebSocket::closed`].
-    pub fn closed(&self) -> Option<Closed> {
-        self.socket.closed()
-    }
-
-    /// [`WebSocket::id`].
-    pub fn id(&self) -> SocketId {
-        self.socket.id()
-    }
-
-    /// [`WebSocket::peer_addr`].
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.socket.peer_addr()
-    }
-
-    /// [`WebSocket::path`].
-    pub fn path(&self) -> Option<&str> {
-        self.socket.path()
-    }
-
-    /// [`WebSocket::protocol`].
-    pub fn protocol(&self) -> Option<&str> {
-        self.socket.protocol()
+    as_websocket! {
+        ping(data: impl AsRef<[u8]>) -> Result<(), SendError>;
+        pong(data: impl AsRef<[u8]>) -> Result<(), SendError>;
+        close() -> Result<(), SendError>;
+        close_with(code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError>;
+        abort() -> ();
+        is_open() -> bool;
+        buffered() -> usize;
+        closed() -> Option<Closed>;
+        id() -> SocketId;
+        peer_addr() -> Option<SocketAddr>;
+        path() -> Option<&str>;
+        protocol() -> Option<&str>;
     }
 }
 

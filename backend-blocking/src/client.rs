@@ -209,7 +209,7 @@ impl Opening {
                 Ok(0) => return Err(self.handshake.receive_eof().into()),
                 Ok(count) => {
                     let mut input = &mut buffer[..count];
-                    if let Some(result) = self.handshake.receive(&mut input, self.now()) {
+                    if let Some(result) = self.handshake.receive(self.now(), &mut input) {
                         let (connection, response) = result?;
                         return Ok((connection, response, input.to_vec()));
                     }

@@ -85,7 +85,7 @@ pub fn client_handshake(data: &[u8]) {
         let Some(mut handshake) = ask() else { return (String::new(), Vec::new()) };
         let length = handshake.output().len();
         handshake.wrote(length);
-        let (result, left) = receive(pieces, |input| handshake.receive(input, Time::ZERO));
+        let (result, left) = receive(pieces, |input| handshake.receive(Time::ZERO, input));
         match result.unwrap_or_else(|| Err(handshake.receive_eof())) {
             Ok((connection, response)) => {
                 assert!(connection.is_open() && response.status() == 101);

@@ -63,7 +63,7 @@ fn the_examples_of_the_rfc_are_accepted_with_what_the_fuzz_targets_ask() {
     let nonce = |bytes: &mut [u8]| bytes.copy_from_slice(&b"the sample nonce"[..bytes.len()]);
     let asked = Target::new("ws://server.example.com/chat").unwrap().protocol("chat").unwrap();
     let mut handshake = client::Handshake::new(&asked, Box::new(nonce), Time::ZERO);
-    let (_, response) = handshake.receive(&mut &mut response[1..], Time::ZERO).unwrap().unwrap();
+    let (_, response) = handshake.receive(Time::ZERO, &mut &mut response[1..]).unwrap().unwrap();
     assert_eq!(response.protocol(), Some("chat"));
 }
 

@@ -44,7 +44,7 @@ fn refused() -> HandshakeError {
     let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
     let mut handshake = Handshake::new(&Target::new("ws://h").unwrap(), entropy, Time::ZERO);
     let mut answer = *b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
-    handshake.receive(&mut &mut answer[..], Time::ZERO).unwrap().unwrap_err()
+    handshake.receive(Time::ZERO, &mut &mut answer[..]).unwrap().unwrap_err()
 }
 
 #[test]

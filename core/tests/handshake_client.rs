@@ -33,12 +33,12 @@ fn read_pieces(config: &Config, pieces: &[&[u8]]) -> Answer {
         let mut piece = piece.to_vec();
         let mut input = &mut piece[..];
         if result.is_none() {
-            result = handshake.receive(&mut input, Time::ZERO).map(|result| result.map(|(_, response)| response));
+            result = handshake.receive(Time::ZERO, &mut input).map(|result| result.map(|(_, response)| response));
         }
         left.extend_from_slice(input);
     }
     if result.is_some() {
-        assert!(handshake.receive(&mut &mut [b'H'][..], Time::ZERO).is_none(), "nothing after a result");
+        assert!(handshake.receive(Time::ZERO, &mut &mut [b'H'][..]).is_none(), "nothing after a result");
         assert_eq!(handshake.poll_timeout(), None);
     }
     (result, left)
@@ -64,7 +64,7 @@ fn refused_at_eof(wire: &[u8]) -> Response {
     let read = |pieces: &[&[u8]]| {
         let mut handshake = handshake(&chat(), Config::default());
         for piece in pieces {
-            assert!(handshake.receive(&mut &mut piece.to_vec()[..], Time::ZERO).is_none(), "not yet");
+            assert!(handshake.receive(Time::ZERO, &mut &mut piece.to_vec()[..]).is_none(), "not yet");
         }
         let HandshakeError::Refused(response) = handshake.receive_eof() else { panic!("a refusal") };
         *response
@@ -159,7 +159,7 @@ fn a_101_opens_the_connection_and_what_is_glued_behind_stays() {
     assert_eq!(response.header("set-cookie").unwrap(), "a=b");
     assert_eq!(left, b"\x01\x02\r\n\r\n");
     let result: Option<Result<(Connection, Response), HandshakeError>> =
-        handshake(&chat(), Config::default()).receive(&mut &mut wire.into_bytes()[..], Time::ZERO);
+        handshake(&chat(), Config::default()).receive(Time::ZERO, &mut &mut wire.into_bytes()[..]);
     assert!(result.unwrap().is_ok());
 }
 
@@ -375,16 +375,16 @@ fn a_refusals_body_is_cut_at_the_limit() {
         let mut last = wire.split_off(wire.len() - 1);
         last.push(b'y');
         let mut handshake = handshake(&chat(), Config::default());
-        assert!(handshake.receive(&mut &mut wire[..], Time::ZERO).is_none());
+        assert!(handshake.receive(Time::ZERO, &mut &mut wire[..]).is_none());
         let mut input = &mut last[..];
-        let Some(Err(HandshakeError::Refused(response))) = handshake.receive(&mut input, Time::ZERO) else {
+        let Some(Err(HandshakeError::Refused(response))) = handshake.receive(Time::ZERO, &mut input) else {
             panic!("a refusal")
         };
         assert_eq!((response.body().len(), input), (MAX_BODY, &mut b"y".to_owned()[..]));
     }
     let chunks = "1\r\nx\r\n".repeat(MAX_BODY + 1);
     let mut wire = format!("HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").into_bytes();
-    let result = handshake(&chat(), Config::default()).receive(&mut &mut wire[..], Time::ZERO);
+    let result = handshake(&chat(), Config::default()).receive(Time::ZERO, &mut &mut wire[..]);
     let Some(Err(HandshakeError::Refused(response))) = result else { panic!("a refusal") };
     assert_eq!(response.body().len(), MAX_BODY);
 }
@@ -397,7 +397,7 @@ fn the_deadline_is_for_the_whole_answer() {
     let mut waiting = new(Config::default());
     assert_eq!(waiting.poll_timeout(), Some(Time::from_start(15 * second)));
     assert!(
-        waiting.receive(&mut &mut b"HTTP/1.1 100 X\r\n\r\nHTTP".to_vec()[..], Time::from_start(14 * second)).is_none()
+        waiting.receive(Time::from_start(14 * second), &mut &mut b"HTTP/1.1 100 X\r\n\r\nHTTP".to_vec()[..]).is_none()
     );
     assert!(waiting.handle_timeout(Time::from_start(14 * second)).is_none());
     assert!(matches!(waiting.handle_timeout(Time::from_start(15 * second)), Some(HandshakeError::Timeout)));
@@ -406,7 +406,7 @@ fn the_deadline_is_for_the_whole_answer() {
 
     let mut refused = new(Config::default());
     assert!(
-        refused.receive(&mut &mut b"HTTP/1.1 500 X\r\n\r\nslow".to_vec()[..], Time::from_start(6 * second)).is_none()
+        refused.receive(Time::from_start(6 * second), &mut &mut b"HTTP/1.1 500 X\r\n\r\nslow".to_vec()[..]).is_none()
     );
     assert_eq!(refused.poll_timeout(), Some(Time::from_start(15 * second)));
     let Some(HandshakeError::Refused(response)) = refused.handle_timeout(Time::from_start(15 * second)) else {
@@ -420,7 +420,7 @@ fn the_deadline_is_for_the_whole_answer() {
 #[test]
 fn the_end_of_the_transport_before_the_answer_is_an_error() {
     let mut silent = handshake(&chat(), Config::default());
-    assert!(silent.receive(&mut &mut b"HTTP/1.1 1".to_vec()[..], Time::ZERO).is_none());
+    assert!(silent.receive(Time::ZERO, &mut &mut b"HTTP/1.1 1".to_vec()[..]).is_none());
     assert!(matches!(silent.receive_eof(), HandshakeError::Eof));
     assert_eq!(silent.poll_timeout(), None);
 }

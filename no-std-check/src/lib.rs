@@ -63,7 +63,7 @@ pub fn echo_as_client(transport: &mut impl Transport, url: &str, random: Box<dyn
     let (connection, input) = loop {
         let length = transport.read(&mut buffer);
         let mut input = buffer.get_mut(..length)?;
-        match handshake.receive(&mut input, transport.now()) {
+        match handshake.receive(transport.now(), &mut input) {
             None if length == 0 => return None,
             None => {}
             Some(answer) => break (answer.ok()?.0, length - input.len()..length),

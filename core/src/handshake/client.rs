@@ -108,8 +108,8 @@ impl Handshake {
     /// A refusal is reported when its body is complete, or has [`MAX_BODY`] bytes.
     pub fn receive(
         &mut self,
-        input: &mut &mut [u8],
         now: Time,
+        input: &mut &mut [u8],
     ) -> Option<Result<(Connection, Response), HandshakeError>> {
         while let State::Head(reader) = &mut self.state {
             let head = reader.receive(input)?;

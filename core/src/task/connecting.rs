@@ -131,7 +131,7 @@ impl<C: Timer> Opening<C> {
                 Some(Ok(0)) => return Err(handshake.receive_eof().into()),
                 Some(Ok(count)) => {
                     let mut input = buffer.get_mut(..count).unwrap_or_default();
-                    if let Some(result) = handshake.receive(&mut input, timer.now()) {
+                    if let Some(result) = handshake.receive(timer.now(), &mut input) {
                         let (connection, response) = result?;
                         return Ok((connection, response, input.to_vec()));
                     }

@@ -355,7 +355,7 @@ impl Opening {
         let server = self.server.as_mut()?;
         let mut written = server.run(waker);
         let mut input = &mut written[..];
-        let (connection, response) = match self.handshake.receive(&mut input, server.now) {
+        let (connection, response) = match self.handshake.receive(server.now, &mut input) {
             Some(Ok(connected)) => connected,
             Some(Err(error)) => return Some(Err(error.into())),
             None if server.ended => return Some(Err(self.handshake.receive_eof().into())),

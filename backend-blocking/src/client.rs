@@ -116,7 +116,7 @@ impl Client {
         self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
     }
 
-    /// Returns whether this is one of the two threads that it would wait for.
+    /// Returns `true` if this is one of the two threads that it would wait for.
     fn is_on_own_thread(&self) -> bool {
         let current = thread::current().id();
         self.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) || is_writer_of(&self.shared)

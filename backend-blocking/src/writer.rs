@@ -59,7 +59,7 @@ std::thread_local! {
     static WRITES_FOR: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Returns whether this is the second thread of that connection: it runs completions.
+/// Returns `true` if this is the second thread of that connection: it runs completions.
 pub(crate) fn is_writer_of(shared: &Arc<Shared>) -> bool {
     WRITES_FOR.get() == Arc::as_ptr(shared).addr()
 }
@@ -102,7 +102,7 @@ impl<S: Stream> Writer<S> {
         if self.wake_thread() { None } else { self.lock().left.take() }
     }
 
-    /// Returns whether the end of the input is not the peer's: a deadline is to be judged.
+    /// Returns `true` if the end of the input is not the peer's: a deadline is to be judged.
     pub(crate) fn is_late(&self) -> bool {
         self.lock().late
     }
@@ -130,7 +130,7 @@ impl<S: Stream> Writer<S> {
         std::mem::take(&mut state.woken)
     }
 
-    /// Returns whether there is a second thread. Before there is a connection it would have nothing to do: then the
+    /// Returns `true` if there is a second thread. Before there is a connection it would have nothing to do: then the
     /// first is woken.
     fn wake_thread(self: &Arc<Self>) -> bool {
         let mut state = self.lock();

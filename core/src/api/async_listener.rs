@@ -123,7 +123,7 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// An asynchronous listener without its type, which costs an allocation for each event.
 pub(crate) trait Callbacks: Send {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Pending;
-    /// Returns whether the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
+    /// Returns `true` if the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
     /// handed its messages on, and whose answers to them are still to come.
     fn answers_close_later(&self) -> bool {
         false

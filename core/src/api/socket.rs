@@ -112,8 +112,8 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
-    /// Returns whether messages may be sent: the handshake is done, no close was sent, none was received (and answered,
-    /// in the stream form), nothing failed.
+    /// Returns `true` if messages may be sent: the handshake is done, no close was sent, none was received (and
+    /// answered, in the stream form), nothing failed.
     fn is_open(&self) -> bool {
         self.inner().is_some_and(Socket::is_open)
     }
@@ -285,7 +285,7 @@ impl WebSocket {
         self.0.abort();
     }
 
-    /// Returns whether messages may be sent: false as soon as a close was sent or received. In the
+    /// Returns `true` if messages may be sent: false as soon as a close was sent or received. In the
     /// [stream form](crate::stream()) a close that was received counts when it is answered.
     pub fn is_open(&self) -> bool {
         self.0.is_open()

@@ -95,13 +95,13 @@ impl Dispatcher {
         }
     }
 
-    /// Returns whether a callback is pending, or others are to run before what was read is handled: nothing is to be
+    /// Returns `true` if a callback is pending, or others are to run before what was read is handled: nothing is to be
     /// read.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Returns whether what was read waits for nothing but the turn of others.
+    /// Returns `true` if what was read waits for nothing but the turn of others.
     pub(super) fn is_yielding(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.callback.is_none())
     }
@@ -111,7 +111,7 @@ impl Dispatcher {
         self.budget = callbacks;
     }
 
-    /// Returns whether they have run.
+    /// Returns `true` if they have run.
     pub(super) fn is_spent(&self) -> bool {
         self.budget == 0
     }

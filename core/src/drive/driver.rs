@@ -143,7 +143,7 @@ impl Driver {
         self.dispatcher().map(|dispatcher| &dispatcher.shared)
     }
 
-    /// Returns whether it reads at all now: not while a callback is pending, nor while too much output waits, or too
+    /// Returns `true` if it reads at all now: not while a callback is pending, nor while too much output waits, or too
     /// much input for a handler that is pending.
     pub fn is_reading(&self) -> bool {
         match &self.phase {
@@ -153,33 +153,33 @@ impl Driver {
         }
     }
 
-    /// Returns whether no request has been answered yet.
+    /// Returns `true` if no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
     }
 
-    /// Returns whether the connection has ended, and what is left is to say so; or a plain answer is on its way.
+    /// Returns `true` if the connection has ended, and what is left is to say so; or a plain answer is on its way.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
-    /// Returns whether a handler has not answered yet.
+    /// Returns `true` if a handler has not answered yet.
     pub fn is_asking(&self) -> bool {
         matches!(self.phase, Phase::Asked(_))
     }
 
-    /// Returns whether the connection has ended and its last output is being written: for transports that hold back
+    /// Returns `true` if the connection has ended and its last output is being written: for transports that hold back
     /// what they have taken until they are flushed, and for a backend whose other thread writes it.
     pub fn is_flushing(&self) -> bool {
         matches!(self.ending, Some(Ending::Flush(..))) && !self.is_lost()
     }
 
-    /// Returns whether the transport is of no use any more.
+    /// Returns `true` if the transport is of no use any more.
     pub fn is_done(&self) -> bool {
         matches!(self.ending, Some(Ending::Done))
     }
 
-    /// Returns whether the connection ends without another word to the peer: what was taken and is not written yet is
+    /// Returns `true` if the connection ends without another word to the peer: what was taken and is not written yet is
     /// to be dropped.
     pub fn discards_output(&self) -> bool {
         self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.discards_output())
@@ -306,12 +306,12 @@ impl Driver {
         }
     }
 
-    /// Returns whether they have run.
+    /// Returns `true` if they have run.
     pub(crate) fn is_spent(&self) -> bool {
         self.dispatcher().is_some_and(Dispatcher::is_spent)
     }
 
-    /// Returns whether a part of what was read waits for the turn of others.
+    /// Returns `true` if a part of what was read waits for the turn of others.
     pub(crate) fn is_yielding(&self) -> bool {
         self.dispatcher().is_some_and(Dispatcher::is_yielding)
     }

@@ -56,7 +56,7 @@ impl Race {
         self.failures.push((addr, error));
     }
 
-    /// Returns whether all attempts have failed.
+    /// Returns `true` if all attempts have failed.
     pub fn is_lost(&self) -> bool {
         self.running == 0 && self.waiting.is_empty()
     }

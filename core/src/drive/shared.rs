@@ -174,13 +174,13 @@ impl Shared {
         if guard.state.parked { guard.close_by(now) } else { None }
     }
 
-    /// Returns whether the driver sleeps while an event waits for it.
+    /// Returns `true` if the driver sleeps while an event waits for it.
     pub fn is_awaited(&self) -> bool {
         let guard = self.lock();
         guard.state.parked && guard.has_event()
     }
 
-    /// Returns whether the connection ends without another word to the peer: what was taken need not be written any
+    /// Returns `true` if the connection ends without another word to the peer: what was taken need not be written any
     /// more.
     pub fn discards_output(&self) -> bool {
         self.lock().discards_output()

@@ -33,7 +33,7 @@ impl CloseCode {
     /// 1013: try again later (IANA registry); sent to a reader that is too slow, if so configured.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// Returns whether the code may stand in a close frame.
+    /// Returns `true` if the code may stand in a close frame.
     ///
     /// RFC 6455 §7.4.1: 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame by an
     /// endpoint", and 1004 is "Reserved". §7.4.2: 0–999 are not used, 1000–2999 belong to the

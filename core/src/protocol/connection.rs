@@ -253,28 +253,29 @@ impl Connection {
         }
     }
 
-    /// Returns whether messages may be sent: no close was sent, none was received, nothing failed.
+    /// Returns `true` if messages may be sent: no close was sent, none was received, nothing failed.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
-    /// Returns whether [`Event::Closed`] was handed out. What remains is to write the output and to close the
+    /// Returns `true` if [`Event::Closed`] was handed out. What remains is to write the output and to close the
     /// transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to do so.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Ended | State::Lost)
     }
 
-    /// Returns whether the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
+    /// Returns `true` if the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
     }
 
-    /// Returns whether it was [aborted](Self::abort): the transport is dropped as it is.
+    /// Returns `true` if it was [aborted](Self::abort): the transport is dropped as it is.
     pub fn is_aborted(&self) -> bool {
         self.aborted
     }
 
-    /// Returns whether to read: not while so much output is queued that the peer seems not to read its own.
+    /// Returns `true` if the peer is to be read: not while so much output is queued that the peer seems not to read its
+    /// own.
     pub fn wants_read(&self) -> bool {
         !self.paused
     }
@@ -371,7 +372,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether [`next_event`](Self::next_event) has something to say without any input.
+    /// Returns `true` if [`next_event`](Self::next_event) has something to say without any input.
     #[cfg(feature = "std")]
     pub(crate) fn has_event(&self) -> bool {
         matches!(self.state, State::Ending { .. })
@@ -388,7 +389,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether it ends without another word to the peer, what was taken included.
+    /// Returns `true` if it ends without another word to the peer, what was taken included.
     #[cfg(feature = "std")]
     pub(crate) fn discards_output(&self) -> bool {
         match &self.state {
@@ -405,7 +406,7 @@ impl Connection {
         self.inbound.stop_at_close(stop && self.is_open());
     }
 
-    /// Returns whether it is not decided yet how it ends.
+    /// Returns `true` if it is not decided yet how it ends.
     fn is_receiving(&self) -> bool {
         matches!(self.state, State::Open | State::Closing)
     }

@@ -52,7 +52,7 @@ impl ReservedBits {
     /// RSV1, which permessage-deflate sets on the first fragment of a compressed message (RFC 7692 §6).
     pub const RSV1: Self = Self(0x40);
 
-    /// Returns whether all of `bits` are among these.
+    /// Returns `true` if all of `bits` are among these.
     pub const fn contains(self, bits: Self) -> bool {
         bits.0 & !self.0 == 0
     }

@@ -99,7 +99,7 @@ impl Outbound {
         }
     }
 
-    /// Returns whether the last keepalive ping, or a part of it, has not left.
+    /// Returns `true` if the last keepalive ping, or a part of it, has not left.
     pub(super) fn is_ping_unsent(&self) -> bool {
         self.written < self.ping
     }
@@ -193,7 +193,7 @@ impl Outbound {
         }
     }
 
-    /// Returns whether a message of this length would be accepted.
+    /// Returns `true` if a message of this length would be accepted.
     #[cfg(feature = "std")]
     pub(super) fn has_room(&self, length: usize, config: &Config) -> bool {
         self.last <= self.written || self.check_room(length, config).is_ok()

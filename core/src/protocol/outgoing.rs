@@ -39,7 +39,7 @@ impl Outgoing<'_> {
         }
     }
 
-    /// Returns whether this is a text message.
+    /// Returns `true` if this is a text message.
     pub fn is_text(&self) -> bool {
         self.text
     }

@@ -49,7 +49,7 @@ impl Output {
         self.length
     }
 
-    /// Returns whether everything was written.
+    /// Returns `true` if everything was written.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

@@ -62,7 +62,7 @@ impl Assembler {
         self.text.len() + usize::from(self.carried)
     }
 
-    /// Returns whether nothing has come.
+    /// Returns `true` if nothing has come.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -82,7 +82,7 @@ impl Registry {
         self.state.lock().tasks.len()
     }
 
-    /// Returns whether requests are refused.
+    /// Returns `true` if requests are refused.
     pub(super) fn is_closing(&self) -> bool {
         self.stage() > Stage::Running
     }
@@ -256,7 +256,7 @@ impl Registration {
         Self { registry, id, waker: WakerSlot::new() }
     }
 
-    /// Returns whether this waker is the one that is registered.
+    /// Returns `true` if this waker is the one that is registered.
     pub(crate) fn knows(&self, waker: &Waker) -> bool {
         self.waker.get().is_some_and(|known| known.will_wake(waker))
     }

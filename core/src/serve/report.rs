@@ -31,7 +31,7 @@ impl<K: PartialEq> Throttle<K> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Returns whether to tell this now, on any clock; and if so, how often it was held back since it was told last.
+    /// Returns how often this was held back since it was told last, if it is to be told now, on any clock.
     pub(super) fn pass(&self, kind: K, now: Duration) -> Option<u64> {
         let mut told = self.0.lock();
         if let Some(known) = told.iter_mut().find(|told| told.kind == kind) {
@@ -86,7 +86,7 @@ fn line(error: &ServerError, held_back: u64) -> String {
     }
 }
 
-/// Returns whether a character moves others about: controls, ends of lines and paragraphs, changes of the writing's
+/// Returns `true` if a character moves others about: controls, ends of lines and paragraphs, changes of the writing's
 /// direction.
 fn is_layout(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -87,7 +87,7 @@ impl Responder {
         self.0.answer(Err(ServerError::Handler(error.into())));
     }
 
-    /// Returns whether the answer is still waited for. It is not when the peer has left (which includes one that only
+    /// Returns `true` if the answer is still waited for. It is not when the peer has left (which includes one that only
     /// ended its sending side), when the handler has taken too long
     /// ([`Config::handler_timeout`](crate::Config::handler_timeout)), and when the server was shut down.
     ///

@@ -77,7 +77,7 @@ impl ServerEnd {
         self.writes = self.writes.saturating_sub(1);
     }
 
-    /// Returns whether enough was written for one call.
+    /// Returns `true` if enough was written for one call.
     pub(super) fn is_tired(&self) -> bool {
         self.writes == 0
     }

@@ -417,60 +417,6 @@ impl MessageSender {
     }
 }
 
-/// As a sink.
-#[cfg(feature = "stream")]
-impl MessageSender {
-    /// Ready when another message is welcome.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        ready!(self.poll_left(cx))?;
-        ready!(self.poll_welcome(cx, 0))?;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Sends a message now, or as soon as it fits.
-    fn start_send(&mut self, message: OwnedMessage) -> Result<(), StreamError> {
-        if self.left.is_some() {
-            // The caller has not asked whether it is welcome.
-            return Err(SendError::Full.into());
-        }
-        if !self.socket().is_open() {
-            return Err(SendError::Closed.into());
-        }
-        if self.socket().as_socket().room_at(length(&message)).is_none() {
-            match self.queue(Outgoing::from(&message)) {
-                // Another handle was faster.
-                Err(SendError::Full) => {}
-                result => return Ok(result?),
-            }
-        }
-        self.left = Some(message);
-        Ok(())
-    }
-
-    /// Ready when the transport has taken everything.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        ready!(self.poll_left(cx))?;
-        self.poll_written(cx)
-    }
-
-    /// Closes with 1000 after what was sent. Ready when the transport has taken all of that, the close frame
-    /// included: what the peer still says may be received meanwhile.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        let flushed = ready!(self.poll_flush(cx));
-        if self.closing.is_none() {
-            // Closed already: that is what is wanted.
-            let _ = self.socket().close();
-            let queued = self.socket().as_socket().queued();
-            self.closing = Some(Written::new(self.socket(), queued));
-        }
-        if let Some(closing) = &mut self.closing {
-            // Ended already: that is, too.
-            let _ = ready!(closing.poll(cx));
-        }
-        Poll::Ready(flushed)
-    }
-}
-
 impl From<SendError> for StreamError {
     fn from(error: SendError) -> Self {
         Self::Send(error)
@@ -543,20 +489,54 @@ mod traits {
     impl Sink<OwnedMessage> for MessageSender {
         type Error = StreamError;
 
+        /// Ready when another message is welcome.
         fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            (*self).poll_ready(cx)
+            ready!(self.poll_left(cx))?;
+            ready!(self.poll_welcome(cx, 0))?;
+            Poll::Ready(Ok(()))
         }
 
+        /// Sends a message now, or as soon as it fits.
         fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), StreamError> {
-            (*self).start_send(message)
+            if self.left.is_some() {
+                // The caller has not asked whether it is welcome.
+                return Err(SendError::Full.into());
+            }
+            if !self.socket().is_open() {
+                return Err(SendError::Closed.into());
+            }
+            if self.socket().as_socket().room_at(length(&message)).is_none() {
+                match self.queue(Outgoing::from(&message)) {
+                    // Another handle was faster.
+                    Err(SendError::Full) => {}
+                    result => return Ok(result?),
+                }
+            }
+            self.left = Some(message);
+            Ok(())
         }
 
+        /// Ready when the transport has taken everything.
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            (*self).poll_flush(cx)
+            ready!(self.poll_left(cx))?;
+            self.poll_written(cx)
         }
 
+        /// Closes with 1000 after what was sent. Ready when the transport has taken all of that, the close frame
+        /// included: what the peer still says may be received meanwhile.
         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            (*self).poll_close(cx)
+            let flushed = ready!(self.as_mut().poll_flush(cx));
+            if self.closing.is_none() {
+                // Closed already: that is what is wanted.
+                let _ = self.socket().close();
+                let queued = self.socket().as_socket().queued();
+                self.closing = Some(Written::new(self.socket(), queued));
+            }
+            if let Some(closing) = &mut self.closing {
+                // Ended already: that is, too.
+                let _ = ready!(closing.poll(cx));
+            }
+            Poll::Ready(flushed)
         }
     }
 
@@ -564,19 +544,19 @@ mod traits {
         type Error = StreamError;
 
         fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            self.sender.poll_ready(cx)
+            Pin::new(&mut self.sender).poll_ready(cx)
         }
 
         fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), StreamError> {
-            self.sender.start_send(message)
+            Pin::new(&mut self.sender).start_send(message)
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            self.sender.poll_flush(cx)
+            Pin::new(&mut self.sender).poll_flush(cx)
         }
 
         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            self.sender.poll_close(cx)
+            Pin::new(&mut self.sender).poll_close(cx)
         }
     }
 }

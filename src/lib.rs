@@ -48,7 +48,7 @@
 //! if let Some(reply) = messages.recv().await {
 //!     println!("{:?}", reply?);
 //! }
-//! println!("{:?}", messages.close().await);
+//! println!("{}", messages.close().await);
 //! # Ok(())
 //! # }
 //! ```

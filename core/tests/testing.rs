@@ -149,6 +149,23 @@ fn u6_headers_protocols_and_the_url_reach_the_handler() {
 }
 
 #[test]
+fn u6_a_target_connects_again() {
+    let target = Target::new("ws://h/feed").unwrap().header("X-Name", "me").unwrap();
+    for _ in 0..2 {
+        let mut client = testing::connect_to(&target, |request: &Request| {
+            let asked = (request.path() == "/feed", request.header("X-Name").as_deref() == Some("me"));
+            assert_eq!(asked, (true, true));
+            Response::websocket(listener())
+        })
+        .unwrap();
+        client.close();
+    }
+    let zero = target.config(Config::default().open_timeout(Duration::ZERO));
+    let invalid = testing::connect_to(&zero, |_: &Request| Response::websocket(listener()));
+    assert!(matches!(invalid, Err(ConnectError::Config(_))), "{invalid:?}");
+}
+
+#[test]
 fn u6_time_is_virtual() {
     let config = Config::default().idle_timeout(Duration::from_secs(30)).keepalive_interval(None);
     let (handler, told) = told();

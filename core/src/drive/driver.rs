@@ -357,7 +357,8 @@ impl Driver {
         }
     }
 
-    /// What to do with the transport when its output is written. Asked again it says the same, until something happens.
+    /// Returns what to do with the transport when its output is written. Asked again it says the same, until something
+    /// happens.
     pub fn next_step(&mut self, now: Time) -> Step {
         self.ending = self.ending_at(now);
         match self.ending {

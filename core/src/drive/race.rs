@@ -26,12 +26,12 @@ pub struct Race {
 }
 
 impl Race {
-    /// A race of these addresses, the most wanted first.
+    /// Creates a race of these addresses, the most wanted first.
     pub fn new(addrs: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self { waiting: interleaved(addrs), running: 0, due: Time::ZERO, failures: Vec::new() }
     }
 
-    /// The address that is to be tried now, beside those that are being tried: at most one. RFC 8305 §5: "connection
+    /// Returns the address that is to be tried now, beside those that are being tried: at most one. RFC 8305 §5: "connection
     /// attempts SHOULD NOT be made simultaneously. Instead, one connection attempt to a single address is started
     /// first, followed by the others in the list, one at a time."
     pub fn next(&mut self, now: Time) -> Option<SocketAddr> {
@@ -61,7 +61,7 @@ impl Race {
         self.running == 0 && self.waiting.is_empty()
     }
 
-    /// What each address has failed with.
+    /// Returns what each address has failed with.
     pub fn into_error(self) -> io::Error {
         let Some((_, last)) = self.failures.last() else {
             return io::Error::new(ErrorKind::NotFound, "the host has no address");

@@ -222,6 +222,13 @@ impl IntoTarget for Target {
     }
 }
 
+/// For a program that connects again.
+impl IntoTarget for &Target {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        self.clone().into_target()
+    }
+}
+
 impl<T: AsRef<str>> IntoTarget for T {
     fn into_target(self) -> Result<Target, ConnectError> {
         Target::new(self)

@@ -8,14 +8,14 @@ use crate::time::Time;
 
 /// The clock and the one sleep of a connection, on a runtime that polls.
 pub trait Timer: Unpin {
-    /// The time since this timer was made.
+    /// Returns the time since this timer was made.
     fn now(&self) -> Time;
 
     /// Sleeps until then from now on, in place of what was set before. A time that the system cannot express is
     /// never.
     fn set(&mut self, deadline: Time);
 
-    /// Ready when the time that was set has come; otherwise the task of `cx` is woken then, and not before.
+    /// Polls the sleep: ready when the time that was set has come; otherwise the task of `cx` is woken then, and not before.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Has the task of `cx` polled again when others have had their turn. The default wakes it at once. A runtime that

@@ -87,9 +87,11 @@ impl Registry {
         self.stage() > Stage::Running
     }
 
-    /// Goes on to a stage, unless that is past, and wakes all tasks and all that wait.
+    /// Goes on to a stage, and wakes all tasks and all that wait; does nothing if it has come already.
     pub fn enter(&self, stage: Stage) {
-        self.stage.fetch_max(stage as u8, Ordering::SeqCst);
+        if self.stage.fetch_max(stage as u8, Ordering::SeqCst) >= stage as u8 {
+            return;
+        }
         let mut state = self.state.lock();
         let watching = mem::take(&mut state.watching);
         let tasks: Vec<_> = state.tasks.values().filter_map(WakerSlot::get).cloned().collect();
@@ -100,7 +102,7 @@ impl Registry {
     /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
     /// answered yet.
     pub fn close_all(&self) {
-        self.stage.fetch_max(Stage::Refusing as u8, Ordering::SeqCst);
+        self.enter(Stage::Refusing);
         let state = self.state.lock();
         let sockets: Vec<_> = state.sockets.values().flatten().cloned().collect();
         let asked: Vec<_> = state.asked.values().cloned().collect();
@@ -286,3 +288,42 @@ impl Drop for Registration {
 debug!(Registry => |this| stage: this.stage(), tasks: this.tasks());
 
 debug!(Registration => |this| registry: this.registry);
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_stage_is_woken_once_when_it_comes() {
+        let (registry, wakes) = (Registry::default(), Arc::<Wakes>::default());
+        let waker = Waker::from(wakes.clone());
+        let mut refusing = pin!(registry.wait_until(|stage, _| stage >= Stage::Refusing));
+        assert!(refusing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        registry.close_all();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert!(refusing.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn a_task_is_not_woken_for_a_stage_that_has_come_already() {
+        let (registry, wakes) = (Arc::<Registry>::default(), Arc::<Wakes>::default());
+        let mut registration = Registration::new(registry.clone());
+        assert_eq!(registration.register(&wakes.clone().into()), Stage::Running);
+        registry.enter(Stage::Closing);
+        registry.enter(Stage::Closing);
+        registry.close_all();
+        assert_eq!((wakes.0.load(Ordering::SeqCst), registry.stage()), (1, Stage::Closing));
+    }
+}

@@ -54,6 +54,7 @@ macro_rules! named {
                 upgraded: [AsyncRead + AsyncWrite + Unpin + 'static];
                 serve_with;
                 serve_async;
+                connect;
                 connect_stream;
             }
         }

@@ -53,6 +53,21 @@ bellwire_core::backend::named_runtime! {
 
     /// ```no_run
     /// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+    /// use bellwire::listener;
+    /// use bellwire::tokio::connect;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let printing = listener().on_message(|_, message| println!("{}", message.as_text().unwrap_or("(binary)")));
+    /// let mut client = connect("ws://127.0.0.1:9001/", printing).await?;
+    /// client.socket().send("hello")?;
+    /// println!("{}", client.closed().await); // or `close`, to be the one who ends it
+    /// # Ok(())
+    /// # }
+    /// ```
+    connect;
+
+    /// ```no_run
+    /// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let (mut messages, _response) = bellwire::tokio::connect_stream("ws://127.0.0.1:9001/").await?;
     /// messages.send("hello").await?;

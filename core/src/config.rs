@@ -22,7 +22,7 @@ const SHORTEST_HEAD: usize = 64;
 /// ```
 /// # use bellwire_core as bellwire;
 /// use bellwire::Config;
-/// use core::time::Duration;
+/// use std::time::Duration;
 ///
 /// let config = Config::default().max_message(64 * 1024).idle_timeout(Duration::from_secs(60)).any_origin();
 /// assert_eq!(config.max_text, 65_536);

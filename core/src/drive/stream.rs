@@ -64,6 +64,24 @@ pub struct Opened(Option<Arc<Channel>>);
 /// An open connection: a `Stream` of messages and a `Sink` for them, or [`recv`](Self::recv) and
 /// [`send`](Self::send) without these traits.
 ///
+/// ```
+/// # use bellwire_core as bellwire;
+/// use bellwire::{MessageStream, StreamError};
+///
+/// /// Answers each message with itself, until the peer closes.
+/// async fn echo(mut messages: MessageStream) -> Result<(), StreamError> {
+///     while let Some(message) = messages.recv().await {
+///         messages.send(message?).await?;
+///     }
+///     if let Some(closed) = messages.closed() {
+///         println!("{closed}");
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// A client's is what `connect_stream` returns, a server's what [`stream`](crate::stream()) makes.
+///
 /// As a stream it ends once, after the last message, and after the error if there was one;
 /// [`closed`](Self::closed) says with which code.
 ///
@@ -74,7 +92,7 @@ pub struct Opened(Option<Arc<Channel>>);
 /// pings are answered. When that many messages wait the peer is not read until one is taken: its pings and its close
 /// are not seen before.
 ///
-/// **When the peer closes** its close is answered after the messages before it: when they were taken and
+/// **When the peer closes**, its close is answered after the messages before it: when they were taken and
 /// [`recv`](Self::recv) is called again, at the latest after a second. Until then `send` sends, and
 /// [`is_open`](WebSocket::is_open) is true.
 ///
@@ -266,7 +284,7 @@ impl MessageStream {
     }
 
     /// Closes with 1000 "Normal Closure" after what was sent, waits until both sides have said goodbye and the
-    /// transport is closed, and says how it ended. At once if the connection has ended. For another code, call
+    /// transport is closed, and says how it ended; at once if it has ended already. For another code, call
     /// [`WebSocket::close_with`] before. Messages that come meanwhile are dropped.
     ///
     /// It takes no longer than [`Config::close_timeout`](crate::Config::close_timeout) and

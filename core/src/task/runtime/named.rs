@@ -5,7 +5,7 @@
 /// `upgraded`, without a runtime to pass on.
 ///
 /// It takes a value of the runtime, what its addresses and streams implement, when its functions panic, and examples
-/// for three of them. Where it stands, `Server` is that of this runtime, and `bellwire_core` this crate: their
+/// for four of them. Where it stands, `Server` is that of this runtime, and `bellwire_core` this crate: their
 /// documentation has links to both.
 #[macro_export]
 macro_rules! named_runtime {
@@ -14,6 +14,7 @@ macro_rules! named_runtime {
         $(, panics: $panics:literal)?;
         $(#[$serve_with:meta])* serve_with;
         $(#[$serve_async:meta])* serve_async;
+        $(#[$connect:meta])* connect;
         $(#[$connect_stream:meta])* connect_stream;
     ) => {
         /// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
@@ -75,6 +76,8 @@ macro_rules! named_runtime {
         /// makes the opening handshake, all within [`Config::open_timeout`](bellwire_core::Config::open_timeout).
         /// `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
         /// `on_open` has run; that of an asynchronous listener has begun.
+        ///
+        $(#[$connect])*
         ///
         /// # Errors
         /// Every [`ConnectError`](bellwire_core::ConnectError). A refusal carries status, headers and the start of the

@@ -184,7 +184,8 @@ fn an_end_is_printed_with_all_of_its_parts_and_escaped() {
 #[test]
 fn a_target_is_made_of_any_string() {
     let url = String::from("ws://h/");
-    for target in [Target::new(&url), Target::new(url.as_str()), Target::new(url.clone()), Target::new(&&*url)] {
+    let borrowed = &url.as_str();
+    for target in [Target::new(&url), Target::new(url.as_str()), Target::new(url.clone()), Target::new(borrowed)] {
         assert_eq!(target.unwrap().uri().to_string(), url);
     }
 }

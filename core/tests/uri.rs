@@ -54,7 +54,7 @@ fn u7_paths_and_queries_are_encoded_as_browsers_do() {
         ("/??", "/??"),
     ] {
         assert_eq!(resource(&format!("ws://h{text}")), expected, "{text:?}");
-        let target = Target::new(&format!(" ws://h{text}\n")).unwrap();
+        let target = Target::new(format!(" ws://h{text}\n")).unwrap();
         assert!(head(&target).starts_with(&format!("GET {expected} HTTP/1.1\r\nHost: h\r\n")), "{text:?}");
     }
 }
@@ -86,7 +86,7 @@ fn u9_a_user_and_a_password_are_basic_credentials() {
         ("100%:%zz", b"100%:%zz"),
         ("é:ß", "é:ß".as_bytes()),
     ] {
-        let head = head(&Target::new(&format!("ws://{user_info}@h:81/x")).unwrap());
+        let head = head(&Target::new(format!("ws://{user_info}@h:81/x")).unwrap());
         let sent = values(&head, "Authorization");
         let [basic] = sent[..] else { panic!("{sent:?}") };
         let decoded = STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap();

@@ -77,7 +77,7 @@ fn both_of_its_ends_speak_over_sockets_of_the_caller() {
 fn its_sleeps_end_what_takes_too_long() {
     // It accepts, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = Target::new(&format!("ws://{}/", silent.local_addr().unwrap())).unwrap();
+    let target = Target::new(format!("ws://{}/", silent.local_addr().unwrap())).unwrap();
     let target = target.config(Config::default().open_timeout(Duration::from_millis(100)));
     let start = Instant::now();
     let error = Mio::block_on(async |runtime| connect_stream(runtime, target).await.unwrap_err());

@@ -227,7 +227,7 @@ fn waits(future: impl Future) -> bool {
 }
 
 fn target(addr: SocketAddr) -> Target {
-    Target::new(&format!("ws://{addr}/")).unwrap().config(quiet())
+    Target::new(format!("ws://{addr}/")).unwrap().config(quiet())
 }
 
 /// A connection of ours in this role that is a stream, and its peer.
@@ -340,7 +340,7 @@ fn u1_u2_streams_and_asynchronous_listeners_know_their_connection<B: Streams>() 
     });
     let mut numbers = Vec::new();
     for path in ["/stream", "/listener"] {
-        let target = Target::new(&format!("ws://{addr}{path}?x")).unwrap().protocol("mqtt").unwrap();
+        let target = Target::new(format!("ws://{addr}{path}?x")).unwrap().protocol("mqtt").unwrap();
         let (messages, _) = next(&backend.run(B::connect_stream(target))).unwrap();
         let (peer, at_server) = next(&told);
         let (mqtt, path) = (Some("mqtt".to_owned()), Some(path.to_owned()));

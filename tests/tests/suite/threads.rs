@@ -247,7 +247,7 @@ impl Listener for Told {
 /// A client whose peer reads nothing but its request.
 fn client_of_a_deaf_peer(config: Config, listener: impl IntoListener) -> (Client, Raw) {
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = Target::new(&format!("ws://{}/", listening.local_addr().unwrap())).unwrap().config(config);
+    let target = Target::new(format!("ws://{}/", listening.local_addr().unwrap())).unwrap().config(config);
     let deaf = thread::spawn(move || {
         let mut raw = Raw::accept(&listening);
         raw.write(&raw.switching(&[]));

@@ -6,7 +6,7 @@ use alloc::string::String;
 use super::refusal::{Refusal, Refused};
 use super::request::Request;
 use crate::config::{Config, Origins};
-use crate::http::{Authority, Headers, elements, is_token};
+use crate::http::{Authority, Headers, default_port, elements, is_token};
 
 /// RFC 6455 §10.2: servers that are for certain sites only "SHOULD verify the |Origin| field is an origin they
 /// expect".
@@ -46,12 +46,8 @@ fn is_listed(origin: &str, listed: &str) -> bool {
 fn is_at(origin: &str, host: &str) -> bool {
     let own = || {
         let (scheme, origin) = origin.split_once("://")?;
-        let default_port = match () {
-            () if ["http", "ws"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 80,
-            () if ["https", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) => 443,
-            () => return None,
-        };
-        Some(Authority::parse(origin).ok()?.same(Authority::parse(host).ok()?, default_port))
+        let (origin, host) = (Authority::parse(origin).ok()?, Authority::parse(host).ok()?);
+        Some(origin.same(host, default_port(scheme)?))
     };
     own().unwrap_or(false)
 }

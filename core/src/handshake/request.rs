@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
-use crate::http::{Authority, Headers, InvalidHeader, as_token, elements, parse_request};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, default_port, elements, parse_request};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -252,9 +252,7 @@ fn split_target<'t>(method: &str, target: &'t str) -> Option<(Option<&'t str>, u
         return Some((None, 0));
     }
     let (scheme, rest) = target.split_once("://")?;
-    if !["http", "https", "ws", "wss"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        return None;
-    }
+    default_port(scheme)?;
     let authority = rest.get(..rest.find(['/', '?']).unwrap_or(rest.len()))?;
     Authority::parse(authority).ok()?;
     Some((Some(authority), scheme.len() + "://".len() + authority.len()))

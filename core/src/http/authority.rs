@@ -18,6 +18,12 @@ pub(crate) enum AuthorityError {
     Port,
 }
 
+/// Returns the port that a scheme of HTTP or of WebSockets stands for.
+pub(crate) fn default_port(scheme: &str) -> Option<u16> {
+    let ports = [("http", 80), ("ws", 80), ("https", 443), ("wss", 443)];
+    ports.iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme)).map(|&(_, port)| port)
+}
+
 impl<'a> Authority<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, AuthorityError> {
         // The colons of an IPv6 address are inside brackets: RFC 3986 §3.2.2:

@@ -11,7 +11,7 @@ mod shown;
 mod status;
 mod uri;
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, default_port};
 pub use date::date;
 pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_list};
 pub(crate) use headers::write_field;

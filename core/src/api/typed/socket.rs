@@ -73,7 +73,7 @@ impl<C: Codec> TypedSocket<C> {
 /// The methods of a [`WebSocket`] that no codec has a part in.
 macro_rules! as_websocket {
     ($($method:ident($($argument:ident: $Argument:ty),*) -> $Output:ty;)*) => {
-        $(#[doc = concat!("As [`WebSocket::", stringify!($method), "`], errors included.")]
+        $(#[doc = concat!("As [`WebSocket::", stringify!($method), "`].")]
         pub fn $method(&self, $($argument: $Argument),*) -> $Output {
             self.socket.$method($($argument),*)
         })*

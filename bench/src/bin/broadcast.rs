@@ -13,9 +13,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellwire::{Config, WebSocket, broadcast};
 use bellwire::backend::Shared;
 use bellwire::proto::{Connection, Time};
+use bellwire::{Config, WebSocket, broadcast};
 use bytes::Bytes;
 
 const RECEIVERS: usize = 1000;

@@ -83,6 +83,13 @@ impl Shared {
         Guard::new(self.state.lock(), &self.status)
     }
 
+    /// The same for a question, which leaves the status as it is.
+    fn lock_keeping_status(&self) -> Guard<'_> {
+        let mut guard = self.lock();
+        guard.status = None;
+        guard
+    }
+
     /// Runs `act` on the connection, under its lock: it must call no user code. Does not wake the driver.
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
         act(&mut self.lock())
@@ -176,14 +183,14 @@ impl Shared {
 
     /// Returns `true` if the driver sleeps while an event waits for it.
     pub fn is_awaited(&self) -> bool {
-        let guard = self.lock();
+        let guard = self.lock_keeping_status();
         guard.state.parked && guard.has_event()
     }
 
     /// Returns `true` if the connection ends without another word to the peer: what was taken need not be written any
     /// more.
     pub fn discards_output(&self) -> bool {
-        self.lock().discards_output()
+        self.lock_keeping_status().discards_output()
     }
 
     /// Ends a connection whose transport is gone: what still waits for bytes to be written is told that they were not.
@@ -220,6 +227,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (*self.lock()).fmt(f)
+        (*self.lock_keeping_status()).fmt(f)
     }
 }

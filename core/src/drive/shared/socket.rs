@@ -79,27 +79,27 @@ impl Socket for Shared {
     }
 
     fn is_open(&self) -> bool {
-        self.lock().is_open()
+        self.lock_keeping_status().is_open()
     }
 
     fn buffered(&self) -> usize {
-        self.lock().buffered()
+        self.lock_keeping_status().buffered()
     }
 
     fn queued(&self) -> StreamOffset {
-        self.lock().queued()
+        self.lock_keeping_status().queued()
     }
 
     fn room_at(&self, length: usize) -> Option<StreamOffset> {
-        self.lock().room_at(length)
+        self.lock_keeping_status().room_at(length)
     }
 
     fn closed(&self) -> Option<Closed> {
-        self.lock().state.closed.as_deref().cloned()
+        self.lock_keeping_status().state.closed.as_deref().cloned()
     }
 
     fn when_written(&self, position: StreamOffset, done: Done) {
-        let mut guard = self.lock();
+        let mut guard = self.lock_keeping_status();
         match guard.state.waiters.outcome(position, guard.written()) {
             None => guard.state.waiters.push(position, Waiter::Done(done)),
             Some(outcome) => {
@@ -110,7 +110,7 @@ impl Socket for Shared {
     }
 
     fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
-        let mut guard = self.lock();
+        let mut guard = self.lock_keeping_status();
         if let Some(outcome) = guard.state.waiters.outcome(waiter.position(), guard.written()) {
             return Poll::Ready(outcome);
         }
@@ -122,7 +122,7 @@ impl Socket for Shared {
     }
 
     fn give_up(&self, waiter: &WriteWaiter) {
-        let before = self.lock().state.waiters.remove(waiter);
+        let before = self.lock_keeping_status().state.waiters.remove(waiter);
         drop(before);
     }
 }

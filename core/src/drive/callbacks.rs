@@ -5,6 +5,10 @@
 //! it, and what had been read after the callback's event waits. If the connection fails meanwhile, the callback is
 //! dropped where it waits, and `on_error` and `on_close` follow at once (D21): it might be waiting for the peer. What
 //! waited after it is dropped, too, unless the listener only keeps it for its reader (see `stream`).
+//!
+//! A listener that only keeps messages for a reader is asked before the peer's close is received, which answers it: the
+//! connection stops in front of the close frame, `deliver` returns no event and leaves the rest of the input, and that
+//! waits with `Call::Closing` until the reader has had its say, for [`CLOSE_REPLY`] at most.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -82,7 +86,7 @@ impl Dispatcher {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
         if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
-            shared.lock().stop_at_close(true);
+            shared.lock().stop_at_close();
         }
         Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
     }
@@ -152,7 +156,7 @@ impl Dispatcher {
                 let mut guard = self.shared.lock();
                 guard.resume_liveness(now);
                 if waiting.close_by.is_some() {
-                    guard.stop_at_close(false);
+                    guard.pass_close();
                 }
                 drop(guard);
                 self.judge(called);
@@ -229,7 +233,7 @@ impl Dispatcher {
                 let timeout = guard.config().close_timeout;
                 waiting.close_by = Some(now + timeout.map_or(CLOSE_REPLY, |timeout| timeout.min(CLOSE_REPLY)));
             }
-            None => guard.stop_at_close(false),
+            None => guard.pass_close(),
         }
         self.waiting.is_some()
     }
@@ -252,7 +256,7 @@ impl Dispatcher {
         let Some(mut waiting) = self.waiting.take() else { return };
         let (input, at) = (mem::take(&mut waiting.input), waiting.at);
         self.drop_inside(waiting);
-        self.shared.lock().stop_at_close(false);
+        self.shared.lock().pass_close();
         self.go_on(now, input, at, service);
     }
 
@@ -342,21 +346,19 @@ impl Dispatcher {
     /// What a callback has come to.
     #[inline]
     fn judge(&self, called: Called) {
-        if !matches!(called, Ok(Ok(()))) {
-            self.judge_failure(called);
+        match called {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.callback_failed(untyped(error)),
+            Err(payload) => self.shared.lock().fail(Error::Panicked(panic_message(&*payload))),
         }
     }
 
     #[cold]
-    fn judge_failure(&self, called: Called) {
-        let error = match called.map(|outcome| outcome.map_err(untyped)) {
-            Ok(Ok(())) => return,
-            // Too late is not wrong: the callback sent something after a close that it may not know of.
-            Ok(Err(error)) if is_closed(&error) && !self.socket.is_open() => return,
-            Ok(Err(error)) => Error::Callback(error.into()),
-            Err(payload) => Error::Panicked(panic_message(&*payload)),
-        };
-        self.shared.lock().fail(error);
+    fn callback_failed(&self, error: BoxError) {
+        // Too late is not wrong: the callback sent something after a close that it may not know of.
+        if !is_closed(&error) || self.socket.is_open() {
+            self.shared.lock().fail(Error::Callback(error.into()));
+        }
     }
 
     /// Calls `on_error` or `on_close`, whose failure only the server's owner can be told.

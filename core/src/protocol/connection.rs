@@ -402,8 +402,14 @@ impl Connection {
     /// While the connection is open, leaves the peer's close frame in the input, from where
     /// [`next_event`](Self::next_event) returns `None`.
     #[cfg(feature = "std")]
-    pub(crate) fn stop_at_close(&mut self, stop: bool) {
-        self.inbound.stop_at_close(stop && self.is_open());
+    pub(crate) fn stop_at_close(&mut self) {
+        self.inbound.stop_at_close();
+    }
+
+    /// Receives the peer's close frame from now on, like any other.
+    #[cfg(feature = "std")]
+    pub(crate) fn pass_close(&mut self) {
+        self.inbound.pass_close();
     }
 
     /// Returns `true` if it is not decided yet how it ends.
@@ -452,7 +458,7 @@ impl Connection {
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
         self.state = State::Closing;
-        self.inbound.stop_at_close(false);
+        self.inbound.pass_close();
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }

@@ -102,9 +102,14 @@ impl Inbound {
         }
     }
 
-    /// Whether a close frame is left in the input, with all that comes after it.
-    pub(super) fn stop_at_close(&mut self, stop: bool) {
-        self.stops_at_close = stop;
+    /// Leaves a close frame in the input, with all that comes after it, until it may [pass](Self::pass_close).
+    #[cfg(feature = "std")]
+    pub(super) fn stop_at_close(&mut self) {
+        self.stops_at_close = true;
+    }
+
+    pub(super) fn pass_close(&mut self) {
+        self.stops_at_close = false;
     }
 
     /// Whether a close frame comes next: its first byte is there.

@@ -343,18 +343,24 @@ impl Dispatcher {
         }
     }
 
-    /// What a callback has come to.
-    #[inline]
+    /// What a callback has come to. Nearly always nothing: that is seen where it returns, and costs no call.
+    #[inline(always)]
     fn judge(&self, called: Called) {
         match called {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.callback_failed(untyped(error)),
-            Err(payload) => self.shared.lock().fail(Error::Panicked(panic_message(&*payload))),
+            Ok(Err(error)) => self.callback_failed(error),
+            Err(payload) => self.callback_panicked(&*payload),
         }
     }
 
     #[cold]
+    fn callback_panicked(&self, payload: &(dyn Any + Send)) {
+        self.shared.lock().fail(Error::Panicked(panic_message(payload)));
+    }
+
+    #[cold]
     fn callback_failed(&self, error: BoxError) {
+        let error = untyped(error);
         // Too late is not wrong: the callback sent something after a close that it may not know of.
         if !is_closed(&error) || self.socket.is_open() {
             self.shared.lock().fail(Error::Callback(error.into()));

@@ -28,17 +28,17 @@ pub enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opcode {
     /// The next fragment of a message.
-    Continuation,
+    Continuation = 0x0,
     /// A text message, or its first fragment.
-    Text,
+    Text = 0x1,
     /// A binary message, or its first fragment.
-    Binary,
+    Binary = 0x2,
     /// The closing handshake.
-    Close,
+    Close = 0x8,
     /// Are you there?
-    Ping,
+    Ping = 0x9,
     /// Here I am.
-    Pong,
+    Pong = 0xa,
 }
 
 /// Reserved bits of a frame (RFC 6455 §5.2): those that are set, or those that extensions have given a meaning.
@@ -85,7 +85,7 @@ const LENGTH_64: u8 = 127;
 impl Opcode {
     /// RFC 6455 §5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
     pub const fn is_control(self) -> bool {
-        matches!(self, Self::Close | Self::Ping | Self::Pong)
+        self as u8 >= Self::Close as u8
     }
 
     const fn decode(bits: u8) -> Result<Self, Violation> {
@@ -103,14 +103,7 @@ impl Opcode {
     }
 
     pub(super) const fn encode(self) -> u8 {
-        match self {
-            Self::Continuation => 0x0,
-            Self::Text => 0x1,
-            Self::Binary => 0x2,
-            Self::Close => 0x8,
-            Self::Ping => 0x9,
-            Self::Pong => 0xa,
-        }
+        self as u8
     }
 }
 

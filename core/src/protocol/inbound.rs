@@ -10,6 +10,7 @@
 //!   only: a million empty ones cost nothing.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -31,6 +32,14 @@ pub(super) enum Incoming<'a> {
 
 pub(super) struct Inbound {
     role: Role,
+    stops_at_close: bool,
+    /// What has come in part. Between two messages there is none: an idle connection holds no buffer.
+    unfinished: Option<Box<Unfinished>>,
+}
+
+/// What was cut, or comes in fragments.
+#[derive(Default)]
+struct Unfinished {
     /// The first bytes of a header that was cut, and how many they are.
     header_buf: [u8; MAX_HEADER],
     header_len: u8,
@@ -40,7 +49,6 @@ pub(super) struct Inbound {
     message: Option<Partial>,
     /// The payload of a control frame that was cut: at most 125 bytes.
     control: Vec<u8>,
-    stops_at_close: bool,
 }
 
 struct Frame {
@@ -62,44 +70,47 @@ enum Partial {
 
 impl Inbound {
     pub(super) fn new(role: Role) -> Self {
-        Self {
-            role,
-            header_buf: [0; MAX_HEADER],
-            header_len: 0,
-            frame: None,
-            message: None,
-            control: Vec::new(),
-            stops_at_close: false,
-        }
+        Self { role, stops_at_close: false, unfinished: None }
     }
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken, or it
     /// [stops at a close frame](Self::stop_at_close).
+    #[inline]
     pub(super) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Config,
     ) -> Result<Option<Incoming<'a>>, Violation> {
-        loop {
-            let Some(frame) = self.frame.take() else {
-                if self.stops_at_close && self.is_close_next(input) {
-                    return Ok(None);
-                }
-                let Some(header) = self.read_header(input)? else { return Ok(None) };
-                let room = self.check_header(&header, limits)?;
-                let Header { fin, opcode, mask: key, length: remaining, .. } = header;
-                let room = if fin { 0 } else { room };
-                self.frame = Some(Frame { opcode, fin, key, remaining, phase: 0, room });
-                continue;
-            };
-            if frame.remaining > 0 && input.is_empty() {
-                self.frame = Some(frame);
+        if self.unfinished.is_none() {
+            if input.is_empty() || self.stops_at_close && is_close(input) {
                 return Ok(None);
             }
-            if let Some(incoming) = self.read_payload(frame, input)? {
+            if let Some(incoming) = lend_whole(input, self.role, limits)? {
                 return Ok(Some(incoming));
             }
         }
+        self.next_of_parts(input, limits)
+    }
+
+    #[inline(never)]
+    fn next_of_parts<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &Config,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        if let Some(unfinished) = &mut self.unfinished {
+            let incoming = unfinished.next(input, self.role, self.stops_at_close, limits)?;
+            if unfinished.is_empty() {
+                self.unfinished = None;
+            }
+            return Ok(incoming);
+        }
+        let mut unfinished = Unfinished::default();
+        let incoming = unfinished.next(input, self.role, self.stops_at_close, limits)?;
+        if !unfinished.is_empty() {
+            self.unfinished = Some(Box::new(unfinished));
+        }
+        Ok(incoming)
     }
 
     /// Leaves a close frame in the input, with all that comes after it, until it may [pass](Self::pass_close).
@@ -112,27 +123,75 @@ impl Inbound {
         self.stops_at_close = false;
     }
 
-    /// Whether a close frame comes next: its first byte is there.
-    fn is_close_next(&self, input: &[u8]) -> bool {
-        self.frame.is_none()
-            && self.header_len == 0
-            && input.first() == Some(&(super::frame::FIN | Opcode::Close.encode()))
-    }
-
     pub(super) fn role(&self) -> Role {
         self.role
     }
+}
 
-    fn read_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
+/// Whether a close frame comes next: its first byte is there.
+fn is_close(input: &[u8]) -> bool {
+    input.first() == Some(&(super::frame::FIN | Opcode::Close.encode()))
+}
+
+/// Lends out a frame that is a message by itself, or a control frame, and lies whole in the input: as nearly all do.
+/// `None`: it is not, or breaks a rule that `Unfinished` names.
+#[inline]
+fn lend_whole<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Result<Option<Incoming<'a>>, Violation> {
+    let Some((header, start)) = Header::decode(input, role, ReservedBits::NONE)? else { return Ok(None) };
+    let most = if header.opcode == Opcode::Text { limits.max_text } else { limits.max_binary };
+    let whole = header.length <= most.min(input.len() - start) as u64;
+    if !whole || !header.fin || header.opcode == Opcode::Continuation {
+        return Ok(None);
+    }
+    let (_, payload) = take(input, start + header.length as usize).split_at_mut(start);
+    if let Some(key) = header.mask {
+        mask::apply(payload, key, 0);
+    }
+    lend(header.opcode, payload).map(Some)
+}
+
+impl Unfinished {
+    /// The same as [`Inbound::next`], for what does not lie whole in one input.
+    fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        role: Role,
+        stops_at_close: bool,
+        limits: &Config,
+    ) -> Result<Option<Incoming<'a>>, Violation> {
+        loop {
+            let frame = match self.frame.take() {
+                Some(frame) => frame,
+                None if stops_at_close && self.header_len == 0 && is_close(input) => return Ok(None),
+                None => {
+                    let Some(header) = self.read_header(input, role)? else { return Ok(None) };
+                    self.begin_frame(&header, limits)?
+                }
+            };
+            if frame.remaining > 0 && input.is_empty() {
+                self.frame = Some(frame);
+                return Ok(None);
+            }
+            if let Some(incoming) = self.read_payload(frame, input)? {
+                return Ok(Some(incoming));
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    fn read_header(&mut self, input: &mut &mut [u8], role: Role) -> Result<Option<Header>, Violation> {
         if self.header_len == 0 {
-            if let Some((header, length)) = Header::decode(input, self.role, ReservedBits::NONE)? {
+            if let Some((header, length)) = Header::decode(input, role, ReservedBits::NONE)? {
                 take(input, length);
                 return Ok(Some(header));
             }
         }
         loop {
             let part = self.header_buf.get(..usize::from(self.header_len)).unwrap_or_default();
-            if let Some((header, _)) = Header::decode(part, self.role, ReservedBits::NONE)? {
+            if let Some((header, _)) = Header::decode(part, role, ReservedBits::NONE)? {
                 self.header_len = 0;
                 return Ok(Some(header));
             }
@@ -142,6 +201,12 @@ impl Inbound {
             }
             self.header_len += 1;
         }
+    }
+
+    fn begin_frame(&self, header: &Header, limits: &Config) -> Result<Frame, Violation> {
+        let room = self.check_header(header, limits)?;
+        let Header { fin, opcode, mask: key, length: remaining, .. } = *header;
+        Ok(Frame { opcode, fin, key, remaining, phase: 0, room: if fin { 0 } else { room } })
     }
 
     /// What a header can break in view of what came before it. Returns how many bytes the message may still
@@ -200,19 +265,13 @@ impl Inbound {
             }
             Cow::Owned(mem::take(&mut self.control))
         };
-        Some(match frame.opcode {
-            Opcode::Close => Incoming::Close(payload),
-            Opcode::Ping => Incoming::Ping(payload),
-            _ => Incoming::Pong(payload),
-        })
+        Some(control(frame.opcode, payload))
     }
 
     fn append(&mut self, frame: &Frame, piece: &[u8]) -> Result<(), Violation> {
         let expected = usize::try_from(frame.remaining.saturating_add(frame.room)).unwrap_or(usize::MAX);
         let message = self.message.get_or_insert_with(|| Partial::new(frame.opcode));
         match message {
-            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
-            // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
             Partial::Text(text) => text.push(piece, expected).map_err(|_| Violation::TextNotUtf8),
             Partial::Binary(bytes) => {
                 grow(bytes, piece.len(), expected);
@@ -262,14 +321,27 @@ impl Partial {
     }
 }
 
-/// A message that lies whole in the caller's buffer.
+/// A frame that lies whole in the caller's buffer.
 #[inline]
 fn lend(opcode: Opcode, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
-    Ok(if opcode == Opcode::Text {
-        Incoming::Text(Cow::Borrowed(utf8::check(payload).map_err(|_| Violation::TextNotUtf8)?))
+    if opcode == Opcode::Text {
+        // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
+        // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+        let text = utf8::check(payload).map_err(|_| Violation::TextNotUtf8)?;
+        Ok(Incoming::Text(Cow::Borrowed(text)))
+    } else if opcode.is_control() {
+        Ok(control(opcode, Cow::Borrowed(payload)))
     } else {
-        Incoming::Binary(Cow::Borrowed(payload))
-    })
+        Ok(Incoming::Binary(Cow::Borrowed(payload)))
+    }
+}
+
+fn control(opcode: Opcode, payload: Cow<'_, [u8]>) -> Incoming<'_> {
+    match opcode {
+        Opcode::Close => Incoming::Close(payload),
+        Opcode::Ping => Incoming::Ping(payload),
+        _ => Incoming::Pong(payload),
+    }
 }
 
 /// Makes room for `more` bytes.

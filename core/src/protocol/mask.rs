@@ -10,8 +10,8 @@
 #[inline(always)]
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotated(key, offset);
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let narrow = u64::from(u32::from_ne_bytes(key));
+    let wide = narrow | narrow << 32;
     let mut blocks = data.chunks_exact_mut(64);
     for block in &mut blocks {
         words(block, wide);

@@ -3,8 +3,9 @@
 //! Everything that it is given is taken at once, so the caller's read buffer is free again afterwards and
 //! can be shared by all connections of a thread:
 //!
-//! - a frame that is whole in `input` is unmasked where it lies and lent out: no copy;
-//! - of a header that is cut, a few bytes are kept inline until the rest comes;
+//! - a message that is whole in `input` is unmasked where it lies and lent out: no copy. Fragments are moved
+//!   together there;
+//! - of a header that is cut, a few bytes are kept until the rest comes;
 //! - a payload that is cut is appended, unmasked on the way, to the message that is being assembled. Memory
 //!   grows with the bytes that came, never with the length that a header claims. A fragment costs its bytes
 //!   only: a million empty ones cost nothing.
@@ -13,6 +14,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
+use core::ops::Range;
 
 use super::error::Violation;
 use super::frame::{Header, MAX_HEADER, Opcode, ReservedBits, Role};
@@ -106,6 +108,12 @@ impl Inbound {
             return Ok(incoming);
         }
         let mut unfinished = Unfinished::default();
+        if let Some(Joined { opcode, payload, is_whole }) = join_fragments(input, self.role, limits) {
+            if is_whole {
+                return lend(opcode, payload).map(Some);
+            }
+            unfinished.append(opcode, payload, max_length(opcode, limits) - payload.len())?;
+        }
         let incoming = unfinished.next(input, self.role, self.stops_at_close, limits)?;
         if !unfinished.is_empty() {
             self.unfinished = Some(Box::new(unfinished));
@@ -133,21 +141,72 @@ fn is_close(input: &[u8]) -> bool {
     input.first() == Some(&(super::frame::FIN | Opcode::Close.encode()))
 }
 
+/// Returns the frame that is next, and where its payload lies, if all of it is there. Which rule another one breaks, and
+/// how, is for [`Unfinished`] to say.
+#[inline]
+fn whole_frame(input: &[u8], role: Role) -> Option<(Header, Range<usize>)> {
+    let (header, start) = Header::decode(input, role, ReservedBits::NONE).ok()??;
+    let is_there = header.length <= (input.len() - start) as u64;
+    is_there.then(|| (header, start..start + header.length as usize))
+}
+
 /// Lends out a frame that is a message by itself, or a control frame, and lies whole in the input: as nearly all do.
-/// `None`: it is not, or breaks a rule that `Unfinished` names.
 #[inline]
 fn lend_whole<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Result<Option<Incoming<'a>>, Violation> {
-    let Some((header, start)) = Header::decode(input, role, ReservedBits::NONE)? else { return Ok(None) };
-    let most = if header.opcode == Opcode::Text { limits.max_text } else { limits.max_binary };
-    let whole = header.length <= most.min(input.len() - start) as u64;
-    if !whole || !header.fin || header.opcode == Opcode::Continuation {
+    let Some((header, place)) = whole_frame(input, role) else { return Ok(None) };
+    if !header.fin || header.opcode == Opcode::Continuation || place.len() > max_length(header.opcode, limits) {
         return Ok(None);
     }
-    let (_, payload) = take(input, start + header.length as usize).split_at_mut(start);
-    if let Some(key) = header.mask {
+    let payload = take(input, place.end).get_mut(place.start..).unwrap_or_default();
+    unmask(payload, header.mask);
+    lend(header.opcode, payload).map(Some)
+}
+
+/// The first fragments of a message, moved together.
+struct Joined<'a> {
+    opcode: Opcode,
+    payload: &'a mut [u8],
+    /// Whether they are all.
+    is_whole: bool,
+}
+
+/// Takes the fragments of a message that lie whole in the input, and joins them there, up to what is cut, or belongs to
+/// something else, or breaks a rule.
+fn join_fragments<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Option<Joined<'a>> {
+    let bytes = mem::take(input);
+    let (mut message, mut start, mut end, mut at, mut is_whole) = (None, 0, 0, 0, false);
+    while !is_whole {
+        let Some((header, place)) = whole_frame(bytes.get(at..).unwrap_or_default(), role) else { break };
+        let opcode = match (message, header.opcode) {
+            (None, Opcode::Text | Opcode::Binary) => header.opcode,
+            (Some(opcode), Opcode::Continuation) => opcode,
+            _ => break,
+        };
+        if place.len() > max_length(opcode, limits) - (end - start) {
+            break;
+        }
+        let place = at + place.start..at + place.end;
+        if message.is_none() {
+            (message, start, end) = (Some(opcode), place.start, place.start);
+        }
+        unmask(bytes.get_mut(place.clone()).unwrap_or_default(), header.mask);
+        bytes.copy_within(place.clone(), end);
+        (end, at, is_whole) = (end + place.len(), place.end, header.fin);
+    }
+    let (taken, rest) = bytes.split_at_mut(at);
+    *input = rest;
+    Some(Joined { opcode: message?, payload: taken.get_mut(start..end).unwrap_or_default(), is_whole })
+}
+
+fn max_length(opcode: Opcode, limits: &Config) -> usize {
+    if opcode == Opcode::Text { limits.max_text } else { limits.max_binary }
+}
+
+#[inline]
+fn unmask(payload: &mut [u8], key: Option<[u8; 4]>) {
+    if let Some(key) = key {
         mask::apply(payload, key, 0);
     }
-    lend(header.opcode, payload).map(Some)
 }
 
 impl Unfinished {
@@ -246,7 +305,8 @@ impl Unfinished {
         } else if whole && frame.fin && self.message.is_none() {
             Some(lend(frame.opcode, piece)?)
         } else {
-            self.append(&frame, piece)?;
+            let expected = usize::try_from(frame.remaining.saturating_add(frame.room)).unwrap_or(usize::MAX);
+            self.append(frame.opcode, piece, expected)?;
             if whole && frame.fin { self.finish_message()? } else { None }
         };
         if !whole {
@@ -268,10 +328,9 @@ impl Unfinished {
         Some(control(frame.opcode, payload))
     }
 
-    fn append(&mut self, frame: &Frame, piece: &[u8]) -> Result<(), Violation> {
-        let expected = usize::try_from(frame.remaining.saturating_add(frame.room)).unwrap_or(usize::MAX);
-        let message = self.message.get_or_insert_with(|| Partial::new(frame.opcode));
-        match message {
+    /// Appends to the message, of which as many bytes as are `expected` may follow.
+    fn append(&mut self, opcode: Opcode, piece: &[u8], expected: usize) -> Result<(), Violation> {
+        match self.message.get_or_insert_with(|| Partial::new(opcode)) {
             Partial::Text(text) => text.push(piece, expected).map_err(|_| Violation::TextNotUtf8),
             Partial::Binary(bytes) => {
                 grow(bytes, piece.len(), expected);

@@ -8,6 +8,7 @@ mod closing;
 mod common;
 mod driver;
 mod ending;
+mod fragments;
 mod listeners;
 mod logging;
 mod output;

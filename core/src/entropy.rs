@@ -25,6 +25,7 @@ pub use system::SystemEntropy;
 #[cfg(feature = "std")]
 mod system {
     use core::cell::RefCell;
+    use core::mem;
 
     use super::Entropy;
 
@@ -74,7 +75,21 @@ mod system {
             }
         }
 
+        #[inline]
         pub(super) fn fill(&mut self, target: &mut [u8], process: impl Fn() -> u32) {
+            // A mask key: most of all, and a copy of a known length is no call.
+            if let Ok(key) = <&mut [u8; 4]>::try_from(&mut *target) {
+                if let Some(fresh) = self.bytes.get_mut(self.used..).and_then(|fresh| fresh.first_chunk_mut()) {
+                    *key = mem::take(fresh);
+                    self.used += key.len();
+                    return;
+                }
+            }
+            self.fill_any(target, process);
+        }
+
+        #[inline(never)]
+        fn fill_any(&mut self, target: &mut [u8], process: impl Fn() -> u32) {
             for piece in target.chunks_mut(SIZE) {
                 if self.bytes.len() - self.used < piece.len() {
                     self.refill();

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::close::CloseCode;
 use super::error::Violation;
+use super::mask;
 
 /// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -26,6 +27,7 @@ pub enum Role {
 
 /// What a frame is (RFC 6455 §11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Opcode {
     /// The next fragment of a message.
     Continuation = 0x0,
@@ -150,33 +152,52 @@ impl Header {
         Ok(Some((Self { fin, reserved, opcode, mask, length }, bytes.len() - rest.len())))
     }
 
-    /// Encodes the header into `buffer` and returns the part that it takes: 2 to 14 bytes.
-    pub fn encode(self, buffer: &mut [u8; MAX_HEADER]) -> &[u8] {
-        let mut length = 0;
-        let mut push = |bytes: &[u8]| {
-            for (place, byte) in buffer.iter_mut().skip(length).zip(bytes) {
-                *place = *byte;
-            }
-            length += bytes.len();
-        };
+    /// Appends the header, 2 to 14 bytes, to `output`.
+    #[inline(always)]
+    pub fn encode(self, output: &mut Vec<u8>) {
+        let first = if self.fin { FIN } else { 0 } | self.reserved.0 | self.opcode.encode();
         let mask = if self.mask.is_some() { MASK } else { 0 };
-        push(&[if self.fin { FIN } else { 0 } | self.reserved.0 | self.opcode.encode()]);
         // §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
         match (u8::try_from(self.length), u16::try_from(self.length)) {
-            (Ok(short @ ..=125), _) => push(&[mask | short]),
+            (Ok(short @ ..=125), _) => output.extend_from_slice(&[first, mask | short]),
             (_, Ok(medium)) => {
-                push(&[mask | LENGTH_16]);
-                push(&medium.to_be_bytes());
+                let [high, low] = medium.to_be_bytes();
+                output.extend_from_slice(&[first, mask | LENGTH_16, high, low]);
             }
             _ => {
-                push(&[mask | LENGTH_64]);
-                push(&self.length.to_be_bytes());
+                output.extend_from_slice(&[first, mask | LENGTH_64]);
+                output.extend_from_slice(&self.length.to_be_bytes());
             }
         }
         if let Some(key) = self.mask {
-            push(&key);
+            output.extend_from_slice(&key);
         }
-        buffer.get(..length).unwrap_or_default()
+    }
+
+    /// Returns the length of the encoded header.
+    pub(super) fn encoded_len(self) -> usize {
+        let length = match self.length {
+            ..126 => 0,
+            126..0x1_0000 => 2,
+            _ => 8,
+        };
+        2 + length + self.mask.map_or(0, |key| key.len())
+    }
+
+    /// Appends a whole frame to `output`, its payload masked if the header has a key. Returns its length.
+    #[inline(always)]
+    pub(super) fn encode_with(self, payload: &[u8], output: &mut Vec<u8>) -> usize {
+        let before = output.len();
+        if output.capacity() - before < MAX_HEADER + payload.len() {
+            output.reserve(self.encoded_len() + payload.len());
+        }
+        self.encode(output);
+        let start = output.len();
+        output.extend_from_slice(payload);
+        if let Some(key) = self.mask {
+            mask::apply(output.get_mut(start..).unwrap_or_default(), key, 0);
+        }
+        output.len() - before
     }
 }
 
@@ -277,9 +298,10 @@ mod tests {
             for (mask, receiver) in [(None, Role::Client), (Some([1, 2, 3, 4]), Role::Server)] {
                 for (fin, reserved) in [(true, NONE), (false, NONE), (true, RSV1), (false, RSV1)] {
                     let header = Header { fin, reserved, mask, ..Header::new(Opcode::Binary, length) };
-                    let mut buffer = [0; MAX_HEADER];
-                    let bytes = header.encode(&mut buffer);
-                    assert_eq!(Header::decode(bytes, receiver, reserved), Ok(Some((header, bytes.len()))));
+                    let mut bytes = Vec::new();
+                    header.encode(&mut bytes);
+                    assert_eq!(header.encoded_len(), bytes.len());
+                    assert_eq!(Header::decode(&bytes, receiver, reserved), Ok(Some((header, bytes.len()))));
                     for cut in 0..bytes.len() {
                         assert_eq!(Header::decode(&bytes[..cut], receiver, reserved), Ok(None));
                     }
@@ -291,7 +313,9 @@ mod tests {
     #[test]
     fn lengths_take_the_fewest_bytes() {
         for (length, size) in [(0, 2), (125, 2), (126, 4), (0xffff, 4), (0x1_0000, 10)] {
-            assert_eq!(Header::new(Opcode::Text, length).encode(&mut [0; MAX_HEADER]).len(), size);
+            let mut bytes = Vec::new();
+            Header::new(Opcode::Text, length).encode(&mut bytes);
+            assert_eq!(bytes.len(), size);
         }
     }
 

@@ -9,9 +9,8 @@
 // Small payloads are most of all: a call would cost as much as the work.
 #[inline(always)]
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
-    let key = rotated(key, offset);
-    let narrow = u64::from(u32::from_ne_bytes(key));
-    let wide = narrow | narrow << 32;
+    let key = u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3));
+    let wide = u64::from(key) << 32 | u64::from(key);
     let mut blocks = data.chunks_exact_mut(64);
     for block in &mut blocks {
         words(block, wide);
@@ -20,7 +19,7 @@ pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     let whole = rest.len() & !7;
     let (rest, last) = rest.split_at_mut(whole);
     words(rest, wide);
-    for (byte, key) in last.iter_mut().zip(key.iter().cycle()) {
+    for (byte, key) in last.iter_mut().zip(wide.to_le_bytes()) {
         *byte ^= key;
     }
 }
@@ -30,16 +29,9 @@ pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
 fn words(data: &mut [u8], wide: u64) {
     for word in data.chunks_exact_mut(8) {
         if let Ok(bytes) = <[u8; 8]>::try_from(&*word) {
-            word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+            word.copy_from_slice(&(u64::from_le_bytes(bytes) ^ wide).to_le_bytes());
         }
     }
-}
-
-/// The key as it applies from `offset` on.
-#[inline]
-fn rotated(mut key: [u8; 4], offset: usize) -> [u8; 4] {
-    key.rotate_left(offset & 3);
-    key
 }
 
 #[cfg(test)]

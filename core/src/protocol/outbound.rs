@@ -23,13 +23,12 @@ const LARGE: usize = 16 * 1024;
 pub(super) struct Outbound {
     /// Where a client's mask keys come from; a server masks nothing.
     keys: Option<Box<dyn Entropy>>,
-    output: Output,
-    /// How many bytes of `queued` the backend has taken to write by itself.
-    taken: usize,
     /// How many bytes were queued since the connection began.
     queued: u64,
     /// How many of them were handed to the transport.
     written: u64,
+    /// The last of them. Those before, up to `written`, the backend has taken to write them by itself.
+    output: Output,
     /// Where the newest message ends.
     last: u64,
     /// Where the newest one ends that was queued on an empty queue, which `max_queued` does not count.
@@ -37,48 +36,57 @@ pub(super) struct Outbound {
     /// Where the last keepalive ping ends.
     ping: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
-    late_pong: Option<Vec<u8>>,
+    late_pong: Option<Box<[u8]>>,
 }
 
 impl Outbound {
     pub(super) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
-        Self {
-            keys,
-            output: Output::new(),
-            taken: 0,
-            queued: 0,
-            written: 0,
-            last: 0,
-            alone: 0,
-            ping: 0,
-            late_pong: None,
+        Self { keys, queued: 0, written: 0, output: Output::new(), last: 0, alone: 0, ping: 0, late_pong: None }
+    }
+
+    #[inline]
+    pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
+        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        match message.payload {
+            Payload::Borrowed(payload) => self.borrowed(opcode, payload, config),
+            payload => self.owned(opcode, payload, config),
         }
     }
 
-    pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
-        let alone = self.last <= self.written;
-        if !alone {
-            self.check_room(message.as_bytes().len(), config)?;
-        }
-        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
-        match message.payload {
+    fn borrowed(&mut self, opcode: Opcode, payload: &[u8], config: &Config) -> Result<StreamOffset, SendError> {
+        let alone = self.admit(payload.len(), config)?;
+        self.frame(opcode, payload);
+        Ok(self.end_message(alone))
+    }
+
+    fn owned(&mut self, opcode: Opcode, payload: Payload<'_>, config: &Config) -> Result<StreamOffset, SendError> {
+        let alone = self.admit(payload.as_bytes().len(), config)?;
+        match payload {
             Payload::Vec(payload) if payload.len() >= LARGE => self.large_vec(opcode, payload),
             Payload::Bytes(payload) if payload.len() >= LARGE && self.keys.is_none() => {
-                self.header(opcode, payload.len());
-                self.queued += payload.len() as u64;
-                self.output.push_large(payload);
+                self.large(Header::new(opcode, payload.len() as u64), payload);
             }
-            Payload::Borrowed(payload) => self.frame(opcode, payload),
-            Payload::Vec(payload) => self.frame(opcode, &payload),
-            Payload::Bytes(payload) => self.frame(opcode, &payload),
             Payload::Prepared(message) if self.keys.is_none() => self.prepared(&message),
-            Payload::Prepared(message) => self.frame(opcode, message.payload()),
+            payload => self.frame(opcode, payload.as_bytes()),
         }
+        Ok(self.end_message(alone))
+    }
+
+    /// Returns whether a message of this length finds no others in the queue.
+    fn admit(&self, length: usize, config: &Config) -> Result<bool, SendError> {
+        let alone = self.last <= self.written;
+        if !alone {
+            self.check_room(length, config)?;
+        }
+        Ok(alone)
+    }
+
+    fn end_message(&mut self, alone: bool) -> StreamOffset {
         self.last = self.queued;
         if alone {
             self.alone = self.queued;
         }
-        Ok(self.position())
+        self.position()
     }
 
     pub(super) fn control(&mut self, opcode: Opcode, data: &[u8], config: &Config) -> Result<(), SendError> {
@@ -110,7 +118,7 @@ impl Outbound {
     pub(super) fn answer_ping(&mut self, data: &[u8], config: &Config) {
         let data = data.get(..MAX_CONTROL_PAYLOAD).unwrap_or(data);
         if self.buffered() > config.high_watermark {
-            self.late_pong = Some(data.to_vec());
+            self.late_pong = Some(data.into());
         } else {
             self.frame(Opcode::Pong, data);
         }
@@ -124,7 +132,7 @@ impl Outbound {
 
     /// Bytes that are not frames: the head of a handshake.
     pub(super) fn head(&mut self, bytes: &[u8]) {
-        self.output.push(bytes);
+        self.output.buffer().extend_from_slice(bytes);
         self.queued += bytes.len() as u64;
     }
 
@@ -135,7 +143,7 @@ impl Outbound {
         self.alone = self.alone.min(self.queued);
         self.ping = self.ping.min(self.queued);
         self.late_pong = None;
-        mem::take(&mut self.output)
+        self.take()
     }
 
     /// Returns where the next byte will be.
@@ -149,7 +157,7 @@ impl Outbound {
     }
 
     pub(super) fn buffered(&self) -> usize {
-        usize::try_from(self.queued - self.written).unwrap_or(usize::MAX)
+        (self.queued - self.written) as usize
     }
 
     pub(super) fn output(&self) -> &Output {
@@ -165,24 +173,25 @@ impl Outbound {
     }
 
     pub(super) fn take(&mut self) -> Output {
-        self.taken += self.output.len();
         mem::take(&mut self.output)
     }
 
     pub(super) fn is_taken(&self) -> bool {
-        self.taken > 0
+        self.buffered() > self.output.len()
     }
 
     pub(super) fn wrote(&mut self, count: usize, config: &Config) {
-        let from_taken = count.min(self.taken);
-        self.taken -= from_taken;
-        self.output.advance(count - from_taken);
-        self.written = self.queued.min(self.written + count as u64);
-        if self.output.is_empty() {
-            // An idle connection holds no buffer.
-            self.output = Output::new();
+        self.written += count.min(self.buffered()) as u64;
+        // What was taken leaves first.
+        let from_output = self.output.len().saturating_sub(self.buffered());
+        if from_output > 0 {
+            self.output.advance(from_output);
+            if self.output.is_empty() {
+                // An idle connection holds no buffer.
+                self.output = Output::new();
+            }
         }
-        if self.buffered() <= config.high_watermark {
+        if self.late_pong.is_some() && self.buffered() <= config.high_watermark {
             self.send_late_pong();
         }
     }
@@ -196,7 +205,7 @@ impl Outbound {
     /// Returns `true` if a message of this length would be accepted.
     #[cfg(feature = "std")]
     pub(super) fn has_room(&self, length: usize, config: &Config) -> bool {
-        self.last <= self.written || self.check_room(length, config).is_ok()
+        self.admit(length, config).is_ok()
     }
 
     /// A queue without messages takes one of any size, and that one does not count: what follows has all of
@@ -204,17 +213,21 @@ impl Outbound {
     /// came in the same read, however fast the peer reads.
     fn check_room(&self, length: usize, config: &Config) -> Result<(), SendError> {
         let counted = self.queued - self.written.max(self.alone);
-        let needed = counted.saturating_add(length as u64).saturating_add(MAX_HEADER as u64);
+        let needed = (counted + MAX_HEADER as u64).saturating_add(length as u64);
         if needed <= config.max_queued as u64 { Ok(()) } else { Err(SendError::Full) }
     }
 
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        let key = self.header(opcode, payload.len());
-        match key {
-            None => self.output.push(payload),
-            Some(key) => self.output.push_with(payload, |payload| mask::apply(payload, key, 0)),
+        if self.keys.is_some() {
+            return self.masked_frame(opcode, payload);
         }
-        self.queued += payload.len() as u64;
+        self.queued += Header::new(opcode, payload.len() as u64).encode_with(payload, self.output.buffer()) as u64;
+    }
+
+    #[inline(never)]
+    fn masked_frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let header = self.header(opcode, payload.len());
+        self.queued += header.encode_with(payload, self.output.buffer()) as u64;
     }
 
     /// A server's frame, which is whole already.
@@ -223,38 +236,38 @@ impl Outbound {
         if message.payload().len() >= LARGE {
             self.output.push_large(frame.clone());
         } else {
-            self.output.push(frame);
+            self.output.buffer().extend_from_slice(frame);
         }
         self.queued += frame.len() as u64;
     }
 
     fn large_vec(&mut self, opcode: Opcode, mut payload: Vec<u8>) {
-        if let Some(key) = self.header(opcode, payload.len()) {
+        let header = self.header(opcode, payload.len());
+        if let Some(key) = header.mask {
             mask::apply(&mut payload, key, 0);
         }
-        self.queued += payload.len() as u64;
-        self.output.push_large(Bytes::from(payload));
+        self.large(header, payload.into());
     }
 
-    /// Queues a header and returns the key that its payload must be masked with.
-    fn header(&mut self, opcode: Opcode, length: usize) -> Option<[u8; 4]> {
-        // RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client [...] the masking
-        // key MUST be derived from a strong source of entropy", a fresh one for each frame.
+    fn large(&mut self, header: Header, payload: Bytes) {
+        self.queued += (header.encode_with(&[], self.output.buffer()) + payload.len()) as u64;
+        self.output.push_large(payload);
+    }
+
+    fn header(&mut self, opcode: Opcode, length: usize) -> Header {
+        Header { mask: self.key(), ..Header::new(opcode, length as u64) }
+    }
+
+    /// RFC 6455 §5.3: "The masking key is a 32-bit value chosen at random by the client [...] the masking key MUST be
+    /// derived from a strong source of entropy", a fresh one for each frame.
+    fn key(&mut self) -> Option<[u8; 4]> {
+        let keys = self.keys.as_mut()?;
         // Frames that leave together come from one process.
-        let follows = self.taken > 0 || !self.output.is_empty();
-        let mask = self.keys.as_mut().map(|keys| {
-            let mut key = [0; 4];
-            if !follows {
-                keys.renew();
-            }
-            keys.fill(&mut key);
-            key
-        });
-        let header = Header { mask, ..Header::new(opcode, length as u64) };
-        let mut buffer = [0; MAX_HEADER];
-        let bytes = header.encode(&mut buffer);
-        self.output.push(bytes);
-        self.queued += bytes.len() as u64;
-        mask
+        if self.queued == self.written {
+            keys.renew();
+        }
+        let mut key = [0; 4];
+        keys.fill(&mut key);
+        Some(key)
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::event::{Message, OwnedMessage};
-use super::frame::{Header, MAX_HEADER, Opcode};
+use super::frame::{Header, Opcode};
 
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
@@ -31,12 +31,7 @@ pub(super) enum Payload<'m> {
 impl Outgoing<'_> {
     /// Returns the payload's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.payload {
-            Payload::Borrowed(bytes) => bytes,
-            Payload::Vec(bytes) => bytes,
-            Payload::Bytes(bytes) => bytes,
-            Payload::Prepared(prepared) => prepared.payload(),
-        }
+        self.payload.as_bytes()
     }
 
     /// Returns `true` if this is a text message.
@@ -67,6 +62,17 @@ impl Outgoing<'_> {
             )
         } else {
             OwnedMessage::Binary(bytes)
+        }
+    }
+}
+
+impl Payload<'_> {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Vec(bytes) => bytes,
+            Self::Bytes(bytes) => bytes,
+            Self::Prepared(prepared) => prepared.payload(),
         }
     }
 }
@@ -184,12 +190,9 @@ impl Prepared {
     fn encode(text: bool, payload: &[u8]) -> Self {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let header = Header::new(opcode, payload.len() as u64);
-        let mut buffer = [0; MAX_HEADER];
-        let header = header.encode(&mut buffer);
-        let mut frame = Vec::with_capacity(header.len() + payload.len());
-        frame.extend_from_slice(header);
-        frame.extend_from_slice(payload);
-        Self { text, header: header.len(), frame: frame.into() }
+        let mut frame = Vec::new();
+        header.encode_with(payload, &mut frame);
+        Self { text, header: header.encoded_len(), frame: frame.into() }
     }
 
     pub(super) fn is_text(&self) -> bool {

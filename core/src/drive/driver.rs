@@ -34,7 +34,7 @@ use super::shared::{Busy, Shared};
 use crate::api::{AnyListener, WebSocket};
 use crate::handshake::{Request, server};
 use crate::protocol::{BoxError, Connection, Output};
-use crate::serve::{PendingAnswer, Service};
+use crate::serve::{PendingAnswer, Place, Service};
 use crate::time::Time;
 
 /// Drives one transport, from the handshake to the last byte.
@@ -42,6 +42,8 @@ pub struct Driver {
     /// Who answers requests, on a server.
     service: Option<Arc<Service>>,
     phase: Phase,
+    /// Where its registry keeps the open connection.
+    place: Option<Place>,
     ending: Option<Ending>,
     /// The peer has sent its last byte.
     eof: bool,
@@ -116,6 +118,7 @@ impl Driver {
         Self {
             service,
             phase,
+            place: None,
             ending: None,
             eof: false,
             close_timeout,
@@ -457,9 +460,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.abandon(self.service.as_deref());
-            if let Some(service) = &self.service {
-                service.registry().ended(&dispatcher.socket);
-            }
+            self.leave_registry();
         }
     }
 }

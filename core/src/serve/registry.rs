@@ -12,8 +12,8 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use super::responder::Slot;
+use super::slab::{Place, Slab};
 use crate::api::WebSocket;
-use crate::context::SocketId;
 use crate::protocol::CloseCode;
 use crate::sync::{AtomicU8, Mutex, Ordering, WakerSlot};
 
@@ -45,9 +45,9 @@ pub struct Registry {
 struct Entries {
     next: u64,
     /// How to wake the task of each connection, from its transport's first byte to its last.
-    tasks: BTreeMap<u64, WakerSlot>,
-    /// The open ones; `None` while `on_open` runs.
-    sockets: BTreeMap<SocketId, Option<WebSocket>>,
+    tasks: Slab<Waker>,
+    /// The open ones; nothing while `on_open` runs.
+    sockets: Slab<WebSocket>,
     /// Requests whose handlers have not answered yet, by their addresses.
     asked: BTreeMap<usize, Arc<Slot>>,
     /// The wakers of those that wait for a task to leave, or for the next stage.
@@ -94,7 +94,7 @@ impl Registry {
         }
         let mut state = self.state.lock();
         let watching = mem::take(&mut state.watching);
-        let tasks: Vec<_> = state.tasks.values().filter_map(WakerSlot::get).cloned().collect();
+        let tasks: Vec<_> = state.tasks.values().cloned().collect();
         drop(state);
         tasks.into_iter().chain(watching.into_values()).for_each(Waker::wake);
     }
@@ -104,7 +104,7 @@ impl Registry {
     pub fn close_all(&self) {
         self.enter(Stage::Refusing);
         let state = self.state.lock();
-        let sockets: Vec<_> = state.sockets.values().flatten().cloned().collect();
+        let sockets: Vec<_> = state.sockets.values().cloned().collect();
         let asked: Vec<_> = state.asked.values().cloned().collect();
         drop(state);
         sockets.iter().for_each(close);
@@ -113,7 +113,7 @@ impl Registry {
 
     /// Drops every open connection without a closing handshake.
     pub fn abort_all(&self) {
-        let sockets: Vec<_> = self.state.lock().sockets.values().flatten().cloned().collect();
+        let sockets: Vec<_> = self.state.lock().sockets.values().cloned().collect();
         sockets.iter().for_each(WebSocket::abort);
     }
 
@@ -157,14 +157,14 @@ impl Registry {
     }
 
     /// `on_open` is about to run: from now on it counts.
-    pub(crate) fn opens(&self, socket: &WebSocket) {
-        self.state.lock().sockets.insert(socket.id(), None);
+    pub(crate) fn opens(&self) -> Place {
+        self.state.lock().sockets.enter()
     }
 
     /// `on_open` has run: from now on it can be closed with the others.
-    pub(crate) fn opened(&self, socket: &WebSocket) {
+    pub(crate) fn opened(&self, place: &Place, socket: &WebSocket) {
         let mut state = self.state.lock();
-        state.sockets.insert(socket.id(), Some(socket.clone()));
+        state.sockets.set(place, socket.clone());
         let is_closing = self.is_closing();
         drop(state);
         if is_closing {
@@ -173,8 +173,8 @@ impl Registry {
     }
 
     /// `on_close` has returned.
-    pub(crate) fn ended(&self, socket: &WebSocket) {
-        let removed = self.state.lock().sockets.remove(&socket.id());
+    pub(crate) fn ended(&self, place: Place) {
+        let removed = self.state.lock().sockets.leave(place);
         drop(removed);
     }
 
@@ -243,7 +243,8 @@ impl Drop for Watch<'_> {
 /// A task or a thread that drives a connection, until this is dropped.
 pub struct Registration {
     registry: Arc<Registry>,
-    id: u64,
+    /// Until this is dropped.
+    place: Option<Place>,
     /// Whom the registry wakes: as long as that does not change it need not be told.
     waker: WakerSlot,
 }
@@ -251,11 +252,8 @@ pub struct Registration {
 impl Registration {
     /// Enters a connection.
     pub fn new(registry: Arc<Registry>) -> Self {
-        let mut state = registry.state.lock();
-        let id = state.new_id();
-        state.tasks.insert(id, WakerSlot::new());
-        drop(state);
-        Self { registry, id, waker: WakerSlot::new() }
+        let place = Some(registry.state.lock().tasks.enter());
+        Self { registry, place, waker: WakerSlot::new() }
     }
 
     /// Returns `true` if this waker is the one that is registered.
@@ -266,8 +264,10 @@ impl Registration {
     /// Sets whom to wake at the next stage, and returns the present one.
     pub fn register(&mut self, waker: &Waker) -> Stage {
         if !self.knows(waker) {
-            let before = self.waker.register(waker);
-            let replaced = self.registry.state.lock().tasks.get_mut(&self.id).and_then(|slot| slot.register(waker));
+            let (before, waker) = (self.waker.register(waker), waker.clone());
+            let mut state = self.registry.state.lock();
+            let replaced = self.place.as_ref().and_then(|place| state.tasks.set(place, waker));
+            drop(state);
             drop((before, replaced));
         }
         self.registry.stage()
@@ -277,7 +277,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
-        let waker = state.tasks.remove(&self.id);
+        let waker = self.place.take().and_then(|place| state.tasks.leave(place));
         let watching = mem::take(&mut state.watching);
         drop(state);
         drop(waker);

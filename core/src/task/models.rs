@@ -96,16 +96,19 @@ fn a_socket_that_opens_while_all_are_closed_is_closed() {
     loom::model(|| {
         let registry = Arc::new(Registry::default());
         let (shared, socket) = socket();
-        registry.opens(&socket);
+        let place = registry.opens();
         let opening = {
             let (registry, socket) = (registry.clone(), socket.clone());
-            thread::spawn(move || registry.opened(&socket))
+            thread::spawn(move || {
+                registry.opened(&place, &socket);
+                place
+            })
         };
         registry.close_all();
-        opening.join().unwrap();
+        let place = opening.join().unwrap();
         assert!(!socket.is_open());
         assert_eq!(registry.connections(), 1);
-        registry.ended(&socket);
+        registry.ended(place);
         shared.finish();
         assert_eq!(registry.connections(), 0);
     });

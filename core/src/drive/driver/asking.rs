@@ -96,11 +96,11 @@ impl Driver {
         (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
         let mut dispatcher = Dispatcher::new(connection, listener);
         dispatcher.grant(self.granted);
-        service.registry().opens(&dispatcher.socket);
+        let place = service.registry().opens();
         self.say_answered();
         dispatcher.start();
-        service.registry().opened(&dispatcher.socket);
-        self.phase = Phase::Open(dispatcher);
+        service.registry().opened(&place, &dispatcher.socket);
+        (self.place, self.phase) = (Some(place), Phase::Open(dispatcher));
     }
 
     fn say_answered(&self) {

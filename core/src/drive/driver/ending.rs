@@ -105,10 +105,15 @@ impl Driver {
     }
 
     pub(super) fn end(&mut self, now: Time) {
-        if let (Some(service), Some(socket)) = (&self.service, self.socket()) {
-            service.registry().ended(socket);
-        }
+        self.leave_registry();
         self.ending = Some(self.flush(now));
+    }
+
+    /// `on_close` has returned.
+    pub(super) fn leave_registry(&mut self) {
+        if let (Some(service), Some(place)) = (&self.service, self.place.take()) {
+            service.registry().ended(place);
+        }
     }
 
     pub(super) fn flush(&self, now: Time) -> Ending {

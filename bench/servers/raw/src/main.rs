@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use mio::{Events, Interest, Poll, Token};
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BUFFER: usize = 64 * 1024;
@@ -30,7 +30,7 @@ fn epoll(address: SocketAddr) -> io::Result<()> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
     let mut listener = mio::net::TcpListener::bind(address)?;
     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
-    let mut connections = HashMap::new();
+    let mut connections: HashMap<usize, Connection> = HashMap::new();
     let (mut next, mut buffer) = (1, vec![0; BUFFER]);
     loop {
         poll.poll(&mut events, None)?;
@@ -42,10 +42,11 @@ fn epoll(address: SocketAddr) -> io::Result<()> {
                     connections.insert(next, Connection { stream, unsent: Vec::new() });
                     next += 1;
                 }
-            } else if let Some(connection) = connections.get_mut(&event.token().0) {
-                if !matches!(connection.echo(&mut buffer), Ok(true)) {
-                    connections.remove(&event.token().0);
-                }
+            } else if connections
+                .get_mut(&event.token().0)
+                .is_some_and(|one| !matches!(one.echo(&mut buffer), Ok(true)))
+            {
+                connections.remove(&event.token().0);
             }
         }
     }
@@ -118,9 +119,8 @@ async fn on_tokio(address: SocketAddr) -> io::Result<()> {
 }
 
 fn on_smol(address: SocketAddr) -> io::Result<()> {
-    let executor = smol::LocalExecutor::new();
-    smol::block_on(executor.run(async {
-        let listener = async_net::TcpListener::bind(address).await?;
+    smol::block_on(async {
+        let listener = smol::net::TcpListener::bind(address).await?;
         loop {
             let (mut stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
@@ -132,9 +132,9 @@ fn on_smol(address: SocketAddr) -> io::Result<()> {
                     }
                 }
             };
-            executor.spawn(echo).detach();
+            smol::spawn(echo).detach();
         }
-    }))
+    })
 }
 
 /// A thread for each connection.

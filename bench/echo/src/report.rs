@@ -1,0 +1,169 @@
+//! What was found, and how it is shown as text.
+
+use crate::measure::Figures;
+use crate::server::{FLOOR, Kind, Server};
+use crate::stats::{median, ratio};
+
+/// What one scenario found.
+pub struct Results {
+    pub title: &'static str,
+    /// Messages in a second, for how long they took.
+    pub pace: Option<f64>,
+    pub rows: Vec<Row>,
+}
+
+/// A server, and its figures round by round: or why it has none.
+pub struct Row {
+    pub name: String,
+    pub kind: Kind,
+    pub rounds: Vec<Figures>,
+    pub failure: Option<String>,
+}
+
+impl Row {
+    pub fn new(server: &Server) -> Self {
+        Self { name: server.name.clone(), kind: server.kind, rounds: Vec::new(), failure: None }
+    }
+
+    fn values(&self, value: impl Fn(&Figures) -> Option<f64>) -> Vec<Option<f64>> {
+        self.rounds.iter().map(value).collect()
+    }
+
+    pub fn median(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
+        median(self.values(value).into_iter().flatten().collect())
+    }
+}
+
+/// A column of figures: what it is called, what is in it, and how many digits it has behind the point.
+type Column = (&'static str, fn(&Figures) -> Option<f64>, usize);
+
+const COLUMNS: [Column; 7] = [
+    ("CPU µs", |figures| figures.cpu, 2),
+    ("per s", |figures| figures.rate, 0),
+    ("p50 µs", |figures| figures.p50, 0),
+    ("p99 µs", |figures| figures.p99, 0),
+    ("p99.9 µs", |figures| figures.p999, 0),
+    ("memory B", |figures| figures.memory, 0),
+    ("after an echo B", |figures| figures.memory_after, 0),
+];
+
+impl Results {
+    /// A server's processor time to that of the floor.
+    pub fn to_floor(&self, row: &Row) -> Option<f64> {
+        let floor = self.rows.iter().find(|row| row.name == FLOOR)?;
+        ratio(&row.values(|figures| figures.cpu), &floor.values(|figures| figures.cpu))
+    }
+
+    /// As a table in Markdown.
+    pub fn table(&self) -> String {
+        let measured = |column: &&Column| self.rows.iter().any(|row| row.median(column.1).is_some());
+        let columns: Vec<&Column> = COLUMNS.iter().filter(measured).collect();
+        let mut lines = vec![vec!["server".to_owned()]];
+        lines[0].extend(columns.iter().map(|column| column.0.to_owned()));
+        let compared = self.rows.iter().any(|row| self.to_floor(row).is_some());
+        if compared {
+            lines[0].insert(2, format!("to {FLOOR}"));
+        }
+        for row in &self.rows {
+            let mut line = vec![row.name.clone()];
+            line.extend(columns.iter().map(|column| number(row.median(column.1), column.2)));
+            if compared {
+                line.insert(2, number(self.to_floor(row), 2));
+            }
+            lines.push(line);
+        }
+        let mut text = format!("## {}\n\n", self.title);
+        if let Some(pace) = self.pace {
+            text += &format!("p50, p99, p99.9: at {} messages in a second.\n\n", number(Some(pace), 0));
+        }
+        text += &aligned(&lines);
+        for row in self.rows.iter().filter(|row| row.failure.is_some()) {
+            text += &format!("\n{}: {}\n", row.name, row.failure.as_deref().unwrap_or_default());
+        }
+        text
+    }
+}
+
+fn aligned(lines: &[Vec<String>]) -> String {
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default().max(3);
+    let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let cell = if at == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
+            text += &cell;
+        }
+        text += "|\n";
+        if number == 0 {
+            text += &format!("|{}|", "-".repeat(widths[0] + 2));
+            text.extend(widths[1..].iter().map(|width| format!("{}:|", "-".repeat(width + 1))));
+            text += "\n";
+        }
+    }
+    text
+}
+
+/// With so many digits behind the point, and a comma after each three before it.
+pub fn number(value: Option<f64>, digits: usize) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    let text = format!("{:.digits$}", value.abs());
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let sign = if value < 0.0 { "-" } else { "" };
+    format!("{sign}{grouped}{fraction}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, cpu: &[f64]) -> Row {
+        let figures = |cpu: &f64| Figures { cpu: Some(*cpu), ..Figures::default() };
+        Row { name: name.to_owned(), kind: Kind::Peer, rounds: cpu.iter().map(figures).collect(), failure: None }
+    }
+
+    fn results(rows: Vec<Row>) -> Results {
+        Results { title: "A title", pace: None, rows }
+    }
+
+    #[test]
+    fn numbers_have_commas() {
+        assert_eq!(number(Some(1_234_567.0), 0), "1,234,567");
+        assert_eq!(number(Some(999.994), 2), "999.99");
+        assert_eq!(number(Some(-1000.5), 1), "-1,000.5");
+        assert_eq!(number(Some(0.0), 0), "0");
+        assert_eq!(number(None, 2), "–");
+    }
+
+    #[test]
+    fn a_table_has_medians_and_ratios_of_rounds() {
+        let floor = row(FLOOR, &[1.0, 2.0, 4.0]);
+        let other = row("other", &[2.0, 4.0, 12.0]);
+        let table = results(vec![floor, other]).table();
+        assert!(table.contains("| server    | CPU µs | to raw-epoll |\n"), "{table}");
+        assert!(table.contains("| raw-epoll |   2.00 |         1.00 |\n"), "{table}");
+        assert!(table.contains("| other     |   4.00 |         2.00 |\n"), "{table}");
+        assert!(!table.contains("p99"), "what is not measured has no column: {table}");
+    }
+
+    #[test]
+    fn a_server_without_figures_has_none_and_says_why() {
+        let mut failed = row("failed", &[]);
+        failed.failure = Some("not built: error: E0000".to_owned());
+        let table = results(vec![row(FLOOR, &[1.0]), failed]).table();
+        assert!(table.contains("| failed    |      – |            – |\n"), "{table}");
+        assert!(table.ends_with("\nfailed: not built: error: E0000\n"), "{table}");
+    }
+
+    #[test]
+    fn without_the_floor_there_is_no_ratio() {
+        let table = results(vec![row("other", &[2.0])]).table();
+        assert!(!table.contains(FLOOR), "{table}");
+    }
+}

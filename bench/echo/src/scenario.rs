@@ -1,0 +1,66 @@
+//! What is measured.
+
+use crate::frames::{Content, Shape};
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub load: Load,
+}
+
+#[derive(Clone, Copy)]
+pub enum Load {
+    /// Messages are echoed.
+    Echo { connections: usize, shape: Shape },
+    /// Connections are open and quiet: at first new, then after an echo on each.
+    Idle { connections: usize, echo: usize },
+    /// Connections are opened and closed.
+    Churn { connections: usize, at_once: usize },
+}
+
+const fn echo(connections: usize, content: Content, length: usize, fragments: usize, depth: usize) -> Load {
+    Load::Echo { connections, shape: Shape { content, length, fragments, depth } }
+}
+
+pub const SCENARIOS: [Scenario; 8] = [
+    Scenario {
+        name: "small",
+        title: "32 B of text, one at a time, 64 connections",
+        load: echo(64, Content::Text, 32, 1, 1),
+    },
+    Scenario {
+        name: "pipelined",
+        title: "32 B of text, 64 at a time, 64 connections",
+        load: echo(64, Content::Text, 32, 1, 64),
+    },
+    Scenario {
+        name: "text",
+        title: "1 KiB of multilingual text, one at a time, 200 connections",
+        load: echo(200, Content::Multilingual, 1024, 1, 1),
+    },
+    Scenario {
+        name: "fragments",
+        title: "1 KiB of multilingual text in 4 fragments, 4 at a time, 64 connections",
+        load: echo(64, Content::Multilingual, 1024, 4, 4),
+    },
+    Scenario {
+        name: "binary",
+        title: "64 KiB of binary data, 2 at a time, 16 connections",
+        load: echo(16, Content::Binary, 64 * 1024, 1, 2),
+    },
+    Scenario {
+        name: "large",
+        title: "1 MiB of multilingual text, one at a time, 4 connections",
+        load: echo(4, Content::Multilingual, 1 << 20, 1, 1),
+    },
+    Scenario {
+        name: "idle",
+        title: "Memory of an idle connection",
+        load: Load::Idle { connections: 5000, echo: 16 * 1024 },
+    },
+    Scenario {
+        name: "churn",
+        title: "Connections opened, upgraded and closed, 32 at once",
+        load: Load::Churn { connections: 3200, at_once: 32 },
+    },
+];

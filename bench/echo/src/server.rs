@@ -1,0 +1,223 @@
+//! Servers: which there are, how they are built, and how they are started and ended.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::process::{Cores, pin};
+
+/// All others are compared with this one.
+pub const FLOOR: &str = "raw-epoll";
+
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: String,
+    pub kind: Kind,
+    command: Program,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It echoes bytes, and speaks no WebSocket.
+    Raw,
+    /// It speaks WebSocket, as far as an echo needs it: what is reachable.
+    Floor,
+    Bellwire,
+    Peer,
+}
+
+#[derive(Clone, Debug)]
+enum Program {
+    /// A package of this workspace, and the arguments that come before the port.
+    Package(&'static str, &'static [&'static str]),
+    /// A command, with `{port}` somewhere.
+    Command(Vec<String>),
+}
+
+const ALL: &[(&str, Kind, &str, &[&str])] = &[
+    (FLOOR, Kind::Raw, "bench-raw", &["epoll"]),
+    ("raw-tokio", Kind::Raw, "bench-raw", &["tokio"]),
+    ("raw-smol", Kind::Raw, "bench-raw", &["smol"]),
+    ("raw-blocking", Kind::Raw, "bench-raw", &["blocking"]),
+    ("ws-epoll", Kind::Floor, "bench-smallest", &["epoll"]),
+    ("ws-tokio", Kind::Floor, "bench-smallest", &["tokio"]),
+    ("bellwire-tokio-listener", Kind::Bellwire, "bench-bellwire", &["tokio", "listener"]),
+    ("bellwire-tokio-async", Kind::Bellwire, "bench-bellwire", &["tokio", "async"]),
+    ("bellwire-tokio-stream", Kind::Bellwire, "bench-bellwire", &["tokio", "stream"]),
+    ("bellwire-smol-listener", Kind::Bellwire, "bench-bellwire", &["smol", "listener"]),
+    ("bellwire-smol-async", Kind::Bellwire, "bench-bellwire", &["smol", "async"]),
+    ("bellwire-smol-stream", Kind::Bellwire, "bench-bellwire", &["smol", "stream"]),
+    ("bellwire-async-std-listener", Kind::Bellwire, "bench-bellwire", &["async-std", "listener"]),
+    ("bellwire-async-std-async", Kind::Bellwire, "bench-bellwire", &["async-std", "async"]),
+    ("bellwire-async-std-stream", Kind::Bellwire, "bench-bellwire", &["async-std", "stream"]),
+    ("bellwire-blocking-listener", Kind::Bellwire, "bench-bellwire", &["blocking", "listener"]),
+    ("tokio-tungstenite", Kind::Peer, "bench-tokio-tungstenite", &["send"]),
+    ("tokio-tungstenite+batch", Kind::Peer, "bench-tokio-tungstenite", &["batch"]),
+    ("fastwebsockets", Kind::Peer, "bench-fastwebsockets", &["send"]),
+    ("tokio-websockets", Kind::Peer, "bench-tokio-websockets", &["send"]),
+    ("tokio-websockets+batch", Kind::Peer, "bench-tokio-websockets", &["batch"]),
+    ("sockudo-ws", Kind::Peer, "bench-sockudo-ws", &["send"]),
+    ("sockudo-ws+batch", Kind::Peer, "bench-sockudo-ws", &["batch"]),
+    ("yawc", Kind::Peer, "bench-yawc", &["send"]),
+    ("yawc+batch", Kind::Peer, "bench-yawc", &["batch"]),
+    ("axum", Kind::Peer, "bench-axum", &["send"]),
+    ("axum+batch", Kind::Peer, "bench-axum", &["batch"]),
+];
+
+impl Server {
+    /// Those of this workspace.
+    pub fn all() -> Vec<Self> {
+        let server = |&(name, kind, package, arguments): &(&str, _, _, _)| Self {
+            name: name.to_owned(),
+            kind,
+            command: Program::Package(package, arguments),
+        };
+        ALL.iter().map(server).collect()
+    }
+
+    /// Any other, by `NAME=COMMAND`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').ok_or("--server takes NAME=COMMAND")?;
+        if name.is_empty() || !command.contains("{port}") {
+            return Err(format!("--server {text}: it takes a name, and a command with {{port}} in it"));
+        }
+        let words = command.split_whitespace().map(str::to_owned).collect();
+        Ok(Self { name: name.to_owned(), kind: Kind::Peer, command: Program::Command(words) })
+    }
+
+    /// Builds it, if it is a package.
+    ///
+    /// # Errors
+    ///
+    /// What the compiler said at first.
+    pub fn build(&self) -> Result<(), String> {
+        let Program::Package(package, _) = self.command else { return Ok(()) };
+        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--release", "--locked", "--package", package])
+            .arg("--manifest-path")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+            .arg("--target-dir")
+            .arg(target().map_err(|error| error.to_string())?)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cargo: {error}"))?;
+        if built.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&built.stderr);
+        let first = said.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed and did not say why");
+        Err(format!("not built: {first}"))
+    }
+
+    /// Starts it on a processor of its own, and waits until it takes connections.
+    pub fn start(&self, cores: Cores) -> io::Result<Running> {
+        let address = free_address()?;
+        let mut command = self.command(address.port())?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        pin(cores.server)?;
+        let child = command.spawn();
+        pin(cores.load)?;
+        let child = child.map_err(|error| io::Error::new(error.kind(), format!("it does not start: {error}")))?;
+        let mut running = Running { child, address };
+        running.ready()?;
+        Ok(running)
+    }
+
+    fn command(&self, port: u16) -> io::Result<Command> {
+        let port = port.to_string();
+        match &self.command {
+            Program::Package(package, arguments) => {
+                let mut command = Command::new(target()?.join("release").join(package));
+                command.args(*arguments).arg(port);
+                Ok(command)
+            }
+            Program::Command(words) => {
+                let mut words = words.iter().map(|word| word.replace("{port}", &port));
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words);
+                Ok(command)
+            }
+        }
+    }
+}
+
+/// Where this program was built: what it builds goes there as well.
+fn target() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    program.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| io::Error::other("this program is in no folder"))
+}
+
+/// One that nobody listened on a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// A server that runs, until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn ready(&mut self) -> io::Result<()> {
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("it does not start: {status}")));
+            }
+            if Instant::now() > until {
+                return Err(io::Error::other("it does not listen"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended by itself can be neither ended nor waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Server::all().into_iter().map(|server| server.name).collect();
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(names.contains(&FLOOR.to_owned()));
+    }
+
+    #[test]
+    fn a_command_has_a_name_and_a_place_for_the_port() {
+        let server = Server::parse("mine=python3 echo.py --port={port}").unwrap();
+        let command = server.command(1234).unwrap();
+        assert_eq!(command.get_program(), "python3");
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["echo.py", "--port=1234"]);
+        for wrong in ["mine", "=run {port}", "mine=run 9001"] {
+            assert!(Server::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_ends_does_not_start() {
+        let cores = Cores::find().unwrap();
+        let missing = Server::parse("missing=/nonexistent/program {port}").unwrap().start(cores).unwrap_err();
+        assert!(missing.to_string().contains("does not start"), "{missing}");
+        let ends = Server::parse("ends=false {port}").unwrap().start(cores).unwrap_err();
+        assert!(ends.to_string().contains("does not start"), "{ends}");
+    }
+}

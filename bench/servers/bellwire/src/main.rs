@@ -1,0 +1,90 @@
+//! bellwire on each backend, in each form of a handler.
+//!
+//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream PORT`
+
+use std::io;
+
+use bellwire::{
+    AsyncResponse, Config, Listener, Message, MessageStream, Outcome, Request, Response, WebSocket, async_listener,
+    stream,
+};
+
+struct Echo;
+
+impl Listener for Echo {
+    fn on_message(&mut self, socket: &WebSocket, message: Message<'_>) -> Outcome {
+        Ok(socket.send(message)?)
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [backend, form, port] = &arguments[..] else {
+        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM PORT"));
+    };
+    let address = format!("127.0.0.1:{port}");
+    match backend.as_str() {
+        "tokio" => on_tokio(&address, form),
+        "smol" => smol::block_on(on_smol(&address, form)),
+        "async-std" => async_std::task::block_on(on_async_std(&address, form)),
+        "blocking" if form == "listener" => {
+            let server = bellwire::blocking::Server::bind(&address)?.config(config());
+            server.run(|_: &Request| Response::websocket(Echo))
+        }
+        _ => Err(io::Error::other("no such backend, or not in this form")),
+    }
+}
+
+/// No pings: what is idle is to stay so. And the largest message that is sent is taken.
+fn config() -> Config {
+    Config::default().keepalive_interval(None)
+}
+
+/// The forms are the same on each runtime, but for how a task is spawned.
+macro_rules! run {
+    ($server:expr, $form:expr, $spawn:expr) => {{
+        let server = $server.config(config());
+        match $form {
+            "listener" => server.run(|_: &Request| Response::websocket(Echo)).await,
+            "async" => server.run_async(echo_async).await,
+            "stream" => {
+                let echo = async |_: Request| {
+                    let (listener, opened) = stream();
+                    $spawn(async move {
+                        if let Some(messages) = opened.await {
+                            echo_stream(messages).await;
+                        }
+                    });
+                    AsyncResponse::websocket(listener)
+                };
+                server.run_async(echo).await
+            }
+            _ => Err(io::Error::other("no such form")),
+        }
+    }};
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn on_tokio(address: &str, form: &str) -> io::Result<()> {
+    run!(bellwire::tokio::Server::bind(address).await?, form, tokio::spawn)
+}
+
+async fn on_smol(address: &str, form: &str) -> io::Result<()> {
+    run!(bellwire::smol::Server::bind(address).await?, form, |task| smol::spawn(task).detach())
+}
+
+async fn on_async_std(address: &str, form: &str) -> io::Result<()> {
+    run!(bellwire::async_std::Server::bind(address).await?, form, async_std::task::spawn)
+}
+
+async fn echo_async(_: Request) -> AsyncResponse {
+    AsyncResponse::websocket(async_listener().on_message(async |socket, message| socket.send(message)))
+}
+
+async fn echo_stream(mut messages: MessageStream) {
+    while let Some(Ok(message)) = messages.recv().await {
+        if messages.send(message).await.is_err() {
+            return;
+        }
+    }
+}

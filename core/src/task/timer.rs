@@ -30,15 +30,13 @@ pub trait Timer: Unpin {
 #[derive(Debug)]
 pub(super) struct Alarm<C> {
     timer: C,
-    /// What it is set to.
+    /// When it wakes the task that polls: until then, and while that task keeps its waker, there is no need to poll it.
     set: Option<Time>,
-    /// Whether it wakes the task that polls now: while that does not change there is no need to poll it.
-    knows_waker: bool,
 }
 
 impl<C: Timer> Alarm<C> {
     pub(super) fn new(timer: C) -> Self {
-        Self { timer, set: None, knows_waker: false }
+        Self { timer, set: None }
     }
 
     pub(super) fn now(&self) -> Time {
@@ -51,7 +49,7 @@ impl<C: Timer> Alarm<C> {
 
     /// Notes that another waker is to be called from now on.
     pub(super) fn waker_changed(&mut self) {
-        self.knows_waker = false;
+        self.set = None;
     }
 
     /// Ready at the deadline; otherwise the task is woken then. `now` may be a little late.
@@ -60,15 +58,10 @@ impl<C: Timer> Alarm<C> {
             return Poll::Ready(());
         }
         let mut set = match self.set {
-            Some(set) if set <= deadline => {
-                if self.knows_waker && now < set {
-                    return Poll::Pending;
-                }
-                set
-            }
+            Some(set) if set <= deadline && now < set => return Poll::Pending,
+            Some(set) if set <= deadline => set,
             _ => self.set(deadline),
         };
-        self.knows_waker = true;
         while self.timer.poll(cx).is_ready() {
             // Whether it stays ready is the timer's own affair.
             self.set = None;

@@ -20,7 +20,7 @@ use super::error::Violation;
 use super::frame::{Header, MAX_HEADER, Opcode, ReservedBits, Role};
 use crate::config::Config;
 use crate::input::take;
-use crate::protocol::{mask, utf8};
+use crate::protocol::{mask, pool, utf8};
 
 /// A whole message or control frame.
 #[derive(Debug)]
@@ -333,7 +333,7 @@ impl Unfinished {
         match self.message.get_or_insert_with(|| Partial::new(opcode)) {
             Partial::Text(text) => text.push(piece, expected).map_err(|_| Violation::TextNotUtf8),
             Partial::Binary(bytes) => {
-                grow(bytes, piece.len(), expected);
+                pool::grow(bytes, piece.len(), expected);
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
@@ -400,12 +400,5 @@ fn control(opcode: Opcode, payload: Cow<'_, [u8]>) -> Incoming<'_> {
         Opcode::Close => Incoming::Close(payload),
         Opcode::Ping => Incoming::Ping(payload),
         _ => Incoming::Pong(payload),
-    }
-}
-
-/// Makes room for `more` bytes.
-fn grow(bytes: &mut Vec<u8>, more: usize, expected: usize) {
-    if bytes.capacity() - bytes.len() < more {
-        bytes.reserve_exact(utf8::growth(bytes.len(), more, expected));
     }
 }

@@ -12,6 +12,7 @@ pub mod mask;
 mod outbound;
 mod outgoing;
 mod output;
+mod pool;
 pub mod utf8;
 
 pub use close::{CloseCode, Closed, ClosedBy};

@@ -12,13 +12,10 @@ use super::error::SendError;
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_close};
 use super::outgoing::{Outgoing, Payload, Prepared};
 use super::output::Output;
+use super::pool::{self, LARGE};
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::protocol::{StreamOffset, mask};
-
-/// Owned payloads from this size on are not copied: below, a copy is cheaper than a piece of its own
-/// (uWebSockets draws the line at the same size).
-const LARGE: usize = 16 * 1024;
 
 pub(super) struct Outbound {
     /// Where a client's mask keys come from; a server masks nothing.
@@ -246,7 +243,7 @@ impl Outbound {
         if let Some(key) = header.mask {
             mask::apply(&mut payload, key, 0);
         }
-        self.large(header, payload.into());
+        self.large(header, pool::share(payload));
     }
 
     fn large(&mut self, header: Header, payload: Bytes) {

@@ -3,6 +3,8 @@
 
 use alloc::string::String;
 
+use super::pool;
+
 /// The error for a text that is not UTF-8, whatever may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid;
@@ -35,7 +37,7 @@ impl Assembler {
     /// # Errors
     /// [`Invalid`] as soon as what has come cannot be the start of a text.
     pub fn push(&mut self, mut piece: &[u8], expected: usize) -> Result<(), Invalid> {
-        grow(&mut self.text, piece.len().saturating_add(usize::from(self.carried)), expected);
+        pool::grow_text(&mut self.text, piece.len().saturating_add(usize::from(self.carried)), expected);
         while self.carried > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
@@ -92,19 +94,6 @@ impl Assembler {
             Err(_) => Err(Invalid),
         }
     }
-}
-
-/// Makes room for `more` bytes.
-fn grow(text: &mut String, more: usize, expected: usize) {
-    if text.capacity() - text.len() < more {
-        text.reserve_exact(growth(text.len(), more, expected));
-    }
-}
-
-/// By how much to grow a buffer that holds `length` bytes and has no room for `more`: it doubles, as a `Vec`
-/// does, but not beyond the `expected` bytes that may come after them.
-pub(super) fn growth(length: usize, more: usize, expected: usize) -> usize {
-    more.max(length.min(more.saturating_add(expected)))
 }
 
 /// Returns how much of `piece` is there before a character that is cut off at its end. What is wrong in another way is

@@ -142,7 +142,7 @@ mod tests {
         let shared = share(vec![7; MIB]);
         let (place, other) = (shared.as_ptr(), shared.clone());
         drop(shared);
-        assert_eq!(kept(), []);
+        assert!(kept().is_empty());
         drop(other);
         assert_eq!(kept(), [MIB]);
         let mut next = vec![1; 100];

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 /// The tools, each a package of its own.
-const TOOLS: &[(&str, &str)] = &[("echo", "servers side by side: what a message costs each")];
+const TOOLS: &[(&str, &str)] = &[
+    ("count", "what bellwire costs in instructions, allocations and bytes, against committed figures"),
+    ("echo", "servers side by side: what a message costs each"),
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

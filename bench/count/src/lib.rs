@@ -1,0 +1,8 @@
+//! What bellwire costs, in instructions, allocations, system calls and bytes, against figures that are committed.
+
+pub mod figures;
+pub mod load;
+pub mod message;
+mod peer;
+pub mod report;
+pub mod rows;

@@ -1,0 +1,120 @@
+//! What is counted.
+
+use std::io;
+
+use bellwire_bench_callgrind::Counts;
+
+use crate::figures::{Costs, Unit};
+use crate::load::{self, Load, Receivers};
+use crate::message::{Exchange, Masked, ascii, multilingual};
+
+/// How many connections echo at once.
+const CONNECTIONS: usize = 64;
+
+/// A measurement. It makes a row, or several.
+pub struct Measurement {
+    pub names: Vec<String>,
+    run: Box<dyn Fn() -> io::Result<Vec<Costs>> + Send + Sync>,
+}
+
+impl Measurement {
+    fn new(name: impl Into<String>, run: impl Fn() -> io::Result<Counts> + Send + Sync + 'static) -> Self {
+        Self { names: vec![name.into()], run: Box::new(move || Ok(vec![costs(run()?)])) }
+    }
+
+    /// Leaves out one of the numbers.
+    fn without(self, unit: Unit) -> Self {
+        let run = move || {
+            let mut rows = (self.run)()?;
+            rows.iter_mut().for_each(|costs| costs.retain(|counted, _| *counted != unit));
+            Ok(rows)
+        };
+        Self { run: Box::new(run), ..self }
+    }
+
+    /// Returns what each of its rows costs.
+    ///
+    /// # Errors
+    /// If a program does not do what it should; the message names the row.
+    pub fn run(&self) -> io::Result<Vec<Costs>> {
+        (self.run)().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.names[0])))
+    }
+}
+
+/// All measurements. The first ones are the longest.
+pub fn all() -> Vec<Measurement> {
+    let mut all = Vec::new();
+    all.extend(["listener", "async", "stream"].map(idle));
+    for form in ["listener", "async", "stream"] {
+        all.extend([echo("tokio", form, 1), echo("tokio", form, 64), echo("smol", form, 1), echo("smol", form, 64)]);
+    }
+    all.extend([echo("blocking", "listener", 1), echo("blocking", "listener", 64)]);
+    all.push(text("tokio, listener, 1 KiB multilingual, depth 1", &multilingual(1024), 1, 1));
+    all.push(text("tokio, listener, 1 KiB in 4 fragments, depth 4", &ascii(1024), 4, 4));
+    all.push(client());
+    all.extend([to_all("send"), to_all("broadcast")]);
+    all.extend(IN_MEMORY.map(|(way, rounds, of)| in_memory(way, rounds, of)));
+    all
+}
+
+/// What `in_memory` can do, how often it does it, and how many messages there are each time.
+const IN_MEMORY: [(&str, usize, usize); 1] = [("broadcast 32 B", 20, 1000)];
+
+fn in_memory(way: &'static str, rounds: usize, messages: usize) -> Measurement {
+    Measurement::new(format!("in memory, {way}"), move || {
+        let none = Counts::default();
+        Ok(none.per(load::in_memory(way, rounds)?, messages))
+    })
+}
+
+/// Echoes of 32 bytes.
+fn echo(backend: &'static str, form: &'static str, depth: usize) -> Measurement {
+    let load = load(&ascii(32), 1, Masked::Sent, depth);
+    let counted = Measurement::new(format!("{backend}, {form}, 32 B, depth {depth}"), move || {
+        load.on_server(&format!("counted_{backend}"), form)
+    });
+    // A thread of async-io watches over the polling: how often it wakes up depends on the time.
+    if backend == "smol" { counted.without(Unit::Syscalls) } else { counted }
+}
+
+/// Echoes of another text.
+fn text(name: &str, text: &str, fragments: usize, depth: usize) -> Measurement {
+    let load = load(text, fragments, Masked::Sent, depth);
+    Measurement::new(name, move || load.on_server("counted_tokio", "listener"))
+}
+
+/// A client that echoes.
+fn client() -> Measurement {
+    let load = load(&ascii(125), 1, Masked::Echo, 64);
+    Measurement::new("tokio, client, listener, 125 B, depth 64", move || load.on_client("counted_client"))
+}
+
+/// One message to all connections, all but one idle.
+fn to_all(form: &'static str) -> Measurement {
+    let load = Load { receivers: Receivers::All, connections: 250, ..load(&ascii(32), 1, Masked::Sent, 1) };
+    Measurement::new(format!("tokio, {form} to idle connections, 32 B"), move || load.on_server("counted_tokio", form))
+}
+
+fn idle(form: &'static str) -> Measurement {
+    let exchange = Exchange::text(&ascii(16 * 1024), 1, Masked::Sent);
+    let names = ["idle connection", "idle after an echo of 16 KiB"];
+    Measurement {
+        names: names.map(|name| format!("tokio, {form}, {name}")).into(),
+        run: Box::new(move || {
+            let bytes = load::idle("counted_tokio", form, &exchange)?;
+            Ok(bytes.map(|bytes| Costs::from([(Unit::Bytes, bytes)])).into())
+        }),
+    }
+}
+
+fn load(text: &str, fragments: usize, masked: Masked, depth: usize) -> Load {
+    let exchange = Exchange::text(text, fragments, masked);
+    // Enough that what is not the same each time is next to nothing.
+    let turns = if depth == 1 { 20 } else { 5 };
+    Load { exchange, connections: CONNECTIONS, depth, turns, receivers: Receivers::Sender }
+}
+
+fn costs(counts: Counts) -> Costs {
+    let Counts { instructions, allocations, syscalls } = counts;
+    [(Unit::Instructions, instructions), (Unit::Allocations, allocations), (Unit::Syscalls, syscalls)].into()
+}

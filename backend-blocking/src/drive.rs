@@ -1,14 +1,13 @@
 //! The loop of a connection's thread: reads, writes, and sleeps until the core's deadline.
 
 use std::io::{self, ErrorKind};
-use std::mem;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bellwire_core::backend::limits::{READ_BUFFER, keep};
-use bellwire_core::backend::{Busy, Driver, Step};
+use bellwire_core::backend::limits::READ_BUFFER;
+use bellwire_core::backend::{Busy, Driver, Step, spare};
 use bellwire_core::listener::IntoListener;
 use bellwire_core::proto::{Connection, Output, Time};
 use bellwire_core::{Config, Role};
@@ -51,8 +50,6 @@ pub(crate) struct Drive<S> {
     waker: Waker,
     /// What the transport's read timeout is set to.
     read_timeout: Option<Duration>,
-    /// What is to be written, or memory for it.
-    output: Output,
     /// What a write has failed with: what the peer had sent before is still read.
     failure: Option<io::Error>,
     /// How far the second thread was seen to be.
@@ -65,18 +62,8 @@ impl<S: Stream> Drive<S> {
     pub(crate) fn new(stream: Arc<S>, driver: Driver, start: Instant) -> Self {
         let writer = Writer::new(stream.clone(), start);
         let waker = Waker::from(writer.clone());
-        let (output, failure) = (Output::new(), None);
-        Self {
-            stream,
-            driver,
-            writer,
-            waker,
-            read_timeout: None,
-            output,
-            failure,
-            progress: 0,
-            pause: Pause::default(),
-        }
+        let (failure, pause) = (None, Pause::default());
+        Self { stream, driver, writer, waker, read_timeout: None, failure, progress: 0, pause }
     }
 
     /// Drives the connection to its end. `leftover` was read before.
@@ -130,7 +117,7 @@ impl<S: Stream> Drive<S> {
     /// send without end, must not keep this thread from reading: after a while the second thread goes on.
     fn flush(&mut self) {
         let mut began = self.now();
-        while let Some(mut output) = self.next_output() {
+        while let Some(mut output) = self.driver.take_output() {
             while !output.is_empty() && self.failure.is_none() {
                 let asked = self.now();
                 match self.pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
@@ -152,13 +139,8 @@ impl<S: Stream> Drive<S> {
                     }
                 }
             }
-            keep(&mut self.output, output);
+            spare::keep(output);
         }
-    }
-
-    /// What the callbacks have sent, or what was sent since.
-    fn next_output(&mut self) -> Option<Output> {
-        if self.output.is_empty() { self.driver.take_output() } else { Some(mem::take(&mut self.output)) }
     }
 
     /// Leaves the rest to the second thread. Gives it back if this one has to go on by itself: a plain HTTP
@@ -207,7 +189,7 @@ impl<S: Stream> Drive<S> {
             Ok(0) if self.writer.is_late() && self.failure.is_none() => self.judge_close(asked),
             Ok(0) => self.end_of_input(None),
             Ok(count) => {
-                self.driver.receive_into(self.writer.now(), &mut buffer[..count], &mut self.output);
+                self.driver.receive(self.writer.now(), &mut buffer[..count]);
                 self.share();
                 // A peer that never pauses keeps no deadline from passing.
                 let now = self.now();

@@ -212,7 +212,7 @@ pub mod proto {
 pub mod backend {
     pub use crate::api::{Done, Upgrade};
     #[cfg(feature = "std")]
-    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, limits};
+    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, limits, spare};
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
     #[cfg(feature = "std")]

@@ -12,7 +12,7 @@ use loom::sync as imp;
 use std::sync as imp;
 
 pub(crate) use imp::MutexGuard;
-pub(crate) use imp::atomic::{AtomicU8, Ordering};
+pub(crate) use imp::atomic::{AtomicBool, AtomicU8, Ordering};
 #[cfg(all(loom, test))]
 pub(crate) use model::{Sleep, block_on, wait_for};
 #[cfg(not(all(loom, test)))]

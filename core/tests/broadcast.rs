@@ -284,8 +284,10 @@ fn d16_a_broadcast_closes_slow_readers_where_that_is_set_and_reaches_the_others(
         assert_eq!(broadcast(&sockets, &message), expected(2, failed));
         assert!(!slow.1.is_open());
         assert!(before.1.is_open() && after.1.is_open());
-        let events: Vec<_> =
-            std::iter::from_fn(|| slow.0.next_event(START, &mut &mut [][..]).map(Seen::from)).collect();
+        let events: Vec<_> = std::iter::from_fn(|| {
+            slow.0.with(|connection| connection.next_event(START, &mut &mut [][..]).map(Seen::from))
+        })
+        .collect();
         assert_eq!(events, [Seen::error(Error::SlowReader), Seen::failed(1013, "Too much unread output")]);
         // From now on it is one of those that are gone.
         for connection in [&before.0, &after.0] {

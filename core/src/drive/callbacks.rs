@@ -7,8 +7,8 @@
 //! waited after it is dropped, too, unless the listener only keeps it for its reader (see `stream`).
 //!
 //! A listener that only keeps messages for a reader is asked before the peer's close is received, which answers it: the
-//! connection stops in front of the close frame, `deliver` returns no event and leaves the rest of the input, and that
-//! waits with `Call::Closing` until the reader has had its say, for [`CLOSE_REPLY`] at most.
+//! reader stops in front of the close frame, returns no event and leaves the rest of the input, and that waits
+//! with `Call::Closing` until the reader has had its say, for [`CLOSE_REPLY`] at most.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -21,9 +21,10 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 
-use super::shared::Shared;
+use super::reader::Reader;
+use super::shared::{Busy, Guard, Shared};
 use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
-use crate::protocol::{BoxError, Connection, Error, Event, Message, Output, SendError, panic_message};
+use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
 use crate::serve::{ServerError, Service};
 use crate::time::Time;
 
@@ -31,6 +32,9 @@ use crate::time::Time;
 pub(super) struct Dispatcher {
     pub(super) shared: Arc<Shared>,
     pub(super) socket: WebSocket,
+    reader: Reader,
+    /// When bytes arrived that the deadlines do not know of yet.
+    received: Option<Time>,
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
@@ -82,13 +86,29 @@ std::thread_local! {
 }
 
 impl Dispatcher {
-    pub(super) fn new(connection: Connection, listener: AnyListener) -> Self {
+    pub(super) fn new(mut connection: Connection, listener: AnyListener) -> Self {
+        let mut reader = Reader::of(&mut connection);
+        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
+            reader.stop_at_close();
+        }
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
-        if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
-            shared.lock().stop_at_close();
+        let listener = listener.0;
+        Self { shared, socket, reader, received: None, listener, opened: false, waiting: None, budget: usize::MAX }
+    }
+
+    /// Locks the connection for what its deadlines say.
+    pub(super) fn deadlines(&mut self) -> Guard<'_> {
+        let mut guard = self.shared.lock();
+        if let Some(received) = self.received.take() {
+            guard.received(received);
         }
-        Self { shared, socket, listener: listener.0, opened: false, waiting: None, budget: usize::MAX }
+        guard
+    }
+
+    /// [`Shared::park`].
+    pub(super) fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        self.shared.park_after(self.received.take(), waker)
     }
 
     pub(super) fn start(&mut self) {
@@ -153,12 +173,10 @@ impl Dispatcher {
                 false
             }
             Poll::Ready(called) => {
-                let mut guard = self.shared.lock();
-                guard.resume_liveness(now);
+                self.shared.lock().resume_liveness(now);
                 if waiting.close_by.is_some() {
-                    guard.pass_close();
+                    self.reader.pass_close();
                 }
-                drop(guard);
                 self.judge(called);
                 let Waiting { callback, input, at, .. } = *waiting;
                 drop(callback);
@@ -171,7 +189,7 @@ impl Dispatcher {
     /// Handles what was kept. If it is to wait again, it stays where it is.
     fn go_on(&mut self, now: Time, mut input: Vec<u8>, at: usize, service: Option<&Service>) {
         let mut rest = input.get_mut(at..).unwrap_or_default();
-        self.run(now, &mut rest, None, service);
+        self.run(now, &mut rest, service);
         let left = rest.len();
         if let Some(waiting) = &mut self.waiting {
             waiting.at = input.len().saturating_sub(left);
@@ -179,15 +197,9 @@ impl Dispatcher {
         }
     }
 
-    /// Runs the callbacks for everything that is in `input` or waits without it. What is to be written then is taken
-    /// into `output`, unless a callback is pending; and while they run its memory is lent to the connection.
-    pub(super) fn dispatch(
-        &mut self,
-        now: Time,
-        mut input: &mut [u8],
-        output: Option<&mut Output>,
-        service: Option<&Service>,
-    ) {
+    /// Runs the callbacks for everything that is in `input` or waits without it.
+    pub(super) fn dispatch(&mut self, now: Time, mut input: &mut [u8], service: Option<&Service>) {
+        self.shared.unpark();
         if !self.opened {
             return;
         }
@@ -198,23 +210,26 @@ impl Dispatcher {
             // The connection has failed.
             self.cancel();
         }
-        self.run(now, &mut input, output, service);
+        self.run(now, &mut input, service);
         if let Some(waiting) = &mut self.waiting {
             waiting.input.extend_from_slice(input);
         }
     }
 
     /// Until a callback is pending.
-    fn run(&mut self, now: Time, input: &mut &mut [u8], mut output: Option<&mut Output>, service: Option<&Service>) {
+    fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        if !input.is_empty() {
+            self.received = Some(now);
+        }
         loop {
-            while let Some(event) = self.shared.deliver(now, input, output.as_deref_mut()) {
+            while let Some(event) = self.reader.next_event(&self.shared, input) {
                 self.handle(event, service);
                 self.budget = self.budget.saturating_sub(1);
                 if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
                     self.waiting = Some(Box::new(Waiting::for_others()));
                 }
                 if self.waiting.is_some() {
-                    return self.shared.take_output_into(output);
+                    return;
                 }
             }
             // All of it was taken, unless the peer's close is next and the listener is asked first.
@@ -227,13 +242,12 @@ impl Dispatcher {
     /// The peer's close is next: whether it is not to be received yet.
     fn defers_close(&mut self, now: Time) -> bool {
         self.call_async(Call::Closing);
-        let mut guard = self.shared.lock();
         match &mut self.waiting {
             Some(waiting) => {
-                let timeout = guard.config().close_timeout;
+                let timeout = self.shared.lock().config().close_timeout;
                 waiting.close_by = Some(now + timeout.map_or(CLOSE_REPLY, |timeout| timeout.min(CLOSE_REPLY)));
             }
-            None => guard.pass_close(),
+            None => self.reader.pass_close(),
         }
         self.waiting.is_some()
     }
@@ -256,7 +270,7 @@ impl Dispatcher {
         let Some(mut waiting) = self.waiting.take() else { return };
         let (input, at) = (mem::take(&mut waiting.input), waiting.at);
         self.drop_inside(waiting);
-        self.shared.lock().pass_close();
+        self.reader.pass_close();
         self.go_on(now, input, at, service);
     }
 
@@ -388,7 +402,7 @@ impl Dispatcher {
     /// Ends a connection that is not driven any more.
     pub(super) fn abandon(&mut self, service: Option<&Service>) {
         self.shared.lock().fail(Error::Abandoned);
-        self.dispatch(Time::ZERO, &mut [], None, service);
+        self.dispatch(Time::ZERO, &mut [], service);
         self.cancel();
         self.shared.finish();
     }

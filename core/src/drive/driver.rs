@@ -193,29 +193,19 @@ impl Driver {
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.start();
         }
-        self.dispatch(now, &mut [], None);
+        self.dispatch(now, &mut []);
     }
 
     /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
     /// answered it is kept for later; when much is kept, [`next_step`](Self::next_step) says not to read.
-    pub fn receive(&mut self, now: Time, input: &mut [u8]) {
-        self.take_in(now, input, None);
-    }
-
-    /// As [`receive`](Self::receive), for a backend that writes next: what is to be written is taken into `output`,
-    /// which is empty. Its memory serves the callbacks: one buffer can serve all the connections of a thread.
-    pub fn receive_into(&mut self, now: Time, input: &mut [u8], output: &mut Output) {
-        self.take_in(now, input, Some(output));
-    }
-
-    fn take_in(&mut self, now: Time, mut input: &mut [u8], output: Option<&mut Output>) {
+    pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
         if let Phase::Handshake(handshake, _) = &mut self.phase {
             let Some(request) = handshake.receive(&mut input) else { return };
             self.ask(request, now);
         }
         match &mut self.phase {
             Phase::Asked(question) => question.input.extend_from_slice(input),
-            _ => self.dispatch(now, input, output),
+            _ => self.dispatch(now, input),
         }
     }
 
@@ -232,7 +222,7 @@ impl Driver {
                 dispatcher.shared.lock().receive_eof();
             }
         }
-        self.dispatch(now, &mut [], None);
+        self.dispatch(now, &mut []);
     }
 
     /// Tells the driver that reading or writing has failed with this error. If it says that the peer is gone, that is
@@ -246,7 +236,7 @@ impl Driver {
                 None => dispatcher.shared.lock().transport_failed(error),
                 Some(_) => dispatcher.shared.lock().vanished(),
             }
-            self.dispatch(now, &mut [], None);
+            self.dispatch(now, &mut []);
         }
         self.transport_gone();
         if gone == Some(Gone::Truncated) {
@@ -279,10 +269,10 @@ impl Driver {
             (None, Phase::Answer(..)) => {}
             (None, Phase::Open(dispatcher)) => {
                 dispatcher.handle_timeout(now, self.service.as_deref());
-                dispatcher.shared.lock().handle_timeout(now);
+                dispatcher.deadlines().handle_timeout(now);
             }
         }
-        self.dispatch(now, &mut [], None);
+        self.dispatch(now, &mut []);
     }
 
     /// As [`handle_timeout`](Self::handle_timeout), for a backend that has perhaps not read all that has arrived: a
@@ -324,19 +314,19 @@ impl Driver {
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.hurry(now, self.service.as_deref());
         }
-        self.dispatch(now, &mut [], None);
+        self.dispatch(now, &mut []);
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), if nothing happens before. A time in the past
     /// means at once.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        match (&self.ending, &self.phase) {
+    pub fn poll_timeout(&mut self) -> Option<Time> {
+        match (&self.ending, &mut self.phase) {
             (Some(ending), _) => ending.deadline(),
             (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
             (None, Phase::Asked(question)) => question.deadline,
             (None, Phase::Answer(..)) => None,
             (None, Phase::Open(dispatcher)) => {
-                let deadline = dispatcher.shared.lock().poll_timeout();
+                let deadline = dispatcher.deadlines().poll_timeout();
                 deadline.into_iter().chain(dispatcher.close_by()).min()
             }
         }
@@ -404,7 +394,7 @@ impl Driver {
             Phase::Open(dispatcher) => {
                 let resumed = dispatcher.resume(now, waker, self.service.as_deref());
                 if resumed || dispatcher.shared.status().has_event() {
-                    self.dispatch(now, &mut [], None);
+                    self.dispatch(now, &mut []);
                     return Err(Busy);
                 }
             }
@@ -419,12 +409,12 @@ impl Driver {
     /// [`Busy`] if there is something to do already: output to be written, or an event that
     /// [`poll_pending`](Self::poll_pending) handles.
     pub fn settle(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
-        match (&self.phase, self.ending) {
+        match (&mut self.phase, self.ending) {
             (Phase::Open(dispatcher), None) => {
-                let deadline = dispatcher.shared.park(waker)?;
+                let deadline = dispatcher.park(waker)?;
                 Ok(deadline.into_iter().chain(dispatcher.close_by()).min())
             }
-            (Phase::Open(dispatcher), Some(ending)) => dispatcher.shared.park(waker).map(|_| ending.deadline()),
+            (Phase::Open(dispatcher), Some(ending)) => dispatcher.park(waker).map(|_| ending.deadline()),
             _ => Ok(self.poll_timeout()),
         }
     }
@@ -446,9 +436,9 @@ impl Driver {
         }
     }
 
-    fn dispatch(&mut self, now: Time, input: &mut [u8], output: Option<&mut Output>) {
+    fn dispatch(&mut self, now: Time, input: &mut [u8]) {
         let Phase::Open(dispatcher) = &mut self.phase else { return };
-        dispatcher.dispatch(now, input, output, self.service.as_deref());
+        dispatcher.dispatch(now, input, self.service.as_deref());
         if self.ending.is_none() && dispatcher.shared.status().is_finished() {
             self.end(now);
         }

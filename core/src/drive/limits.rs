@@ -10,9 +10,6 @@ pub const READ_BUFFER: usize = 64 * 1024;
 /// The size of a read buffer during a client's opening handshake.
 pub const HANDSHAKE_BUFFER: usize = 4 * 1024;
 
-/// The most memory that is kept for output between two turns.
-const SPARE_OUTPUT: usize = 64 * 1024;
-
 /// How many slices leave in one write, and how many bytes: a write that ends now and then lets a connection be
 /// aborted while a large message is on its way.
 const MAX_SLICES: usize = 16;
@@ -27,12 +24,4 @@ pub fn gather<T>(output: &Output, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T 
         count += 1;
     }
     write(slices.get(..count).unwrap_or_default())
-}
-
-/// Keeps the memory of what was written for the next turn, unless what is kept already is larger, or it is too large.
-pub fn keep(spare: &mut Output, mut written: Output) {
-    if (spare.capacity()..=SPARE_OUTPUT).contains(&written.capacity()) {
-        written.clear();
-        *spare = written;
-    }
 }

@@ -7,7 +7,9 @@ mod driver;
 mod grace;
 pub mod limits;
 mod race;
+mod reader;
 mod shared;
+pub mod spare;
 mod stream;
 mod typed_stream;
 

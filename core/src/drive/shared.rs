@@ -9,10 +9,9 @@
 //! during one read in one go. Any other calls the waker that was left, once until the output is taken: the
 //! driver may be asleep, or busy with a callback that takes long.
 //!
-//! A turn of a driver locks once for each event of what it has read ([`deliver`](Shared::deliver), which returns to
-//! run the callback), once more for what the callbacks have sent, once when that is [written](Shared::wrote), and once
-//! to [settle](Shared::park) whether it may sleep, and until when. What it asks in between is in the
-//! [`Status`] that each guard stores.
+//! A turn of a driver locks once for what the callbacks have sent, once when that is [written](Shared::wrote), and once
+//! to [settle](Shared::park) whether it may sleep, and until when; each send locks once, too. Reading does not, while the
+//! connection is open (see `reader`). What a driver asks in between is in the [`Status`] that each guard leaves.
 
 mod guard;
 #[cfg(all(loom, test))]
@@ -29,8 +28,8 @@ use self::guard::State;
 pub(super) use self::guard::{Guard, Status};
 use self::waiters::Waiters;
 use crate::context::{SocketContext, SocketId};
-use crate::protocol::{Connection, Event, Output, SendError};
-use crate::sync::{AtomicU8, Mutex, WakerSlot, thread_local};
+use crate::protocol::{Connection, Event, Inbound, Output, SendError};
+use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, WakerSlot, thread_local};
 use crate::time::Time;
 
 /// A connection that is shared between its driver and the handles to it.
@@ -39,6 +38,8 @@ pub struct Shared {
     /// What never changes needs no lock. `None` if nothing is known.
     context: Option<Box<SocketContext>>,
     status: AtomicU8,
+    /// Whether the driver sleeps.
+    parked: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -62,15 +63,15 @@ impl Shared {
     pub fn new(mut connection: Connection) -> Self {
         connection.set_auto_pong(false);
         let context = connection.take_context();
-        let state = State {
-            connection,
-            waker: WakerSlot::new(),
-            parked: false,
-            woken: false,
-            waiters: Waiters::default(),
-            closed: None,
+        let state =
+            State { connection, waker: WakerSlot::new(), woken: false, waiters: Waiters::default(), closed: None };
+        let shared = Self {
+            id: SocketId::unique(),
+            context,
+            status: AtomicU8::new(0),
+            parked: AtomicBool::new(false),
+            state: Mutex::new(state),
         };
-        let shared = Self { id: SocketId::unique(), context, status: AtomicU8::new(0), state: Mutex::new(state) };
         // Stores the first status.
         drop(shared.lock());
         shared
@@ -83,13 +84,6 @@ impl Shared {
         Guard::new(self.state.lock(), &self.status)
     }
 
-    /// The same for a question, which leaves the status as it is.
-    fn lock_keeping_status(&self) -> Guard<'_> {
-        let mut guard = self.lock();
-        guard.status = None;
-        guard
-    }
-
     /// Runs `act` on the connection, under its lock: it must call no user code. Does not wake the driver.
     pub fn with<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
         act(&mut self.lock())
@@ -100,37 +94,20 @@ impl Shared {
         Status::load(&self.status)
     }
 
-    /// [`Connection::next_event`], for the driver. How the connection ended is [remembered](crate::Socket::closed).
-    pub fn next_event<'a>(&self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
-        self.deliver(now, input, None)
-    }
-
-    /// The same for a driver that writes next: the callbacks' output goes to the memory of `output`, if that is empty;
-    /// and when there are no more events `output` has what is to be written.
-    #[inline]
-    pub(super) fn deliver<'a>(
-        &self,
-        now: Time,
-        input: &mut &'a mut [u8],
-        mut output: Option<&mut Output>,
-    ) -> Option<Event<'a>> {
+    /// What an open connection does not need: what its peer still says while it closes, and its last events.
+    #[cold]
+    pub(super) fn last_events<'a>(&self, inbound: &mut Inbound, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         let mut guard = self.lock();
-        guard.state.parked = false;
-        if let Some(output) = output.as_deref_mut().filter(|output| output.capacity() > 0 && output.is_empty()) {
-            guard.lend_output(output);
-        }
-        let event = guard.next_event(now, input);
-        match &event {
-            Some(Event::Closed(closed)) => guard.state.closed = Some(Box::new(closed.clone())),
-            Some(_) => guard.status = None,
-            None => guard.take_output_into(output),
+        let event = guard.read(inbound, input);
+        if let Some(Event::Closed(closed)) = &event {
+            guard.state.closed = Some(Box::new(closed.clone()));
         }
         event
     }
 
-    /// What ends a turn whose callbacks are not done: takes what they have sent.
-    pub(super) fn take_output_into(&self, output: Option<&mut Output>) {
-        self.lock().take_output_into(output);
+    /// The driver is awake.
+    pub(super) fn unpark(&self) {
+        self.parked.store(false, Ordering::Relaxed);
     }
 
     /// The driver is about to sleep, until the deadline that this returns or until `waker` is called: when there is
@@ -139,12 +116,21 @@ impl Shared {
     /// # Errors
     /// [`Busy`] if there is output or an event already.
     pub fn park(&self, waker: &Waker) -> Result<Option<Time>, Busy> {
+        self.park_after(None, waker)
+    }
+
+    /// The same, and first notes that bytes have arrived then.
+    pub(super) fn park_after(&self, received: Option<Time>, waker: &Waker) -> Result<Option<Time>, Busy> {
         let mut guard = self.lock();
+        if let Some(received) = received {
+            guard.received(received);
+        }
         if guard.has_event() || guard.has_output() {
             return Err(Busy);
         }
         let old = guard.state.waker.register(waker);
-        (guard.state.parked, guard.state.woken) = (true, false);
+        guard.state.woken = false;
+        self.parked.store(true, Ordering::Relaxed);
         let deadline = guard.poll_timeout();
         drop(guard);
         drop(old);
@@ -166,8 +152,7 @@ impl Shared {
     pub fn wrote(&self, now: Time, count: usize) {
         let mut guard = self.lock();
         guard.wrote(now, count);
-        let written = guard.written();
-        let completed = guard.state.waiters.completed(written);
+        let completed = guard.completed();
         drop(guard);
         for waiter in completed {
             waiter.complete(Ok(()));
@@ -178,19 +163,19 @@ impl Shared {
     /// while it is awake: it has its deadlines for itself, and judges them after what it has read.
     pub fn parked_close(&self, now: Time) -> Option<Time> {
         let mut guard = self.lock();
-        if guard.state.parked { guard.close_by(now) } else { None }
+        if self.parked.load(Ordering::Relaxed) { guard.close_by(now) } else { None }
     }
 
     /// Returns `true` if the driver sleeps while an event waits for it.
     pub fn is_awaited(&self) -> bool {
-        let guard = self.lock_keeping_status();
-        guard.state.parked && guard.has_event()
+        let guard = self.lock();
+        self.parked.load(Ordering::Relaxed) && guard.has_event()
     }
 
     /// Returns `true` if the connection ends without another word to the peer: what was taken need not be written any
     /// more.
     pub fn discards_output(&self) -> bool {
-        self.lock_keeping_status().discards_output()
+        self.lock().discards_output()
     }
 
     /// Ends a connection whose transport is gone: what still waits for bytes to be written is told that they were not.
@@ -227,6 +212,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (*self.lock_keeping_status()).fmt(f)
+        (*self.lock()).fmt(f)
     }
 }

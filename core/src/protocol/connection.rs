@@ -37,7 +37,9 @@ use crate::time::Time;
 /// A peer's misbehaviour is an event; the caller's misuse is an `Err`.
 pub struct Connection {
     config: Arc<Config>,
-    inbound: Inbound,
+    role: Role,
+    /// `None` if it was [taken](Self::take_inbound): whoever did so reads.
+    inbound: Option<Inbound>,
     outbound: Outbound,
     deadlines: Deadlines,
     state: State,
@@ -66,17 +68,25 @@ enum State {
     /// §7.1.3: "_The WebSocket Closing Handshake is Started_" by this side; the peer's close frame is awaited.
     Closing,
     /// It is decided how the connection ends: these are the last events.
-    Ending { error: Option<Error>, closed: Closed },
+    Ending(Box<LastEvents>),
     /// The last event was handed out.
     Ended,
     /// The same, and the transport is of no use any more: nothing is left to be sent, or the peer is gone.
     Lost,
 }
 
+struct LastEvents {
+    error: Option<Error>,
+    closed: Closed,
+}
+
 /// How far a connection is, for its driver.
 #[cfg(feature = "std")]
 pub(crate) enum Stage {
-    Alive,
+    /// [`Connection::is_open`].
+    Open,
+    /// The peer's close frame is awaited.
+    Closing,
     /// An event comes without any input.
     Ending,
     /// [`Connection::is_finished`].
@@ -95,19 +105,20 @@ impl Connection {
     /// Creates a server's end, after a handshake that was made elsewhere. [`Request::accept`](crate::Request::accept)
     /// makes one here.
     pub fn server(config: Arc<Config>, now: Time) -> Self {
-        Self::new(config, Inbound::new(Role::Server), Outbound::new(None), now)
+        Self::new(config, Role::Server, Outbound::new(None), now)
     }
 
     /// Creates a client's end, after a handshake that was made elsewhere;
     /// [`client::Handshake`](crate::proto::client::Handshake) makes one here. `entropy` is where mask keys come from.
     pub fn client(config: Arc<Config>, entropy: Box<dyn Entropy>, now: Time) -> Self {
-        Self::new(config, Inbound::new(Role::Client), Outbound::new(Some(entropy)), now)
+        Self::new(config, Role::Client, Outbound::new(Some(entropy)), now)
     }
 
-    fn new(config: Arc<Config>, inbound: Inbound, outbound: Outbound, now: Time) -> Self {
+    fn new(config: Arc<Config>, role: Role, outbound: Outbound, now: Time) -> Self {
         Self {
             config,
-            inbound,
+            role,
+            inbound: Some(Inbound::new(role)),
             outbound,
             deadlines: Deadlines::new(now),
             state: State::Open,
@@ -137,10 +148,21 @@ impl Connection {
     /// the connection, so one may send while looking at it.
     pub fn next_event<'a>(&mut self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         if !input.is_empty() {
-            self.deadlines.received(now);
+            self.received(now);
         }
+        let Some(mut inbound) = self.inbound.take() else { return self.next_ending() };
+        let event = self.read(&mut inbound, input);
+        self.inbound = Some(inbound);
+        event
+    }
+
+    /// [`next_event`](Self::next_event) with an inbound side that may lie elsewhere.
+    pub(crate) fn read<'a>(&mut self, inbound: &mut Inbound, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         while self.is_receiving() {
-            match self.inbound.next(input, &self.config) {
+            if !self.is_open() {
+                inbound.pass_close();
+            }
+            match inbound.next(input, &self.config) {
                 Ok(None) => return None,
                 Ok(Some(incoming)) => {
                     if let Some(event) = self.receive(incoming) {
@@ -154,6 +176,17 @@ impl Connection {
         // close frame "any further data received" is discarded.
         *input = &mut [];
         self.next_ending()
+    }
+
+    /// Takes out the side that reads: its owner calls [`read`](Self::read), and [`received`](Self::received).
+    #[cfg(feature = "std")]
+    pub(crate) fn take_inbound(&mut self) -> Inbound {
+        self.inbound.take().unwrap_or_else(|| Inbound::new(self.role))
+    }
+
+    /// Bytes have arrived.
+    pub(crate) fn received(&mut self, now: Time) {
+        self.deadlines.received(now);
     }
 
     /// Tells the connection that the peer sends no more bytes. What that means comes out of
@@ -229,11 +262,15 @@ impl Connection {
         self.defer_drop(None, output);
         match self.state {
             State::Open | State::Closing => {
-                self.state = State::Ending { error: None, closed: Closed::abnormal(ClosedBy::Local) };
+                self.end(None, Closed::abnormal(ClosedBy::Local));
             }
             State::Ended => self.state = State::Lost,
-            State::Ending { .. } | State::Lost => {}
+            State::Ending(_) | State::Lost => {}
         }
+    }
+
+    fn end(&mut self, error: Option<Error>, closed: Closed) {
+        self.state = State::Ending(Box::new(LastEvents { error, closed }));
     }
 
     /// Fails the connection for an error on this side: tells the peer if there is a code for it, then
@@ -247,7 +284,7 @@ impl Connection {
                 if self.is_open() {
                     self.outbound.close(code, &reason);
                 }
-                self.state = State::Ending { error: Some(error), closed: Closed::failed(code, reason) };
+                self.end(Some(error), Closed::failed(code, reason));
             }
             Some(_) => self.defer_drop(Some(error), Output::new()),
         }
@@ -335,9 +372,15 @@ impl Connection {
         &self.config
     }
 
+    /// Returns the same, for a reader that lies elsewhere.
+    #[cfg(feature = "std")]
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        self.config.clone()
+    }
+
     /// Returns which end this is.
     pub fn role(&self) -> Role {
-        self.inbound.role()
+        self.role
     }
 
     /// Queues bytes that leave before any frame.
@@ -375,15 +418,16 @@ impl Connection {
     /// Returns `true` if [`next_event`](Self::next_event) has something to say without any input.
     #[cfg(feature = "std")]
     pub(crate) fn has_event(&self) -> bool {
-        matches!(self.state, State::Ending { .. })
+        matches!(self.state, State::Ending(_))
     }
 
     /// Returns how far the connection is, in one word.
     #[cfg(feature = "std")]
     pub(crate) fn stage(&self) -> Stage {
         match self.state {
-            State::Open | State::Closing => Stage::Alive,
-            State::Ending { .. } => Stage::Ending,
+            State::Open => Stage::Open,
+            State::Closing => Stage::Closing,
+            State::Ending(_) => Stage::Ending,
             State::Ended => Stage::Finished,
             State::Lost => Stage::Lost,
         }
@@ -393,23 +437,10 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn discards_output(&self) -> bool {
         match &self.state {
-            State::Ending { closed, .. } => closed.code == CloseCode::ABNORMAL,
+            State::Ending(last) => last.closed.code == CloseCode::ABNORMAL,
             State::Lost => true,
             State::Open | State::Closing | State::Ended => false,
         }
-    }
-
-    /// While the connection is open, leaves the peer's close frame in the input, from where
-    /// [`next_event`](Self::next_event) returns `None`.
-    #[cfg(feature = "std")]
-    pub(crate) fn stop_at_close(&mut self) {
-        self.inbound.stop_at_close();
-    }
-
-    /// Receives the peer's close frame from now on, like any other.
-    #[cfg(feature = "std")]
-    pub(crate) fn pass_close(&mut self) {
-        self.inbound.pass_close();
     }
 
     /// Returns `true` if it is not decided yet how it ends.
@@ -443,7 +474,7 @@ impl Connection {
     /// RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the
     /// endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
     /// typically echos the status code it received.)"
-    fn receive_close(&mut self, payload: &[u8]) {
+    pub(crate) fn receive_close(&mut self, payload: &[u8]) {
         let (code, reason) = match decode_close(payload) {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),
@@ -452,13 +483,12 @@ impl Connection {
         if self.is_open() {
             self.outbound.close(code, reason);
         }
-        self.state = State::Ending { error: None, closed: Closed::clean(code, reason, by) };
+        self.end(None, Closed::clean(code, reason, by));
     }
 
     fn start_closing(&mut self, code: CloseCode, reason: &str) {
         self.outbound.close(code, reason);
         self.state = State::Closing;
-        self.inbound.pass_close();
         // Reading goes on: the peer's close frame must be seen.
         self.paused = false;
     }
@@ -469,8 +499,7 @@ impl Connection {
             let by = if self.is_open() { by } else { ClosedBy::Local };
             let output = self.outbound.discard();
             self.defer_drop(None, output);
-            self.state = State::Ending { error: Some(error), closed: Closed::abnormal(by) };
-            return;
+            return self.end(Some(error), Closed::abnormal(by));
         }
         if self.is_finished() {
             self.state = State::Lost;
@@ -486,28 +515,21 @@ impl Connection {
     }
 
     /// Takes out what is to be dropped when nothing is locked.
+    #[inline]
     #[cfg(feature = "std")]
     pub(crate) fn take_deferred_drops(&mut self) -> Option<Box<DeferredDrops>> {
         self.deferred_drops.take()
     }
 
     fn next_ending(&mut self) -> Option<Event<'static>> {
-        match mem::replace(&mut self.state, State::Ended) {
-            State::Ending { error: Some(error), closed } => {
-                self.state = State::Ending { error: None, closed };
-                Some(Event::Error(error))
-            }
-            State::Ending { error: None, closed } => {
-                if closed.code == CloseCode::ABNORMAL {
-                    self.state = State::Lost;
-                }
-                Some(Event::Closed(closed))
-            }
-            state => {
-                self.state = state;
-                None
-            }
+        let State::Ending(last) = &mut self.state else { return None };
+        if let Some(error) = last.error.take() {
+            return Some(Event::Error(error));
         }
+        let lost = last.closed.code == CloseCode::ABNORMAL;
+        let ended = if lost { State::Lost } else { State::Ended };
+        let State::Ending(last) = mem::replace(&mut self.state, ended) else { return None };
+        Some(Event::Closed(last.closed))
     }
 }
 

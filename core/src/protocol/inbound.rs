@@ -24,7 +24,7 @@ use crate::protocol::{mask, pool, utf8};
 
 /// A whole message or control frame.
 #[derive(Debug)]
-pub(super) enum Incoming<'a> {
+pub(crate) enum Incoming<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Close(Cow<'a, [u8]>),
@@ -32,7 +32,7 @@ pub(super) enum Incoming<'a> {
     Pong(Cow<'a, [u8]>),
 }
 
-pub(super) struct Inbound {
+pub(crate) struct Inbound {
     role: Role,
     stops_at_close: bool,
     /// What has come in part. Between two messages there is none: an idle connection holds no buffer.
@@ -71,14 +71,14 @@ enum Partial {
 }
 
 impl Inbound {
-    pub(super) fn new(role: Role) -> Self {
+    pub(crate) fn new(role: Role) -> Self {
         Self { role, stops_at_close: false, unfinished: None }
     }
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken, or it
     /// [stops at a close frame](Self::stop_at_close).
     #[inline]
-    pub(super) fn next<'a>(
+    pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         limits: &Config,
@@ -123,15 +123,15 @@ impl Inbound {
 
     /// Leaves a close frame in the input, with all that comes after it, until it may [pass](Self::pass_close).
     #[cfg(feature = "std")]
-    pub(super) fn stop_at_close(&mut self) {
+    pub(crate) fn stop_at_close(&mut self) {
         self.stops_at_close = true;
     }
 
-    pub(super) fn pass_close(&mut self) {
+    pub(crate) fn pass_close(&mut self) {
         self.stops_at_close = false;
     }
 
-    pub(super) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.role
     }
 }

@@ -26,5 +26,7 @@ pub use event::{Event, Message, OwnedMessage};
 pub use frame::Role;
 #[cfg(feature = "std")]
 pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, ReservedBits, truncated};
+#[cfg(feature = "std")]
+pub(crate) use inbound::{Inbound, Incoming};
 pub use outgoing::{Outgoing, Prepared};
 pub use output::{Output, StreamOffset};

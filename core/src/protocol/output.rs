@@ -56,8 +56,8 @@ const COMPACT: usize = 64 * 1024;
 
 impl Output {
     /// Creates an empty output, which holds no memory.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0, large: VecDeque::new(), length: 0 }
     }
 
     /// Returns how many bytes are left to write.

@@ -32,15 +32,14 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::{self, AssertUnwindSafe};
 
 use self::timer::Alarm;
-use crate::drive::limits::{READ_BUFFER, gather, keep};
-use crate::drive::{Driver, ONCE_MORE, READ_ON, Step};
+use crate::drive::limits::{READ_BUFFER, gather};
+use crate::drive::{Driver, ONCE_MORE, READ_ON, Step, spare};
 use crate::protocol::Output;
 use crate::serve::{Registration, Registry, Stage};
 use crate::time::Time;
@@ -79,9 +78,6 @@ const MAX_TURNS: usize = 256;
 const MAX_READ: usize = 256 * 1024;
 const MAX_CALLBACKS: usize = 64;
 
-/// So often completions may send more before the peer is read.
-const MAX_WRITES: usize = 8;
-
 /// Drives one transport to its end.
 ///
 /// Dropping it drops the connection without a closing handshake: the transport is given what is queued, as far as it
@@ -105,8 +101,10 @@ debug!(Task<T: Transport, C: Timer> => |this| driver: this.driver, unflushed: th
 enum Turn {
     /// There is more to do.
     Again,
-    /// The transport is being waited for.
-    Idle,
+    /// Nothing is to be done since then: the transport is being waited for.
+    Idle(Time),
+    /// It is others' turn.
+    Spent,
     Done,
 }
 
@@ -131,32 +129,12 @@ impl<T: Transport, C: Timer> Task<T, C> {
     fn run(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
         self.driver.grant(MAX_CALLBACKS);
         for _ in 0..MAX_TURNS {
-            // Anew for each turn: a callback may have taken its time.
-            let now = self.alarm.now();
-            match self.turn(cx, now, memory) {
-                Turn::Again if memory.read >= MAX_READ || self.driver.is_spent() => break,
-                Turn::Again => continue,
+            match self.turn(cx, memory) {
+                Turn::Again => {}
+                Turn::Idle(now) => ready!(self.sleep(cx, now)),
+                Turn::Spent => break,
                 Turn::Done => return Poll::Ready(()),
-                Turn::Idle if self.driver.is_spent() && self.driver.is_yielding() => break,
-                Turn::Idle => {}
             }
-            // A handle has sent meanwhile, or closed: then there is more to do.
-            let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
-            let Ok(deadline) = settled else { continue };
-            let Some(deadline) = deadline else { return Poll::Pending };
-            if self.alarm.poll(cx, deadline, now).is_pending() {
-                return Poll::Pending;
-            }
-            let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
-            let judged = self.driver.judged_at(deadline, now, grace);
-            if self.alarm.poll(cx, judged, now).is_pending() {
-                return Poll::Pending;
-            }
-            if judged > now {
-                // What has arrived since this turn began is read before.
-                continue;
-            }
-            self.driver.handle_timeout(if deadline == Time::ZERO { self.alarm.now() } else { now });
         }
         // A transport that never makes us wait must not keep deadlines from passing, nor others from running.
         self.driver.handle_timeout_amid(self.alarm.now());
@@ -165,84 +143,127 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Writes what there is to write, and then does what the driver says.
-    fn turn(&mut self, cx: &mut Context<'_>, now: Time, memory: &mut Memory) -> Turn {
-        if let Err(error) = self.write(cx, memory) {
-            // Nothing is lost: the peer's last words may have arrived before its end was noticed.
-            self.driver.hurry(now);
-            for _ in 0..MAX_TURNS {
-                if !self.driver.is_reading() {
-                    break;
+    fn turn(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Turn {
+        let wrote = match self.write(cx) {
+            Ok(wrote) => wrote,
+            Err(error) => {
+                self.write_failed(cx, memory, error);
+                None
+            }
+        };
+        if memory.read >= MAX_READ || self.driver.is_spent() {
+            return Turn::Spent;
+        }
+        // The clock is asked once in a turn at most: a reading costs as much as a small message.
+        let now = |alarm: &Alarm<C>| wrote.unwrap_or_else(|| alarm.now());
+        if self.driver.is_ending() {
+            let now = now(&self.alarm);
+            if self.unflushed && self.driver.is_flushing() {
+                // What the stream itself holds back has as long to leave as the rest of the output.
+                return Turn::Idle(now);
+            }
+            match self.driver.next_step(now) {
+                Step::Read => {}
+                Step::Wait => return Turn::Idle(now),
+                Step::Shutdown => {
+                    // Whether that fails or not: there is nothing more to say.
+                    let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle(now) };
+                    self.driver.shut_down();
+                    return Turn::Again;
                 }
-                let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
-                // What is answered goes nowhere.
-                memory.output.clear();
+                Step::Done => return Turn::Done,
             }
-            self.driver.transport_failed(now, error);
+        } else if !self.driver.is_reading() {
+            return Turn::Idle(now(&self.alarm));
         }
-        if self.unflushed && self.driver.is_flushing() {
-            // What the stream itself holds back has as long to leave as the rest of the output.
-            return Turn::Idle;
-        }
-        match self.driver.next_step(now) {
-            Step::Read => match self.read(cx, memory) {
-                Poll::Pending => return Turn::Idle,
-                Poll::Ready(Ok(0)) => self.driver.receive_eof(now),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => self.driver.transport_failed(now, error),
-            },
-            Step::Wait => return Turn::Idle,
-            Step::Shutdown => {
-                // Whether that fails or not: there is nothing more to say.
-                let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle };
-                self.driver.shut_down();
-            }
-            Step::Done => return Turn::Done,
+        match self.read(cx, memory) {
+            Poll::Pending => return Turn::Idle(now(&self.alarm)),
+            Poll::Ready(Ok(0)) => self.driver.receive_eof(self.alarm.now()),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => self.driver.transport_failed(self.alarm.now(), error),
         }
         Turn::Again
     }
 
-    /// Writes until nothing is left, or the transport is full.
-    fn write(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> io::Result<()> {
-        let mut output = match self.stalled.take() {
-            Some(stalled) => *stalled,
-            None => mem::take(&mut memory.output),
-        };
-        // Completions may send without end: after a few rounds it is the peer's turn to be read.
-        for _ in 0..MAX_WRITES {
-            if output.is_empty() {
-                let Some(more) = self.driver.take_output() else { break };
-                keep(&mut memory.output, mem::replace(&mut output, more));
+    /// Sleeps until the driver's deadline, or until a handle has sent or closed: ready if there is something to do.
+    /// `now`: when it was known that there was not.
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
+        let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
+        let Ok(deadline) = settled else { return Poll::Ready(()) };
+        let Some(deadline) = deadline else { return Poll::Pending };
+        ready!(self.alarm.poll(cx, deadline, now));
+        let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
+        let judged = self.driver.judged_at(deadline, now, grace);
+        ready!(self.alarm.poll(cx, judged, now));
+        if deadline == Time::ZERO {
+            self.driver.handle_timeout(self.alarm.now());
+        } else if judged <= now {
+            // As of then: what has arrived since has perhaps not been read.
+            self.driver.handle_timeout(judged);
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes until nothing is left, or the transport is full. Returns when that was, if anything was written.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
+        let mut wrote = None;
+        let stalled = self.stalled.take().map(|stalled| *stalled);
+        if let Some(mut output) = stalled.or_else(|| self.driver.take_output()) {
+            let mut count = 0;
+            let poll = self.poll_write_all(cx, &mut output, &mut count);
+            if count > 0 {
+                // The time after the write: the process may have been stopped before it.
+                let now = *wrote.insert(self.alarm.now());
+                self.unflushed = true;
+                self.driver.wrote(now, count);
             }
-            if self.poll_write_all(cx, &mut output)?.is_pending() {
-                self.stalled = Some(Box::new(output));
-                return Ok(());
+            match poll? {
+                Poll::Ready(()) => spare::keep(output),
+                Poll::Pending => self.stalled = Some(Box::new(output)),
             }
         }
-        keep(&mut memory.output, output);
         if self.unflushed && self.transport.poll_flush(cx)?.is_ready() {
             self.unflushed = false;
         }
-        Ok(())
+        Ok(wrote)
     }
 
-    fn poll_write_all(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Poll<()>> {
-        while !output.is_empty() {
+    /// Writes all of `output`, and counts what is written.
+    fn poll_write_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut Output,
+        written: &mut usize,
+    ) -> io::Result<Poll<()>> {
+        loop {
             match gather(output, |slices| self.transport.poll_write(cx, slices))? {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
+                    *written += count;
                     output.advance(count);
-                    self.unflushed = true;
-                    // The time after the write: the process may have been stopped before it.
-                    self.driver.wrote(self.alarm.now(), count);
-                    if !output.is_empty() && self.driver.discards_output() {
-                        // A connection that was aborted says no more.
-                        output.clear();
+                    // A connection that was aborted says no more.
+                    if output.is_empty() || self.driver.discards_output() {
+                        return Ok(Poll::Ready(()));
                     }
                 }
             }
         }
-        Ok(Poll::Ready(()))
+    }
+
+    /// Nothing is lost: the peer's last words may have arrived before its end was noticed.
+    #[cold]
+    fn write_failed(&mut self, cx: &mut Context<'_>, memory: &mut Memory, error: io::Error) {
+        self.driver.hurry(self.alarm.now());
+        for _ in 0..MAX_TURNS {
+            if !self.driver.is_reading() {
+                break;
+            }
+            let Poll::Ready(Ok(1..)) = self.read(cx, memory) else { break };
+            // What is answered goes nowhere.
+            drop(self.driver.take_output());
+        }
+        self.driver.transport_failed(self.alarm.now(), error);
     }
 
     /// What was queued before this was dropped, as far as the transport takes it at once. A runtime that ends drops
@@ -251,14 +272,12 @@ impl<T: Transport, C: Timer> Task<T, C> {
         if self.driver.is_done() || self.driver.discards_output() {
             return;
         }
-        let mut memory = Memory::take();
         let mut cx = Context::from_waker(Waker::noop());
         // Whether that fails or not: there is no one left to tell.
-        if self.write(&mut cx, &mut memory).is_ok() && self.stalled.is_none() {
+        if self.write(&mut cx).is_ok() && self.stalled.is_none() {
             // Over TLS the peer learns so that nothing was cut off.
             let _ = self.transport.poll_shutdown(&mut cx);
         }
-        memory.give_back();
     }
 
     /// Reads once, and runs the callbacks that come of it. 0 is the end.
@@ -266,7 +285,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
         memory.read += count;
         if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
-            self.driver.receive_into(self.alarm.now(), input, &mut memory.output);
+            self.driver.receive(self.alarm.now(), input);
         }
         Poll::Ready(Ok(count))
     }
@@ -286,9 +305,6 @@ impl<T: Transport, C: Timer> Future for Task<T, C> {
         }
         let mut memory = Memory::take();
         let poll = self.run(cx, &mut memory);
-        if !memory.output.is_empty() {
-            self.stalled = Some(Box::new(mem::take(&mut memory.output)));
-        }
         memory.give_back();
         poll
     }
@@ -307,8 +323,6 @@ struct Memory {
     buffer: Vec<u8>,
     /// How much was read in this poll.
     read: usize,
-    /// Serves a connection's callbacks, and then has what they have sent. Empty between two tasks.
-    output: Output,
 }
 
 std::thread_local! {
@@ -320,8 +334,7 @@ impl Memory {
     /// which then makes memory of its own.
     fn take() -> Box<Self> {
         let memory = MEMORY.try_with(Cell::take).ok().flatten();
-        let mut memory =
-            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, output: Output::new() }));
+        let mut memory = memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0 }));
         memory.read = 0;
         memory
     }

@@ -87,7 +87,7 @@ impl ServerEnd {
         self.writes = MAX_WRITES;
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&mut self) -> Option<Time> {
         if self.ended && self.told { None } else { self.driver.poll_timeout() }
     }
 }

@@ -51,7 +51,7 @@ impl Driver {
         let Question { request, answer: waiting, mut input, .. } = *question;
         drop(waiting);
         self.answer(&service, &request, answer, now);
-        self.dispatch(now, &mut input, None);
+        self.dispatch(now, &mut input);
         if self.eof {
             self.receive_eof(now);
         }

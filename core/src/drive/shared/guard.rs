@@ -4,10 +4,11 @@
 //! dropped under the lock; and it stores a [`Status`], so that a driver need not lock only to ask.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-use super::waiters::Waiters;
-use crate::protocol::{Closed, Connection, DeferredDrops, Output, Stage};
+use super::waiters::{Waiter, Waiters};
+use crate::protocol::{Closed, Connection, DeferredDrops, Stage};
 use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
 
 /// What the lock protects.
@@ -17,8 +18,6 @@ pub(super) struct State {
     pub(super) waker: WakerSlot,
     /// Whether that was called and no output was taken since.
     pub(super) woken: bool,
-    /// Whether the driver sleeps.
-    pub(super) parked: bool,
     pub(super) waiters: Waiters,
     pub(super) closed: Option<Box<Closed>>,
 }
@@ -27,8 +26,7 @@ pub(super) struct State {
 pub(in crate::drive) struct Guard<'a> {
     pub(super) state: MutexGuard<'a, State>,
     deferred_drops: Option<Box<DeferredDrops>>,
-    /// Where to leave the status. `None` in the midst of a driver's turn, whose last guard does.
-    pub(super) status: Option<&'a AtomicU8>,
+    status: &'a AtomicU8,
 }
 
 /// What was true of the connection when it was last unlocked: kept in one atomic byte, and read without the lock.
@@ -41,14 +39,16 @@ pub(in crate::drive) struct Status(u8);
 impl Status {
     /// There is output to take, or the driver was woken to take some.
     const OUTPUT: u8 = 1;
-    /// An event comes without any input.
-    const EVENT: u8 = 1 << 1;
     /// So much output is queued that the peer is not read.
-    const PAUSED: u8 = 1 << 2;
+    const PAUSED: u8 = 1 << 1;
+    /// An event comes without any input.
+    const EVENT: u8 = 1 << 2;
+    /// The peer's close frame is awaited.
+    const CLOSING: u8 = 1 << 3;
     /// [`Connection::is_finished`].
-    const FINISHED: u8 = 1 << 3;
+    const FINISHED: u8 = 1 << 4;
     /// [`Connection::is_lost`].
-    const LOST: u8 = 1 << 4;
+    const LOST: u8 = 1 << 5;
 
     pub(super) fn load(status: &AtomicU8) -> Self {
         Self(status.load(Ordering::Acquire))
@@ -58,7 +58,8 @@ impl Status {
     fn of(state: &State) -> Self {
         let connection = &state.connection;
         let stage = match connection.stage() {
-            Stage::Alive => 0,
+            Stage::Open => 0,
+            Stage::Closing => Self::CLOSING,
             Stage::Ending => Self::EVENT,
             Stage::Finished => Self::FINISHED,
             Stage::Lost => Self::FINISHED | Self::LOST,
@@ -66,6 +67,11 @@ impl Status {
         let output = if state.woken || connection.has_output() { Self::OUTPUT } else { 0 };
         let paused = if connection.wants_read() { 0 } else { Self::PAUSED };
         Self(stage | output | paused)
+    }
+
+    /// [`Connection::is_open`].
+    pub(in crate::drive) fn is_open(self) -> bool {
+        self.0 < Self::EVENT
     }
 
     pub(super) fn has_output(self) -> bool {
@@ -91,19 +97,13 @@ impl Status {
 
 impl<'a> Guard<'a> {
     pub(super) fn new(state: MutexGuard<'a, State>, status: &'a AtomicU8) -> Self {
-        Self { state, deferred_drops: None, status: Some(status) }
+        Self { state, deferred_drops: None, status }
     }
 
-    /// Takes what is to be written into `output`, which is empty; or gives back the memory that was lent. Without
-    /// `output` it is left to be taken.
-    pub(super) fn take_output_into(&mut self, output: Option<&mut Output>) {
-        let Some(output) = output else { return };
-        self.state.woken = false;
-        match self.take_output() {
-            Some(taken) => *output = taken,
-            None if output.capacity() == 0 => self.lend_output(output),
-            None => {}
-        }
+    /// Takes out those who waited for what is now written.
+    pub(super) fn completed(&mut self) -> Vec<Waiter> {
+        let State { connection, waiters, .. } = &mut *self.state;
+        waiters.completed(connection.written())
     }
 }
 
@@ -125,8 +125,6 @@ impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
         self.deferred_drops = self.state.connection.take_deferred_drops();
-        if let Some(status) = self.status {
-            status.store(Status::of(&self.state).0, Ordering::Release);
-        }
+        self.status.store(Status::of(&self.state).0, Ordering::Release);
     }
 }

@@ -18,6 +18,7 @@ use loom::thread::{self, JoinHandle, ThreadId};
 use super::*;
 use crate::api::{Socket, WebSocket};
 use crate::config::Config;
+use crate::drive::reader::Reader;
 use crate::protocol::{BoxError, CloseCode, Error, Outgoing, StreamOffset};
 use crate::sync::Sleep;
 
@@ -66,7 +67,10 @@ fn close(socket: &WebSocket) -> Result<(), SendError> {
 
 /// Takes in `input`, and all that happens without any.
 fn handle_events(shared: &Shared, mut input: &mut [u8]) {
-    while let Some(event) = shared.next_event(NOW, &mut input) {
+    // Each time a new one: what is read here are whole frames.
+    let mut reader = Reader::of(&mut Connection::server(Arc::default(), NOW));
+    shared.unpark();
+    while let Some(event) = reader.next_event(shared, &mut input) {
         if let Event::Text(text) = event {
             let _ = shared.during(|| shared.send(Outgoing::from(&*text)));
         }

@@ -9,6 +9,7 @@ use super::waiters::Waiter;
 use super::{CALLING, Shared};
 use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::SocketId;
+use crate::drive::spare;
 use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
 
 impl Shared {
@@ -17,13 +18,10 @@ impl Shared {
         let outside = CALLING.with(Cell::get) != self.address();
         let mut guard = self.lock();
         let reads = outside && guard.wants_read();
-        let result = change(&mut guard);
+        let result = spare::lend(&mut guard, change);
         // D16: what comes from outside is not caused by what is read, and does not stop the reading.
         if reads {
             guard.read_on();
-        }
-        if !outside {
-            guard.status = None;
         }
         let wakes = outside && !mem::replace(&mut guard.state.woken, true);
         let waker = if wakes { guard.state.waker.get().cloned() } else { None };
@@ -79,27 +77,27 @@ impl Socket for Shared {
     }
 
     fn is_open(&self) -> bool {
-        self.lock_keeping_status().is_open()
+        self.status().is_open()
     }
 
     fn buffered(&self) -> usize {
-        self.lock_keeping_status().buffered()
+        self.lock().buffered()
     }
 
     fn queued(&self) -> StreamOffset {
-        self.lock_keeping_status().queued()
+        self.lock().queued()
     }
 
     fn room_at(&self, length: usize) -> Option<StreamOffset> {
-        self.lock_keeping_status().room_at(length)
+        self.lock().room_at(length)
     }
 
     fn closed(&self) -> Option<Closed> {
-        self.lock_keeping_status().state.closed.as_deref().cloned()
+        self.lock().state.closed.as_deref().cloned()
     }
 
     fn when_written(&self, position: StreamOffset, done: Done) {
-        let mut guard = self.lock_keeping_status();
+        let mut guard = self.lock();
         match guard.state.waiters.outcome(position, guard.written()) {
             None => guard.state.waiters.push(position, Waiter::Done(done)),
             Some(outcome) => {
@@ -110,7 +108,7 @@ impl Socket for Shared {
     }
 
     fn poll_written(&self, waiter: &mut WriteWaiter, waker: &Waker) -> Poll<Result<(), SendError>> {
-        let mut guard = self.lock_keeping_status();
+        let mut guard = self.lock();
         if let Some(outcome) = guard.state.waiters.outcome(waiter.position(), guard.written()) {
             return Poll::Ready(outcome);
         }
@@ -122,7 +120,7 @@ impl Socket for Shared {
     }
 
     fn give_up(&self, waiter: &WriteWaiter) {
-        let before = self.lock_keeping_status().state.waiters.remove(waiter);
+        let before = self.lock().state.waiters.remove(waiter);
         drop(before);
     }
 }

@@ -28,6 +28,9 @@ pub(super) enum Waiter {
 impl Waiters {
     /// Takes out those who waited for what is now written.
     pub(super) fn completed(&mut self, written: StreamOffset) -> Vec<Waiter> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
         let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
         self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
     }

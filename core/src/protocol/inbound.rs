@@ -130,10 +130,6 @@ impl Inbound {
     pub(crate) fn pass_close(&mut self) {
         self.stops_at_close = false;
     }
-
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
 }
 
 /// Whether a close frame comes next: its first byte is there.

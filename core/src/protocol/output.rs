@@ -57,7 +57,7 @@ const COMPACT: usize = 64 * 1024;
 impl Output {
     /// Creates an empty output, which holds no memory.
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, large: VecDeque::new(), length: 0 }
+        Self { buffer: Vec::new(), start: 0, large: None }
     }
 
     /// Returns how many bytes are left to write.

@@ -83,14 +83,14 @@ impl<E: Executor, S: AsyncRead + AsyncWrite + Unpin + 'static> Adopt<S> for Futu
     type Transport = Stream<S>;
 
     fn adopt(&self, stream: S) -> Stream<S> {
-        Stream(stream)
+        Stream::new(stream)
     }
 }
 
 fn without_delay(stream: Async<TcpStream>) -> Stream<Async<TcpStream>> {
     // A peer that is gone already is found out soon enough.
     let _ = stream.get_ref().set_nodelay(true);
-    Stream(stream)
+    Stream::new(stream)
 }
 
 /// async-io's timer, which is that of async-std and of smol.

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 const TOOLS: &[(&str, &str)] = &[
     ("count", "what bellwire costs in instructions, allocations and bytes, against committed figures"),
     ("echo", "servers side by side: what a message costs each"),
+    ("scale", "many connections: what each costs, and whether a busy one notices"),
 ];
 
 fn main() -> ExitCode {

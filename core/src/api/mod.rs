@@ -32,9 +32,9 @@ pub use builder::{ListenerBuilder, State, Stateless, listener};
 pub use listener::{IntoListener, IntoOutcome, Listener, Outcome, done};
 pub use response::{IntoResponse, Response, Upgrade};
 #[cfg(feature = "std")]
-pub(crate) use sending::Written;
-#[cfg(feature = "std")]
 pub use sending::{Sending, Writable};
+#[cfg(feature = "std")]
+pub(crate) use sending::{Written, poll_room};
 pub use socket::{Done, Socket, WebSocket, WriteWaiter};
 #[cfg(feature = "serde")]
 pub use typed::Json;

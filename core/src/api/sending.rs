@@ -20,8 +20,6 @@ pub struct Sending(Written);
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Writable {
     socket: WebSocket,
-    /// The length of the message that there is to be room for.
-    length: usize,
     waiting: Option<Written>,
 }
 
@@ -61,7 +59,7 @@ impl WebSocket {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub fn writable(&self) -> Writable {
-        Writable::new(self, 0)
+        Writable { socket: self.clone(), waiting: None }
     }
 }
 
@@ -73,30 +71,35 @@ impl Future for Sending {
     }
 }
 
-impl Writable {
-    pub(crate) fn new(socket: &WebSocket, length: usize) -> Self {
-        Self { socket: socket.clone(), length, waiting: None }
-    }
-}
-
 impl Future for Writable {
     type Output = Result<(), SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            if let Some(waiting) = &mut this.waiting {
-                ready!(waiting.poll(cx))?;
-            }
-            // Others may have sent meanwhile.
-            match this.socket.as_socket().room_at(this.length) {
-                Some(position) if this.socket.is_open() => {
-                    this.waiting = Some(Written::new(&this.socket, position));
-                }
-                _ if this.socket.is_open() => return Poll::Ready(Ok(())),
-                _ => return Poll::Ready(Err(SendError::Closed)),
-            }
+        let Self { socket, waiting } = &mut *self;
+        ready!(poll_room(socket, 0, waiting, cx))?;
+        Poll::Ready(if socket.is_open() { Ok(()) } else { Err(SendError::Closed) })
+    }
+}
+
+/// Ready when there is room for a message of this length. Whether the socket is open is asked only if there is none: a
+/// send says that, too.
+pub(crate) fn poll_room(
+    socket: &WebSocket,
+    length: usize,
+    waiting: &mut Option<Written>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SendError>> {
+    loop {
+        if let Some(written) = waiting {
+            ready!(written.poll(cx))?;
+            *waiting = None;
         }
+        // Others may have sent meanwhile.
+        let Some(position) = socket.as_socket().room_at(length) else { return Poll::Ready(Ok(())) };
+        if !socket.is_open() {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        *waiting = Some(Written::new(socket, position));
     }
 }
 

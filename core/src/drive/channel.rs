@@ -2,11 +2,12 @@
 
 #[cfg(all(loom, test))]
 mod models;
+mod queue;
 
-use alloc::collections::VecDeque;
 use core::mem;
 use core::task::{Context, Poll};
 
+use self::queue::Queue;
 use crate::api::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
 use crate::sync::{Mutex, MutexGuard, WakerSlot};
@@ -16,49 +17,42 @@ use crate::sync::{Mutex, MutexGuard, WakerSlot};
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_MESSAGES: usize = 256;
 
-/// What the listener and the receiver share.
+/// What the listener and the two halves of the stream share.
 #[derive(Default)]
 pub(super) struct Channel(Mutex<State>);
 
 #[derive(Default)]
 pub(super) struct State {
     /// Once it is open, until the stream takes it.
-    pub(super) opened: Option<WebSocket>,
-    pub(super) messages: VecDeque<OwnedMessage>,
-    /// How many bytes they have.
-    pub(super) bytes: usize,
+    opened: Option<WebSocket>,
+    messages: Queue,
     pub(super) error: Option<Error>,
     /// Nothing more comes.
     pub(super) ended: bool,
     /// The reader was told so: what `FusedStream` asks for.
     #[cfg_attr(not(feature = "stream"), allow(dead_code))]
-    pub(super) end_delivered: bool,
+    end_delivered: bool,
     /// The receiver was dropped: what comes is not taken any more.
-    pub(super) receiver_dropped: bool,
+    receiver_dropped: bool,
+    /// One half was dropped. The connection lives as long as the other.
+    half: bool,
     /// The reader has taken some, which it may still answer.
-    pub(super) taken: bool,
+    taken: bool,
     /// How to wake the reader, which waits for something to take.
-    pub(super) reader: WakerSlot,
+    reader: WakerSlot,
     /// How to wake the listener, which waits for something to be taken.
-    pub(super) writer: WakerSlot,
-}
-
-/// Closes the connection when the last half is dropped.
-pub(super) struct Lifeline(pub(super) WebSocket);
-
-impl Drop for Lifeline {
-    fn drop(&mut self) {
-        // Closed already: that is what is wanted.
-        let _ = match std::thread::panicking() {
-            false => self.0.close(),
-            true => self.0.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error"),
-        };
-    }
+    writer: WakerSlot,
 }
 
 impl Channel {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
+    }
+
+    /// Returns `true` if the reader was told that nothing more comes.
+    #[cfg(feature = "stream")]
+    pub(super) fn has_delivered_end(&self) -> bool {
+        self.lock().end_delivered
     }
 
     /// Hands the connection over; one that is not waited for is closed.
@@ -68,14 +62,41 @@ impl Channel {
             let place = if state.receiver_dropped { &mut unwanted } else { &mut state.opened };
             *place = Some(socket.clone());
         });
-        drop(unwanted.map(Lifeline));
+        if let Some(socket) = unwanted {
+            end(&socket);
+        }
+    }
+
+    /// Takes the connection over, once it is open; `None` if it never was. Then it is for the halves to end it.
+    pub(super) fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Option<WebSocket>> {
+        self.poll(cx, |state| match state.opened.take() {
+            None if !state.ended => None,
+            opened => Some(opened),
+        })
+    }
+
+    /// Keeps a message for the reader. Returns `false` if there is no room for more.
+    pub(super) fn push(&self, message: OwnedMessage) -> bool {
+        self.tell(|state| {
+            if !state.receiver_dropped {
+                state.messages.push(message);
+            }
+            !state.is_full()
+        })
+    }
+
+    /// A half is dropped, which closes the connection if it is the last one.
+    pub(super) fn part(&self, socket: &WebSocket) {
+        let is_last = mem::replace(&mut self.lock().half, true);
+        if is_last {
+            end(socket);
+        }
     }
 
     /// The receiver is dropped.
     pub(super) fn leave(&self) {
         let mut state = self.lock();
         state.receiver_dropped = true;
-        state.bytes = 0;
         let (messages, opened) = (mem::take(&mut state.messages), state.opened.take());
         let (error, writer, reader) = (state.error.take(), state.writer.take(), state.reader.take());
         drop(state);
@@ -83,19 +104,22 @@ impl Channel {
         if let Some(writer) = writer {
             writer.wake();
         }
-        // It is not waited for any more.
-        drop(opened.map(Lifeline));
+        if let Some(socket) = opened {
+            // It is not waited for any more.
+            end(&socket);
+        }
     }
 
     /// Changes the state, and wakes the reader.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn tell<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        change(&mut state);
+        let result = change(&mut state);
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
         }
+        result
     }
 
     /// Ready when there is room for more. A message that came before a close does not wait any longer then, so that the
@@ -142,14 +166,13 @@ impl Channel {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+        self.messages.bytes() >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
     }
 
     /// What the receiver gets next; `None` if it has to wait.
     pub(super) fn next(&mut self) -> Option<Option<Result<OwnedMessage, Error>>> {
-        if let Some(message) = self.messages.pop_front() {
+        if let Some(message) = self.messages.pop() {
             self.taken = true;
-            self.bytes -= length(&message);
             Some(Some(Ok(message)))
         } else if let Some(error) = self.error.take() {
             Some(Some(Err(error)))
@@ -162,9 +185,11 @@ impl State {
     }
 }
 
-pub(super) fn length(message: &OwnedMessage) -> usize {
-    match message {
-        OwnedMessage::Text(text) => text.len(),
-        OwnedMessage::Binary(bytes) => bytes.len(),
-    }
+/// Closes a connection whose stream is gone.
+fn end(socket: &WebSocket) {
+    // Closed already: that is what is wanted.
+    let _ = match std::thread::panicking() {
+        false => socket.close(),
+        true => socket.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error"),
+    };
 }

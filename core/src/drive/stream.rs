@@ -15,12 +15,12 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use super::channel::{Channel, Lifeline, State, length};
+use super::channel::{Channel, State};
 use crate::api::{
-    AnyListener, BoxAsyncListener, Call, Callbacks, IntoAnyListener, IntoAsyncListener, Pending, WebSocket, Writable,
-    Written,
+    AnyListener, BoxAsyncListener, Call, Callbacks, IntoAnyListener, IntoAsyncListener, Pending, WebSocket, Written,
+    poll_room,
 };
-use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage, SendError};
+use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage, SendError, StreamOffset};
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
@@ -99,8 +99,8 @@ pub struct Opened(Option<Arc<Channel>>);
 /// Dropping it (both halves, if it was [split](Self::split)) closes the connection with 1000 "Normal Closure", after
 /// what was sent. While the thread panics it is 1011 "Unexpected Error".
 ///
-/// **Before the program ends**: what [`send`](Self::send) has sent is with the system, and arrives. What was only
-/// [fed](Self::feed), and the closing handshake of a stream that is dropped, need the connection's task to go on:
+/// **Before the program ends**: what was sent, and the closing handshake of a stream that is dropped, need the
+/// connection's task to go on. [`flush`](Self::flush) waits until what was sent is with the system, and arrives;
 /// [`close`](Self::close) waits for all of that.
 pub struct MessageStream {
     sender: MessageSender,
@@ -109,21 +109,24 @@ pub struct MessageStream {
 
 /// The half of a [`MessageStream`] that sends.
 pub struct MessageSender {
-    lifeline: Arc<Lifeline>,
-    /// A message that did not fit.
+    socket: WebSocket,
+    channel: Arc<Channel>,
+    /// A message that a sink has taken, and that did not fit.
     left: Option<OwnedMessage>,
-    /// What has to be waited for before the next message.
-    writable: Option<Writable>,
-    /// What has to be waited for until all is written.
+    /// What has to be written before the next message is welcome.
+    room: Option<Written>,
+    /// Up to where it has sent.
+    sent: StreamOffset,
+    /// What has to be written until all of that is.
     written: Option<Written>,
-    /// What has to be waited for until the sink is closed.
+    /// The sink was closed.
     #[cfg(feature = "stream")]
-    closing: Option<Written>,
+    closing: bool,
 }
 
 /// The half of a [`MessageStream`] that receives.
 pub struct MessageReceiver {
-    lifeline: Arc<Lifeline>,
+    socket: WebSocket,
     channel: Arc<Channel>,
 }
 
@@ -147,17 +150,15 @@ impl Callbacks for StreamListener {
         match call {
             Call::Closing => return self.closing(socket.clone()),
             Call::Open => self.0.open(socket),
-            Call::Message(message) => self.0.tell(|state| {
-                if !state.receiver_dropped {
-                    state.bytes += length(&message);
-                    state.messages.push_back(message);
+            Call::Message(message) => {
+                if !self.0.push(message) {
+                    return self.full(socket.clone());
                 }
-            }),
+            }
             Call::Ping(data) => socket.as_socket().answer_ping(&data),
             Call::Pong(_) => {}
         }
-        let (channel, socket, open) = (self.0.clone(), socket.clone(), socket.is_open());
-        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx).map(Ok)))
+        Box::pin(core::future::ready(Ok(())))
     }
 
     fn on_error(&mut self, _: &WebSocket, error: Error) {
@@ -170,6 +171,12 @@ impl Callbacks for StreamListener {
 }
 
 impl StreamListener {
+    /// Done when there is room for more.
+    fn full(&self, socket: WebSocket) -> Pending {
+        let (channel, open) = (self.0.clone(), socket.is_open());
+        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx).map(Ok)))
+    }
+
     /// Done when the reader has taken all and asks for more, having answered what it wants to; or when it has closed.
     fn closing(&self, socket: WebSocket) -> Pending {
         let channel = self.0.clone();
@@ -204,10 +211,7 @@ impl Future for Opened {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(channel) = &self.0 else { return Poll::Ready(None) };
-        let opened = ready!(channel.poll(cx, |state| match state.opened.take() {
-            Some(socket) => Some(Some(socket)),
-            None => state.ended.then_some(None),
-        }));
+        let opened = ready!(channel.poll_opened(cx));
         let channel = self.0.take();
         Poll::Ready(opened.zip(channel).map(|(socket, channel)| MessageStream::new(socket, channel)))
     }
@@ -224,15 +228,20 @@ impl Drop for Opened {
 impl Drop for MessageReceiver {
     fn drop(&mut self) {
         self.channel.leave();
+        self.channel.part(&self.socket);
+    }
+}
+
+impl Drop for MessageSender {
+    fn drop(&mut self) {
+        self.channel.part(&self.socket);
     }
 }
 
 impl MessageStream {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        let lifeline = Arc::new(Lifeline(socket));
-        let receiver = MessageReceiver { lifeline: lifeline.clone(), channel };
-        let sender = MessageSender::new(lifeline);
-        Self { sender, receiver }
+        let receiver = MessageReceiver { socket: socket.clone(), channel: channel.clone() };
+        Self { sender: MessageSender::new(socket, channel), receiver }
     }
 
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
@@ -252,35 +261,33 @@ impl MessageStream {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: what it would have returned is returned by the next.
-    pub async fn recv(&mut self) -> Option<Result<OwnedMessage, StreamError>> {
-        self.receiver.recv().await
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<OwnedMessage, StreamError>>> {
+        self.receiver.recv()
     }
 
-    /// Sends a message, and waits until the transport has taken it: the system sends it on, even if the program ends
-    /// then. As `SinkExt::send`, it is [`feed`](Self::feed) and a flush: a task that sends many messages in a row feeds
-    /// all but the last.
-    ///
-    /// # Errors
-    /// [`StreamError::Send`] if the connection is closed, or has ended before the transport has taken the message.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped while it waits for room, the message was not sent; if it is dropped later, the message
-    /// is on its way already, and leaves. In a `select!` that would send again, use [`feed`](Self::feed).
-    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
-        self.sender.send(message).await
-    }
-
-    /// Queues a message when it is welcome: when what is queued has drained, as
-    /// [`writable`](WebSocket::writable) says, and when it fits. It leaves without another call, as long as the
-    /// connection's task runs.
+    /// Sends a message: queues it when it is welcome. That is at once, unless much is queued that the peer has not taken,
+    /// as [`writable`](WebSocket::writable) says. It leaves without another call, as long as the connection's task runs;
+    /// those that are sent one after the other leave together. To wait until it is written, [`flush`](Self::flush).
     ///
     /// # Errors
     /// [`StreamError::Send`] if the connection is closed: the message was not sent.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is done, the message was not sent.
-    pub async fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
-        self.sender.feed(message).await
+    pub fn send(&mut self, message: impl Into<OwnedMessage>) -> impl Future<Output = Result<(), StreamError>> {
+        self.sender.send(message)
+    }
+
+    /// Waits until the transport has taken all that was sent here: the system sends it on, even if the program ends
+    /// then.
+    ///
+    /// # Errors
+    /// [`StreamError::Send`] if the connection has ended before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing: what was sent leaves.
+    pub fn flush(&mut self) -> impl Future<Output = Result<(), StreamError>> {
+        self.sender.flush()
     }
 
     /// Closes with 1000 "Normal Closure" after what was sent, waits until both sides have said goodbye and the
@@ -305,7 +312,7 @@ impl MessageStream {
 impl MessageReceiver {
     /// Returns the connection's handle: for pings, closing with a code, and how it ended.
     pub fn socket(&self) -> &WebSocket {
-        &self.lifeline.0
+        &self.socket
     }
 
     /// As [`MessageStream::recv`].
@@ -315,8 +322,8 @@ impl MessageReceiver {
     ///
     /// # Cancel safety
     /// As [`MessageStream::recv`].
-    pub async fn recv(&mut self) -> Option<Result<OwnedMessage, StreamError>> {
-        core::future::poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<OwnedMessage, StreamError>>> {
+        core::future::poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// Returns how the connection ended, once it has.
@@ -330,20 +337,22 @@ impl MessageReceiver {
 }
 
 impl MessageSender {
-    fn new(lifeline: Arc<Lifeline>) -> Self {
+    fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
         Self {
-            lifeline,
+            socket,
+            channel,
             left: None,
-            writable: None,
+            room: None,
+            sent: StreamOffset::new(0),
             written: None,
             #[cfg(feature = "stream")]
-            closing: None,
+            closing: false,
         }
     }
 
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> &WebSocket {
-        &self.lifeline.0
+        &self.socket
     }
 
     /// Returns how the connection ended, once it has.
@@ -370,68 +379,65 @@ impl MessageSender {
     ///
     /// # Cancel safety
     /// As [`MessageStream::send`].
-    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
-        self.feed(message).await?;
-        core::future::poll_fn(|cx| self.poll_written(cx)).await
+    pub fn send(&mut self, message: impl Into<OwnedMessage>) -> impl Future<Output = Result<(), StreamError>> {
+        let message = message.into();
+        if self.left.is_none() {
+            // What another message has waited for is not what this one waits for.
+            self.room = None;
+        }
+        core::future::poll_fn(move |cx| self.poll_send(&message, cx).map_err(Into::into))
     }
 
-    /// As [`MessageStream::feed`].
+    /// As [`MessageStream::flush`].
     ///
     /// # Errors
-    /// As [`MessageStream::feed`].
+    /// As [`MessageStream::flush`].
     ///
     /// # Cancel safety
-    /// As [`MessageStream::feed`].
-    pub async fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), StreamError> {
-        let message = message.into();
+    /// As [`MessageStream::flush`].
+    pub fn flush(&mut self) -> impl Future<Output = Result<(), StreamError>> {
+        core::future::poll_fn(|cx| self.poll_written(cx).map_err(Into::into))
+    }
+
+    fn poll_send(&mut self, message: &OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        // What a sink has taken before leaves before.
+        ready!(self.poll_left(cx))?;
+        self.poll_queue(message, cx)
+    }
+
+    /// Queues a message when there is room for it.
+    fn poll_queue(&mut self, message: &OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
-            // What a sink has taken before leaves before.
-            core::future::poll_fn(|cx| self.poll_left(cx)).await?;
-            Writable::new(self.socket(), length(&message)).await?;
-            match self.queue(Outgoing::from(&message)) {
+            ready!(poll_room(&self.socket, message.as_bytes().len(), &mut self.room, cx))?;
+            match self.queue(message) {
                 // Another handle was faster.
                 Err(SendError::Full) => {}
-                result => return Ok(result?),
+                result => return Poll::Ready(result),
             }
         }
     }
 
-    fn queue(&mut self, message: Outgoing<'_>) -> Result<(), SendError> {
-        let position = self.socket().as_socket().send(message)?;
-        self.written = Some(Written::new(self.socket(), position));
+    fn queue(&mut self, message: &OwnedMessage) -> Result<(), SendError> {
+        self.sent = self.socket.as_socket().send(Outgoing::from(message))?;
+        self.written = None;
         Ok(())
-    }
-
-    /// Ready when the transport has taken what was queued here.
-    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        if let Some(written) = &mut self.written {
-            ready!(written.poll(cx))?;
-            self.written = None;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ready when a message of this length is welcome.
-    fn poll_welcome(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), SendError>> {
-        let socket = &self.lifeline.0;
-        ready!(Pin::new(self.writable.get_or_insert_with(|| Writable::new(socket, length))).poll(cx))?;
-        self.writable = None;
-        Poll::Ready(Ok(()))
     }
 
     /// Sends the message that did not fit, once it does.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        while let Some(message) = &self.left {
-            let length = length(message);
-            ready!(self.poll_welcome(cx, length))?;
-            let Some(message) = self.left.take() else { break };
-            match self.queue(Outgoing::from(&message)) {
-                // Another handle was faster.
-                Err(SendError::Full) => self.left = Some(message),
-                result => result?,
-            }
+        let Some(message) = self.left.take() else { return Poll::Ready(Ok(())) };
+        let result = self.poll_queue(&message, cx);
+        if result.is_pending() {
+            self.left = Some(message);
         }
-        Poll::Ready(Ok(()))
+        result
+    }
+
+    /// Ready when the transport has taken what was sent here.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        ready!(self.poll_left(cx))?;
+        let Self { socket, sent, written, .. } = self;
+        written.get_or_insert_with(|| Written::new(socket, *sent)).poll(cx)
     }
 }
 
@@ -468,6 +474,8 @@ debug!(MessageReceiver);
 /// The traits of the futures crates.
 #[cfg(feature = "stream")]
 mod traits {
+    use core::mem;
+
     use futures_core::{FusedStream, Stream};
     use futures_sink::Sink;
 
@@ -486,7 +494,7 @@ mod traits {
     impl FusedStream for MessageReceiver {
         fn is_terminated(&self) -> bool {
             // Not before: a `select!` would not poll it any more, and would never hear of the end.
-            self.channel.lock().end_delivered
+            self.channel.has_delivered_end()
         }
     }
 
@@ -510,8 +518,9 @@ mod traits {
         /// Ready when another message is welcome.
         fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
             ready!(self.poll_left(cx))?;
-            ready!(self.poll_welcome(cx, 0))?;
-            Poll::Ready(Ok(()))
+            let Self { socket, room, .. } = &mut *self;
+            ready!(poll_room(socket, 0, room, cx))?;
+            Poll::Ready(if socket.is_open() { Ok(()) } else { Err(SendError::Closed.into()) })
         }
 
         /// Sends a message now, or as soon as it fits.
@@ -520,11 +529,11 @@ mod traits {
                 // The caller has not asked whether it is welcome.
                 return Err(SendError::Full.into());
             }
-            if !self.socket().is_open() {
+            if !self.socket.is_open() {
                 return Err(SendError::Closed.into());
             }
-            if self.socket().as_socket().room_at(length(&message)).is_none() {
-                match self.queue(Outgoing::from(&message)) {
+            if self.socket.as_socket().room_at(message.as_bytes().len()).is_none() {
+                match self.queue(&message) {
                     // Another handle was faster.
                     Err(SendError::Full) => {}
                     result => return Ok(result?),
@@ -536,24 +545,20 @@ mod traits {
 
         /// Ready when the transport has taken everything.
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-            ready!(self.poll_left(cx))?;
-            self.poll_written(cx)
+            self.poll_written(cx).map_err(Into::into)
         }
 
         /// Closes with 1000 after what was sent. Ready when the transport has taken all of that, the close frame
         /// included: what the peer still says may be received meanwhile.
         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
             let flushed = ready!(self.as_mut().poll_flush(cx));
-            if self.closing.is_none() {
+            if !mem::replace(&mut self.closing, true) {
                 // Closed already: that is what is wanted.
-                let _ = self.socket().close();
-                let queued = self.socket().as_socket().queued();
-                self.closing = Some(Written::new(self.socket(), queued));
+                let _ = self.socket.close();
+                (self.sent, self.written) = (self.socket.as_socket().queued(), None);
             }
-            if let Some(closing) = &mut self.closing {
-                // Ended already: that is, too.
-                let _ = ready!(closing.poll(cx));
-            }
+            // Ended already: that is, too.
+            let _ = ready!(self.poll_written(cx));
             Poll::Ready(flushed)
         }
     }

@@ -108,15 +108,15 @@ impl<C: Codec> TypedStream<C> {
         self.sender.send(value)
     }
 
-    /// Queues a value as [`MessageStream::feed`] queues a message.
+    /// As [`MessageStream::flush`].
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// That of [`MessageStream::flush`].
     ///
     /// # Cancel safety
-    /// As [`MessageStream::feed`].
-    pub fn feed<'s>(&'s mut self, value: &C::Out) -> impl Future<Output = Result<(), TypedStreamError>> + use<'s, C> {
-        self.sender.feed(value)
+    /// As [`MessageStream::flush`].
+    pub async fn flush(&mut self) -> Result<(), TypedStreamError> {
+        self.sender.flush().await
     }
 
     /// As [`MessageStream::close`].
@@ -184,16 +184,15 @@ impl<C: Codec> TypedSender<C> {
         async move { Ok(self.sender.send(message?).await?) }
     }
 
-    /// As [`TypedStream::feed`].
+    /// As [`TypedStream::flush`].
     ///
     /// # Errors
     /// As there.
     ///
     /// # Cancel safety
     /// As there.
-    pub fn feed<'s>(&'s mut self, value: &C::Out) -> impl Future<Output = Result<(), TypedStreamError>> + use<'s, C> {
-        let message = self.encode(value);
-        async move { Ok(self.sender.feed(message?).await?) }
+    pub async fn flush(&mut self) -> Result<(), TypedStreamError> {
+        Ok(self.sender.flush().await?)
     }
 
     /// As [`MessageStream::close`].

@@ -258,7 +258,7 @@ fn n2_a_failure_comes_once_behind_the_last_message() {
         let (mut world, mut messages) = opened(role);
         world.receive(&[Frame::text("1"), Frame::text([0xff]), Frame::text("2")]);
         assert_eq!(received(&mut messages), ["1", "error: text message not UTF-8", "end"]);
-        let refused = now(messages.feed("x"));
+        let refused = now(messages.send("x"));
         assert!(matches!(refused, Err(StreamError::Send(SendError::Closed))), "{refused:?}");
         assert_eq!(received(&mut messages), ["end"]);
         assert_eq!(messages.closed().unwrap().code, 1007);
@@ -383,7 +383,7 @@ fn pings_are_answered_and_a_close_is_while_nobody_reads_and_nobody_writes() {
         let (mut world, mut messages) = opened(role);
         world.receive(&[Frame::ping("1")]);
         world.sends(&[Frame::pong("1")]);
-        now(messages.feed("a")).unwrap();
+        now(messages.send("a")).unwrap();
         world.receive(&[Frame::ping("2")]);
         world.sends(&[Frame::text("a"), Frame::pong("2")]);
         world.receive(&[Frame::close(1000, "bye")]);
@@ -400,7 +400,7 @@ fn a_close_is_answered_when_the_messages_before_it_were_taken_and_answered() {
         for expected in ["1", "2"] {
             world.sends(&[]);
             assert_eq!(line(now(messages.recv())), expected);
-            now(messages.feed(expected)).unwrap();
+            now(messages.send(expected)).unwrap();
             world.sends(&[Frame::text(expected)]);
         }
         waits(messages.recv());
@@ -421,7 +421,7 @@ fn a_close_that_breaks_off_a_message_waits_for_the_reader_too() {
                 world.sends(&[]);
             }
             assert_eq!(line(now(messages.recv())), "1");
-            now(messages.feed("answer")).unwrap();
+            now(messages.send("answer")).unwrap();
             world.sends(&[Frame::text("answer")]);
             waits(messages.recv());
             world.sends(&[Frame::close(4000, "bye")]);
@@ -460,14 +460,14 @@ fn a_close_is_answered_after_a_second_though_the_user_writes_on() {
         assert_eq!(received(&mut messages), ["1"]);
         world.receive(&[Frame::text("2"), Frame::close(4000, "bye")]);
         for tenth in 0..10 {
-            now(messages.feed("news")).unwrap();
+            now(messages.send("news")).unwrap();
             world.driver.handle_timeout(at(ms(100 * tenth)));
             let written = written_at(&mut world.driver, at(ms(100 * tenth)));
             assert_eq!(written, wire(&[Frame::text("news")], role));
         }
         world.driver.handle_timeout(at(ms(1000)));
         world.sends(&[Frame::close(4000, "bye")]);
-        let refused = now(messages.feed("more"));
+        let refused = now(messages.send("more"));
         assert!(matches!(refused, Err(StreamError::Send(SendError::Closed))), "{refused:?}");
     }
 }
@@ -532,7 +532,7 @@ fn a_sender_alone_sends_and_what_comes_is_read_and_dropped() {
             }
         });
         assert!(kept.bytes_current < 1000, "{kept:?}");
-        now(sender.feed("1")).unwrap();
+        now(sender.send("1")).unwrap();
         world.sends(&[Frame::text("1")]);
         drop(sender);
         world.sends(&[normal_close()]);
@@ -543,7 +543,7 @@ fn a_sender_alone_sends_and_what_comes_is_read_and_dropped() {
 fn n3_a_code_and_a_reason_are_those_of_the_close() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         messages.socket().close_with(4001, "enough").unwrap();
         world.sends(&[Frame::text("1"), Frame::close(4001, "enough")]);
         drop(messages);
@@ -555,7 +555,7 @@ fn n3_a_code_and_a_reason_are_those_of_the_close() {
 fn n4_a_stream_that_is_dropped_closes_with_1000_behind_what_was_sent() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         drop(messages);
         world.sends(&[Frame::text("1"), normal_close()]);
     }
@@ -584,9 +584,9 @@ fn narrow() -> Config {
 #[test]
 fn a_send_waits_until_the_transport_has_taken_enough_and_leaves_then() {
     let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-    now(messages.feed(vec![1; 48])).unwrap();
+    now(messages.send(vec![1; 48])).unwrap();
     let (wakes, waker) = waker();
-    let mut send = Box::pin(messages.feed("2"));
+    let mut send = Box::pin(messages.send("2"));
     assert!(poll_with(&mut send, &waker).is_pending());
     world.run(39);
     assert_eq!(wakes.count(), 0);
@@ -601,8 +601,8 @@ fn a_send_waits_until_the_transport_has_taken_enough_and_leaves_then() {
 fn a_message_that_never_fits_beside_another_waits_until_there_is_none() {
     for role in ROLES {
         let (mut world, mut messages) = opened_with(role, &narrow());
-        now(messages.feed("1")).unwrap();
-        let mut send = Box::pin(messages.feed(vec![2; 1000]));
+        now(messages.send("1")).unwrap();
+        let mut send = Box::pin(messages.send(vec![2; 1000]));
         assert!(poll(&mut send).is_pending());
         world.sends(&[Frame::text("1")]);
         now(send).unwrap();
@@ -614,9 +614,9 @@ fn a_message_that_never_fits_beside_another_waits_until_there_is_none() {
 fn n2_a_send_that_waits_when_the_connection_ends_is_refused() {
     for role in ROLES {
         let (mut world, mut messages) = opened_with(role, &narrow());
-        now(messages.feed(vec![1; 80])).unwrap();
+        now(messages.send(vec![1; 80])).unwrap();
         let (wakes, waker) = waker();
-        let mut send = Box::pin(messages.feed("2"));
+        let mut send = Box::pin(messages.send("2"));
         assert!(poll_with(&mut send, &waker).is_pending());
         world.driver.transport_failed(START, "reset");
         drop(world);
@@ -629,67 +629,74 @@ fn n2_a_send_that_waits_when_the_connection_ends_is_refused() {
 #[test]
 fn a_send_that_is_given_up_again_and_again_leaves_nothing_behind() {
     let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-    now(messages.feed(vec![1; 80])).unwrap();
+    now(messages.send(vec![1; 80])).unwrap();
     world.run(0);
     let mut give_up = |count: usize| {
-        measure(|| (0..count).for_each(|index| waits(messages.feed(["a", "longer"][index % 2])))).bytes_current
+        measure(|| (0..count).for_each(|index| waits(messages.send(["a", "longer"][index % 2])))).bytes_current
     };
     give_up(10);
     assert_eq!(give_up(10_000), 0);
     world.sends(&[Frame::binary(vec![1; 80])]);
-    now(messages.feed("2")).unwrap();
+    now(messages.send("2")).unwrap();
     world.sends(&[Frame::text("2")]);
 }
 
 #[test]
 fn a_short_message_does_not_wait_for_what_a_long_one_waits_for() {
     let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-    now(messages.feed("1")).unwrap();
+    now(messages.send("1")).unwrap();
     world.run(0);
-    waits(messages.feed(vec![0; 1000]));
-    now(messages.feed("2")).unwrap();
+    waits(messages.send(vec![0; 1000]));
+    now(messages.send("2")).unwrap();
     world.sends(&[Frame::text("1"), Frame::text("2")]);
 }
 
 // Before a program ends.
 
 #[test]
-fn e3_a_send_is_done_when_the_transport_has_taken_the_message() {
+fn e3_a_flush_is_done_when_the_transport_has_taken_what_was_sent() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         let all = wire(&[Frame::text("1"), Frame::text("2")], role).len();
         let (wakes, waker) = waker();
-        let mut send = Box::pin(messages.send("2"));
-        assert!(poll_with(&mut send, &waker).is_pending());
+        now(messages.send("2")).unwrap();
+        let mut flush = Box::pin(messages.flush());
+        assert!(poll_with(&mut flush, &waker).is_pending());
         world.run(all - 1);
-        assert!(poll_with(&mut send, &waker).is_pending());
+        assert!(poll_with(&mut flush, &waker).is_pending());
         assert_eq!(wakes.count(), 0);
         world.run(1);
         assert_eq!(wakes.count(), 1);
-        now(send).unwrap();
+        now(flush).unwrap();
+        now(messages.flush()).unwrap();
     }
 }
 
 #[test]
-fn e3_a_send_that_is_dropped_while_it_is_written_leaves_once() {
+fn e3_a_flush_that_is_dropped_takes_nothing_back_and_one_behind_it_waits_for_what_was_sent_since() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        waits(messages.send("1"));
-        world.sends(&[Frame::text("1")]);
-        world.sends(&[]);
+        now(messages.send("1")).unwrap();
+        waits(messages.flush());
+        now(messages.send("2")).unwrap();
+        world.run(wire(&[Frame::text("1")], role).len());
+        waits(messages.flush());
+        world.sends(&[Frame::text("1"), Frame::text("2")]);
+        now(messages.flush()).unwrap();
     }
 }
 
 #[test]
-fn e3_a_send_whose_connection_ends_before_it_is_written_fails() {
+fn e3_a_flush_whose_connection_ends_before_all_is_written_fails() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        let mut send = Box::pin(messages.send("1"));
-        assert!(poll(&mut send).is_pending());
+        now(messages.send("1")).unwrap();
+        let mut flush = Box::pin(messages.flush());
+        assert!(poll(&mut flush).is_pending());
         world.driver.transport_failed(START, "broken");
         drop(world);
-        assert!(matches!(now(send), Err(StreamError::Send(SendError::Closed))));
+        assert!(matches!(now(flush), Err(StreamError::Send(SendError::Closed))));
     }
 }
 
@@ -697,7 +704,7 @@ fn e3_a_send_whose_connection_ends_before_it_is_written_fails() {
 fn e1_a_close_waits_for_the_peer_and_for_the_transport_and_says_how_it_ended() {
     for role in ROLES {
         let (mut world, mut messages) = opened(role);
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         let (wakes, waker) = waker();
         let mut close = Box::pin(messages.close());
         assert!(poll_with(&mut close, &waker).is_pending());
@@ -806,14 +813,14 @@ fn a_send_that_is_dropped_at_any_poll_was_not_sent_and_one_that_is_done_was() {
             let mut accepted = Vec::new();
             for index in 0..40 {
                 let message = vec![index as u8; index * 37 % 300];
-                let sent = poll_times(messages.feed(message.clone()), polls, || world.run(7));
+                let sent = poll_times(messages.send(message.clone()), polls, || world.run(7));
                 if let Some(sent) = sent {
                     sent.unwrap();
                     accepted.push(Frame::binary(message));
                 }
             }
             assert_ne!(accepted.len(), 0);
-            poll_times(messages.feed("end"), 1000, || world.run(7)).unwrap().unwrap();
+            poll_times(messages.send("end"), 1000, || world.run(7)).unwrap().unwrap();
             accepted.push(Frame::text("end"));
             assert_eq!(world.settle(), wire(&accepted, role), "{polls} polls");
         }
@@ -861,7 +868,7 @@ fn a_request_becomes_a_stream_and_what_comes_behind_it_is_its_messages() {
         }
         let mut messages = now(accepting).unwrap();
         assert_eq!(received(&mut messages), ["1", "2"]);
-        now(messages.feed("3")).unwrap();
+        now(messages.send("3")).unwrap();
         let sent = world.settle();
         assert!(sent.starts_with(b"HTTP/1.1 101 "));
         assert!(sent.ends_with(b"\r\n\r\n\x81\x013"));
@@ -1009,9 +1016,9 @@ mod traits {
     #[test]
     fn a_sink_is_ready_again_when_the_transport_has_taken_enough() {
         let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-        now(messages.feed(vec![1; 38])).unwrap();
+        now(messages.send(vec![1; 38])).unwrap();
         assert!(ready(&mut messages).is_ready(), "40 bytes are not too many");
-        now(messages.feed(vec![2; 8])).unwrap();
+        now(messages.send(vec![2; 8])).unwrap();
         world.run(0);
         for _ in 0..40 {
             assert!(ready(&mut messages).is_pending());
@@ -1026,7 +1033,7 @@ mod traits {
         for role in ROLES {
             let (mut world, mut messages) = opened(role);
             assert!(flushed(&mut messages).is_ready(), "nothing was sent");
-            now(messages.feed("1")).unwrap();
+            now(messages.send("1")).unwrap();
             let length = wire(&[Frame::text("1")], role).len();
             assert!(flushed(&mut messages).is_pending());
             world.run(length - 1);
@@ -1041,7 +1048,7 @@ mod traits {
     fn n2_a_flush_says_that_not_all_was_written() {
         for role in ROLES {
             let (mut world, mut messages) = opened(role);
-            now(messages.feed("1")).unwrap();
+            now(messages.send("1")).unwrap();
             assert!(flushed(&mut messages).is_pending());
             world.run(1);
             world.driver.transport_failed(START, "reset");
@@ -1058,10 +1065,10 @@ mod traits {
     #[test]
     fn a_message_that_a_sink_has_taken_leaves_before_one_that_is_sent_otherwise() {
         let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         messages.start_send_unpin(vec![2; 200].into()).unwrap();
         // It does not fit yet.
-        let mut send = Box::pin(MessageStream::feed(&mut messages, "3"));
+        let mut send = Box::pin(MessageStream::send(&mut messages, "3"));
         assert!(poll(&mut send).is_pending());
         world.sends(&[Frame::text("1")]);
         assert!(poll(&mut send).is_pending(), "that is much");
@@ -1073,7 +1080,7 @@ mod traits {
     #[test]
     fn a_sink_that_is_not_ready_and_is_not_asked_refuses_rather_than_loses() {
         let (mut world, mut messages) = opened_with(Role::Server, &narrow());
-        now(messages.feed("1")).unwrap();
+        now(messages.send("1")).unwrap();
         let (two, three) = (vec![2; 200], vec![3; 200]);
         messages.start_send_unpin(two.clone().into()).unwrap();
         let refused = messages.start_send_unpin(three.into());
@@ -1086,7 +1093,7 @@ mod traits {
     fn e3_a_sink_is_closed_when_its_close_frame_has_left() {
         for role in ROLES {
             let (mut world, mut messages) = opened(role);
-            now(messages.feed("1")).unwrap();
+            now(messages.send("1")).unwrap();
             let mut close = Box::pin(SinkExt::close(&mut messages));
             assert!(poll(&mut close).is_pending());
             world.sends(&[Frame::text("1")]);
@@ -1102,13 +1109,13 @@ mod traits {
     fn n4_a_sink_that_is_closed_closes_with_1000_behind_all_that_it_took() {
         for role in ROLES {
             let (mut world, mut messages) = opened_with(role, &narrow());
-            now(messages.feed("1")).unwrap();
+            now(messages.send("1")).unwrap();
             messages.start_send_unpin(vec![2; 200].into()).unwrap();
             poll_times(SinkExt::close(&mut messages), 10_000, || world.run(11)).unwrap().unwrap();
             let expected = [Frame::text("1"), Frame::binary(vec![2; 200]), normal_close()];
             world.sends(&expected);
             assert!(matches!(now(SinkExt::close(&mut messages)), Ok(())), "again");
-            let late = now(messages.feed("3"));
+            let late = now(messages.send("3"));
             assert!(matches!(late, Err(StreamError::Send(SendError::Closed))), "{late:?}");
             // The reading goes on until the peer has answered.
             waits(messages.recv());
@@ -1187,7 +1194,7 @@ mod traits {
         for role in ROLES {
             for polls in 0..60 {
                 let (mut world, mut messages) = opened_with(role, &narrow());
-                now(messages.feed("1")).unwrap();
+                now(messages.send("1")).unwrap();
                 messages.start_send_unpin(vec![2; 200].into()).unwrap();
                 let closed = poll_times(SinkExt::close(&mut messages), polls, || world.run(5));
                 let again = poll_times(SinkExt::close(&mut messages), 60, || world.run(5));

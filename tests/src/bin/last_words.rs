@@ -92,7 +92,7 @@ async fn on_tokio(program: &str, url: &str) -> Result {
         "stream_send" => tokio::connect_stream(url).await?.0.send(LAST_WORDS).await?,
         "stream_close" => {
             let (mut messages, _) = tokio::connect_stream(url).await?;
-            messages.feed(LAST_WORDS).await?;
+            messages.send(LAST_WORDS).await?;
             return ended_well(&messages.close().await);
         }
         "shutdown" => {
@@ -118,6 +118,7 @@ async fn on_tokio(program: &str, url: &str) -> Result {
             }));
             let mut messages = opened.recv().await?.await.ok_or("refused")?;
             messages.send(LAST_WORDS).await?;
+            messages.flush().await?;
         }
         _ => return Err("there is no such program".into()),
     }
@@ -134,10 +135,14 @@ async fn on_futures_io<E: Executor>(executor: E, program: &str, url: &str) -> Re
             return ended_well(&client.close().await);
         }
         "on_open" => return ended_well(&connect(runtime, url, says_it_at_once()).await?.close().await),
-        "stream_send" => connect_stream(runtime, url).await?.0.send(LAST_WORDS).await?,
+        "stream_send" => {
+            let (mut messages, _) = connect_stream(runtime, url).await?;
+            messages.send(LAST_WORDS).await?;
+            messages.flush().await?;
+        }
         "stream_close" => {
             let (mut messages, _) = connect_stream(runtime, url).await?;
-            messages.feed(LAST_WORDS).await?;
+            messages.send(LAST_WORDS).await?;
             return ended_well(&messages.close().await);
         }
         "shutdown" => {
@@ -170,6 +175,7 @@ async fn on_futures_io<E: Executor>(executor: E, program: &str, url: &str) -> Re
             });
             let mut messages = opened.recv().await?.await.ok_or("refused")?;
             messages.send(LAST_WORDS).await?;
+            messages.flush().await?;
         }
         _ => return Err("there is no such program".into()),
     }

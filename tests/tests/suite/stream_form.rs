@@ -665,7 +665,7 @@ fn n3_ending_with_a_code_and_a_reason_closes_with_them<B: Streams>(role: Role) {
 fn n4_closing_the_sink_closes_with_1000<B: Streams>(role: Role) {
     let backend = B::start();
     let (mut messages, mut peer) = open(&backend, role, quiet());
-    wait(messages.feed("1")).unwrap();
+    wait(messages.send("1")).unwrap();
     wait(SinkExt::close(&mut messages)).unwrap();
     assert!(!messages.socket().is_open());
     peer.expect([Frame::text("1")]);
@@ -791,7 +791,7 @@ fn a_sink_takes_messages_of_more_than_it_queues<B: Streams>(role: Role) {
     let sizes = [300_000, 1, 99_000, 2, 1_000_000, 0, 500_000];
     let fed = backend.run(async move {
         for size in sizes {
-            messages.feed(vec![9; size]).await.unwrap();
+            messages.send(vec![9; size]).await.unwrap();
         }
         SinkExt::flush(&mut messages).await.unwrap();
         assert_eq!(messages.socket().buffered(), 0);
@@ -977,7 +977,7 @@ fn a_feed_that_is_dropped_half_way_was_not_sent<B: Streams>(role: Role) {
     let (mut messages, mut peer) = open(&backend, role, quiet());
     // Until the transport takes nothing any more.
     let count = (0..).take_while(|&index| {
-        let sent = wait_for(STALLED, messages.feed(vec![index as u8; SIZE]));
+        let sent = wait_for(STALLED, messages.send(vec![index as u8; SIZE]));
         sent.is_some_and(|sent| sent.is_ok())
     });
     let count = count.count();

@@ -14,10 +14,7 @@ use crate::sync::wait_for;
 use crate::time::Time;
 
 fn push(channel: &Channel, message: OwnedMessage) {
-    channel.tell(|state| {
-        state.bytes += length(&message);
-        state.messages.push_back(message);
-    });
+    channel.push(message);
 }
 
 /// A channel that has room for no more.
@@ -35,6 +32,11 @@ fn next(channel: &Channel) -> Option<OwnedMessage> {
 fn poll_next(channel: &Channel) -> Poll<Option<OwnedMessage>> {
     let mut cx = Context::from_waker(Waker::noop());
     channel.poll(&mut cx, State::next).map(|next| next.map(Result::unwrap))
+}
+
+fn open() -> WebSocket {
+    let config = Config::default().keepalive_interval(None);
+    WebSocket::new(Shared::new(Connection::server(Arc::new(config), Time::ZERO)))
 }
 
 fn wait_for_room(channel: &Channel) {
@@ -102,8 +104,7 @@ fn the_peers_close_waits_for_the_reader_until_it_asks_again() {
 #[test]
 fn a_connection_that_opens_while_its_stream_is_dropped_is_closed() {
     loom::model(|| {
-        let config = Config::default().keepalive_interval(None);
-        let socket = WebSocket::new(Shared::new(Connection::server(Arc::new(config), Time::ZERO)));
+        let socket = open();
         let channel = Arc::new(Channel::default());
         let opening = {
             let (channel, socket) = (channel.clone(), socket.clone());
@@ -112,5 +113,23 @@ fn a_connection_that_opens_while_its_stream_is_dropped_is_closed() {
         channel.leave();
         opening.join().unwrap();
         assert!(!socket.is_open());
+    });
+}
+
+#[test]
+fn the_last_half_that_is_dropped_closes_the_connection_and_the_first_does_not() {
+    loom::model(|| {
+        let socket = open();
+        let channel = Arc::new(Channel::default());
+        let other = {
+            let (channel, socket) = (channel.clone(), socket.clone());
+            thread::spawn(move || channel.part(&socket))
+        };
+        channel.part(&socket);
+        other.join().unwrap();
+        assert!(!socket.is_open());
+        let one = open();
+        Channel::default().part(&one);
+        assert!(one.is_open());
     });
 }

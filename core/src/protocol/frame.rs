@@ -189,7 +189,7 @@ impl Header {
     pub(super) fn encode_with(self, payload: &[u8], output: &mut Vec<u8>) -> usize {
         let before = output.len();
         if output.capacity() - before < MAX_HEADER + payload.len() {
-            output.reserve(self.encoded_len() + payload.len());
+            reserve(output, self.encoded_len() + payload.len());
         }
         self.encode(output);
         let start = output.len();
@@ -198,6 +198,16 @@ impl Header {
             mask::apply(output.get_mut(start..).unwrap_or_default(), key, 0);
         }
         output.len() - before
+    }
+}
+
+/// As `output.reserve(more)`, and faster for a buffer without memory.
+#[inline(never)]
+pub(super) fn reserve(output: &mut Vec<u8>, more: usize) {
+    if output.capacity() == 0 {
+        *output = Vec::with_capacity(more);
+    } else {
+        output.reserve(more);
     }
 }
 

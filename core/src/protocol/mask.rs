@@ -1,6 +1,6 @@
 //! Masking (RFC 6455 §5.3): XOR with a key of four bytes.
 //!
-//! A plain loop over blocks of 64 bytes, which the compiler turns into vector instructions.
+//! Plain loops over blocks of a fixed size, which the compiler turns into vector instructions.
 
 /// Masks or unmasks `data` in place. `offset` is how many bytes of the payload came before.
 ///
@@ -10,26 +10,36 @@
 #[inline(always)]
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3));
-    let wide = u64::from(key) << 32 | u64::from(key);
     let mut blocks = data.chunks_exact_mut(64);
     for block in &mut blocks {
-        words(block, wide);
+        words(block, key);
     }
-    let rest = blocks.into_remainder();
-    let whole = rest.len() & !7;
-    let (rest, last) = rest.split_at_mut(whole);
-    words(rest, wide);
-    for (byte, key) in last.iter_mut().zip(wide.to_le_bytes()) {
+    let rest = block::<32>(blocks.into_remainder(), key);
+    let rest = block::<16>(rest, key);
+    let rest = block::<8>(rest, key);
+    let rest = block::<4>(rest, key);
+    for (byte, key) in rest.iter_mut().zip(key.to_le_bytes()) {
         *byte ^= key;
     }
 }
 
-/// `data` is a whole number of words of eight bytes.
-#[inline]
-fn words(data: &mut [u8], wide: u64) {
-    for word in data.chunks_exact_mut(8) {
-        if let Ok(bytes) = <[u8; 8]>::try_from(&*word) {
-            word.copy_from_slice(&(u64::from_le_bytes(bytes) ^ wide).to_le_bytes());
+/// Masks the first `SIZE` bytes, if there are as many. Returns the rest.
+#[inline(always)]
+fn block<const SIZE: usize>(data: &mut [u8], key: u32) -> &mut [u8] {
+    if data.len() < SIZE {
+        return data;
+    }
+    let (block, rest) = data.split_at_mut(SIZE);
+    words(block, key);
+    rest
+}
+
+/// `data` is a whole number of words of four bytes.
+#[inline(always)]
+fn words(data: &mut [u8], key: u32) {
+    for word in data.chunks_exact_mut(4) {
+        if let Ok(bytes) = <[u8; 4]>::try_from(&*word) {
+            word.copy_from_slice(&(u32::from_le_bytes(bytes) ^ key).to_le_bytes());
         }
     }
 }

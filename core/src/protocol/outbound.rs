@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::close::CloseCode;
 use super::error::SendError;
-use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_close};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_close, reserve};
 use super::outgoing::{Outgoing, Payload, Prepared};
 use super::output::Output;
 use super::pool::{self, LARGE};
@@ -233,6 +233,7 @@ impl Outbound {
         if message.payload().len() >= LARGE {
             self.output.push_large(frame.clone());
         } else {
+            reserve(self.output.buffer(), frame.len());
             self.output.buffer().extend_from_slice(frame);
         }
         self.queued += frame.len() as u64;

@@ -16,16 +16,16 @@ const BOTTOM: usize = 14;
 /// No bar is longer than so many times the shortest of bellwire or a peer: it would make all others look alike.
 const LONGEST: f64 = 12.0;
 
-/// Colours that can be read on white and on black, where the viewer does not say which of the two it is.
+/// It has a background of its own, so that it can be read on any page, whichever of the two the viewer prefers.
 const STYLE: &str = "
-text { font: 13px system-ui, sans-serif; fill: #57606a }
-.title { font-size: 16px; font-weight: 600; fill: #24292f }
-.end { text-anchor: end }
-.bellwire { fill: #bf5f00 } .peer { fill: #7d8590 } .floor, .raw { fill: #b6bcc3 }
-text.bellwire { font-weight: 600 } text.peer, text.floor, text.raw { fill: #57606a }
+.card { fill: #ffffff } text { font: 13px system-ui, sans-serif; fill: #57606a }
+.title { font-size: 16px; font-weight: 600; fill: #24292f } .end { text-anchor: end }
+rect.bellwire { fill: #bf5f00 } rect.peer { fill: #7d8590 } rect.floor, rect.raw { fill: #c4cad1 }
+text.bellwire { font-weight: 600; fill: #bf5f00 }
 @media (prefers-color-scheme: dark) {
-  text, text.peer, text.floor, text.raw { fill: #9ea7b3 } .title { fill: #e6edf3 }
-  .bellwire { fill: #f0883e } .peer { fill: #7d8590 } .floor, .raw { fill: #4b535d }
+  .card { fill: #0d1117 } text { fill: #9ea7b3 } .title { fill: #e6edf3 }
+  rect.bellwire { fill: #f0883e } rect.floor, rect.raw { fill: #4b535d }
+  text.bellwire { fill: #f0883e }
 }
 ";
 
@@ -48,6 +48,7 @@ pub fn draw(results: &Results) -> Document {
         .set("role", "img")
         .add(Title::new(results.title))
         .add(Style::new(STYLE))
+        .add(Rectangle::new().set("width", WIDTH).set("height", height).set("rx", 6).set("class", "card"))
         .add(text(results.title, 12, 26, "title"))
         .add(text(&format!("{unit}; less is better"), 12, 46, ""))
         .add(bars)
@@ -108,9 +109,10 @@ mod tests {
         assert!(!picture.contains("none"), "what was not measured is not drawn as zero");
         let widths: Vec<f64> = picture
             .split("<rect")
-            .skip(1)
+            .skip(2)
             .map(|bar| bar.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
             .collect();
+        assert_eq!(widths.len(), 2);
         assert_eq!(widths[1], 2.0 * widths[0]);
     }
 

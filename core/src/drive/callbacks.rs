@@ -25,7 +25,7 @@ use super::reader::Reader;
 use super::shared::{Busy, Guard, Shared};
 use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
 use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
-use crate::serve::{ServerError, Service};
+use crate::serve::{Place, Registry, ServerError, Service};
 use crate::time::Time;
 
 /// A connection and its listener.
@@ -40,7 +40,9 @@ pub(super) struct Dispatcher {
     opened: bool,
     waiting: Option<Box<Waiting>>,
     /// How many callbacks may run until it is others' turn.
-    budget: usize,
+    budget: u32,
+    /// Where its server's registry keeps it.
+    place: Option<Place>,
 }
 
 /// How long the peer's close may wait for answers to the messages before it: well below the time that other
@@ -94,7 +96,24 @@ impl Dispatcher {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
         let listener = listener.0;
-        Self { shared, socket, reader, received: None, listener, opened: false, waiting: None, budget: usize::MAX }
+        let (received, waiting, budget, place) = (None, None, u32::MAX, None);
+        Self { shared, socket, reader, received, listener, opened: false, waiting, budget, place }
+    }
+
+    /// Enters the registry of a server, says that the request is answered, and runs `on_open`.
+    pub(super) fn enter(&mut self, registry: &Registry, say_answered: impl FnOnce()) {
+        let place = registry.opens();
+        say_answered();
+        self.start();
+        registry.opened(&place, &self.socket);
+        self.place = Some(place);
+    }
+
+    /// `on_close` has returned.
+    pub(super) fn leave(&mut self, service: Option<&Service>) {
+        if let (Some(service), Some(place)) = (service, self.place.take()) {
+            service.registry().ended(place);
+        }
     }
 
     /// Locks the connection for what its deadlines say.
@@ -131,7 +150,7 @@ impl Dispatcher {
     }
 
     /// So many callbacks may run now, before it is others' turn.
-    pub(super) fn grant(&mut self, callbacks: usize) {
+    pub(super) fn grant(&mut self, callbacks: u32) {
         self.budget = callbacks;
     }
 
@@ -142,7 +161,7 @@ impl Dispatcher {
 
     /// Handles what waits for the turn of others, however much that is.
     pub(super) fn hurry(&mut self, now: Time, service: Option<&Service>) {
-        self.budget = usize::MAX;
+        self.budget = u32::MAX;
         if self.is_yielding() {
             let Some(waiting) = self.waiting.take() else { return };
             self.go_on(now, waiting.input, waiting.at, service);

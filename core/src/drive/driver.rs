@@ -34,7 +34,7 @@ use super::shared::{Busy, Shared};
 use crate::api::{AnyListener, WebSocket};
 use crate::handshake::{Request, server};
 use crate::protocol::{BoxError, Connection, Output};
-use crate::serve::{PendingAnswer, Place, Service};
+use crate::serve::{PendingAnswer, Service};
 use crate::time::Time;
 
 /// Drives one transport, from the handshake to the last byte.
@@ -42,33 +42,45 @@ pub struct Driver {
     /// Who answers requests, on a server.
     service: Option<Arc<Service>>,
     phase: Phase,
-    /// Where its registry keeps the open connection.
-    place: Option<Place>,
     ending: Option<Ending>,
-    /// The peer has sent its last byte.
-    eof: bool,
-    close_timeout: Option<Duration>,
-    linger_timeout: Duration,
     grace: Grace,
     /// How many callbacks may run in one turn of the thread: also of a connection that opens in the midst of it.
-    granted: usize,
+    granted: u32,
+    /// The peer has sent its last byte.
+    eof: bool,
+    /// The transport was written to since it was flushed.
+    unflushed: bool,
+}
+
+/// Boxed, each: a connection lives in one of them only, and longest in one that is small.
+enum Phase {
+    Handshake(Box<Opening>),
+    /// The handler has not answered yet.
+    Asked(Box<Question>),
+    /// A plain HTTP response is on its way.
+    Answer(Box<Answer>),
+    Open(Box<Dispatcher>),
+}
+
+struct Opening {
+    handshake: server::Handshake,
+    peer: Option<SocketAddr>,
     /// Set when the request is answered, before that can be seen.
     answered: Option<Arc<AtomicBool>>,
 }
 
-enum Phase {
-    Handshake(Box<server::Handshake>, Option<SocketAddr>),
-    /// The handler has not answered yet.
-    Asked(Box<Question>),
-    /// A plain HTTP response is on its way: how much of it is left.
-    Answer(Output, usize),
-    Open(Dispatcher),
+#[derive(Default)]
+struct Answer {
+    output: Output,
+    /// How much of it is not written.
+    left: usize,
 }
 
 /// A request that waits for its answer.
 struct Question {
     request: Request,
     answer: PendingAnswer,
+    answered: Option<Arc<AtomicBool>>,
     /// What came after the request: it belongs to the connection.
     input: Vec<u8>,
     /// Whether the answer was looked for: one that is there at once is given, also to a peer that has ended its
@@ -100,39 +112,26 @@ pub enum Step {
 impl Driver {
     /// Creates a server's end of a transport that was just accepted.
     pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
-        let config = service.config().clone();
-        let timeouts = (config.close_timeout, config.linger_timeout);
-        let phase = Phase::Handshake(Box::new(server::Handshake::new(config, now)), peer);
-        Self::new(Some(service), phase, timeouts)
+        let handshake = server::Handshake::new(service.config().clone(), now);
+        Self::new(Some(service), Phase::Handshake(Box::new(Opening { handshake, peer, answered: None })))
     }
 
     /// Creates either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
     pub fn connected(connection: Connection, listener: impl Into<AnyListener>) -> Self {
-        let config = connection.config();
-        let timeouts = (config.close_timeout, config.linger_timeout);
-        Self::new(None, Phase::Open(Dispatcher::new(connection, listener.into())), timeouts)
+        Self::new(None, Phase::Open(Box::new(Dispatcher::new(connection, listener.into()))))
     }
 
-    fn new(service: Option<Arc<Service>>, phase: Phase, timeouts: (Option<Duration>, Duration)) -> Self {
-        let (close_timeout, linger_timeout) = timeouts;
-        Self {
-            service,
-            phase,
-            place: None,
-            ending: None,
-            eof: false,
-            close_timeout,
-            linger_timeout,
-            grace: Grace::default(),
-            granted: usize::MAX,
-            answered: None,
-        }
+    fn new(service: Option<Arc<Service>>, phase: Phase) -> Self {
+        let (ending, grace, granted) = (None, Grace::default(), u32::MAX);
+        Self { service, phase, ending, grace, granted, eof: false, unflushed: false }
     }
 
     /// Sets a flag that is to be set when the request is answered, before `on_open`: for a server that shuts down on
     /// another thread and drops those that are not.
     pub fn tell_answered(&mut self, answered: Arc<AtomicBool>) {
-        self.answered = Some(answered);
+        if let Phase::Handshake(opening) = &mut self.phase {
+            opening.answered = Some(answered);
+        }
     }
 
     /// Returns the connection's handle, once there is one.
@@ -150,7 +149,7 @@ impl Driver {
     /// much input for a handler that is pending.
     pub fn is_reading(&self) -> bool {
         match &self.phase {
-            Phase::Handshake(..) | Phase::Answer(..) => true,
+            Phase::Handshake(_) | Phase::Answer(_) => true,
             Phase::Asked(question) => !self.eof && question.input.len() < MAX_AHEAD,
             Phase::Open(dispatcher) => !dispatcher.is_waiting() && dispatcher.shared.status().wants_read(),
         }
@@ -158,7 +157,7 @@ impl Driver {
 
     /// Returns `true` if no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(..) | Phase::Asked(_))
+        matches!(self.phase, Phase::Handshake(_) | Phase::Asked(_))
     }
 
     /// Returns `true` if the connection has ended, and what is left is to say so; or a plain answer is on its way.
@@ -199,8 +198,8 @@ impl Driver {
     /// Takes all of `input`, which was read, and runs the callbacks that come of it. While the handler has not
     /// answered it is kept for later; when much is kept, [`next_step`](Self::next_step) says not to read.
     pub fn receive(&mut self, now: Time, mut input: &mut [u8]) {
-        if let Phase::Handshake(handshake, _) = &mut self.phase {
-            let Some(request) = handshake.receive(&mut input) else { return };
+        if let Phase::Handshake(opening) = &mut self.phase {
+            let Some(request) = opening.handshake.receive(&mut input) else { return };
             self.ask(request, now);
         }
         match &mut self.phase {
@@ -215,8 +214,8 @@ impl Driver {
         self.eof = true;
         match &mut self.phase {
             Phase::Asked(question) if !question.sought => {}
-            Phase::Handshake(..) | Phase::Asked(_) => self.hang_up(now),
-            Phase::Answer(..) => {}
+            Phase::Handshake(_) | Phase::Asked(_) => self.hang_up(now),
+            Phase::Answer(_) => {}
             Phase::Open(dispatcher) => {
                 dispatcher.deliver_rest(now, self.service.as_deref());
                 dispatcher.shared.lock().receive_eof();
@@ -256,8 +255,8 @@ impl Driver {
                     self.end_late(now);
                 }
             }
-            (None, Phase::Handshake(handshake, _)) => {
-                if let Some(refused) = handshake.handle_timeout(now) {
+            (None, Phase::Handshake(opening)) => {
+                if let Some(refused) = opening.handshake.handle_timeout(now) {
                     self.ask(Err(refused), now);
                 }
             }
@@ -266,7 +265,7 @@ impl Driver {
                     self.answer_late(now);
                 }
             }
-            (None, Phase::Answer(..)) => {}
+            (None, Phase::Answer(_)) => {}
             (None, Phase::Open(dispatcher)) => {
                 dispatcher.handle_timeout(now, self.service.as_deref());
                 dispatcher.deadlines().handle_timeout(now);
@@ -292,7 +291,7 @@ impl Driver {
 
     /// So many callbacks may run now, where several connections share a thread. What is left then of what was read
     /// waits: [`poll_pending`](Self::poll_pending) has the task polled again at once, and goes on.
-    pub(crate) fn grant(&mut self, callbacks: usize) {
+    pub(crate) fn grant(&mut self, callbacks: u32) {
         self.granted = callbacks;
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.grant(callbacks);
@@ -322,9 +321,9 @@ impl Driver {
     pub fn poll_timeout(&mut self) -> Option<Time> {
         match (&self.ending, &mut self.phase) {
             (Some(ending), _) => ending.deadline(),
-            (None, Phase::Handshake(handshake, _)) => handshake.poll_timeout(),
+            (None, Phase::Handshake(opening)) => opening.handshake.poll_timeout(),
             (None, Phase::Asked(question)) => question.deadline,
-            (None, Phase::Answer(..)) => None,
+            (None, Phase::Answer(_)) => None,
             (None, Phase::Open(dispatcher)) => {
                 let deadline = dispatcher.deadlines().poll_timeout();
                 deadline.into_iter().chain(dispatcher.close_by()).min()
@@ -335,19 +334,30 @@ impl Driver {
     /// Takes what is to be written; `None` while what was taken before is not written to its end.
     pub fn take_output(&mut self) -> Option<Output> {
         match &mut self.phase {
-            Phase::Handshake(..) | Phase::Asked(_) => None,
-            Phase::Answer(output, _) => (!output.is_empty()).then(|| mem::take(output)),
+            Phase::Handshake(_) | Phase::Asked(_) => None,
+            Phase::Answer(answer) => Some(mem::take(&mut answer.output)).filter(|output| !output.is_empty()),
             Phase::Open(dispatcher) => dispatcher.shared.take_output(),
         }
     }
 
     /// Tells the driver that the transport has taken the first `count` bytes of what was taken.
     pub fn wrote(&mut self, now: Time, count: usize) {
+        self.unflushed = true;
         match &mut self.phase {
-            Phase::Handshake(..) | Phase::Asked(_) => {}
-            Phase::Answer(_, left) => *left -= count.min(*left),
+            Phase::Handshake(_) | Phase::Asked(_) => {}
+            Phase::Answer(answer) => answer.left -= count.min(answer.left),
             Phase::Open(dispatcher) => dispatcher.shared.wrote(now, count),
         }
+    }
+
+    /// Returns `true` if the transport was written to since it was [flushed](Self::flushed).
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
+    /// Tells the driver that the transport holds nothing back.
+    pub(crate) fn flushed(&mut self) {
+        self.unflushed = false;
     }
 
     /// Returns what to do with the transport when its output is written. Asked again it says the same, until something
@@ -398,7 +408,7 @@ impl Driver {
                     return Err(Busy);
                 }
             }
-            Phase::Handshake(..) | Phase::Answer(..) => {}
+            Phase::Handshake(_) | Phase::Answer(_) => {}
         }
         Ok(())
     }
@@ -430,8 +440,8 @@ impl Driver {
     /// Returns how many bytes are left to be written.
     fn unwritten(&self) -> usize {
         match &self.phase {
-            Phase::Handshake(..) | Phase::Asked(_) => 0,
-            Phase::Answer(_, left) => *left,
+            Phase::Handshake(_) | Phase::Asked(_) => 0,
+            Phase::Answer(answer) => answer.left,
             Phase::Open(dispatcher) => dispatcher.socket.buffered(),
         }
     }
@@ -450,7 +460,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.abandon(self.service.as_deref());
-            self.leave_registry();
+            dispatcher.leave(self.service.as_deref());
         }
     }
 }

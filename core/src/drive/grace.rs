@@ -17,8 +17,8 @@ pub const READ_ON: Duration = Duration::from_millis(100);
 /// A deadline is judged after what has arrived was read, however late it is noticed.
 #[derive(Debug, Default)]
 pub(super) struct Grace {
-    /// A deadline that has come, and when that was noticed.
-    noticed: Option<(Time, Time)>,
+    /// When it was noticed that a deadline had come. Of one that is later this says nothing.
+    noticed: Option<Time>,
 }
 
 impl Grace {
@@ -28,11 +28,8 @@ impl Grace {
         if deadline == Time::ZERO {
             return deadline;
         }
-        let noticed = match self.noticed {
-            Some((known, noticed)) if known == deadline => noticed,
-            _ => now,
-        };
-        self.noticed = Some((deadline, noticed));
+        let noticed = self.noticed.filter(|noticed| *noticed >= deadline).unwrap_or(now.max(deadline));
+        self.noticed = Some(noticed);
         noticed + grace
     }
 }

@@ -76,7 +76,7 @@ pub trait Transport: Unpin {
 /// After so many turns, or so many bytes, or so many callbacks, others may run.
 const MAX_TURNS: usize = 256;
 const MAX_READ: usize = 256 * 1024;
-const MAX_CALLBACKS: usize = 64;
+const MAX_CALLBACKS: u32 = 64;
 
 /// Drives one transport to its end.
 ///
@@ -90,12 +90,10 @@ pub struct Task<T: Transport, C: Timer> {
     alarm: Alarm<C>,
     /// Output that was taken and is not written: the transport is full, or others had their turn.
     stalled: Option<Box<Output>>,
-    /// The transport was written to since it was flushed.
-    unflushed: bool,
     registration: Registration,
 }
 
-debug!(Task<T: Transport, C: Timer> => |this| driver: this.driver, unflushed: this.unflushed);
+debug!(Task<T: Transport, C: Timer> => |this| driver: this.driver);
 
 /// What a turn of the loop has come to.
 enum Turn {
@@ -113,7 +111,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// client has one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
-        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, unflushed: false, registration }
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, registration }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read after it.
@@ -158,7 +156,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let now = |alarm: &Alarm<C>| wrote.unwrap_or_else(|| alarm.now());
         if self.driver.is_ending() {
             let now = now(&self.alarm);
-            if self.unflushed && self.driver.is_flushing() {
+            if self.driver.is_unflushed() && self.driver.is_flushing() {
                 // What the stream itself holds back has as long to leave as the rest of the output.
                 return Turn::Idle(now);
             }
@@ -214,7 +212,6 @@ impl<T: Transport, C: Timer> Task<T, C> {
             if count > 0 {
                 // The time after the write: the process may have been stopped before it.
                 let now = *wrote.insert(self.alarm.now());
-                self.unflushed = true;
                 self.driver.wrote(now, count);
             }
             match poll? {
@@ -222,8 +219,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Pending => self.stalled = Some(Box::new(output)),
             }
         }
-        if self.unflushed && self.transport.poll_flush(cx)?.is_ready() {
-            self.unflushed = false;
+        if self.driver.is_unflushed() && self.transport.poll_flush(cx)?.is_ready() {
+            self.driver.flushed();
         }
         Ok(wrote)
     }

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
 
-use super::{Driver, Phase, Question};
+use super::{Answer, Driver, Phase, Question};
 use crate::api::{AnyListener, AsyncResponse};
 use crate::config::Config;
 use crate::drive::callbacks::Dispatcher;
@@ -21,7 +21,8 @@ use crate::time::Time;
 impl Driver {
     /// Asks the handler, unless what has come is refused.
     pub(super) fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
-        let Phase::Handshake(_, peer) = self.phase else { return };
+        let Phase::Handshake(opening) = &mut self.phase else { return };
+        let peer = opening.peer;
         let Some(service) = self.service.clone() else { return };
         if let Err(error) = service.config().check() {
             service.report(&ServerError::Config(error));
@@ -37,7 +38,9 @@ impl Driver {
             Asked::Answered(answer) => self.answer(&service, &request, answer, now),
             Asked::Pending(answer) => {
                 let deadline = service.config().handler_timeout.map(|timeout| now + timeout);
-                let question = Question { request, answer, input: Vec::new(), sought: false, deadline };
+                let Phase::Handshake(opening) = &mut self.phase else { return };
+                let answered = opening.answered.take();
+                let question = Question { request, answer, answered, input: Vec::new(), sought: false, deadline };
                 self.phase = Phase::Asked(Box::new(question));
             }
         }
@@ -46,8 +49,8 @@ impl Driver {
     /// The handler has answered: what came after the request goes on from here, as if it came now.
     pub(super) fn answered(&mut self, answer: Result<AsyncResponse, ServerError>, now: Time) {
         let Some(service) = self.service.clone() else { return };
-        let nothing = Phase::Answer(Output::new(), 0);
-        let Phase::Asked(question) = mem::replace(&mut self.phase, nothing) else { return };
+        self.say_answered();
+        let Phase::Asked(question) = mem::replace(&mut self.phase, Phase::Answer(Box::default())) else { return };
         let Question { request, answer: waiting, mut input, .. } = *question;
         drop(waiting);
         self.answer(&service, &request, answer, now);
@@ -85,26 +88,26 @@ impl Driver {
     pub(super) fn reply(&mut self, bytes: Vec<u8>, now: Time) {
         let mut output = Output::new();
         output.push_large(bytes.into());
-        let length = output.len();
+        let left = output.len();
         self.say_answered();
-        self.phase = Phase::Answer(output, length);
+        self.phase = Phase::Answer(Box::new(Answer { output, left }));
         self.end(now);
     }
 
     pub(super) fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
-        let config = connection.config();
-        (self.close_timeout, self.linger_timeout) = (config.close_timeout, config.linger_timeout);
-        let mut dispatcher = Dispatcher::new(connection, listener);
+        let mut dispatcher = Box::new(Dispatcher::new(connection, listener));
         dispatcher.grant(self.granted);
-        let place = service.registry().opens();
-        self.say_answered();
-        dispatcher.start();
-        service.registry().opened(&place, &dispatcher.socket);
-        (self.place, self.phase) = (Some(place), Phase::Open(dispatcher));
+        dispatcher.enter(service.registry(), || self.say_answered());
+        self.phase = Phase::Open(dispatcher);
     }
 
     fn say_answered(&self) {
-        if let Some(answered) = &self.answered {
+        let answered = match &self.phase {
+            Phase::Handshake(opening) => &opening.answered,
+            Phase::Asked(question) => &question.answered,
+            Phase::Answer(_) | Phase::Open(_) => return,
+        };
+        if let Some(answered) = answered {
             answered.store(true, Ordering::Release);
         }
     }

@@ -1,16 +1,20 @@
 //! How a transport ends: what is left is written, the sending side is closed, the peer is read for a moment.
 
+use alloc::boxed::Box;
+use core::time::Duration;
 use std::io::{self, ErrorKind};
 
 use super::{Driver, Phase};
-use crate::protocol::{BoxError, Output, Role};
+use crate::config::Config;
+use crate::protocol::{BoxError, Role};
 use crate::time::Time;
 
 /// How far the transport's end is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending {
-    /// So much is left to be written. If it is no less by then, the peer does not read, and the rest is dropped.
-    Flush(usize, Option<Time>),
+    /// So much is left to be written, the lower half of it. If it is the same by then, the peer does not read, and the
+    /// rest is dropped.
+    Flush(u32, Option<Time>),
     /// All is written: the peer is read until it closes, at the latest until then.
     Linger(Time, Sending),
     /// Our sending side is to be closed, at the latest by then.
@@ -84,7 +88,7 @@ impl Driver {
         if self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.lock().is_aborted()) {
             return Ending::Done;
         }
-        Ending::Shutdown(now + self.linger_timeout, Then::Leave)
+        Ending::Shutdown(now + self.timeouts().1, Then::Leave)
     }
 
     /// All is written. RFC 6455 §7.1.1: "in most normal cases [...] the server closes first"; a client that has
@@ -94,7 +98,7 @@ impl Driver {
             let clean = dispatcher.socket.closed().is_some_and(|closed| closed.clean);
             !clean || dispatcher.shared.lock().role() == Role::Server
         });
-        let until = now + self.linger_timeout;
+        let until = now + self.timeouts().1;
         if leaves_first {
             Ending::Shutdown(until, Then::Linger)
         } else if self.eof {
@@ -105,25 +109,30 @@ impl Driver {
     }
 
     pub(super) fn end(&mut self, now: Time) {
-        self.leave_registry();
+        if let Phase::Open(dispatcher) = &mut self.phase {
+            dispatcher.leave(self.service.as_deref());
+        }
         self.ending = Some(self.flush(now));
     }
 
-    /// `on_close` has returned.
-    pub(super) fn leave_registry(&mut self) {
-        if let (Some(service), Some(place)) = (&self.service, self.place.take()) {
-            service.registry().ended(place);
-        }
+    pub(super) fn flush(&self, now: Time) -> Ending {
+        Ending::Flush(self.unwritten() as u32, self.timeouts().0.map(|timeout| now + timeout))
     }
 
-    pub(super) fn flush(&self, now: Time) -> Ending {
-        Ending::Flush(self.unwritten(), self.close_timeout.map(|timeout| now + timeout))
+    /// How long the peer may take to read what is left, and to close.
+    fn timeouts(&self) -> (Option<Duration>, Duration) {
+        let of = |config: &Config| (config.close_timeout, config.linger_timeout);
+        match (&self.phase, &self.service) {
+            (Phase::Open(dispatcher), _) => of(dispatcher.shared.lock().config()),
+            (_, Some(service)) => of(service.config()),
+            (_, None) => (None, Duration::ZERO),
+        }
     }
 
     /// The end has taken too long: it goes on only while the peer takes what is left.
     pub(super) fn end_late(&mut self, now: Time) {
         self.ending = Some(match self.ending {
-            Some(Ending::Flush(left, _)) if self.unwritten() < left => self.flush(now),
+            Some(Ending::Flush(left, _)) if self.unwritten() as u32 != left => self.flush(now),
             Some(Ending::Linger(_, Sending::Open)) => self.leave(now),
             _ => Ending::Done,
         });
@@ -131,14 +140,14 @@ impl Driver {
 
     /// The peer has left before there was an answer.
     pub(super) fn hang_up(&mut self, now: Time) {
-        self.phase = Phase::Answer(Output::new(), 0);
+        self.phase = Phase::Answer(Box::default());
         self.end(now);
     }
 
     /// The transport is gone: there is no one to answer.
     pub(super) fn transport_gone(&mut self) {
         if let Phase::Asked(_) = self.phase {
-            self.phase = Phase::Answer(Output::new(), 0);
+            self.phase = Phase::Answer(Box::default());
         }
         self.ending = Some(Ending::Done);
     }

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 /// The tools, each a package of its own.
 const TOOLS: &[(&str, &str)] = &[
+    ("codec", "decoding and encoding in memory, beside other libraries"),
     ("count", "what bellwire costs in instructions, allocations and bytes, against committed figures"),
     ("echo", "servers side by side: what a message costs each"),
     ("scale", "many connections: what each costs, and whether a busy one notices"),

@@ -2,7 +2,6 @@
 
 pub mod figures;
 pub mod load;
-pub mod message;
 mod peer;
 pub mod report;
 pub mod rows;

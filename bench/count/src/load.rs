@@ -6,8 +6,8 @@ use std::process::Command;
 
 use bellwire_bench_callgrind::{Counts, Program, count};
 
-use crate::message::Exchange;
 use crate::peer::Peer;
+use bellwire_bench_messages::Exchange;
 
 /// How many connections are made at once: a backlog has room for them.
 const BATCH: usize = 64;
@@ -88,8 +88,8 @@ impl Load {
 ///
 /// # Errors
 /// If the program fails.
-pub fn in_memory(way: &str, rounds: usize) -> io::Result<Counts> {
-    let run = |rounds: usize| count(command("counted_memory")?.args([way, &rounds.to_string()]));
+pub fn in_memory(program: &str, arguments: &[&str], rounds: usize) -> io::Result<Counts> {
+    let run = |rounds: usize| count(command(program)?.args(arguments).arg(rounds.to_string()));
     Ok(run(rounds)?.per(run(2 * rounds)?, rounds))
 }
 

@@ -93,8 +93,9 @@ fn build() -> io::Result<()> {
     let target =
         executable.ancestors().nth(2).ok_or_else(|| io::Error::other("this program is in no target folder"))?;
     let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--release", "--quiet", "--bins", "--package", "bellwire-bench-count"]);
     command
-        .args(["build", "--release", "--quiet", "--bins", "--manifest-path"])
+        .args(["--package", "bench-codec-bellwire", "--manifest-path"])
         .arg(PathBuf::from(FOLDER).join("Cargo.toml"));
     let status = command.arg("--target-dir").arg(target).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("the programs cannot be built")) }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use crate::message::{Exchange, unmasked};
+use bellwire_bench_messages::{Exchange, unmasked};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);

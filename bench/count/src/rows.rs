@@ -6,7 +6,7 @@ use bellwire_bench_callgrind::Counts;
 
 use crate::figures::{Costs, Unit};
 use crate::load::{self, Load, Receivers};
-use crate::message::{Exchange, Masked, ascii, multilingual};
+use bellwire_bench_messages::{Exchange, Masked, ascii, multilingual};
 
 /// How many connections echo at once.
 const CONNECTIONS: usize = 64;
@@ -53,17 +53,36 @@ pub fn all() -> Vec<Measurement> {
     all.push(text("tokio, listener, 1 KiB in 4 fragments, depth 4", &ascii(1024), 4, 4));
     all.push(client());
     all.extend([to_all("send"), to_all("broadcast")]);
-    all.extend(IN_MEMORY.map(|(way, rounds, of)| in_memory(way, rounds, of)));
+    all.push(broadcast());
+    for (role, message, batch) in CODEC {
+        all.extend([codec("decode", role, message, batch), codec("encode", role, message, batch)]);
+    }
     all
 }
 
-/// What `in_memory` can do, how often it does it, and how many messages there are each time.
-const IN_MEMORY: [(&str, usize, usize); 1] = [("broadcast 32 B", 20, 1000)];
+/// What is decoded and encoded, by which end, and how many messages at once.
+const CODEC: [(&str, &str, usize); 6] = [
+    ("server", "16 B binary", 64),
+    ("server", "125 B text", 64),
+    ("server", "1 KiB multilingual", 64),
+    ("server", "64 KiB binary", 4),
+    ("client", "125 B text", 64),
+    ("client", "64 KiB binary", 4),
+];
 
-fn in_memory(way: &'static str, rounds: usize, messages: usize) -> Measurement {
-    Measurement::new(format!("in memory, {way}"), move || {
-        let none = Counts::default();
-        Ok(none.per(load::in_memory(way, rounds)?, messages))
+/// A round of `bench-codec-bellwire`, but for what makes its input.
+fn codec(operation: &'static str, role: &'static str, message: &'static str, batch: usize) -> Measurement {
+    Measurement::new(format!("in memory, {operation}, {role}, {message}"), move || {
+        let round = |operation| load::in_memory("bench-codec-bellwire", &[operation, role, message], 256 / batch);
+        let input = if operation == "decode" { round("read")? } else { Counts::default() };
+        Ok(input.per(round(operation)?, batch))
+    })
+}
+
+/// A round sends to 1,000 connections.
+fn broadcast() -> Measurement {
+    Measurement::new("in memory, broadcast 32 B", || {
+        Ok(Counts::default().per(load::in_memory("counted_memory", &["broadcast 32 B"], 20)?, 1000))
     })
 }
 

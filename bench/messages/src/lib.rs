@@ -1,4 +1,4 @@
-//! Messages as their frames.
+//! Messages as their frames, for the tools that send them.
 
 use std::iter::repeat_n;
 
@@ -19,18 +19,27 @@ pub enum Masked {
 }
 
 impl Exchange {
-    /// An exchange of a text in so many frames, which a client starts or answers.
+    /// An exchange of a text in so many frames.
     pub fn text(text: &str, fragments: usize, masked: Masked) -> Self {
+        Self::new(1, text.as_bytes(), fragments, masked)
+    }
+
+    /// An exchange of a binary message in one frame.
+    pub fn binary(payload: &[u8], masked: Masked) -> Self {
+        Self::new(2, payload, 1, masked)
+    }
+
+    fn new(opcode: u8, payload: &[u8], fragments: usize, masked: Masked) -> Self {
         let key = (masked == Masked::Sent).then_some([0x3c, 0xa5, 0x07, 0xe1]);
         let mut sent = Vec::new();
-        let pieces: Vec<_> = text.as_bytes().chunks(text.len().div_ceil(fragments)).collect();
+        let pieces: Vec<_> = payload.chunks(payload.len().div_ceil(fragments)).collect();
         for (place, piece) in pieces.iter().enumerate() {
             let fin = if place + 1 == pieces.len() { 0x80 } else { 0 };
-            let opcode = if place == 0 { 1 } else { 0 };
-            append_frame(&mut sent, fin | opcode, piece, key);
+            let continued = if place == 0 { opcode } else { 0 };
+            append_frame(&mut sent, fin | continued, piece, key);
         }
         let mut echo = Vec::new();
-        append_frame(&mut echo, 0x81, text.as_bytes(), None);
+        append_frame(&mut echo, 0x80 | opcode, payload, None);
         Self { sent, echo }
     }
 

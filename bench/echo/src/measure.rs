@@ -44,7 +44,9 @@ pub fn measure(server: &Running, kind: Kind, load: Load, effort: Effort) -> io::
     match load {
         Load::Echo { connections, shape } => echo(server, raw, connections.min(effort.connections), shape, effort),
         Load::Idle { connections, echo } => idle(server, raw, connections.min(effort.connections), echo),
-        Load::Churn { connections, at_once } => churn(server, raw, connections.min(effort.connections), at_once),
+        Load::Churn { connections, at_once } => {
+            churn(server, raw, connections.min(effort.connections), at_once.min(effort.connections))
+        }
     }
 }
 
@@ -87,7 +89,8 @@ const WARM: usize = 200;
 
 fn idle(server: &Running, raw: bool, connections: usize, length: usize) -> io::Result<Figures> {
     let message = frames::message(Content::Binary, length, raw);
-    let mut streams: Vec<_> = (0..WARM).map(|_| open(server.address, raw)).collect::<io::Result<_>>()?;
+    let mut streams: Vec<_> =
+        (0..WARM.min(connections)).map(|_| open(server.address, raw)).collect::<io::Result<_>>()?;
     let before = settled(server)?;
     for _ in 0..connections {
         streams.push(open(server.address, raw)?);

@@ -2,7 +2,7 @@
 
 use crate::measure::Figures;
 use crate::server::{FLOOR, Kind, Server};
-use crate::stats::{median, ratio};
+use crate::stats::{median, ratio, spread};
 
 /// What one scenario found.
 pub struct Results {
@@ -27,6 +27,12 @@ impl Row {
 
     fn values(&self, value: impl Fn(&Figures) -> Option<f64>) -> Vec<Option<f64>> {
         self.rounds.iter().map(value).collect()
+    }
+
+    /// How far the rounds were apart.
+    fn spread(&self) -> Option<f64> {
+        let values: Vec<_> = self.values(|figures| figures.cpu.or(figures.memory)).into_iter().flatten().collect();
+        spread(&values).filter(|_| values.len() > 1)
     }
 
     pub fn median(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
@@ -56,45 +62,50 @@ impl Results {
 
     /// As a table in Markdown.
     pub fn table(&self) -> String {
-        let measured = |column: &&Column| self.rows.iter().any(|row| row.median(column.1).is_some());
-        let columns: Vec<&Column> = COLUMNS.iter().filter(measured).collect();
-        let mut lines = vec![vec!["server".to_owned()]];
-        lines[0].extend(columns.iter().map(|column| column.0.to_owned()));
-        let compared = self.rows.iter().any(|row| self.to_floor(row).is_some());
-        if compared {
-            lines[0].insert(2, format!("to {FLOOR}"));
-        }
-        for row in &self.rows {
-            let mut line = vec![row.name.clone()];
-            line.extend(columns.iter().map(|column| number(row.median(column.1), column.2)));
-            if compared {
-                line.insert(2, number(self.to_floor(row), 2));
-            }
-            lines.push(line);
-        }
+        let mut columns: Vec<Vec<String>> = COLUMNS
+            .iter()
+            .filter_map(|&(name, value, digits)| self.column(name, |row| row.median(value), digits))
+            .collect();
+        // Behind the first one, to which they belong.
+        let first = columns.len().min(1);
+        let of_first =
+            [self.column(&format!("to {FLOOR}"), |row| self.to_floor(row), 2), self.column("spread %", Row::spread, 0)];
+        columns.splice(first..first, of_first.into_iter().flatten());
+        let names = ["server"].into_iter().chain(self.rows.iter().map(|row| &*row.name));
+        columns.insert(0, names.map(str::to_owned).collect());
         let mut text = format!("## {}\n\n", self.title);
         if let Some(pace) = self.pace {
             text += &format!("p50, p99, p99.9: at {} messages in a second.\n\n", number(Some(pace), 0));
         }
-        text += &aligned(&lines);
+        text += &aligned(&columns);
         for row in self.rows.iter().filter(|row| row.failure.is_some()) {
             text += &format!("\n{}: {}\n", row.name, row.failure.as_deref().unwrap_or_default());
         }
         text
     }
+
+    /// A number for each server, below the column's name; none if no server has one.
+    fn column(&self, name: &str, value: impl Fn(&Row) -> Option<f64>, digits: usize) -> Option<Vec<String>> {
+        let values: Vec<_> = self.rows.iter().map(value).collect();
+        values.iter().any(Option::is_some).then(|| {
+            let cells = values.into_iter().map(|value| number(value, digits));
+            [name.to_owned()].into_iter().chain(cells).collect()
+        })
+    }
 }
 
-fn aligned(lines: &[Vec<String>]) -> String {
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default().max(3);
-    let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
+/// Columns, as lines.
+fn aligned(columns: &[Vec<String>]) -> String {
+    let width = |column: &Vec<String>| column.iter().map(|cell| cell.chars().count()).max().unwrap_or_default().max(3);
+    let widths: Vec<_> = columns.iter().map(width).collect();
     let mut text = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let cell = if at == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
-            text += &cell;
+    for at in 0..columns[0].len() {
+        for (column, (cells, width)) in columns.iter().zip(&widths).enumerate() {
+            let cell = &cells[at];
+            text += &if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
         }
         text += "|\n";
-        if number == 0 {
+        if at == 0 {
             text += &format!("|{}|", "-".repeat(widths[0] + 2));
             text.extend(widths[1..].iter().map(|width| format!("{}:|", "-".repeat(width + 1))));
             text += "\n";
@@ -146,9 +157,9 @@ mod tests {
         let floor = row(FLOOR, &[1.0, 2.0, 4.0]);
         let other = row("other", &[2.0, 4.0, 12.0]);
         let table = results(vec![floor, other]).table();
-        assert!(table.contains("| server    | CPU µs | to raw-epoll |\n"), "{table}");
-        assert!(table.contains("| raw-epoll |   2.00 |         1.00 |\n"), "{table}");
-        assert!(table.contains("| other     |   4.00 |         2.00 |\n"), "{table}");
+        assert!(table.contains("| server    | CPU µs | to raw-epoll | spread % |\n"), "{table}");
+        assert!(table.contains("| raw-epoll |   2.00 |         1.00 |      150 |\n"), "{table}");
+        assert!(table.contains("| other     |   4.00 |         2.00 |      250 |\n"), "{table}");
         assert!(!table.contains("p99"), "what is not measured has no column: {table}");
     }
 

@@ -23,6 +23,12 @@ pub fn ratio(values: &[Option<f64>], to: &[Option<f64>]) -> Option<f64> {
     median(ratios)
 }
 
+/// How far the smallest and the largest are apart, in percent of the median.
+pub fn spread(values: &[f64]) -> Option<f64> {
+    let (least, most) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+    Some((most - least) / median(values.to_vec())? * 100.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +62,12 @@ mod tests {
         assert_eq!(ratio(&values, &floor), Some(2.0));
         assert_eq!(ratio(&[Some(2.0), None, Some(9.0)], &[None, Some(1.0), Some(3.0)]), Some(3.0));
         assert_eq!(ratio(&[Some(2.0)], &[None]), None);
+    }
+
+    #[test]
+    fn the_spread_is_that_of_the_extremes() {
+        assert_eq!(spread(&[10.0, 9.0, 14.0]), Some(50.0));
+        assert_eq!(spread(&[10.0]), Some(0.0));
+        assert_eq!(spread(&[]), None);
     }
 }

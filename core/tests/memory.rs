@@ -2,10 +2,10 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use bellwire_core::backend::{Driver, Shared};
-use bellwire_core::listener::{IntoAnyListener, Writable};
+use bellwire_core::listener::{AnyListener, IntoAnyListener, Writable};
 use bellwire_core::proto::SocketContext;
 use bellwire_core::proto::{Connection, Event, Output, Time};
-use bellwire_core::{Config, Role, WebSocket, async_listener, broadcast};
+use bellwire_core::{Config, Role, WebSocket, async_listener, broadcast, listener};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -386,5 +386,44 @@ fn waits_that_are_given_up_leave_nothing() {
         give_up(1);
         let info = give_up(100_000);
         assert!(info.bytes_current == 0 && info.bytes_max < 1024, "{info:?}");
+    }
+}
+
+/// How many bytes are allocated for the last of a few equal messages that a server sends back as they come.
+fn last_of_some_echoes(driver: &mut Driver, message: &[u8]) -> u64 {
+    let mut echo = || {
+        let mut bytes = message.to_vec();
+        measure(|| {
+            for piece in bytes.chunks_mut(64 * 1024) {
+                driver.receive(START, piece);
+                assert!(driver.poll_pending(START, Waker::noop()).is_ok());
+            }
+            let mut written = 0;
+            while let Some(output) = driver.take_output() {
+                written += output.len();
+                driver.wrote(START, output.len());
+            }
+            // All but the mask key comes back.
+            assert_eq!(written, message.len() - 4);
+        })
+        .bytes_total
+    };
+    (0..3).map(|_| echo()).last().unwrap()
+}
+
+#[test]
+fn a_large_message_is_sent_on_without_a_copy_and_leaves_its_memory_to_the_next() {
+    let listeners: [fn() -> AnyListener; 2] = [
+        || listener().on_message(|socket, message| socket.send(message)).into_any_listener(),
+        || async_listener().on_message(async |socket, message| socket.send(message)).into_any_listener(),
+    ];
+    for make in listeners {
+        for (first, length) in [(0x81, 1 << 20), (0x82, 1 << 20), (0x82, 64 * 1024), (0x81, 100_000)] {
+            let connection = open(Role::Server, Config::default());
+            let mut driver = Driver::connected(connection, make());
+            driver.start(START);
+            let bytes = last_of_some_echoes(&mut driver, &frame(Role::Server, first, &vec![b'x'; length]));
+            assert!(bytes < 4096, "{first:x}, {length}: {bytes}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! reader stops in front of the close frame, returns no event and leaves the rest of the input, and that waits
 //! with `Call::Closing` until the reader has had its say, for [`CLOSE_REPLY`] at most.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -21,10 +22,13 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 
+use super::lending;
 use super::reader::Reader;
 use super::shared::{Busy, Guard, Shared};
 use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
-use crate::protocol::{BoxError, Connection, Error, Event, Message, SendError, panic_message};
+use crate::protocol::{
+    BoxError, Connection, Error, Event, LARGE, Message, OwnedMessage, SendError, panic_message, share,
+};
 use crate::serve::{Place, Registry, ServerError, Service};
 use crate::time::Time;
 
@@ -323,6 +327,10 @@ impl Dispatcher {
 
     fn handle_plain(&mut self, event: Event<'_>, service: Option<&Service>) {
         match event {
+            Event::Text(Cow::Owned(text)) if text.len() >= LARGE => self.lend(text, |text| Message::Text(text)),
+            Event::Binary(Cow::Owned(bytes)) if bytes.len() >= LARGE => {
+                self.lend(bytes, |bytes| Message::Binary(bytes))
+            }
             Event::Text(text) => self.call(|listener, socket| listener.on_message(socket, Message::Text(&text))),
             Event::Binary(bytes) => self.call(|listener, socket| listener.on_message(socket, Message::Binary(&bytes))),
             Event::Ping(data) => self.call(|listener, socket| listener.on_ping(socket, &data)),
@@ -334,11 +342,19 @@ impl Dispatcher {
     fn handle_async(&mut self, event: Event<'_>, service: Option<&Service>) {
         self.call_async(match event {
             Event::Text(text) => Call::Message(text.into_owned().into()),
-            Event::Binary(bytes) => Call::Message(bytes.into_owned().into()),
+            Event::Binary(bytes) => Call::Message(OwnedMessage::Binary(share(bytes.into_owned()))),
             Event::Ping(data) => Call::Ping(data.into_owned().into()),
             Event::Pong(data) => Call::Pong(data.into_owned().into()),
             Event::Error(_) | Event::Closed(_) => return self.call_last(event, service),
         });
+    }
+
+    /// Calls with a large message, which the callback may send on as it is.
+    fn lend<P>(&mut self, payload: P, message: fn(&P) -> Message<'_>)
+    where
+        P: Default + Into<Vec<u8>> + AsRef<[u8]> + Send + Sync + 'static,
+    {
+        lending::lend(payload, |payload| self.call(|listener, socket| listener.on_message(socket, message(payload))));
     }
 
     fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {

@@ -5,6 +5,7 @@ mod callbacks;
 mod channel;
 mod driver;
 mod grace;
+mod lending;
 pub mod limits;
 mod race;
 mod reader;

@@ -30,3 +30,5 @@ pub(crate) use frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, ReservedBits, tr
 pub(crate) use inbound::{Inbound, Incoming};
 pub use outgoing::{Outgoing, Prepared};
 pub use output::{Output, StreamOffset};
+#[cfg(feature = "std")]
+pub(crate) use pool::{LARGE, Pooled, share};

@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 use super::event::{Message, OwnedMessage};
 use super::frame::{Header, Opcode};
+#[cfg(feature = "std")]
+use super::pool::LARGE;
 
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
@@ -37,6 +39,18 @@ impl Outgoing<'_> {
     /// Returns `true` if this is a text message.
     pub fn is_text(&self) -> bool {
         self.text
+    }
+
+    /// Shares a borrowed payload instead of copying it, if there is a share of it.
+    #[cfg(feature = "std")]
+    pub(crate) fn sharing(self, share_of: impl FnOnce(&[u8]) -> Option<Bytes>) -> Self {
+        match self.payload {
+            Payload::Borrowed(bytes) if bytes.len() >= LARGE => match share_of(bytes) {
+                Some(share) => Self { payload: Payload::Bytes(share), ..self },
+                None => self,
+            },
+            _ => self,
+        }
     }
 
     /// Returns a share of a payload that has an owner of its own, whose code runs when the last share is dropped.

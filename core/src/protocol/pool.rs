@@ -23,10 +23,10 @@ const MAX_KEPT: usize = 4 * 1024 * 1024;
 /// So many times what has come of a message may be taken for it from what is kept: nobody gets much for the claim that
 /// more will come.
 #[cfg(feature = "std")]
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
-/// A payload whose memory is kept when it is dropped.
-pub(crate) struct Pooled<T: Default + Into<Vec<u8>>>(T);
+/// A payload whose memory is kept when it is dropped: a `String` or a `Vec`.
+pub(crate) struct Pooled<T: Default + Into<Vec<u8>>>(pub(crate) T);
 
 /// Makes room for `more` bytes, where at most as many as are `expected` may follow: memory grows with what has come.
 pub(super) fn grow(bytes: &mut Vec<u8>, more: usize, expected: usize) {
@@ -66,8 +66,9 @@ fn take(came: usize, expected: usize) -> Option<Vec<u8>> {
     if came < LARGE {
         return None;
     }
-    let wanted = came.saturating_add(expected).min(came.saturating_mul(AHEAD));
-    let fits = |memory: &Vec<u8>| (wanted..=wanted.saturating_mul(2)).contains(&memory.capacity());
+    let total = came.saturating_add(expected);
+    let (least, most) = (total.min(came.saturating_mul(2)), total.saturating_mul(2).min(came.saturating_mul(AHEAD)));
+    let fits = |memory: &Vec<u8>| (least..=most).contains(&memory.capacity());
     with_kept(|kept| kept.iter().rposition(fits).map(|at| kept.remove(at))).flatten()
 }
 
@@ -108,7 +109,7 @@ fn take(_: usize, _: usize) -> Option<Vec<u8>> {
 #[cfg(not(feature = "std"))]
 fn give_back(_: Vec<u8>) {}
 
-/// Shares a large payload, whose memory is kept when the last share is gone.
+/// Makes a payload one that can be shared, and whose memory is kept, if it is large, when the last share is gone.
 pub(crate) fn share(payload: Vec<u8>) -> Bytes {
     if payload.capacity() >= LARGE { Bytes::from_owner(Pooled(payload)) } else { payload.into() }
 }
@@ -119,9 +120,9 @@ impl<T: Default + Into<Vec<u8>>> Drop for Pooled<T> {
     }
 }
 
-impl AsRef<[u8]> for Pooled<Vec<u8>> {
+impl<T: Default + Into<Vec<u8>> + AsRef<[u8]>> AsRef<[u8]> for Pooled<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref()
     }
 }
 
@@ -146,7 +147,7 @@ mod tests {
         drop(other);
         assert_eq!(kept(), [MIB]);
         let mut next = vec![1; 100];
-        grow(&mut next, MIB / 8 - 100, MIB);
+        grow(&mut next, MIB / 16, MIB);
         assert_eq!((next.as_ptr(), next.len(), kept()), (place, 100, vec![]));
     }
 

@@ -9,7 +9,7 @@ use super::waiters::Waiter;
 use super::{CALLING, Shared};
 use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::SocketId;
-use crate::drive::spare;
+use crate::drive::{lending, spare};
 use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
 
 impl Shared {
@@ -51,6 +51,7 @@ impl Socket for Shared {
     }
 
     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        let message = message.sharing(lending::share_of);
         // Dropped when nothing is locked: its owner's code may run then.
         let _share = message.share();
         self.change(|connection| connection.send(message))

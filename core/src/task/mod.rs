@@ -188,7 +188,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
     fn sleep(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
         let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
         let Ok(deadline) = settled else { return Poll::Ready(()) };
-        let Some(deadline) = deadline else { return Poll::Pending };
+        let Some(deadline) = deadline else {
+            self.alarm.stop();
+            return Poll::Pending;
+        };
         ready!(self.alarm.poll(cx, deadline, now));
         let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
         let judged = self.driver.judged_at(deadline, now, grace);

@@ -11,8 +11,8 @@ pub trait Timer: Unpin {
     /// Returns the time since this timer was made.
     fn now(&self) -> Time;
 
-    /// Sleeps until then from now on, in place of what was set before. A time that the system cannot express is
-    /// never.
+    /// Sleeps until then from now on, in place of what was set before. A time that the system cannot express, as
+    /// [`Time::MAX`] is, is never: what the sleep holds can be dropped.
     fn set(&mut self, deadline: Time);
 
     /// Polls the sleep: ready when the time that was set has come; otherwise the task of `cx` is woken then, and not before.
@@ -50,6 +50,13 @@ impl<C: Timer> Alarm<C> {
     /// Notes that another waker is to be called from now on.
     pub(super) fn waker_changed(&mut self) {
         self.set = None;
+    }
+
+    /// Nothing is waited for: a timer that sleeps would only cost memory, and wake the task for nothing.
+    pub(super) fn stop(&mut self) {
+        if self.set.take().is_some() {
+            self.timer.set(Time::MAX);
+        }
     }
 
     /// Ready at the deadline; otherwise the task is woken then. `now` may be a little late.

@@ -1,8 +1,8 @@
 //! Those who wait for bytes to be written.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::mem;
 use core::task::Waker;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -11,12 +11,18 @@ use crate::protocol::{SendError, StreamOffset};
 
 #[derive(Default)]
 pub(super) struct Waiters {
-    /// In the order of their positions.
-    waiting: VecDeque<(StreamOffset, Waiter)>,
-    /// How many tasks have waited: the newest one's number.
-    tasks: u64,
+    /// Of most connections nobody ever waits for anything.
+    waiting: Option<Box<Waiting>>,
     /// Nothing will be written any more.
     gone: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// In the order of their positions.
+    queue: VecDeque<(StreamOffset, Waiter)>,
+    /// How many tasks have waited: the newest one's number.
+    tasks: u64,
 }
 
 pub(super) enum Waiter {
@@ -28,25 +34,28 @@ pub(super) enum Waiter {
 impl Waiters {
     /// Takes out those who waited for what is now written.
     pub(super) fn completed(&mut self, written: StreamOffset) -> Vec<Waiter> {
-        if self.waiting.is_empty() {
+        let Some(Waiting { queue, .. }) = self.waiting.as_deref_mut().filter(|waiting| !waiting.queue.is_empty())
+        else {
             return Vec::new();
-        }
-        let count = self.waiting.iter().take_while(|(position, _)| *position <= written).count();
-        self.waiting.drain(..count).map(|(_, waiter)| waiter).collect()
+        };
+        let count = queue.iter().take_while(|(position, _)| *position <= written).count();
+        queue.drain(..count).map(|(_, waiter)| waiter).collect()
     }
 
     pub(super) fn push(&mut self, position: StreamOffset, waiter: Waiter) {
+        let Waiting { queue, .. } = &mut **self.waiting.get_or_insert_default();
         // Several threads may come in another order than their sends.
-        let at = self.waiting.partition_point(|(other, _)| *other <= position);
-        self.waiting.insert(at, (position, waiter));
+        let at = queue.partition_point(|(other, _)| *other <= position);
+        queue.insert(at, (position, waiter));
     }
 
     /// Has a task wait. Returns what it waited with before.
     pub(super) fn push_task(&mut self, waiter: &mut WriteWaiter, waker: &Waker) -> Option<Waiter> {
         let before = self.remove(waiter);
         if waiter.id() == 0 {
-            self.tasks += 1;
-            waiter.set_id(self.tasks);
+            let Waiting { tasks, .. } = &mut **self.waiting.get_or_insert_default();
+            *tasks += 1;
+            waiter.set_id(*tasks);
         }
         self.push(waiter.position(), Waiter::Task(waiter.id(), waker.clone()));
         before
@@ -54,16 +63,17 @@ impl Waiters {
 
     /// Takes out the task that waits as this one.
     pub(super) fn remove(&mut self, waiter: &WriteWaiter) -> Option<Waiter> {
-        let start = self.waiting.partition_point(|(other, _)| *other < waiter.position());
-        let same = self.waiting.range(start..).take_while(|(other, _)| *other == waiter.position());
+        let Waiting { queue, .. } = self.waiting.as_deref_mut()?;
+        let start = queue.partition_point(|(other, _)| *other < waiter.position());
+        let same = queue.range(start..).take_while(|(other, _)| *other == waiter.position());
         let at = same.into_iter().position(|(_, other)| matches!(other, Waiter::Task(id, _) if *id == waiter.id()))?;
-        self.waiting.remove(start + at).map(|(_, waiter)| waiter)
+        queue.remove(start + at).map(|(_, waiter)| waiter)
     }
 
     /// The transport is gone. Takes out all that wait.
     pub(super) fn give_up(&mut self) -> VecDeque<(StreamOffset, Waiter)> {
         self.gone = true;
-        mem::take(&mut self.waiting)
+        self.waiting.take().map(|waiting| waiting.queue).unwrap_or_default()
     }
 
     /// What is already known about a position: `None` if it has to wait.

@@ -195,7 +195,10 @@ impl Opening {
         while !self.handshake.output().is_empty() {
             let timeout = self.time_left()?;
             stream.set_write_timeout(timeout).map_err(ConnectError::Io)?;
-            match pause.watch(timeout, || stream.write(self.handshake.output())) {
+            let asked = Instant::now();
+            let result = stream.write(self.handshake.output());
+            pause.watch(&result, timeout, || asked.elapsed());
+            match result {
                 Ok(0) => return Err(ConnectError::Io(ErrorKind::WriteZero.into())),
                 Ok(count) => self.handshake.wrote(count),
                 Err(error) => self.check(error)?,
@@ -205,7 +208,10 @@ impl Opening {
         loop {
             let timeout = self.time_left()?;
             stream.set_read_timeout(timeout).map_err(ConnectError::Io)?;
-            match pause.watch(timeout, || stream.read(&mut buffer)) {
+            let asked = Instant::now();
+            let result = stream.read(&mut buffer);
+            pause.watch(&result, timeout, || asked.elapsed());
+            match result {
                 Ok(0) => return Err(self.handshake.receive_eof().into()),
                 Ok(count) => {
                     let mut input = &mut buffer[..count];

@@ -83,9 +83,10 @@ impl<S: Stream> Drive<S> {
         opened();
         self.driver.receive(self.now(), leftover);
         loop {
-            self.flush();
-            match self.driver.next_step(self.now()) {
-                Step::Read => self.read(&mut buffer),
+            let wrote = self.flush();
+            let now = wrote.unwrap_or_else(|| self.now());
+            match self.driver.next_step(now) {
+                Step::Read => self.read(now, &mut buffer),
                 Step::Wait => self.wait(),
                 Step::Shutdown => {
                     let _ = self.stream.shutdown(Shutdown::Write);
@@ -114,33 +115,35 @@ impl<S: Stream> Drive<S> {
     }
 
     /// Writes what there is to write, unless the second thread is about it. A slow peer, or completions that
-    /// send without end, must not keep this thread from reading: after a while the second thread goes on.
-    fn flush(&mut self) {
-        let mut began = self.now();
+    /// send without end, must not keep this thread from reading: after a while the second thread goes on. Returns when
+    /// the last write was done.
+    fn flush(&mut self) -> Option<Time> {
+        let (mut began, mut wrote) = (None, None);
         while let Some(mut output) = self.driver.take_output() {
             while !output.is_empty() && self.failure.is_none() {
                 let asked = self.now();
-                match self.pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
+                let result = write_some(&*self.stream, &output);
+                let now = *wrote.insert(self.now());
+                self.pause.watch(&result, Some(WRITE_PATIENCE), || now.saturating_since(asked));
+                match result {
                     Ok(count) => {
                         output.advance(count);
-                        self.driver.wrote(self.now(), count);
+                        self.driver.wrote(now, count);
                     }
                     Err(error) if is_timeout(&error) => {}
                     Err(error) => self.write_failed(error),
                 }
                 // A connection that was aborted says no more.
                 if !output.is_empty() && self.driver.discards_output() {
-                    return;
+                    return wrote;
                 }
-                if self.now().saturating_since(began) >= WRITE_PATIENCE {
-                    match self.hand_over(output, asked) {
-                        Some(back) => (output, began) = (back, self.now()),
-                        None => return,
-                    }
+                if now.saturating_since(*began.get_or_insert(asked)) >= WRITE_PATIENCE {
+                    (output, began) = (self.hand_over(output, asked)?, None);
                 }
             }
             spare::keep(output);
         }
+        wrote
     }
 
     /// Leaves the rest to the second thread. Gives it back if this one has to go on by itself: a plain HTTP
@@ -162,37 +165,40 @@ impl<S: Stream> Drive<S> {
     }
 
     /// Polls what is pending, and makes sure that there is nothing to do but to read or to wait.
-    fn settle(&mut self) -> Result<Option<Time>, Busy> {
-        self.driver.poll_pending(self.now(), &self.waker)?;
+    fn settle(&mut self, now: Time) -> Result<Option<Time>, Busy> {
+        self.driver.poll_pending(now, &self.waker)?;
         self.driver.settle(&self.waker)
     }
 
-    fn read(&mut self, buffer: &mut [u8]) {
+    /// `asked`: before the read. What has arrived by then is read before a deadline is judged, whatever happens in
+    /// between.
+    fn read(&mut self, mut asked: Time, buffer: &mut [u8]) {
         // An answer may have made a connection.
-        let Ok(mut deadline) = self.settle() else { return self.share() };
+        let Ok(mut deadline) = self.settle(asked) else { return self.share() };
         if self.driver.is_asking() {
             if self.wait_for_answer(deadline) {
                 return;
             }
             // A moment for the peer: has it left?
-            deadline = Some(self.now());
+            asked = self.now();
+            deadline = Some(asked);
         }
         // The second thread writes the last bytes, and does not say when it has: ask every now and then.
-        let patience = self.driver.is_flushing().then(|| self.now() + WRITE_PATIENCE);
+        let patience = self.driver.is_flushing().then(|| asked + WRITE_PATIENCE);
         let until = deadline.into_iter().chain(patience).min();
         if let Err(error) = self.arm(until) {
             return self.driver.transport_failed(self.now(), error);
         }
-        // Before the read: what has arrived by then is read before a deadline is judged, whatever happens in between.
-        let asked = self.now();
-        match self.pause.watch(self.read_timeout, || self.stream.read(buffer)) {
+        let result = self.stream.read(buffer);
+        let now = self.now();
+        self.pause.watch(&result, self.read_timeout, || now.saturating_since(asked));
+        match result {
             Ok(0) if self.writer.is_late() && self.failure.is_none() => self.judge_close(asked),
             Ok(0) => self.end_of_input(None),
             Ok(count) => {
-                self.driver.receive(self.writer.now(), &mut buffer[..count]);
+                self.driver.receive(now, &mut buffer[..count]);
                 self.share();
                 // A peer that never pauses keeps no deadline from passing.
-                let now = self.now();
                 if deadline.is_some_and(|deadline| deadline <= now) {
                     self.driver.handle_timeout_amid(now);
                 }
@@ -232,7 +238,7 @@ impl<S: Stream> Drive<S> {
 
     /// So much output waits for the peer that it is not read, or so much input for the handler's answer.
     fn wait(&mut self) {
-        let Ok(deadline) = self.settle() else { return self.share() };
+        let Ok(deadline) = self.settle(self.now()) else { return self.share() };
         if self.driver.is_asking() {
             if !self.wait_for_answer(deadline) {
                 self.driver.handle_timeout(self.now());

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::writer::is_timeout;
 
@@ -19,22 +19,20 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Makes a call that may wait for so long, for ever without a timeout. If it says too early that this time has
-    /// passed, waits a little in its place.
+    /// What a call came back with that may wait for so long, for ever without a timeout. If it says too early that this
+    /// time has passed, waits a little in its place.
     pub(crate) fn watch<T>(
         &mut self,
+        result: &io::Result<T>,
         timeout: Option<Duration>,
-        call: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        let began = Instant::now();
-        let result = call();
-        let too_early = timeout.is_none_or(|timeout| began.elapsed() < timeout / 2);
-        if too_early && result.as_ref().is_err_and(is_timeout) {
+        waited: impl FnOnce() -> Duration,
+    ) {
+        let too_early = || timeout.is_none_or(|timeout| waited() < timeout / 2);
+        if result.as_ref().is_err_and(is_timeout) && too_early() {
             self.length = (self.length * 2).clamp(FIRST, LONGEST);
             thread::sleep(self.length);
         } else {
             self.length = Duration::ZERO;
         }
-        result
     }
 }

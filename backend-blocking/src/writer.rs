@@ -88,7 +88,7 @@ impl<S: Stream> Writer<S> {
 
     /// Which connection's output this writes.
     pub(crate) fn set_shared(&self, shared: &Arc<Shared>) {
-        let _ = self.shared.set(shared.clone());
+        self.shared.get_or_init(|| shared.clone());
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -185,10 +185,14 @@ impl<S: Stream> Writer<S> {
     fn write(&self, shared: &Shared, mut output: Output) {
         let mut pause = Pause::default();
         while !output.is_empty() {
-            match pause.watch(Some(WRITE_PATIENCE), || write_some(&*self.stream, &output)) {
+            let asked = self.now();
+            let result = write_some(&*self.stream, &output);
+            let now = self.now();
+            pause.watch(&result, Some(WRITE_PATIENCE), || now.saturating_since(asked));
+            match result {
                 Ok(count) => {
                     output.advance(count);
-                    shared.wrote(self.now(), count);
+                    shared.wrote(now, count);
                     self.lock().progress += 1;
                     self.changed.notify_all();
                 }
@@ -239,7 +243,11 @@ impl<S: Stream> Wake for Writer<S> {
 /// Writes as much of `output` as the transport takes in one call.
 pub(crate) fn write_some(stream: &impl Stream, output: &Output) -> io::Result<usize> {
     loop {
-        return match gather(output, |slices| stream.write_vectored(slices)) {
+        let written = gather(output, |slices| match slices {
+            [slice] => stream.write(slice),
+            _ => stream.write_vectored(slices),
+        });
+        return match written {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             result => result,

@@ -17,6 +17,10 @@ const MAX_WRITE: usize = 1024 * 1024;
 
 /// Calls `write` with what is to leave in one write.
 pub fn gather<T>(output: &Output, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let first = output.first();
+    if first.len() == output.len() && first.len() <= MAX_WRITE {
+        return write(&[IoSlice::new(first)]);
+    }
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let mut count = 0;
     for (slice, piece) in slices.iter_mut().zip(output.pieces_up_to(MAX_WRITE)) {

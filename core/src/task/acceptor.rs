@@ -6,6 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::ready;
 use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use std::io::{self, ErrorKind};
 
 use super::Task;
@@ -98,7 +100,7 @@ impl<R: Runtime> Acceptor<R> {
         R: Adopt<S>,
     {
         let Self { runtime, service } = self.clone();
-        async move { answer(&service, runtime.adopt(stream), peer, runtime.timer(), service.registry()).await }
+        Lazy::Begins(Some(move || answer(&service, runtime.adopt(stream), peer, runtime.timer(), service.registry())))
     }
 
     /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
@@ -110,6 +112,30 @@ impl<R: Runtime> Acceptor<R> {
     /// Closes every open connection with 1001, and answers new requests with 503.
     pub fn close_all(&self) {
         self.service.registry().close_all();
+    }
+}
+
+/// A task that is made when it is first polled. As an `async` block it would be as large as both.
+enum Lazy<F, T> {
+    Begins(Option<F>),
+    Runs(T),
+}
+
+/// What makes the task is not pinned.
+impl<F, T: Unpin> Unpin for Lazy<F, T> {}
+
+impl<F: FnOnce() -> T, T: Future + Unpin> Future for Lazy<F, T> {
+    type Output = T::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        if let Self::Begins(begin) = &mut *self {
+            let Some(begin) = begin.take() else { return Poll::Pending };
+            *self = Self::Runs(begin());
+        }
+        match &mut *self {
+            Self::Begins(_) => Poll::Pending,
+            Self::Runs(task) => Pin::new(task).poll(cx),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What connections cost in memory. A binary of its own: its allocator counts.
 
 use allocation_counter::{AllocationInfo, measure};
-use bellwire_core::backend::{Driver, Shared};
+use bellwire_core::backend::{Driver, Shared, spare};
 use bellwire_core::listener::{AnyListener, IntoAnyListener, Writable};
 use bellwire_core::proto::SocketContext;
 use bellwire_core::proto::{Connection, Event, Output, Time};
@@ -331,6 +331,36 @@ fn a_small_broadcast_costs_each_receiver_its_output_buffer_and_nothing_else() {
     }
     let info = measure(|| assert_eq!(message().sent, 1000));
     assert_eq!(info.count_total, 1, "{info:?}");
+}
+
+#[test]
+fn what_was_written_serves_the_next_message_to_an_idle_connection() {
+    let (connections, sockets) = members(1000);
+    let message = || {
+        broadcast(&sockets, "a small message");
+        connections.iter().for_each(|shared| spare::keep(write(shared)));
+    };
+    message();
+    // The frame, which all of them share.
+    assert_eq!(measure(message).count_total, 1);
+    let one = || {
+        sockets[0].send("a small message").unwrap();
+        spare::keep(write(&connections[0]));
+    };
+    assert_eq!(measure(|| (0..10).for_each(|_| one())).count_total, 0);
+}
+
+#[test]
+fn a_thread_keeps_so_much_memory_for_what_it_writes_and_no_more() {
+    let (connections, sockets) = members(2_000);
+    for length in [1, 100, 1000, 10_000, 100_000] {
+        let kept = measure(|| {
+            broadcast(&sockets, &vec![0; length]);
+            let outputs: Vec<_> = connections.iter().map(|shared| write(shared)).collect();
+            outputs.into_iter().for_each(spare::keep);
+        });
+        assert!(kept.bytes_current <= 64 * 1024 + 192 * 1024, "{length}: {kept:?}");
+    }
 }
 
 /// Handles so many messages that arrive at once, with a callback that is pending once for each.

@@ -1,44 +1,83 @@
-//! Memory for output: each thread keeps one buffer, which whatever is sent there next is written to. So a connection
-//! that is idle holds none, and one that answers what it reads allocates none.
+//! Memory for output. Each thread keeps one buffer, which whatever is sent there next is written to: so a connection
+//! that is idle holds none, and one that answers what it reads allocates none. And it keeps small ones, for what is
+//! sent to many connections before the first of them is written.
 
-use core::cell::Cell;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::mem;
 
 use crate::protocol::{Connection, Output};
 
-/// The most memory that a thread keeps.
+/// The most memory that a thread keeps in one buffer.
 const MOST: usize = 64 * 1024;
 
+/// The most memory of a small buffer: many messages are smaller than this.
+const MOST_IN_SMALL: usize = 1024;
+
+/// The most memory of all the small ones: those of a thousand messages of 64 bytes.
+const MOST_IN_ALL_SMALL: usize = 128 * 1024;
+
 std::thread_local! {
-    static SPARE: Cell<Output> = const { Cell::new(Output::new()) };
+    static SPARE: RefCell<Spare> =
+        const { RefCell::new(Spare { large: Output::new(), small: Vec::new(), memory: 0 }) };
 }
 
-/// Keeps the memory of what was written, unless what is kept already is larger, or it is too large.
+/// What a thread keeps.
+struct Spare {
+    large: Output,
+    small: Vec<Output>,
+    /// How much memory the small ones have in all.
+    memory: usize,
+}
+
+/// Keeps the memory of what was written, unless it is too large, or there is enough already.
 pub fn keep(mut written: Output) {
+    written.clear();
     // A thread that is about to end has no use for it.
-    let _ = SPARE.try_with(|spare| {
-        let kept = spare.take();
-        if (kept.capacity()..=MOST).contains(&written.capacity()) {
-            written.clear();
-            spare.set(written);
-        } else {
-            spare.set(kept);
-        }
-    });
+    let _ = SPARE.try_with(|spare| spare.borrow_mut().keep(written));
 }
 
-/// Lends the thread's memory to a connection that has none, while `act` sends something with it.
+/// Lends memory of the thread to a connection that has none, while `act` sends something with it.
 #[inline]
 pub(super) fn lend<T>(connection: &mut Connection, act: impl FnOnce(&mut Connection) -> T) -> T {
     if connection.output().capacity() > 0 {
         return act(connection);
     }
-    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    let mut spare = SPARE.try_with(|spare| spare.borrow_mut().take()).unwrap_or_default();
     connection.lend_output(&mut spare);
     let result = act(connection);
     if connection.output().is_empty() {
         // It has sent nothing.
         connection.lend_output(&mut spare);
-        let _ = SPARE.try_with(|place| place.set(spare));
+        keep(spare);
     }
     result
+}
+
+impl Spare {
+    #[inline]
+    fn keep(&mut self, mut written: Output) {
+        if (self.large.capacity()..=MOST).contains(&written.capacity()) {
+            mem::swap(&mut self.large, &mut written);
+        }
+        let memory = self.memory + memory(&written);
+        if (1..=MOST_IN_SMALL).contains(&written.capacity()) && memory <= MOST_IN_ALL_SMALL {
+            self.memory = memory;
+            self.small.push(written);
+        }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Output {
+        if self.large.capacity() > 0 {
+            return mem::take(&mut self.large);
+        }
+        let Some(small) = self.small.pop() else { return Output::new() };
+        self.memory -= memory(&small);
+        small
+    }
+}
+
+fn memory(small: &Output) -> usize {
+    size_of::<Output>() + small.capacity()
 }

@@ -12,6 +12,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
@@ -20,7 +21,7 @@ use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, IntoAnyListener, IntoAsyncListener, Pending, WebSocket, Written,
     poll_room,
 };
-use crate::protocol::{CloseCode, Closed, ClosedBy, Error, Outgoing, OwnedMessage, SendError, StreamOffset};
+use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
@@ -380,12 +381,12 @@ impl MessageSender {
     /// # Cancel safety
     /// As [`MessageStream::send`].
     pub fn send(&mut self, message: impl Into<OwnedMessage>) -> impl Future<Output = Result<(), StreamError>> {
-        let message = message.into();
+        let mut message = message.into();
         if self.left.is_none() {
             // What another message has waited for is not what this one waits for.
             self.room = None;
         }
-        core::future::poll_fn(move |cx| self.poll_send(&message, cx).map_err(Into::into))
+        core::future::poll_fn(move |cx| self.poll_send(&mut message, cx).map_err(Into::into))
     }
 
     /// As [`MessageStream::flush`].
@@ -399,14 +400,14 @@ impl MessageSender {
         core::future::poll_fn(|cx| self.poll_written(cx).map_err(Into::into))
     }
 
-    fn poll_send(&mut self, message: &OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    fn poll_send(&mut self, message: &mut OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         // What a sink has taken before leaves before.
         ready!(self.poll_left(cx))?;
         self.poll_queue(message, cx)
     }
 
     /// Queues a message when there is room for it.
-    fn poll_queue(&mut self, message: &OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    fn poll_queue(&mut self, message: &mut OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             ready!(poll_room(&self.socket, message.as_bytes().len(), &mut self.room, cx))?;
             match self.queue(message) {
@@ -417,16 +418,30 @@ impl MessageSender {
         }
     }
 
-    fn queue(&mut self, message: &OwnedMessage) -> Result<(), SendError> {
-        self.sent = self.socket.as_socket().send(Outgoing::from(message))?;
+    /// Queues a message. If it does not fit, it is left as it is.
+    fn queue(&mut self, message: &mut OwnedMessage) -> Result<(), SendError> {
+        let socket = self.socket.as_socket();
+        let sent = match message {
+            OwnedMessage::Text(text) if text.len() >= LARGE => {
+                // It goes without being copied, and comes back only if another handle was faster.
+                let text = Outgoing::shared(mem::take(text));
+                let sent = socket.send(text.again());
+                if sent == Err(SendError::Full) {
+                    *message = text.into_owned();
+                }
+                sent
+            }
+            _ => socket.send(Outgoing::from(&*message)),
+        };
+        self.sent = sent?;
         self.written = None;
         Ok(())
     }
 
     /// Sends the message that did not fit, once it does.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(message) = self.left.take() else { return Poll::Ready(Ok(())) };
-        let result = self.poll_queue(&message, cx);
+        let Some(mut message) = self.left.take() else { return Poll::Ready(Ok(())) };
+        let result = self.poll_queue(&mut message, cx);
         if result.is_pending() {
             self.left = Some(message);
         }
@@ -524,7 +539,7 @@ mod traits {
         }
 
         /// Sends a message now, or as soon as it fits.
-        fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), StreamError> {
+        fn start_send(mut self: Pin<&mut Self>, mut message: OwnedMessage) -> Result<(), StreamError> {
             if self.left.is_some() {
                 // The caller has not asked whether it is welcome.
                 return Err(SendError::Full.into());
@@ -533,7 +548,7 @@ mod traits {
                 return Err(SendError::Closed.into());
             }
             if self.socket.as_socket().room_at(message.as_bytes().len()).is_none() {
-                match self.queue(&message) {
+                match self.queue(&mut message) {
                     // Another handle was faster.
                     Err(SendError::Full) => {}
                     result => return Ok(result?),

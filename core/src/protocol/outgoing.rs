@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::event::{Message, OwnedMessage};
 use super::frame::{Header, Opcode};
 #[cfg(feature = "std")]
-use super::pool::LARGE;
+use super::pool::{LARGE, share};
 
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
@@ -39,6 +39,22 @@ impl Outgoing<'_> {
     /// Returns `true` if this is a text message.
     pub fn is_text(&self) -> bool {
         self.text
+    }
+
+    /// Creates a text that may be sent [again](Self::again) without being copied.
+    #[cfg(feature = "std")]
+    pub(crate) fn shared(text: String) -> Self {
+        Self { text: true, payload: Payload::Bytes(share(text.into_bytes())) }
+    }
+
+    /// Returns the same message once more, with a share of its payload or a borrow.
+    #[cfg(feature = "std")]
+    pub(crate) fn again(&self) -> Outgoing<'_> {
+        let payload = match &self.payload {
+            Payload::Bytes(bytes) => Payload::Bytes(bytes.clone()),
+            _ => Payload::Borrowed(self.as_bytes()),
+        };
+        Outgoing { text: self.text, payload }
     }
 
     /// Shares a borrowed payload instead of copying it, if there is a share of it.
@@ -225,5 +241,21 @@ impl Prepared {
     /// Returns the payload, shared.
     pub(super) fn to_bytes(&self) -> Bytes {
         self.frame.slice(self.header..)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_text_is_sent_again_without_a_copy_and_given_back_as_it_was() {
+        for text in ["a small one", &"€".repeat(LARGE)] {
+            let shared = Outgoing::shared(text.into());
+            let (first, second) = (shared.again(), shared.again());
+            assert!(first.is_text() && first.as_bytes() == text.as_bytes());
+            assert_eq!(first.as_bytes().as_ptr(), second.as_bytes().as_ptr());
+            assert_eq!(shared.into_owned(), OwnedMessage::Text(text.into()));
+        }
     }
 }

@@ -9,10 +9,10 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
-use core::pin::Pin;
 
 use bytes::Bytes;
 
+use super::called::Called;
 use super::listener::{Listener, Outcome};
 use super::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
@@ -99,9 +99,10 @@ pub trait AsyncListener: Send {
 }
 
 /// Returns the outcome of the listener inside, if there is one.
-async fn passed_on(called: Option<Pending>) -> Outcome {
+async fn passed_on(called: Option<Called>) -> Outcome {
     match called {
-        Some(pending) => pending.await,
+        Some(Called::Pending(mut pending)) => core::future::poll_fn(|cx| pending.poll(cx)).await,
+        Some(Called::Done(outcome)) => outcome,
         None => Ok(()),
     }
 }
@@ -117,12 +118,9 @@ pub(crate) enum Call {
     Closing,
 }
 
-/// A callback that has been called.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-
-/// An asynchronous listener without its type, which costs an allocation for each event.
+/// An asynchronous listener without its type.
 pub(crate) trait Callbacks: Send {
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending;
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Called;
     /// Returns `true` if the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
     /// handed its messages on, and whose answers to them are still to come.
     fn answers_close_later(&self) -> bool {
@@ -169,15 +167,14 @@ impl From<Box<dyn Listener>> for BoxAsyncListener {
 struct Plain(Box<dyn Listener>);
 
 impl Callbacks for Plain {
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
-        let outcome = match call {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Called {
+        Called::Done(match call {
             Call::Open => self.0.on_open(socket),
             Call::Message(message) => self.0.on_message(socket, message.as_message()),
             Call::Ping(data) => self.0.on_ping(socket, &data),
             Call::Pong(data) => self.0.on_pong(socket, &data),
             Call::Closing => Ok(()),
-        };
-        Box::pin(core::future::ready(outcome))
+        })
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: Error) {
@@ -245,9 +242,9 @@ impl<L> Adapted<L> {
 }
 
 impl<L: AsyncListener + 'static> Callbacks for Adapted<L> {
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Called {
         let (mut out, socket) = (self.take_out(), socket.clone());
-        Box::pin(async move {
+        Called::of(async move {
             // One callback runs at a time, so it is never out already.
             let Some(listener) = &mut out.listener else { return Ok(()) };
             match call {

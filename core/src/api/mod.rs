@@ -6,6 +6,8 @@ mod any_listener;
 mod async_listener;
 #[cfg(feature = "std")]
 mod async_response;
+#[cfg(feature = "std")]
+mod called;
 mod broadcast;
 mod builder;
 mod listener;
@@ -22,13 +24,15 @@ pub use any_listener::{AnyListener, IntoAnyListener};
 #[cfg(feature = "std")]
 pub use async_listener::{AsyncListener, BoxAsyncListener, IntoAsyncListener};
 #[cfg(feature = "std")]
-pub(crate) use async_listener::{Call, Callbacks, Pending};
+pub(crate) use async_listener::{Call, Callbacks};
 #[cfg(feature = "std")]
 pub use async_response::{AsyncResponse, IntoAsyncResponse};
 pub use broadcast::{Broadcast, broadcast};
 #[cfg(feature = "std")]
 pub use builder::{AsyncListenerBuilder, async_listener};
 pub use builder::{ListenerBuilder, State, Stateless, listener};
+#[cfg(feature = "std")]
+pub(crate) use called::{Called, Pending};
 pub use listener::{IntoListener, IntoOutcome, Listener, Outcome, done};
 pub use response::{IntoResponse, Response, Upgrade};
 #[cfg(feature = "std")]

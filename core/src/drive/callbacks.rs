@@ -13,11 +13,9 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
@@ -25,7 +23,7 @@ use std::panic::{self, AssertUnwindSafe};
 use super::lending;
 use super::reader::Reader;
 use super::shared::{Busy, Guard, Shared};
-use crate::api::{AnyListener, Call, Kind, Listener, Outcome, Pending, WebSocket, untyped};
+use crate::api::{AnyListener, Call, Called, Kind, Listener, Outcome, Pending, WebSocket, untyped};
 use crate::protocol::{
     BoxError, Connection, Error, Event, LARGE, Message, OwnedMessage, SendError, panic_message, share,
 };
@@ -54,15 +52,12 @@ pub(super) struct Dispatcher {
 const CLOSE_REPLY: Duration = Duration::from_secs(1);
 
 /// What a callback has returned, or what it panicked with.
-type Called = Result<Outcome, Box<dyn Any + Send>>;
+type Returned = Result<Outcome, Box<dyn Any + Send>>;
 
 /// A callback that is not done, or the turn of others.
 struct Waiting {
     /// `None`: enough callbacks have run at once.
     callback: Option<Pending>,
-    /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
-    /// when its task has returned: it is polled again before that.)
-    yields: bool,
     /// Until when the peer's close, which is next in `input`, waits for it.
     close_by: Option<Time>,
     /// What was read after its event, from `at` on.
@@ -73,22 +68,8 @@ struct Waiting {
 impl Waiting {
     /// What was read waits for the turn of others.
     fn for_others() -> Self {
-        Self { callback: None, yields: false, close_by: None, input: Vec::new(), at: 0 }
+        Self { callback: None, close_by: None, input: Vec::new(), at: 0 }
     }
-}
-
-/// Notes that it was called.
-struct Yield(AtomicBool);
-
-impl Wake for Yield {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-std::thread_local! {
-    /// For the first poll of a callback, which is made where there is no task to be woken.
-    static YIELD: Arc<Yield> = Arc::new(Yield(AtomicBool::new(false)));
 }
 
 impl Dispatcher {
@@ -176,7 +157,7 @@ impl Dispatcher {
     /// has been handled then.
     pub(super) fn resume(&mut self, now: Time, waker: &Waker, service: Option<&Service>) -> bool {
         let Some(mut waiting) = self.waiting.take() else { return false };
-        if mem::take(&mut waiting.yields) {
+        if waiting.callback.as_mut().is_some_and(|callback| mem::take(&mut callback.yields)) {
             waker.wake_by_ref();
             self.waiting = Some(waiting);
             return false;
@@ -202,7 +183,9 @@ impl Dispatcher {
                 }
                 self.judge(called);
                 let Waiting { callback, input, at, .. } = *waiting;
-                drop(callback);
+                if let Some(callback) = callback {
+                    callback.done();
+                }
                 self.go_on(now, input, at, service);
                 true
             }
@@ -364,28 +347,20 @@ impl Dispatcher {
         self.judge(called);
     }
 
-    /// Calls, and polls once: most callbacks are done then.
     fn call_async(&mut self, call: Call) {
         let Self { shared, socket, listener: Kind::Async(listener), .. } = self else { return };
-        let called = panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| listener.0.call(socket, call))));
-        let mut callback = match called {
-            Ok(callback) => callback,
-            Err(payload) => return self.judge(Err(payload)),
-        };
-        let yielded = YIELD.try_with(Clone::clone).unwrap_or_else(|_| Arc::new(Yield(AtomicBool::new(false))));
-        yielded.0.store(false, Ordering::Relaxed);
-        match self.poll(&mut callback, &Waker::from(yielded.clone())) {
-            Poll::Ready(called) => self.judge(called),
-            Poll::Pending => {
+        match panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| listener.0.call(socket, call)))) {
+            Ok(Called::Done(outcome)) => self.judge(Ok(outcome)),
+            Ok(Called::Pending(callback)) => {
                 self.shared.lock().suspend_liveness();
-                let yields = yielded.0.load(Ordering::Relaxed);
-                self.waiting = Some(Box::new(Waiting { callback: Some(callback), yields, ..Waiting::for_others() }));
+                self.waiting = Some(Box::new(Waiting { callback: Some(callback), ..Waiting::for_others() }));
             }
+            Err(payload) => self.judge(Err(payload)),
         }
     }
 
-    fn poll(&self, callback: &mut Pending, waker: &Waker) -> Poll<Called> {
-        let poll = || self.shared.during(|| callback.as_mut().poll(&mut Context::from_waker(waker)));
+    fn poll(&self, callback: &mut Pending, waker: &Waker) -> Poll<Returned> {
+        let poll = || self.shared.during(|| callback.poll(&mut Context::from_waker(waker)));
         match panic::catch_unwind(AssertUnwindSafe(poll)) {
             Ok(poll) => poll.map(Ok),
             Err(payload) => Poll::Ready(Err(payload)),
@@ -394,7 +369,7 @@ impl Dispatcher {
 
     /// What a callback has come to. Nearly always nothing: that is seen where it returns, and costs no call.
     #[inline(always)]
-    fn judge(&self, called: Called) {
+    fn judge(&self, called: Returned) {
         match called {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.callback_failed(error),

@@ -18,7 +18,7 @@ use core::task::{Context, Poll, ready};
 
 use super::channel::{Channel, State};
 use crate::api::{
-    AnyListener, BoxAsyncListener, Call, Callbacks, IntoAnyListener, IntoAsyncListener, Pending, WebSocket, Written,
+    AnyListener, BoxAsyncListener, Call, Callbacks, Called, IntoAnyListener, IntoAsyncListener, WebSocket, Written,
     poll_room,
 };
 use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
@@ -147,7 +147,7 @@ impl Callbacks for StreamListener {
         true
     }
 
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Called {
         match call {
             Call::Closing => return self.closing(socket.clone()),
             Call::Open => self.0.open(socket),
@@ -159,7 +159,7 @@ impl Callbacks for StreamListener {
             Call::Ping(data) => socket.as_socket().answer_ping(&data),
             Call::Pong(_) => {}
         }
-        Box::pin(core::future::ready(Ok(())))
+        Called::Done(Ok(()))
     }
 
     fn on_error(&mut self, _: &WebSocket, error: Error) {
@@ -173,17 +173,17 @@ impl Callbacks for StreamListener {
 
 impl StreamListener {
     /// Done when there is room for more.
-    fn full(&self, socket: WebSocket) -> Pending {
+    fn full(&self, socket: WebSocket) -> Called {
         let (channel, open) = (self.0.clone(), socket.is_open());
-        Box::pin(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx).map(Ok)))
+        Called::of(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx)))
     }
 
     /// Done when the reader has taken all and asks for more, having answered what it wants to; or when it has closed.
-    fn closing(&self, socket: WebSocket) -> Pending {
+    fn closing(&self, socket: WebSocket) -> Called {
         let channel = self.0.clone();
-        Box::pin(core::future::poll_fn(move |cx| match socket.is_open() {
-            true => channel.poll_hungry(cx).map(Ok),
-            false => Poll::Ready(Ok(())),
+        Called::of(core::future::poll_fn(move |cx| match socket.is_open() {
+            true => channel.poll_hungry(cx),
+            false => Poll::Ready(()),
         }))
     }
 }

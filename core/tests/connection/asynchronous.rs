@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+use allocation_counter::measure;
 use bellwire_core::backend::{Busy, Driver, Service, Step};
 use bellwire_core::listener::{
     AnyListener, BoxAsyncListener, IntoAnyListener, IntoAsyncListener, IntoAsyncResponse, IntoListener,
@@ -1280,4 +1281,29 @@ fn a_server_that_drops_its_connections_ends_those_with_pending_callbacks() {
     settle_at(&mut driver, START, &waker);
     assert_eq!(server.log.take(), ["dropped", "close 1006 "]);
     assert_eq!(driver.step(START), Step::Done);
+}
+
+// What a callback costs.
+
+/// How often two echoes in one read allocate.
+fn allocations(listener: AnyListener) -> u64 {
+    let mut driver = started(Role::Server, &timeless(), listener);
+    let frames = [Frame::text("hello"), Frame::text("world")];
+    let sent = wire(&frames, Role::Server);
+    let mut echo = || {
+        let received = measure(|| receive(&mut driver, Role::Server, &frames)).count_total;
+        assert_eq!(settle(&mut driver), sent);
+        received
+    };
+    echo();
+    let count = echo();
+    assert_eq!(echo(), count);
+    count
+}
+
+#[test]
+fn a_callback_that_is_done_at_once_allocates_nothing_beside_its_message() {
+    let plain = listener().on_message(|socket, message| socket.send(message)).into_any_listener();
+    let asynchronous = async_listener().on_message(async |socket, message| socket.send(message)).into_any_listener();
+    assert_eq!(allocations(asynchronous), allocations(plain) + 2);
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{Built, Event, Flavour, Raw, Receive, Slots, State, Stateless, async_setter, outcome, setter, setters};
 use crate::api::any_listener::{AnyListener, IntoAnyListener};
-use crate::api::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener, Pending};
+use crate::api::async_listener::{BoxAsyncListener, Call, Callbacks, IntoAsyncListener};
+use crate::api::called::Called;
 use crate::api::listener::{IntoOutcome, Outcome};
 use crate::api::socket::WebSocket;
 use crate::protocol::{CloseCode, Error, Message, OwnedMessage};
@@ -111,10 +112,10 @@ impl Flavour for Async {
     type Socket = WebSocket;
     type Message<'a> = OwnedMessage;
     type Data<'a> = Bytes;
-    type Output = Pending;
+    type Output = Called;
 
-    fn output(outcome: Outcome) -> Pending {
-        Box::pin(core::future::ready(outcome))
+    fn output(outcome: Outcome) -> Called {
+        Called::Done(outcome)
     }
 }
 
@@ -124,13 +125,8 @@ impl Raw for Async {
     }
 }
 
-/// Returns the outcome of a callback's future, erased.
-pub(in crate::api) fn pending<F: Future<Output: IntoOutcome> + Send + 'static>(future: F) -> Pending {
-    Box::pin(async move { outcome(future.await) })
-}
-
 impl<L: Receive<Async>> Callbacks for Built<L> {
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Pending {
+    fn call(&mut self, socket: &WebSocket, call: Call) -> Called {
         let event = match call {
             Call::Open => Event::Open,
             Call::Message(message) => Event::Message(message),

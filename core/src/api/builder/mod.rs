@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use core::borrow::Borrow;
 
 #[cfg(feature = "std")]
-pub(super) use async_closures::{Async, pending};
+pub(super) use async_closures::Async;
 #[cfg(feature = "std")]
 pub use async_closures::{AsyncListenerBuilder, async_listener};
 pub use closures::{ListenerBuilder, listener};
@@ -196,7 +196,7 @@ macro_rules! async_setter {
         {
             self.slots.$slot = Some(Box::new(move |_state, socket $(, $argument)*| {
                 $(let $state = _state;)?
-                pending(callback($($value,)? socket.clone() $(, $argument)*))
+                Called::of(callback($($value,)? socket.clone() $(, $argument)*))
             }));
             self
         }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::{Codec, Decoded, Typed, TypedSocket};
 use crate::api::any_listener::{AnyListener, IntoAnyListener};
 use crate::api::async_listener::{BoxAsyncListener, IntoAsyncListener};
-use crate::api::builder::{Async, Built, Slots, State, Stateless, async_setter, outcome, pending, setter, setters};
+use crate::api::builder::{Async, Built, Slots, State, Stateless, async_setter, outcome, setter, setters};
+use crate::api::called::Called;
 use crate::api::listener::IntoOutcome;
 use crate::protocol::{CloseCode, Error};
 

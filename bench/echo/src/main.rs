@@ -98,7 +98,7 @@ fn build(servers: &[Server]) -> HashMap<String, String> {
 }
 
 fn progress(steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}").expect("a template that is right");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}").expect("a template that is right");
     ProgressBar::new(steps as u64).with_style(style)
 }
 

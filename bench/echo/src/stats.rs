@@ -11,10 +11,10 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// The smallest number that at least so many of a thousand are not above.
+/// The smallest number that at least so many of a thousand are not above. None if they are too few for one to be above.
 pub fn percentile(sorted: &[u64], of_thousand: usize) -> Option<u64> {
     let rank = (sorted.len() * of_thousand).div_ceil(1000);
-    sorted.get(rank.saturating_sub(1)).copied()
+    sorted.get(rank.saturating_sub(1)).copied().filter(|_| sorted.len() * (1000 - of_thousand) >= 1000)
 }
 
 /// The median of what each number is to the other of its round. A round that lacks one of the two says nothing.
@@ -47,11 +47,20 @@ mod tests {
         assert_eq!(percentile(&thousand, 500), Some(500));
         assert_eq!(percentile(&thousand, 990), Some(990));
         assert_eq!(percentile(&thousand, 999), Some(999));
-        assert_eq!(percentile(&thousand, 1000), Some(1000));
-        // One of ten is worse than all others: 99 percent are no better than it.
-        assert_eq!(percentile(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 500], 900), Some(1));
-        assert_eq!(percentile(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 500], 990), Some(500));
-        assert_eq!(percentile(&[7], 0), Some(7));
+        // One of ten is worse than all others.
+        let ten = [1, 1, 1, 1, 1, 1, 1, 1, 1, 500];
+        assert_eq!(percentile(&ten, 900), Some(1));
+        assert_eq!(percentile(&[&ten[1..], &[500]].concat(), 900), Some(500));
+        assert_eq!(percentile(&[1, 2, 3], 500), Some(2));
+    }
+
+    #[test]
+    fn a_percentile_needs_numbers_enough() {
+        let numbers: Vec<u64> = (1..=1000).collect();
+        assert_eq!(percentile(&numbers[..999], 999), None);
+        assert_eq!(percentile(&numbers[..99], 990), None);
+        assert_eq!(percentile(&numbers[..100], 990), Some(99));
+        assert_eq!(percentile(&[7], 500), None);
         assert_eq!(percentile(&[], 500), None);
     }
 

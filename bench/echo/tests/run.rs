@@ -56,9 +56,8 @@ fn a_server_that_is_right_has_figures() {
     let output = run(&["right"], "small,fragments,binary");
     assert!(output.status.success(), "{output:?}");
     let cells = cells(&output, "right");
-    assert_eq!(cells.len(), 7, "{cells:?}");
-    // All but the spread of two rounds and the memory, which may be nothing.
-    for cell in cells[..1].iter().chain(&cells[2..6]) {
+    // Processor time and rate. The spread of two rounds may be nothing, and latencies need messages enough.
+    for cell in [&cells[0], &cells[2]] {
         assert!(cell.replace(',', "").parse::<f64>().is_ok_and(|figure| figure > 0.0), "{cells:?}");
     }
 }
@@ -70,7 +69,7 @@ fn a_server_that_is_wrong_has_none_and_the_other_keeps_its_own() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("\nwrong: a wrong echo: its byte "), "{text}");
     assert!(cells(&output, "wrong").iter().all(|cell| cell == "–"), "{text}");
-    assert!(cells(&output, "right").iter().all(|cell| cell != "–"), "{text}");
+    assert!(cells(&output, "right")[..3].iter().all(|cell| cell != "–"), "{text}");
 }
 
 #[test]

@@ -34,15 +34,18 @@ async fn echo(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Each read would write what is queued, so all messages are taken before one is queued.
 async fn echo_batch(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
+    let mut ready = Vec::new();
     while let Some(message) = socket.next().await {
-        let mut ready = Some(message);
-        while let Some(message) = ready {
-            let message = message?;
+        ready.push(message?);
+        while let Some(message) = socket.next().now_or_never().flatten() {
+            ready.push(message?);
+        }
+        for message in ready.drain(..) {
             if message.is_text() || message.is_binary() {
                 socket.feed(message).await?;
             }
-            ready = socket.next().now_or_never().flatten();
         }
         socket.flush().await?;
     }

@@ -22,6 +22,7 @@ pub struct Load<'a> {
     events: Events,
     connections: Vec<Connection<'a, TcpStream>>,
     buffer: Vec<u8>,
+    wait: Duration,
 }
 
 /// What came back in a window of time.
@@ -32,7 +33,14 @@ pub struct Echoed {
 }
 
 impl<'a> Load<'a> {
-    pub fn open(address: SocketAddr, raw: bool, count: usize, batches: &'a [Batch]) -> io::Result<Self> {
+    /// `wait`: how long it sleeps at most while there is nothing to read.
+    pub fn open(
+        address: SocketAddr,
+        raw: bool,
+        count: usize,
+        batches: &'a [Batch],
+        wait: Duration,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let connect = |at| {
             let stream = connection::open(address, raw)?;
@@ -42,7 +50,7 @@ impl<'a> Load<'a> {
             Ok(Connection::new(stream, batches, at))
         };
         let connections = (0..count).map(connect).collect::<io::Result<_>>()?;
-        Ok(Self { poll, events: Events::with_capacity(count.max(8)), connections, buffer: vec![0; BUFFER] })
+        Ok(Self { poll, events: Events::with_capacity(count.max(8)), connections, buffer: vec![0; BUFFER], wait })
     }
 
     /// Warms up, and then measures for a while. `begin` is called between the two, and `end` at the end: before what
@@ -70,9 +78,7 @@ impl<'a> Load<'a> {
     fn repeat_until(&mut self, until: Instant) -> io::Result<u64> {
         let (mut count, mut last) = (0, Instant::now());
         while last < until {
-            let came = self.turn(Some(Duration::from_millis(100)), |connection, came| {
-                (0..came).try_for_each(|_| connection.send(last))
-            })?;
+            let came = self.turn(|connection, came| (0..came).try_for_each(|_| connection.send(last)))?;
             count += came;
             last = Instant::now();
         }
@@ -86,7 +92,7 @@ impl<'a> Load<'a> {
             if Instant::now() > until {
                 return Err(io::Error::other(format!("no echo within {PATIENCE:?}")));
             }
-            self.turn(Some(Duration::from_millis(100)), |_, _| Ok(()))?;
+            self.turn(|_, _| Ok(()))?;
         }
         Ok(())
     }
@@ -124,12 +130,8 @@ impl<'a> Load<'a> {
     }
 
     /// Waits for events, and calls `then` for each connection with how many batches came. How many came in all.
-    fn turn(
-        &mut self,
-        timeout: Option<Duration>,
-        mut then: impl FnMut(&mut Connection<'a, TcpStream>, u64) -> io::Result<()>,
-    ) -> io::Result<u64> {
-        self.poll.poll(&mut self.events, timeout)?;
+    fn turn(&mut self, mut then: impl FnMut(&mut Connection<'a, TcpStream>, u64) -> io::Result<()>) -> io::Result<u64> {
+        self.poll.poll(&mut self.events, Some(self.wait))?;
         let mut all = 0;
         for event in &self.events {
             let connection = &mut self.connections[event.token().0];
@@ -194,7 +196,7 @@ mod tests {
     #[test]
     fn a_closed_load_counts_what_came_in_its_window() {
         let batches = batches();
-        let mut load = Load::open(server(|_| ()), true, 1, &batches).unwrap();
+        let mut load = Load::open(server(|_| ()), true, 1, &batches, SHORT).unwrap();
         let mut ended = false;
         let end = |seven| {
             ended = seven == 7;
@@ -215,7 +217,7 @@ mod tests {
                 bytes[0] ^= 0x20;
             }
         });
-        let mut load = Load::open(address, true, 1, &batches).unwrap();
+        let mut load = Load::open(address, true, 1, &batches, SHORT).unwrap();
         let error = load.closed(SHORT, 100 * SHORT, || Ok(()), |()| Ok(())).unwrap_err().to_string();
         assert!(error.contains("a wrong echo"), "{error}");
     }
@@ -229,7 +231,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(200));
             }
         });
-        let mut load = Load::open(address, true, 1, &batches).unwrap();
+        let mut load = Load::open(address, true, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, Duration::from_millis(400)).unwrap();
         assert_eq!(times.len(), 400);
         // Only the first message waited for the server; but each of the 100 after it was due at least 100 ms before
@@ -242,7 +244,7 @@ mod tests {
     fn what_never_comes_counts_as_late() {
         let batches = batches();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut load = Load::open(listener.local_addr().unwrap(), true, 1, &batches).unwrap();
+        let mut load = Load::open(listener.local_addr().unwrap(), true, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, SHORT).unwrap();
         assert_eq!(times.len(), 30);
         assert!(times[0] >= nanoseconds(SHORT));

@@ -15,6 +15,7 @@ mod stats;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use std::{fs, io};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -66,7 +67,7 @@ fn run(mut options: Options) -> io::Result<bool> {
     let not_built = build(&options.servers);
     // After the builds, which may use all processors.
     process::pin(cores.load)?;
-    if cores.server == cores.load {
+    if cores.shared() {
         eprintln!("There is one processor: the load takes time from the servers. Compare nothing but processor time.");
     }
     let wanted = SCENARIOS.iter().filter(|scenario| options.scenarios.iter().any(|name| name == scenario.name));
@@ -123,7 +124,13 @@ impl Turns<'_> {
             row.failure = self.not_built.get(&row.name).cloned();
         }
         let bar = progress(servers.len() * (self.options.rounds + 1));
-        let mut effort = Effort { window: self.options.window, pace: None, connections: self.options.connections };
+        let mut effort = Effort {
+            window: self.options.window,
+            pace: None,
+            // On a processor of its own it does not sleep: the server would pay for waking it.
+            wait: if self.cores.shared() { Duration::from_millis(100) } else { Duration::ZERO },
+            connections: self.options.connections,
+        };
         // Before the rounds there is one that does not count: it finds what does not work, and how fast to send.
         for round in 0..=self.options.rounds {
             for at in 0..servers.len() {

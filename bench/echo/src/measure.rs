@@ -35,6 +35,8 @@ pub struct Effort {
     pub window: Duration,
     /// Messages in a second, for how long they take; not measured without one.
     pub pace: Option<f64>,
+    /// How long the load sleeps at most while there is nothing to read.
+    pub wait: Duration,
     /// As many connections at most.
     pub connections: usize,
 }
@@ -53,7 +55,7 @@ pub fn measure(server: &Running, kind: Kind, load: Load, effort: Effort) -> io::
 fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: Effort) -> io::Result<Figures> {
     let batches = shape.batches(raw);
     let before = resident(server.pid())?;
-    let mut load = load::Load::open(server.address, raw, connections, &batches)?;
+    let mut load = load::Load::open(server.address, raw, connections, &batches, effort.wait)?;
     let mut used = Duration::ZERO;
     let begin = || cpu(server.pid());
     let end = |before| {

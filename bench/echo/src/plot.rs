@@ -14,7 +14,7 @@ const STEP: usize = 22;
 const TOP: usize = 64;
 const BOTTOM: usize = 14;
 /// No bar is longer than so many times the shortest of bellwire or a peer: it would make all others look alike.
-const LONGEST: f64 = 12.0;
+const LONGEST: f64 = 20.0;
 
 /// It has a background of its own, so that it can be read on any page, whichever of the two the viewer prefers.
 const STYLE: &str = "
@@ -121,7 +121,7 @@ mod tests {
         let rows = vec![row("bellwire", Kind::Bellwire, 1.0), row("far", Kind::Peer, 100.0)];
         let picture = draw(&Results { title: "T", pace: None, rows }).to_string();
         assert!(picture.contains('»') && picture.contains("100.00"));
-        let rows = vec![row("bellwire", Kind::Bellwire, 1.0), row("near", Kind::Peer, 10.0)];
+        let rows = vec![row("bellwire", Kind::Bellwire, 1.0), row("near", Kind::Peer, 20.0)];
         assert!(!draw(&Results { title: "T", pace: None, rows }).to_string().contains('»'));
     }
 }

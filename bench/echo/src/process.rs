@@ -40,6 +40,10 @@ impl Cores {
         let server = cores.next().ok_or_else(|| io::Error::other("no processor is allowed"))?;
         Ok(Self { server, load: cores.next().unwrap_or(server) })
     }
+
+    pub fn shared(self) -> bool {
+        self.server == self.load
+    }
 }
 
 /// Keeps this thread, and what it starts, on one processor.

@@ -63,6 +63,7 @@ pages! {
     transports = "guide/transports.md": "proto::server";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";
+    memory = "memory.md";
     peers = "peers.md";
     from_tokio_tungstenite = "from-tokio-tungstenite.md";
     from_ring = "from-ring.md";

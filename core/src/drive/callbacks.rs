@@ -118,7 +118,10 @@ impl Dispatcher {
     pub(super) fn start(&mut self) {
         self.opened = true;
         match &mut self.listener {
-            Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
+            Kind::Plain(_) => {
+                let _calling = self.shared.calling();
+                self.call(|listener, socket| listener.on_open(socket));
+            }
             Kind::Async(_) => self.call_async(Call::Open),
         }
     }
@@ -204,6 +207,7 @@ impl Dispatcher {
     }
 
     /// Runs the callbacks for everything that is in `input` or waits without it.
+    #[inline]
     pub(super) fn dispatch(&mut self, now: Time, mut input: &mut [u8], service: Option<&Service>) {
         self.shared.unpark();
         if !self.opened {
@@ -223,7 +227,9 @@ impl Dispatcher {
     }
 
     /// Until a callback is pending.
+    #[inline]
     fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        let _calling = self.shared.calling();
         if !input.is_empty() {
             self.received = Some(now);
         }
@@ -301,6 +307,7 @@ impl Dispatcher {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
     }
 
+    #[inline(always)]
     fn handle(&mut self, event: Event<'_>, service: Option<&Service>) {
         match &mut self.listener {
             Kind::Plain(_) => self.handle_plain(event, service),
@@ -308,6 +315,7 @@ impl Dispatcher {
         }
     }
 
+    #[inline(always)]
     fn handle_plain(&mut self, event: Event<'_>, service: Option<&Service>) {
         match event {
             Event::Text(Cow::Owned(text)) if text.len() >= LARGE => self.lend(text, |text| Message::Text(text)),
@@ -340,10 +348,11 @@ impl Dispatcher {
         lending::lend(payload, |payload| self.call(|listener, socket| listener.on_message(socket, message(payload))));
     }
 
+    /// Between [`calling`](Shared::calling) and its end.
+    #[inline(always)]
     fn call(&mut self, callback: impl FnOnce(&mut dyn Listener, &WebSocket) -> Outcome) {
-        let Self { shared, socket, listener: Kind::Plain(listener), .. } = self else { return };
-        let call = || shared.during(|| callback(&mut **listener, socket));
-        let called = panic::catch_unwind(AssertUnwindSafe(call));
+        let Self { socket, listener: Kind::Plain(listener), .. } = self else { return };
+        let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&mut **listener, socket)));
         self.judge(called);
     }
 

@@ -332,6 +332,7 @@ impl Driver {
     }
 
     /// Takes what is to be written; `None` while what was taken before is not written to its end.
+    #[inline]
     pub fn take_output(&mut self) -> Option<Output> {
         match &mut self.phase {
             Phase::Handshake(_) | Phase::Asked(_) => None,
@@ -446,6 +447,7 @@ impl Driver {
         }
     }
 
+    #[inline]
     fn dispatch(&mut self, now: Time, input: &mut [u8]) {
         let Phase::Open(dispatcher) = &mut self.phase else { return };
         dispatcher.dispatch(now, input, self.service.as_deref());

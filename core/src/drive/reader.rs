@@ -22,7 +22,7 @@ impl Reader {
 
     /// [`Connection::next_event`], when it was [received](Connection::received) is for the caller to tell. How the
     /// connection ended is [remembered](crate::Socket::closed).
-    #[inline]
+    #[inline(always)]
     pub(super) fn next_event<'a>(&mut self, shared: &Shared, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         while shared.status().is_open() {
             match self.inbound.next(input, &self.config) {

@@ -138,10 +138,12 @@ impl Shared {
     }
 
     /// Takes what is to be written; `None` also while another thread is writing. A wake-up counts as heard then.
+    #[inline]
     pub fn take_output(&self) -> Option<Output> {
-        if !self.status().has_output() {
-            return None;
-        }
+        if self.status().has_output() { self.take_output_now() } else { None }
+    }
+
+    fn take_output_now(&self) -> Option<Output> {
         let mut guard = self.lock();
         guard.state.woken = false;
         guard.take_output()
@@ -194,19 +196,26 @@ impl Shared {
 
     /// Runs a callback of this connection: what it sends is written after it has returned.
     pub(super) fn during<T>(&self, callback: impl FnOnce() -> T) -> T {
-        /// A callback may drive another connection; then this one's goes on.
-        struct Before(usize);
-        impl Drop for Before {
-            fn drop(&mut self) {
-                CALLING.with(|calling| calling.set(self.0));
-            }
-        }
-        let _before = Before(CALLING.with(|calling| calling.replace(self.address())));
+        let _calling = self.calling();
         callback()
+    }
+
+    /// The same for all callbacks until what this returns is dropped.
+    pub(super) fn calling(&self) -> Calling {
+        Calling(CALLING.with(|calling| calling.replace(self.address())))
     }
 
     fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+}
+
+/// A callback may drive another connection; then this one's goes on.
+pub(super) struct Calling(usize);
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        CALLING.with(|calling| calling.set(self.0));
     }
 }
 

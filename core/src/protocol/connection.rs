@@ -514,6 +514,11 @@ impl Connection {
         }
     }
 
+    #[cfg(feature = "std")]
+    pub(crate) fn has_deferred_drops(&self) -> bool {
+        self.deferred_drops.is_some()
+    }
+
     /// Takes out what is to be dropped when nothing is locked.
     #[inline]
     #[cfg(feature = "std")]

@@ -77,7 +77,7 @@ impl Inbound {
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken, or it
     /// [stops at a close frame](Self::stop_at_close).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -139,7 +139,7 @@ fn is_close(input: &[u8]) -> bool {
 
 /// Returns the frame that is next, and where its payload lies, if all of it is there. Which rule another one breaks, and
 /// how, is for [`Unfinished`] to say.
-#[inline]
+#[inline(always)]
 fn whole_frame(input: &[u8], role: Role) -> Option<(Header, Range<usize>)> {
     let (header, start) = Header::decode(input, role, ReservedBits::NONE).ok()??;
     let is_there = header.length <= (input.len() - start) as u64;
@@ -147,7 +147,7 @@ fn whole_frame(input: &[u8], role: Role) -> Option<(Header, Range<usize>)> {
 }
 
 /// Lends out a frame that is a message by itself, or a control frame, and lies whole in the input: as nearly all do.
-#[inline]
+#[inline(always)]
 fn lend_whole<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Result<Option<Incoming<'a>>, Violation> {
     let Some((header, place)) = whole_frame(input, role) else { return Ok(None) };
     if !header.fin || header.opcode == Opcode::Continuation || place.len() > max_length(header.opcode, limits) {

@@ -32,6 +32,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -206,24 +207,33 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Writes until nothing is left, or the transport is full. Returns when that was, if anything was written.
+    #[inline]
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
-        let mut wrote = None;
-        let stalled = self.stalled.take().map(|stalled| *stalled);
-        if let Some(mut output) = stalled.or_else(|| self.driver.take_output()) {
-            let mut count = 0;
-            let poll = self.poll_write_all(cx, &mut output, &mut count);
-            if count > 0 {
-                // The time after the write: the process may have been stopped before it.
-                let now = *wrote.insert(self.alarm.now());
-                self.driver.wrote(now, count);
-            }
-            match poll? {
-                Poll::Ready(()) => spare::keep(output),
-                Poll::Pending => self.stalled = Some(Box::new(output)),
-            }
-        }
+        let wrote = match self.stalled.take() {
+            Some(mut stalled) => self.write_output(cx, &mut stalled)?,
+            None => match self.driver.take_output() {
+                Some(mut output) => self.write_output(cx, &mut output)?,
+                None => None,
+            },
+        };
         if self.driver.is_unflushed() && self.transport.poll_flush(cx)?.is_ready() {
             self.driver.flushed();
+        }
+        Ok(wrote)
+    }
+
+    fn write_output(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Option<Time>> {
+        let mut written = 0;
+        let poll = self.poll_write_all(cx, output, &mut written);
+        let wrote = (written > 0).then(|| {
+            // The time after the write: the process may have been stopped before it.
+            let now = self.alarm.now();
+            self.driver.wrote(now, written);
+            now
+        });
+        match poll? {
+            Poll::Ready(()) => spare::keep(mem::take(output)),
+            Poll::Pending => self.stalled = Some(Box::new(mem::take(output))),
         }
         Ok(wrote)
     }

@@ -37,7 +37,7 @@ pub(in crate::drive) struct Guard<'a> {
 pub(in crate::drive) struct Status(u8);
 
 impl Status {
-    /// There is output to take, or the driver was woken to take some.
+    /// There is output, to be taken unless some is being written, or the driver was woken to take some.
     const OUTPUT: u8 = 1;
     /// So much output is queued that the peer is not read.
     const PAUSED: u8 = 1 << 1;
@@ -64,7 +64,7 @@ impl Status {
             Stage::Finished => Self::FINISHED,
             Stage::Lost => Self::FINISHED | Self::LOST,
         };
-        let output = if state.woken || connection.has_output() { Self::OUTPUT } else { 0 };
+        let output = if state.woken || !connection.output().is_empty() { Self::OUTPUT } else { 0 };
         let paused = if connection.wants_read() { 0 } else { Self::PAUSED };
         Self(stage | output | paused)
     }
@@ -100,6 +100,11 @@ impl<'a> Guard<'a> {
         Self { state, deferred_drops: None, status }
     }
 
+    #[cold]
+    fn take_deferred_drops(&mut self) {
+        self.deferred_drops = self.state.connection.take_deferred_drops();
+    }
+
     /// Takes out those who waited for what is now written.
     pub(super) fn completed(&mut self) -> Vec<Waiter> {
         let State { connection, waiters, .. } = &mut *self.state;
@@ -124,7 +129,9 @@ impl DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.deferred_drops = self.state.connection.take_deferred_drops();
+        if self.state.connection.has_deferred_drops() {
+            self.take_deferred_drops();
+        }
         self.status.store(Status::of(&self.state).0, Ordering::Release);
     }
 }

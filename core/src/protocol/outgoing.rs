@@ -30,7 +30,19 @@ pub(super) enum Payload<'m> {
     Prepared(Cow<'m, Prepared>),
 }
 
-impl Outgoing<'_> {
+impl<'m> Outgoing<'m> {
+    /// Returns the same message, if it is borrowed and so small that it is copied.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn as_small(&self) -> Option<Self> {
+        match self.payload {
+            Payload::Borrowed(payload) if payload.len() < LARGE => {
+                Some(Self { text: self.text, payload: Payload::Borrowed(payload) })
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the payload's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.payload.as_bytes()

@@ -14,16 +14,25 @@ use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, Stream
 
 impl Shared {
     /// Changes the connection from a handle, and wakes the driver, unless this comes from one of its callbacks.
+    #[inline(always)]
     fn change<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
-        let outside = CALLING.with(Cell::get) != self.address();
+        if CALLING.with(Cell::get) == self.address() {
+            spare::lend(&mut self.lock(), change)
+        } else {
+            self.change_from_outside(change)
+        }
+    }
+
+    #[inline(never)]
+    fn change_from_outside<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let mut guard = self.lock();
-        let reads = outside && guard.wants_read();
+        let reads = guard.wants_read();
         let result = spare::lend(&mut guard, change);
         // D16: what comes from outside is not caused by what is read, and does not stop the reading.
         if reads {
             guard.read_on();
         }
-        let wakes = outside && !mem::replace(&mut guard.state.woken, true);
+        let wakes = !mem::replace(&mut guard.state.woken, true);
         let waker = if wakes { guard.state.waker.get().cloned() } else { None };
         drop(guard);
         if let Some(waker) = waker {
@@ -51,6 +60,10 @@ impl Socket for Shared {
     }
 
     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        // Most of all: nothing is moved, and nothing is dropped.
+        if let Some(message) = message.as_small() {
+            return self.change(|connection| connection.send(message));
+        }
         let message = message.sharing(lending::share_of);
         // Dropped when nothing is locked: its owner's code may run then.
         let _share = message.share();

@@ -234,8 +234,7 @@ impl Dispatcher {
             self.received = Some(now);
         }
         loop {
-            while let Some(event) = self.reader.next_event(&self.shared, input) {
-                self.handle(event, service);
+            while self.handle_next(input, service) {
                 self.budget = self.budget.saturating_sub(1);
                 if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
                     self.waiting = Some(Box::new(Waiting::for_others()));
@@ -249,6 +248,20 @@ impl Dispatcher {
                 return;
             }
         }
+    }
+
+    /// Runs the callback of what is next in `input`, or happens without it. Returns whether there was such.
+    #[inline(always)]
+    fn handle_next(&mut self, input: &mut &mut [u8], service: Option<&Service>) -> bool {
+        if let Some(message) = self.reader.next_small(&self.shared, input) {
+            match &mut self.listener {
+                Kind::Plain(_) => self.call(|listener, socket| listener.on_message(socket, message)),
+                Kind::Async(_) => self.call_async(Call::Message(message.into_owned())),
+            }
+            return true;
+        }
+        let event = self.reader.next_event(&self.shared, input);
+        event.map(|event| self.handle(event, service)).is_some()
     }
 
     /// The peer's close is next: whether it is not to be received yet.
@@ -307,7 +320,6 @@ impl Dispatcher {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
     }
 
-    #[inline(always)]
     fn handle(&mut self, event: Event<'_>, service: Option<&Service>) {
         match &mut self.listener {
             Kind::Plain(_) => self.handle_plain(event, service),
@@ -315,7 +327,6 @@ impl Dispatcher {
         }
     }
 
-    #[inline(always)]
     fn handle_plain(&mut self, event: Event<'_>, service: Option<&Service>) {
         match event {
             Event::Text(Cow::Owned(text)) if text.len() >= LARGE => self.lend(text, |text| Message::Text(text)),

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use super::shared::Shared;
 use crate::config::Config;
-use crate::protocol::{Connection, Event, Inbound, Incoming};
+use crate::protocol::{Connection, Event, Inbound, Incoming, Message};
 
 pub(super) struct Reader {
     inbound: Inbound,
@@ -20,9 +20,21 @@ impl Reader {
         Self { inbound: connection.take_inbound(), config: connection.shared_config() }
     }
 
+    /// Takes what most input is: a small message on an open connection. The first step of
+    /// [`next_event`](Self::next_event), for a caller that has a short way for it.
+    #[inline(always)]
+    pub(super) fn next_small<'a>(&mut self, shared: &Shared, input: &mut &'a mut [u8]) -> Option<Message<'a>> {
+        if !shared.status().is_open() {
+            return None;
+        }
+        self.inbound.next_small(input, &self.config).unwrap_or_else(|violation| {
+            shared.lock().fail(violation.into());
+            None
+        })
+    }
+
     /// [`Connection::next_event`], when it was [received](Connection::received) is for the caller to tell. How the
     /// connection ended is [remembered](crate::Socket::closed).
-    #[inline(always)]
     pub(super) fn next_event<'a>(&mut self, shared: &Shared, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         while shared.status().is_open() {
             match self.inbound.next(input, &self.config) {

@@ -17,16 +17,21 @@ use core::mem;
 use core::ops::Range;
 
 use super::error::Violation;
+#[cfg(feature = "std")]
+use super::event::Message;
 use super::frame::{FIN, Header, MASK, MAX_HEADER, Opcode, ReservedBits, Role};
 use crate::config::Config;
 use crate::input::take;
 use crate::protocol::{mask, pool, utf8};
 
 /// The first byte of a message in one frame.
+#[cfg(feature = "std")]
 const TEXT: u8 = FIN | Opcode::Text.encode();
+#[cfg(feature = "std")]
 const BINARY: u8 = FIN | Opcode::Binary.encode();
 
 /// RFC 6455 §5.2: "The length of the "Payload data", in bytes: if 0-125, that is the payload length."
+#[cfg(feature = "std")]
 const MAX_SHORT: usize = 125;
 
 /// A whole message or control frame.
@@ -94,14 +99,30 @@ impl Inbound {
             if input.is_empty() || self.stops_at_close && is_close(input) {
                 return Ok(None);
             }
-            if let Some((opcode, payload)) = take_small(input, self.role, limits) {
-                return lend(opcode, payload).map(Some);
-            }
             if let Some(incoming) = lend_whole(input, self.role, limits)? {
                 return Ok(Some(incoming));
             }
         }
         self.next_of_parts(input, limits)
+    }
+
+    /// The same for a message of at most 125 bytes in one frame, if that comes next and is whole: most that a server
+    /// receives are such.
+    #[cfg(feature = "std")]
+    #[inline(always)]
+    pub(crate) fn next_small<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        limits: &Config,
+    ) -> Result<Option<Message<'a>>, Violation> {
+        if self.unfinished.is_some() {
+            return Ok(None);
+        }
+        Ok(match take_small(input, self.role, limits) {
+            None => None,
+            Some((Opcode::Text, payload)) => Some(Message::Text(check_text(payload)?)),
+            Some((_, payload)) => Some(Message::Binary(payload)),
+        })
     }
 
     #[inline(never)]
@@ -147,8 +168,9 @@ fn is_close(input: &[u8]) -> bool {
     input.first() == Some(&(FIN | Opcode::Close.encode()))
 }
 
-/// Takes a message of at most 125 bytes in one frame, if that is next and whole, and unmasks it: most frames that a server
-/// receives are such. Of these the first two bytes say all: no rule is left to be broken.
+/// Takes a masked frame of at most 125 bytes that is a message by itself, if that is next and whole, and unmasks it. Its
+/// first two bytes say all: no rule of frames is left to be broken.
+#[cfg(feature = "std")]
 #[inline(always)]
 fn take_small<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Option<(Opcode, &'a mut [u8])> {
     let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;
@@ -411,15 +433,19 @@ impl Partial {
 #[inline]
 fn lend(opcode: Opcode, payload: &mut [u8]) -> Result<Incoming<'_>, Violation> {
     if opcode == Opcode::Text {
-        // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
-        // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-        let text = utf8::check(payload).map_err(|_| Violation::TextNotUtf8)?;
-        Ok(Incoming::Text(Cow::Borrowed(text)))
+        Ok(Incoming::Text(Cow::Borrowed(check_text(payload)?)))
     } else if opcode.is_control() {
         Ok(control(opcode, Cow::Borrowed(payload)))
     } else {
         Ok(Incoming::Binary(Cow::Borrowed(payload)))
     }
+}
+
+/// RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact,
+/// a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+#[inline]
+fn check_text(payload: &[u8]) -> Result<&str, Violation> {
+    utf8::check(payload).map_err(|_| Violation::TextNotUtf8)
 }
 
 fn control(opcode: Opcode, payload: Cow<'_, [u8]>) -> Incoming<'_> {

@@ -50,6 +50,7 @@ impl Outbound {
         }
     }
 
+    #[inline]
     fn borrowed(&mut self, opcode: Opcode, payload: &[u8], config: &Config) -> Result<StreamOffset, SendError> {
         let alone = self.admit(payload.len(), config)?;
         self.frame(opcode, payload);
@@ -214,6 +215,7 @@ impl Outbound {
         if needed <= config.max_queued as u64 { Ok(()) } else { Err(SendError::Full) }
     }
 
+    #[inline]
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.keys.is_some() {
             return self.masked_frame(opcode, payload);

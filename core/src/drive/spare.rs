@@ -38,20 +38,25 @@ pub fn keep(mut written: Output) {
 }
 
 /// Lends memory of the thread to a connection that has none, while `act` sends something with it.
-#[inline]
+#[inline(always)]
 pub(super) fn lend<T>(connection: &mut Connection, act: impl FnOnce(&mut Connection) -> T) -> T {
-    if connection.output().capacity() > 0 {
-        return act(connection);
+    if connection.output().capacity() == 0 {
+        let mut spare = SPARE.try_with(|spare| spare.borrow_mut().take()).unwrap_or_default();
+        connection.lend_output(&mut spare);
     }
-    let mut spare = SPARE.try_with(|spare| spare.borrow_mut().take()).unwrap_or_default();
-    connection.lend_output(&mut spare);
     let result = act(connection);
     if connection.output().is_empty() {
-        // It has sent nothing.
-        connection.lend_output(&mut spare);
-        keep(spare);
+        take_back(connection);
     }
     result
+}
+
+/// It has sent nothing.
+#[cold]
+fn take_back(connection: &mut Connection) {
+    let mut spare = Output::new();
+    connection.lend_output(&mut spare);
+    keep(spare);
 }
 
 impl Spare {

@@ -260,6 +260,9 @@ impl Dispatcher {
             }
             return true;
         }
+        if input.is_empty() && self.shared.status().is_open() {
+            return false;
+        }
         let event = self.reader.next_event(&self.shared, input);
         event.map(|event| self.handle(event, service)).is_some()
     }

@@ -331,6 +331,16 @@ impl Driver {
         }
     }
 
+    /// Returns `true` if there may be output to be [taken](Self::take_output).
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(_) | Phase::Asked(_) => false,
+            Phase::Answer(answer) => !answer.output.is_empty(),
+            Phase::Open(dispatcher) => dispatcher.shared.status().has_output(),
+        }
+    }
+
     /// Takes what is to be written; `None` while what was taken before is not written to its end.
     #[inline]
     pub fn take_output(&mut self) -> Option<Output> {

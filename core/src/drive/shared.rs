@@ -154,10 +154,8 @@ impl Shared {
     pub fn wrote(&self, now: Time, count: usize) {
         let mut guard = self.lock();
         guard.wrote(now, count);
-        let completed = guard.completed();
-        drop(guard);
-        for waiter in completed {
-            waiter.complete(Ok(()));
+        if guard.has_completed() {
+            complete(guard);
         }
     }
 
@@ -207,6 +205,16 @@ impl Shared {
 
     fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+}
+
+/// Tells those who waited for what is now written.
+#[cold]
+fn complete(mut guard: Guard<'_>) {
+    let completed = guard.completed();
+    drop(guard);
+    for waiter in completed {
+        waiter.complete(Ok(()));
     }
 }
 

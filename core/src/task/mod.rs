@@ -209,6 +209,14 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// Writes until nothing is left, or the transport is full. Returns when that was, if anything was written.
     #[inline]
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
+        if self.stalled.is_some() || self.driver.is_unflushed() || self.driver.has_output() {
+            self.write_now(cx)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn write_now(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
         let wrote = match self.stalled.take() {
             Some(mut stalled) => self.write_output(cx, &mut stalled)?,
             None => match self.driver.take_output() {

@@ -74,7 +74,7 @@ impl Status {
         self.0 < Self::EVENT
     }
 
-    pub(super) fn has_output(self) -> bool {
+    pub(in crate::drive) fn has_output(self) -> bool {
         self.0 & Self::OUTPUT != 0
     }
 
@@ -105,7 +105,13 @@ impl<'a> Guard<'a> {
         self.deferred_drops = self.state.connection.take_deferred_drops();
     }
 
-    /// Takes out those who waited for what is now written.
+    /// Returns `true` if someone waited for what is now written.
+    #[inline]
+    pub(super) fn has_completed(&self) -> bool {
+        self.state.waiters.has_completed(self.state.connection.written())
+    }
+
+    /// Takes them out.
     pub(super) fn completed(&mut self) -> Vec<Waiter> {
         let State { connection, waiters, .. } = &mut *self.state;
         waiters.completed(connection.written())

@@ -32,12 +32,16 @@ pub(super) enum Waiter {
 }
 
 impl Waiters {
-    /// Takes out those who waited for what is now written.
+    /// Returns `true` if someone waited for what is now written.
+    #[inline]
+    pub(super) fn has_completed(&self, written: StreamOffset) -> bool {
+        let first = self.waiting.as_ref().and_then(|waiting| waiting.queue.front());
+        first.is_some_and(|(position, _)| *position <= written)
+    }
+
+    /// Takes them out.
     pub(super) fn completed(&mut self, written: StreamOffset) -> Vec<Waiter> {
-        let Some(Waiting { queue, .. }) = self.waiting.as_deref_mut().filter(|waiting| !waiting.queue.is_empty())
-        else {
-            return Vec::new();
-        };
+        let Some(Waiting { queue, .. }) = self.waiting.as_deref_mut() else { return Vec::new() };
         let count = queue.iter().take_while(|(position, _)| *position <= written).count();
         queue.drain(..count).map(|(_, waiter)| waiter).collect()
     }

@@ -15,6 +15,14 @@ pub struct Invalid;
 /// [`Invalid`] if it is not UTF-8.
 #[inline]
 pub fn check(bytes: &[u8]) -> Result<&str, Invalid> {
+    // `simdutf8` leaves what is shorter than a block of its own to the standard library, which goes byte by byte where
+    // the bytes are not aligned.
+    #[cfg(feature = "std")]
+    if bytes.len() < 64 {
+        if let Ok(text) = ascii::AsciiStr::from_ascii(bytes) {
+            return Ok(text.as_str());
+        }
+    }
     simdutf8::basic::from_utf8(bytes).map_err(|_| Invalid)
 }
 
@@ -135,6 +143,21 @@ mod tests {
         assert_eq!(verdict_at(b"\x80"), Some(0));
         assert_eq!(verdict_at(b"ok\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80"), Some(14));
         assert_eq!(verdict_at("κόσμε😀".as_bytes()), None);
+    }
+
+    #[test]
+    fn the_verdict_is_that_of_std_for_each_length_and_place() {
+        for length in 0..140 {
+            let ascii = "x".repeat(length).into_bytes();
+            assert_eq!(check(&ascii), Ok(&*"x".repeat(length)));
+            for at in 0..length {
+                for replaced in [&b"\x00"[..], b"\x7f", b"\x80", b"\xff", b"\xc3", "é".as_bytes(), "😀".as_bytes()] {
+                    let mut bytes = ascii.clone();
+                    bytes.splice(at..length.min(at + replaced.len()), replaced.iter().copied());
+                    assert_eq!(check(&bytes).ok(), core::str::from_utf8(&bytes).ok(), "{bytes:x?}");
+                }
+            }
+        }
     }
 
     #[test]

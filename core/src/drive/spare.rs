@@ -11,11 +11,12 @@ use crate::protocol::{Connection, Output};
 /// The most memory that a thread keeps in one buffer.
 const MOST: usize = 64 * 1024;
 
-/// The most memory of a small buffer: many messages are smaller than this.
-const MOST_IN_SMALL: usize = 1024;
+/// The most memory of a small buffer: many messages, and the answers to a read that had a hundred small ones, are smaller
+/// than this.
+const MOST_IN_SMALL: usize = 4 * 1024;
 
-/// The most memory of all the small ones: those of a thousand messages of 64 bytes.
-const MOST_IN_ALL_SMALL: usize = 128 * 1024;
+/// The most memory of all the small ones: those of a thousand messages of 64 bytes, or of the answers of 64 connections.
+const MOST_IN_ALL_SMALL: usize = 256 * 1024;
 
 std::thread_local! {
     static SPARE: RefCell<Spare> =

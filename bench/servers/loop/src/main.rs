@@ -81,10 +81,11 @@ impl Connection {
             };
             if reads && self.readable {
                 self.read(now, buffer);
-            } else if self.driver.poll_pending(now, &self.waker).is_ok() {
-                if let Ok(deadline) = self.driver.settle(&self.waker) {
-                    return Ok(deadline);
-                }
+                continue;
+            }
+            let settled = self.driver.poll_pending(now, &self.waker).and_then(|()| self.driver.settle(&self.waker));
+            if let Ok(deadline) = settled {
+                return Ok(deadline);
             }
         }
     }

@@ -123,7 +123,8 @@ impl Turns<'_> {
         for row in &mut rows {
             row.failure = self.not_built.get(&row.name).cloned();
         }
-        let bar = progress(servers.len() * (self.options.rounds + 1));
+        let rounds = self.rounds();
+        let bar = progress(servers.len() * (rounds + 1));
         let mut effort = Effort {
             window: self.options.window,
             pace: None,
@@ -132,7 +133,7 @@ impl Turns<'_> {
             connections: self.options.connections,
         };
         // Before the rounds there is one that does not count: it finds what does not work, and how fast to send.
-        for round in 0..=self.options.rounds {
+        for round in 0..=rounds {
             for at in 0..servers.len() {
                 // Another one begins each round.
                 let at = (at + round) % servers.len();
@@ -147,6 +148,11 @@ impl Turns<'_> {
         }
         bar.finish_and_clear();
         Results { title: self.scenario.title, pace: effort.pace, rows }
+    }
+
+    /// Memory is the same each time.
+    fn rounds(&self) -> usize {
+        if let Load::Idle { .. } = self.scenario.load { 1 } else { self.options.rounds }
     }
 
     fn turn(&self, server: &Server, row: &mut Row, effort: Effort) {

@@ -21,7 +21,7 @@ use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, Called, IntoAnyListener, IntoAsyncListener, WebSocket, Written,
     poll_room,
 };
-use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
+use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError};
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
@@ -112,13 +112,18 @@ pub struct MessageStream {
 pub struct MessageSender {
     socket: WebSocket,
     channel: Arc<Channel>,
+    /// Nothing, until there is something to wait for: most senders only send.
+    waits: Option<Box<Waits>>,
+}
+
+/// What a sender waits for.
+#[derive(Default)]
+struct Waits {
     /// A message that a sink has taken, and that did not fit.
     left: Option<OwnedMessage>,
     /// What has to be written before the next message is welcome.
     room: Option<Written>,
-    /// Up to where it has sent.
-    sent: StreamOffset,
-    /// What has to be written until all of that is.
+    /// What has to be written until all is that was sent.
     written: Option<Written>,
     /// The sink was closed.
     #[cfg(feature = "stream")]
@@ -339,16 +344,7 @@ impl MessageReceiver {
 
 impl MessageSender {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        Self {
-            socket,
-            channel,
-            left: None,
-            room: None,
-            sent: StreamOffset::new(0),
-            written: None,
-            #[cfg(feature = "stream")]
-            closing: false,
-        }
+        Self { socket, channel, waits: None }
     }
 
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
@@ -382,9 +378,9 @@ impl MessageSender {
     /// As [`MessageStream::send`].
     pub fn send(&mut self, message: impl Into<OwnedMessage>) -> impl Future<Output = Result<(), StreamError>> {
         let mut message = message.into();
-        if self.left.is_none() {
+        if let Some(waits) = self.waits.as_mut().filter(|waits| waits.left.is_none()) {
             // What another message has waited for is not what this one waits for.
-            self.room = None;
+            waits.room = None;
         }
         core::future::poll_fn(move |cx| self.poll_send(&mut message, cx).map_err(Into::into))
     }
@@ -409,13 +405,21 @@ impl MessageSender {
     /// Queues a message when there is room for it.
     fn poll_queue(&mut self, message: &mut OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
-            ready!(poll_room(&self.socket, message.as_bytes().len(), &mut self.room, cx))?;
+            ready!(self.poll_room(message.as_bytes().len(), cx))?;
             match self.queue(message) {
                 // Another handle was faster.
                 Err(SendError::Full) => {}
                 result => return Poll::Ready(result),
             }
         }
+    }
+
+    /// Ready when there is room for a message of this length.
+    fn poll_room(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.waits.is_none() && self.socket.as_socket().room_at(length).is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        poll_room(&self.socket, length, &mut self.waits.get_or_insert_default().room, cx)
     }
 
     /// Queues a message. If it does not fit, it is left as it is.
@@ -433,26 +437,29 @@ impl MessageSender {
             }
             _ => socket.send(Outgoing::from(&*message)),
         };
-        self.sent = sent?;
-        self.written = None;
-        Ok(())
+        if let Some(waits) = &mut self.waits {
+            waits.written = None;
+        }
+        sent.map(drop)
     }
 
     /// Sends the message that did not fit, once it does.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let Some(mut message) = self.left.take() else { return Poll::Ready(Ok(())) };
+        let left = self.waits.as_mut().and_then(|waits| waits.left.take());
+        let Some(mut message) = left else { return Poll::Ready(Ok(())) };
         let result = self.poll_queue(&mut message, cx);
         if result.is_pending() {
-            self.left = Some(message);
+            self.waits.get_or_insert_default().left = Some(message);
         }
         result
     }
 
-    /// Ready when the transport has taken what was sent here.
+    /// Ready when the transport has taken what was queued.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         ready!(self.poll_left(cx))?;
-        let Self { socket, sent, written, .. } = self;
-        written.get_or_insert_with(|| Written::new(socket, *sent)).poll(cx)
+        let Self { socket, waits, .. } = self;
+        let queued = || Written::new(socket, socket.as_socket().queued());
+        waits.get_or_insert_default().written.get_or_insert_with(queued).poll(cx)
     }
 }
 
@@ -533,14 +540,13 @@ mod traits {
         /// Ready when another message is welcome.
         fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
             ready!(self.poll_left(cx))?;
-            let Self { socket, room, .. } = &mut *self;
-            ready!(poll_room(socket, 0, room, cx))?;
-            Poll::Ready(if socket.is_open() { Ok(()) } else { Err(SendError::Closed.into()) })
+            ready!(self.poll_room(0, cx))?;
+            Poll::Ready(if self.socket.is_open() { Ok(()) } else { Err(SendError::Closed.into()) })
         }
 
         /// Sends a message now, or as soon as it fits.
         fn start_send(mut self: Pin<&mut Self>, mut message: OwnedMessage) -> Result<(), StreamError> {
-            if self.left.is_some() {
+            if self.waits.as_ref().is_some_and(|waits| waits.left.is_some()) {
                 // The caller has not asked whether it is welcome.
                 return Err(SendError::Full.into());
             }
@@ -554,7 +560,7 @@ mod traits {
                     result => return Ok(result?),
                 }
             }
-            self.left = Some(message);
+            self.waits.get_or_insert_default().left = Some(message);
             Ok(())
         }
 
@@ -567,10 +573,11 @@ mod traits {
         /// included: what the peer still says may be received meanwhile.
         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
             let flushed = ready!(self.as_mut().poll_flush(cx));
-            if !mem::replace(&mut self.closing, true) {
+            let waits = self.waits.get_or_insert_default();
+            if !mem::replace(&mut waits.closing, true) {
+                waits.written = None;
                 // Closed already: that is what is wanted.
                 let _ = self.socket.close();
-                (self.sent, self.written) = (self.socket.as_socket().queued(), None);
             }
             // Ended already: that is, too.
             let _ = ready!(self.poll_written(cx));

@@ -138,10 +138,15 @@ impl Header {
         }
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         check_masking(second & MASK != 0, receiver)?;
-        if opcode.is_control() && usize::from(second & LENGTH) > MAX_CONTROL_PAYLOAD {
-            return Err(Violation::ControlTooLong);
-        }
-        let Some((length, rest)) = decode_length(second & LENGTH, rest)? else { return Ok(None) };
+        let (length, rest) = match second & LENGTH {
+            short @ ..LENGTH_16 => (u64::from(short), rest),
+            // §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+            _ if opcode.is_control() => return Err(Violation::ControlTooLong),
+            long => {
+                let Some(decoded) = decode_length(long, rest)? else { return Ok(None) };
+                decoded
+            }
+        };
         let (mask, rest) = match receiver {
             Role::Client => (None, rest),
             Role::Server => {
@@ -222,23 +227,19 @@ fn check_masking(masked: bool, receiver: Role) -> Result<(), Violation> {
     }
 }
 
+/// A length that does not fit the second byte, which says how long it is.
 #[inline]
-fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
-    match short {
-        LENGTH_16 => {
-            let Some((bytes, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
-            minimal(u64::from(u16::from_be_bytes(*bytes)), 126, rest)
-        }
-        LENGTH_64 => {
-            // §5.2: "the most significant bit MUST be 0".
-            if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
-                return Err(Violation::LengthTooLarge);
-            }
-            let Some((bytes, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
-            minimal(u64::from_be_bytes(*bytes), 0x1_0000, rest)
-        }
-        short => Ok(Some((u64::from(short), rest))),
+fn decode_length(form: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
+    if form == LENGTH_16 {
+        let Some((bytes, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
+        return minimal(u64::from(u16::from_be_bytes(*bytes)), 126, rest);
     }
+    // §5.2: "the most significant bit MUST be 0".
+    if rest.first().is_some_and(|byte| byte & 0x80 != 0) {
+        return Err(Violation::LengthTooLarge);
+    }
+    let Some((bytes, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
+    minimal(u64::from_be_bytes(*bytes), 0x1_0000, rest)
 }
 
 /// §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".

@@ -14,7 +14,6 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
-use core::ops::Range;
 
 use super::error::Violation;
 #[cfg(feature = "std")]
@@ -190,23 +189,24 @@ fn take_small<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Opti
     Some((opcode, payload))
 }
 
-/// Returns the frame that is next, and where its payload lies, if all of it is there. Which rule another one breaks, and
-/// how, is for [`Unfinished`] to say.
+/// Returns the header of the frame that is next, how long that is, and how long the payload, if all of it is there. Which
+/// rule another one breaks, and how, is for [`Unfinished`] to say.
 #[inline(always)]
-fn whole_frame(input: &[u8], role: Role) -> Option<(Header, Range<usize>)> {
+fn whole_frame(input: &[u8], role: Role) -> Option<(Header, usize, usize)> {
     let (header, start) = Header::decode(input, role, ReservedBits::NONE).ok()??;
     let is_there = header.length <= (input.len() - start) as u64;
-    is_there.then(|| (header, start..start + header.length as usize))
+    is_there.then_some((header, start, header.length as usize))
 }
 
 /// Lends out a frame that is a message by itself, or a control frame, and lies whole in the input: as nearly all do.
 #[inline(always)]
 fn lend_whole<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Result<Option<Incoming<'a>>, Violation> {
-    let Some((header, place)) = whole_frame(input, role) else { return Ok(None) };
-    if !header.fin || header.opcode == Opcode::Continuation || place.len() > max_length(header.opcode, limits) {
+    let Some((header, start, length)) = whole_frame(input, role) else { return Ok(None) };
+    if !header.fin || header.opcode == Opcode::Continuation || length > max_length(header.opcode, limits) {
         return Ok(None);
     }
-    let payload = take(input, place.end).get_mut(place.start..).unwrap_or_default();
+    take(input, start);
+    let payload = take(input, length);
     unmask(payload, header.mask);
     lend(header.opcode, payload).map(Some)
 }
@@ -225,22 +225,22 @@ fn join_fragments<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> 
     let bytes = mem::take(input);
     let (mut message, mut start, mut end, mut at, mut is_whole) = (None, 0, 0, 0, false);
     while !is_whole {
-        let Some((header, place)) = whole_frame(bytes.get(at..).unwrap_or_default(), role) else { break };
+        let Some((header, begin, length)) = whole_frame(bytes.get(at..).unwrap_or_default(), role) else { break };
         let opcode = match (message, header.opcode) {
             (None, Opcode::Text | Opcode::Binary) => header.opcode,
             (Some(opcode), Opcode::Continuation) => opcode,
             _ => break,
         };
-        if place.len() > max_length(opcode, limits) - (end - start) {
+        if length > max_length(opcode, limits) - (end - start) {
             break;
         }
-        let place = at + place.start..at + place.end;
+        let place = at + begin..at + begin + length;
         if message.is_none() {
             (message, start, end) = (Some(opcode), place.start, place.start);
         }
         unmask(bytes.get_mut(place.clone()).unwrap_or_default(), header.mask);
         bytes.copy_within(place.clone(), end);
-        (end, at, is_whole) = (end + place.len(), place.end, header.fin);
+        (end, at, is_whole) = (end + length, place.end, header.fin);
     }
     let (taken, rest) = bytes.split_at_mut(at);
     *input = rest;

@@ -347,6 +347,8 @@ fn what_was_written_serves_the_next_message_to_an_idle_connection() {
         sockets[0].send("a small message").unwrap();
         spare::keep(write(&connections[0]));
     };
+    // It may be larger.
+    one();
     assert_eq!(measure(|| (0..10).for_each(|_| one())).count_total, 0);
 }
 

@@ -193,9 +193,7 @@ impl Header {
     #[inline(always)]
     pub(super) fn encode_with(self, payload: &[u8], output: &mut Vec<u8>) -> usize {
         let before = output.len();
-        if output.capacity() - before < MAX_HEADER + payload.len() {
-            reserve(output, self.encoded_len() + payload.len());
-        }
+        reserve(output, MAX_HEADER + payload.len());
         self.encode(output);
         let start = output.len();
         output.extend_from_slice(payload);
@@ -207,12 +205,18 @@ impl Header {
 }
 
 /// As `output.reserve(more)`, and faster for a buffer without memory.
-#[inline(never)]
+#[inline]
 pub(super) fn reserve(output: &mut Vec<u8>, more: usize) {
-    if output.capacity() == 0 {
-        *output = Vec::with_capacity(more);
-    } else {
-        output.reserve(more);
+    #[inline(never)]
+    fn grow(output: &mut Vec<u8>, more: usize) {
+        if output.capacity() == 0 {
+            *output = Vec::with_capacity(more);
+        } else {
+            output.reserve(more);
+        }
+    }
+    if output.capacity() - output.len() < more {
+        grow(output, more);
     }
 }
 

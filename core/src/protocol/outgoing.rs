@@ -232,8 +232,9 @@ impl Prepared {
     fn encode(text: bool, payload: &[u8]) -> Self {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         let header = Header::new(opcode, payload.len() as u64);
-        let mut frame = Vec::new();
-        header.encode_with(payload, &mut frame);
+        let mut frame = Vec::with_capacity(header.encoded_len() + payload.len());
+        header.encode(&mut frame);
+        frame.extend_from_slice(payload);
         Self { text, header: header.encoded_len(), frame: frame.into() }
     }
 

@@ -66,8 +66,14 @@ impl Spare {
         if (self.large.capacity()..=MOST).contains(&written.capacity()) {
             mem::swap(&mut self.large, &mut written);
         }
+        if written.capacity() > 0 {
+            self.keep_small(written);
+        }
+    }
+
+    fn keep_small(&mut self, written: Output) {
         let memory = self.memory + memory(&written);
-        if (1..=MOST_IN_SMALL).contains(&written.capacity()) && memory <= MOST_IN_ALL_SMALL {
+        if written.capacity() <= MOST_IN_SMALL && memory <= MOST_IN_ALL_SMALL {
             self.memory = memory;
             self.small.push(written);
         }

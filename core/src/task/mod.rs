@@ -32,7 +32,6 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -217,56 +216,48 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     fn write_now(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
-        let wrote = match self.stalled.take() {
-            Some(mut stalled) => self.write_output(cx, &mut stalled)?,
-            None => match self.driver.take_output() {
-                Some(mut output) => self.write_output(cx, &mut output)?,
-                None => None,
-            },
-        };
+        let stalled = self.stalled.take().map(|stalled| *stalled);
+        let mut output = stalled.or_else(|| self.driver.take_output()).unwrap_or_default();
+        let (mut written, mut wrote) = (0, None);
+        let result = self.poll_write_all(cx, &mut output, &mut written);
+        if written > 0 {
+            // The time after the write: the process may have been stopped before it.
+            let now = *wrote.insert(self.alarm.now());
+            self.driver.wrote(now, written);
+        }
+        match result? {
+            Poll::Ready(()) => spare::keep(output),
+            Poll::Pending => self.stalled = Some(Box::new(output)),
+        }
         if self.driver.is_unflushed() && self.transport.poll_flush(cx)?.is_ready() {
             self.driver.flushed();
         }
         Ok(wrote)
     }
 
-    fn write_output(&mut self, cx: &mut Context<'_>, output: &mut Output) -> io::Result<Option<Time>> {
-        let mut written = 0;
-        let poll = self.poll_write_all(cx, output, &mut written);
-        let wrote = (written > 0).then(|| {
-            // The time after the write: the process may have been stopped before it.
-            let now = self.alarm.now();
-            self.driver.wrote(now, written);
-            now
-        });
-        match poll? {
-            Poll::Ready(()) => spare::keep(mem::take(output)),
-            Poll::Pending => self.stalled = Some(Box::new(mem::take(output))),
-        }
-        Ok(wrote)
-    }
-
     /// Writes all of `output`, and counts what is written.
+    #[inline]
     fn poll_write_all(
         &mut self,
         cx: &mut Context<'_>,
         output: &mut Output,
         written: &mut usize,
     ) -> io::Result<Poll<()>> {
-        loop {
+        while !output.is_empty() {
             match gather(output, |slices| self.transport.poll_write(cx, slices))? {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     *written += count;
                     output.advance(count);
-                    // A connection that was aborted says no more.
-                    if output.is_empty() || self.driver.discards_output() {
-                        return Ok(Poll::Ready(()));
+                    if !output.is_empty() && self.driver.discards_output() {
+                        // A connection that was aborted says no more.
+                        output.clear();
                     }
                 }
             }
         }
+        Ok(Poll::Ready(()))
     }
 
     /// Nothing is lost: the peer's last words may have arrived before its end was noticed.

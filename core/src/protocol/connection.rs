@@ -10,7 +10,7 @@ use core::mem;
 use super::close::{CloseCode, Closed, ClosedBy};
 use super::deadlines::{Deadlines, Due, Flow};
 use super::error::{Error, SendError, Violation};
-use super::event::Event;
+use super::event::{Event, Message};
 use super::frame::{Role, decode_close};
 use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
@@ -149,6 +149,14 @@ impl Connection {
     pub fn next_event<'a>(&mut self, now: Time, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         if !input.is_empty() {
             self.received(now);
+        }
+        if let (State::Open, Some(inbound)) = (&self.state, &mut self.inbound) {
+            match inbound.next_small(input, &self.config) {
+                Ok(Some(Message::Text(text))) => return Some(Event::Text(text.into())),
+                Ok(Some(Message::Binary(bytes))) => return Some(Event::Binary(bytes.into())),
+                Ok(None) => {}
+                Err(violation) => self.fail(violation.into()),
+            }
         }
         let Some(mut inbound) = self.inbound.take() else { return self.next_ending() };
         let event = self.read(&mut inbound, input);

@@ -16,7 +16,6 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::error::Violation;
-#[cfg(feature = "std")]
 use super::event::Message;
 use super::frame::{FIN, Header, MASK, MAX_HEADER, Opcode, ReservedBits, Role};
 use crate::config::Config;
@@ -24,13 +23,10 @@ use crate::input::take;
 use crate::protocol::{mask, pool, utf8};
 
 /// The first byte of a message in one frame.
-#[cfg(feature = "std")]
 const TEXT: u8 = FIN | Opcode::Text.encode();
-#[cfg(feature = "std")]
 const BINARY: u8 = FIN | Opcode::Binary.encode();
 
 /// RFC 6455 §5.2: "The length of the "Payload data", in bytes: if 0-125, that is the payload length."
-#[cfg(feature = "std")]
 const MAX_SHORT: usize = 125;
 
 /// A whole message or control frame.
@@ -107,7 +103,6 @@ impl Inbound {
 
     /// The same for a message of at most 125 bytes in one frame, if that comes next and is whole: most that a server
     /// receives are such.
-    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn next_small<'a>(
         &mut self,
@@ -169,7 +164,6 @@ fn is_close(input: &[u8]) -> bool {
 
 /// Takes a masked frame of at most 125 bytes that is a message by itself, if that is next and whole, and unmasks it. Its
 /// first two bytes say all: no rule of frames is left to be broken.
-#[cfg(feature = "std")]
 #[inline(always)]
 fn take_small<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Option<(Opcode, &'a mut [u8])> {
     let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;

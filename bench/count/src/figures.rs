@@ -57,10 +57,10 @@ impl Unit {
         }
     }
 
-    fn worse(self, same_toolchain: bool) -> Tolerance {
+    fn worse(self, exact: bool) -> Tolerance {
         match self {
-            // Another compiler or libc generates other code.
-            Self::Instructions => Tolerance { share: if same_toolchain { 0.03 } else { 0.20 }, least: 1.0 },
+            // Another compiler or libc has other code.
+            Self::Instructions => Tolerance { share: if exact { 0.03 } else { 0.20 }, least: 1.0 },
             // None is tolerated: one for each read of 64 messages is 0.016. What is less is of the start, which is not
             // quite the same each time.
             Self::Allocations => Tolerance { share: 0.0, least: 0.008 },
@@ -69,22 +69,21 @@ impl Unit {
         }
     }
 
-    fn better(self, same_toolchain: bool) -> Tolerance {
+    fn better(self, exact: bool) -> Tolerance {
         match self {
-            Self::Instructions | Self::Bytes => {
-                Tolerance { share: if same_toolchain { 0.10 } else { 0.30 }, least: 10.0 }
-            }
-            Self::Allocations | Self::Syscalls => self.worse(same_toolchain),
+            Self::Instructions | Self::Bytes => Tolerance { share: if exact { 0.10 } else { 0.30 }, least: 10.0 },
+            Self::Allocations | Self::Syscalls => self.worse(exact),
         }
     }
 
-    /// Judges a figure of now by the one that is committed.
-    pub fn judge(self, committed: Option<f64>, now: f64, same_toolchain: bool) -> Verdict {
+    /// Judges a figure of now by the one that is committed. `exact`: whether instructions are the same each time and here
+    /// as there.
+    pub fn judge(self, committed: Option<f64>, now: f64, exact: bool) -> Verdict {
         let Some(committed) = committed else { return Verdict::New };
         let exceeds = |off: f64, tolerance: Tolerance| off > (tolerance.share * committed).max(tolerance.least);
-        if exceeds(now - committed, self.worse(same_toolchain)) {
+        if exceeds(now - committed, self.worse(exact)) {
             Verdict::Worse
-        } else if exceeds(committed - now, self.better(same_toolchain)) {
+        } else if exceeds(committed - now, self.better(exact)) {
             Verdict::Better
         } else {
             Verdict::Same

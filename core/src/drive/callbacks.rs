@@ -25,7 +25,7 @@ use super::reader::Reader;
 use super::shared::{Busy, Guard, Shared};
 use crate::api::{AnyListener, Call, Called, Kind, Listener, Outcome, Pending, WebSocket, untyped};
 use crate::protocol::{
-    BoxError, Connection, Error, Event, LARGE, Message, OwnedMessage, SendError, panic_message, share,
+    BoxError, Connection, Error, Event, LARGE, Message, OwnedMessage, SendError, own, own_text, panic_message, share,
 };
 use crate::serve::{Place, Registry, ServerError, Service};
 use crate::time::Time;
@@ -346,8 +346,8 @@ impl Dispatcher {
 
     fn handle_async(&mut self, event: Event<'_>, service: Option<&Service>) {
         self.call_async(match event {
-            Event::Text(text) => Call::Message(text.into_owned().into()),
-            Event::Binary(bytes) => Call::Message(OwnedMessage::Binary(share(bytes.into_owned()))),
+            Event::Text(text) => Call::Message(own_text(text).into()),
+            Event::Binary(bytes) => Call::Message(OwnedMessage::Binary(share(own(bytes)))),
             Event::Ping(data) => Call::Ping(data.into_owned().into()),
             Event::Pong(data) => Call::Pong(data.into_owned().into()),
             Event::Error(_) | Event::Closed(_) => return self.call_last(event, service),

@@ -31,4 +31,4 @@ pub(crate) use inbound::{Inbound, Incoming};
 pub use outgoing::{Outgoing, Prepared};
 pub use output::{Output, StreamOffset};
 #[cfg(feature = "std")]
-pub(crate) use pool::{LARGE, Pooled, share};
+pub(crate) use pool::{LARGE, Pooled, own, own_text, share};

@@ -4,6 +4,8 @@
 //! zeros: for a message of 1 MiB that costs more than everything else. So each thread keeps [`MAX_KEPT`] bytes of what
 //! its messages have left, the newest, until it ends. Without the standard library nothing is kept.
 
+#[cfg(feature = "std")]
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 #[cfg(feature = "std")]
@@ -53,6 +55,26 @@ pub(super) fn grow_text(text: &mut String, more: usize, expected: usize) {
             text.reserve_exact(growth(text.len(), more, expected));
         }
     }
+}
+
+/// Returns a text that may be kept: a copy of a borrowed one lies in memory of the thread, if it is large.
+#[cfg(feature = "std")]
+pub(crate) fn own_text(text: Cow<'_, str>) -> String {
+    let Cow::Borrowed(text) = text else { return text.into_owned() };
+    let mut owned = String::new();
+    grow_text(&mut owned, text.len(), 0);
+    owned.push_str(text);
+    owned
+}
+
+/// The same for bytes.
+#[cfg(feature = "std")]
+pub(crate) fn own(bytes: Cow<'_, [u8]>) -> Vec<u8> {
+    let Cow::Borrowed(bytes) = bytes else { return bytes.into_owned() };
+    let mut owned = Vec::new();
+    grow(&mut owned, bytes.len(), 0);
+    owned.extend_from_slice(bytes);
+    owned
 }
 
 /// By how much to grow: to twice what has come, but not beyond what may.

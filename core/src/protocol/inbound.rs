@@ -94,9 +94,6 @@ impl Inbound {
             if input.is_empty() || self.stops_at_close && is_close(input) {
                 return Ok(None);
             }
-            if let Some((opcode, payload)) = take_small(input, self.role, limits) {
-                return lend(opcode, payload).map(Some);
-            }
             if let Some(incoming) = lend_whole(input, self.role, limits)? {
                 return Ok(Some(incoming));
             }

@@ -38,6 +38,8 @@ const MASKED_CLOSE: &[u8] = b"\x88\x80\0\0\0\0";
 /// How many preemptions an order may have. Without a bound the larger models would take hours.
 const ALL: Option<usize> = None;
 const FEW: Option<usize> = Some(3);
+/// Of two whole loops, each of which asks an atomic at every step.
+const FEWEST: Option<usize> = Some(2);
 
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
@@ -568,7 +570,7 @@ fn run_two_threads(shared: &Arc<Shared>, line: Line, act: impl FnOnce(WebSocket)
 
 #[test]
 fn two_threads_write_what_is_sent_while_one_of_them_reads() {
-    check(FEW, || {
+    check(FEWEST, || {
         let shared = shared();
         let wire = run_two_threads(&shared, Line::default(), |socket| {
             socket.send("a").unwrap();
@@ -582,7 +584,7 @@ fn two_threads_write_what_is_sent_while_one_of_them_reads() {
 
 #[test]
 fn two_threads_write_what_a_callback_sends_while_others_do() {
-    check(FEW, || {
+    check(FEWEST, || {
         let (shared, outcomes) = (shared(), Outcomes::default());
         let done = outcomes.done();
         let line = Line { input: MASKED_A.to_vec(), ..Line::default() };

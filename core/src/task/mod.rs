@@ -155,21 +155,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
         // The clock is asked once in a turn at most: a reading costs as much as a small message.
         let now = |alarm: &Alarm<C>| wrote.unwrap_or_else(|| alarm.now());
         if self.driver.is_ending() {
-            let now = now(&self.alarm);
-            if self.driver.is_unflushed() && self.driver.is_flushing() {
-                // What the stream itself holds back has as long to leave as the rest of the output.
-                return Turn::Idle(now);
-            }
-            match self.driver.next_step(now) {
-                Step::Read => {}
-                Step::Wait => return Turn::Idle(now),
-                Step::Shutdown => {
-                    // Whether that fails or not: there is nothing more to say.
-                    let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Turn::Idle(now) };
-                    self.driver.shut_down();
-                    return Turn::Again;
-                }
-                Step::Done => return Turn::Done,
+            if let Some(turn) = self.end(cx, now(&self.alarm)) {
+                return turn;
             }
         } else if !self.driver.is_reading() {
             return Turn::Idle(now(&self.alarm));
@@ -181,6 +168,26 @@ impl<T: Transport, C: Timer> Task<T, C> {
             Poll::Ready(Err(error)) => self.driver.transport_failed(self.alarm.now(), error),
         }
         Turn::Again
+    }
+
+    /// What a transport needs that ends: `None` if it is to be read.
+    #[cold]
+    fn end(&mut self, cx: &mut Context<'_>, now: Time) -> Option<Turn> {
+        if self.driver.is_unflushed() && self.driver.is_flushing() {
+            // What the stream itself holds back has as long to leave as the rest of the output.
+            return Some(Turn::Idle(now));
+        }
+        match self.driver.next_step(now) {
+            Step::Read => None,
+            Step::Wait => Some(Turn::Idle(now)),
+            Step::Shutdown => {
+                // Whether that fails or not: there is nothing more to say.
+                let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Some(Turn::Idle(now)) };
+                self.driver.shut_down();
+                Some(Turn::Again)
+            }
+            Step::Done => Some(Turn::Done),
+        }
     }
 
     /// Sleeps until the driver's deadline, or until a handle has sent or closed: ready if there is something to do.

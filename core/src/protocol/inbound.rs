@@ -101,8 +101,7 @@ impl Inbound {
         self.next_of_parts(input, limits)
     }
 
-    /// The same for a message of at most 125 bytes in one frame, if that comes next and is whole: most that a server
-    /// receives are such.
+    /// The same for a message of at most 125 bytes in one frame, if that comes next and is whole: most are such.
     #[inline(always)]
     pub(crate) fn next_small<'a>(
         &mut self,
@@ -162,24 +161,27 @@ fn is_close(input: &[u8]) -> bool {
     input.first() == Some(&(FIN | Opcode::Close.encode()))
 }
 
-/// Takes a masked frame of at most 125 bytes that is a message by itself, if that is next and whole, and unmasks it. Its
-/// first two bytes say all: no rule of frames is left to be broken.
+/// Takes a frame of at most 125 bytes that is a message by itself, if that is next and whole, and unmasks it. Its first two
+/// bytes say all: no rule of frames is left to be broken.
 #[inline(always)]
 fn take_small<'a>(input: &mut &'a mut [u8], role: Role, limits: &Config) -> Option<(Opcode, &'a mut [u8])> {
+    // Fewer bytes than these go the long way.
     let (&[first, second, ref key @ ..], _) = input.split_first_chunk::<6>()?;
-    let (key, length) = (*key, usize::from(second ^ MASK));
     let opcode = match first {
         TEXT => Opcode::Text,
         BINARY => Opcode::Binary,
         _ => return None,
     };
-    // Not masked, it would be more.
-    let is_small = role == Role::Server && length <= MAX_SHORT && length <= max_length(opcode, limits);
-    if !is_small || input.len() - 6 < length {
+    // With a mask that must not be there, or without one that must, the length would be more.
+    let (length, start, key) = match role {
+        Role::Server => (usize::from(second ^ MASK), 6, Some(*key)),
+        Role::Client => (usize::from(second), 2, None),
+    };
+    if length > MAX_SHORT || length > max_length(opcode, limits) || input.len() - start < length {
         return None;
     }
-    let payload = take(input, 6 + length).get_mut(6..).unwrap_or_default();
-    mask::apply(payload, key, 0);
+    let payload = take(input, start + length).get_mut(start..).unwrap_or_default();
+    unmask(payload, key);
     Some((opcode, payload))
 }
 

@@ -166,3 +166,30 @@ fn e2_a_transport_that_panics_does_so_in_vain() {
         assert_eq!(log.take(), ABANDONED);
     }
 }
+
+#[test]
+fn e2_what_was_sent_behind_output_that_had_to_wait_leaves_too() {
+    for role in ROLES {
+        let (mut task, line, socket, _) = open(role);
+        line.0.lock().unwrap().room = Some(3);
+        socket.send("hello").unwrap();
+        poll(&mut task);
+        socket.send("world").unwrap();
+        line.0.lock().unwrap().room = None;
+        drop(task);
+        let state = line.0.lock().unwrap();
+        assert_eq!(state.written, wire(&[Frame::text("hello"), Frame::text("world")], role), "shut: {}", state.shut);
+    }
+}
+
+#[test]
+fn e2_what_a_completion_sends_leaves_too() {
+    for role in ROLES {
+        let (task, line, socket, _) = open(role);
+        let again = socket.clone();
+        socket.send_with("hello", move |_| assert!(again.send("world").is_ok()));
+        drop(task);
+        let state = line.0.lock().unwrap();
+        assert_eq!(state.written, wire(&[Frame::text("hello"), Frame::text("world")], role), "shut: {}", state.shut);
+    }
+}

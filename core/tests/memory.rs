@@ -485,3 +485,36 @@ fn so_it_is_by_a_stream() {
         assert!(bytes < 4096, "{bytes} of {}", message.len());
     }
 }
+
+/// `buffered` says how much of it waits: that bounds what a peer that does not read can hold.
+#[test]
+fn an_echo_that_waits_for_its_peer_holds_about_as_much_as_it_says() {
+    let echo = || {
+        let listener = listener().on_message(|socket, message| socket.send(message)).into_any_listener();
+        let config = Config::default().keepalive_interval(None);
+        let mut driver = Driver::connected(open(Role::Server, config), listener);
+        driver.start(START);
+        driver
+    };
+    let (mut slow, mut other) = (echo(), echo());
+    let large = frame(Role::Server, 0x82, &vec![1; 256 * 1024]);
+    let small = frame(Role::Server, 0x02, &vec![2; 16 * 1024]);
+    let end = frame(Role::Server, 0x80, b"");
+    let info = measure(|| {
+        while slow.is_reading() {
+            for piece in large.chunks(64 * 1024) {
+                other.receive(START, &mut piece.to_vec());
+            }
+            // Its peer reads.
+            let output = other.take_output().unwrap();
+            other.wrote(START, output.len());
+            spare::keep(output);
+            // This one's does not.
+            slow.receive(START, &mut small.clone());
+            slow.receive(START, &mut end.clone());
+        }
+    });
+    let buffered = slow.socket().unwrap().buffered() as i64;
+    // 16 times as much, beside what the thread keeps for the next.
+    assert!(info.bytes_current <= 2 * buffered + 384 * 1024, "{} bytes for {buffered}", info.bytes_current);
+}

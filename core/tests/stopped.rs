@@ -34,6 +34,10 @@ struct State {
     /// What the runtime has been told of.
     readable: Vec<u8>,
     written: Vec<u8>,
+    /// The process is stopped while it reads, until then; meanwhile this arrives.
+    stops: Option<(Time, Vec<u8>)>,
+    /// The same, in the read that comes after the next write.
+    stop_after_write: Option<(Time, Vec<u8>)>,
 }
 
 /// The timer of a task.
@@ -82,6 +86,10 @@ impl Transport for World {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut state = self.0.lock().unwrap();
         if state.readable.is_empty() {
+            if let Some((until, arrives)) = state.stops.take() {
+                state.now = until;
+                state.arrived.extend(arrives);
+            }
             return Poll::Pending;
         }
         let count = state.readable.len().min(buffer.len());
@@ -92,7 +100,9 @@ impl Transport for World {
 
     fn poll_write(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        self.0.lock().unwrap().written.extend(&bytes);
+        let mut state = self.0.lock().unwrap();
+        state.written.extend(&bytes);
+        state.stops = state.stop_after_write.take();
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -257,5 +267,37 @@ fn l7_a_flood_puts_a_deadline_off_only_for_a_moment() {
             let seen = log.take();
             assert_eq!(seen.iter().any(|line| line.starts_with("close 1006")), over, "{role:?}, {now}, {seen:?}");
         }
+    }
+}
+
+/// The deadline was set in the very turn in which the process was stopped.
+#[test]
+fn l7_what_arrived_while_the_process_was_stopped_between_a_write_and_the_sleep_is_read() {
+    for role in ROLES {
+        let [case, _, _] = cases();
+        let (world, log) = (World::default(), Log::default());
+        let driver = started(role, &case.config, logging(&log, |_, _| Ok(())).into_any_listener());
+        let mut task = task(&world, driver);
+        for now in [0, 500] {
+            world.stop(Time::from_start(ms(now)), b"");
+            assert!(poll(&mut task).is_pending());
+        }
+        assert!(world.written().is_empty());
+        world.stop(Time::from_start(ms(501)), b"");
+        assert!(poll(&mut task).is_pending());
+        world.stop(Time::from_start(ms(502)), b"");
+        // The first read of this poll is before the ping is due, the second after it was written.
+        let _ = (log.take(), world.0.lock().unwrap().stops = None);
+        {
+            let mut state = world.0.lock().unwrap();
+            state.stop_after_write = Some((Time::from_start(secs(60)), case.answer.sent_by(peer_of(role))));
+        }
+        let _ = poll(&mut task);
+        assert!(!world.written().is_empty(), "the ping");
+        world.turn(Time::from_start(ms(1)));
+        let _ = poll(&mut task);
+        let seen = log.take();
+        assert_eq!(seen.len(), 1, "{role:?}, {seen:?}");
+        assert!(seen[0].starts_with("pong"), "{role:?}, {seen:?}");
     }
 }

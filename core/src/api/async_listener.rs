@@ -49,7 +49,7 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// Dropped where it waits if the connection's driver is dropped, as all callbacks.
     fn on_open(&mut self, socket: &WebSocket) -> impl Future<Output = Outcome> + Send {
-        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Open)))
+        async move { passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Open))).await }
     }
 
     /// Called for each whole message.
@@ -57,7 +57,7 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> impl Future<Output = Outcome> + Send {
-        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Message(message))))
+        async move { passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Message(message)))).await }
     }
 
     /// Called for each ping. The default answers with a pong that carries the same data; a listener that overrides this
@@ -66,13 +66,16 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_ping(&mut self, socket: &WebSocket, data: Bytes) -> impl Future<Output = Outcome> + Send {
-        passed_on(match self.inner() {
-            Some(inner) => Some(inner.0.call(socket, Call::Ping(data))),
-            None => {
-                socket.as_socket().answer_ping(&data);
-                None
-            }
-        })
+        async move {
+            passed_on(match self.inner() {
+                Some(inner) => Some(inner.0.call(socket, Call::Ping(data))),
+                None => {
+                    socket.as_socket().answer_ping(&data);
+                    None
+                }
+            })
+            .await
+        }
     }
 
     /// Called for each pong, asked for or not.
@@ -80,7 +83,7 @@ pub trait AsyncListener: Send {
     /// # Cancel safety
     /// As [`on_open`](Self::on_open).
     fn on_pong(&mut self, socket: &WebSocket, data: Bytes) -> impl Future<Output = Outcome> + Send {
-        passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Pong(data))))
+        async move { passed_on(self.inner().map(|inner| inner.0.call(socket, Call::Pong(data)))).await }
     }
 
     /// Called when the connection has failed; `on_close` is next.

@@ -184,10 +184,13 @@ impl Dispatcher {
                 if waiting.close_by.is_some() {
                     self.reader.pass_close();
                 }
+                let panicked = called.is_err();
                 self.judge(called);
-                let Waiting { callback, input, at, .. } = *waiting;
-                if let Some(callback) = callback {
-                    callback.done();
+                let (input, at) = (mem::take(&mut waiting.input), waiting.at);
+                match waiting.callback.take() {
+                    Some(callback) if !panicked => callback.done(),
+                    // What it holds is not dropped yet, and its place is not free.
+                    callback => self.drop_inside(callback),
                 }
                 self.go_on(now, input, at, service);
                 true
@@ -229,6 +232,7 @@ impl Dispatcher {
     /// Until a callback is pending.
     #[inline]
     fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
+        self.shared.unpark();
         let _calling = self.shared.calling();
         if !input.is_empty() {
             self.received = Some(now);
@@ -318,7 +322,7 @@ impl Dispatcher {
         }
     }
 
-    fn drop_inside(&self, waiting: Box<Waiting>) {
+    fn drop_inside<T>(&self, waiting: T) {
         // What it holds may panic.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
     }

@@ -459,7 +459,11 @@ impl MessageSender {
         ready!(self.poll_left(cx))?;
         let Self { socket, waits, .. } = self;
         let queued = || Written::new(socket, socket.as_socket().queued());
-        waits.get_or_insert_default().written.get_or_insert_with(queued).poll(cx)
+        let waits = waits.get_or_insert_default();
+        let outcome = ready!(waits.written.get_or_insert_with(queued).poll(cx));
+        // Handles may send before the next flush.
+        waits.written = None;
+        Poll::Ready(outcome)
     }
 }
 

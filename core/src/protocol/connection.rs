@@ -483,6 +483,10 @@ impl Connection {
     /// endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
     /// typically echos the status code it received.)"
     pub(crate) fn receive_close(&mut self, payload: &[u8]) {
+        // Another thread may have failed or aborted it since it was seen to be open.
+        if !self.is_receiving() {
+            return;
+        }
         let (code, reason) = match decode_close(payload) {
             Ok(decoded) => decoded,
             Err(violation) => return self.fail(Violation::into(violation)),

@@ -389,10 +389,14 @@ impl Unfinished {
         Ok(match self.message.take() {
             None => None,
             Some(Partial::Text(text)) => {
-                let text = text.finish().map_err(|_| Violation::TextNotUtf8)?;
+                let mut text = text.finish().map_err(|_| Violation::TextNotUtf8)?;
+                pool::fit_text(&mut text);
                 Some(Incoming::Text(Cow::Owned(text)))
             }
-            Some(Partial::Binary(bytes)) => Some(Incoming::Binary(Cow::Owned(bytes))),
+            Some(Partial::Binary(mut bytes)) => {
+                pool::fit(&mut bytes);
+                Some(Incoming::Binary(Cow::Owned(bytes)))
+            }
         })
     }
 }

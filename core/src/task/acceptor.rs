@@ -134,7 +134,12 @@ impl<F: FnOnce() -> T, T: Future + Unpin> Future for Lazy<F, T> {
         }
         match &mut *self {
             Self::Begins(_) => Poll::Pending,
-            Self::Runs(task) => Pin::new(task).poll(cx),
+            Self::Runs(task) => {
+                let output = core::task::ready!(Pin::new(task).poll(cx));
+                // The transport is dropped now, as late as this may be.
+                *self = Self::Begins(None);
+                Poll::Ready(output)
+            }
         }
     }
 }

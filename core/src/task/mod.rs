@@ -77,6 +77,7 @@ pub trait Transport: Unpin {
 const MAX_TURNS: usize = 256;
 const MAX_READ: usize = 256 * 1024;
 const MAX_CALLBACKS: u32 = 64;
+const MAX_LAST_WRITES: usize = 16;
 
 /// Drives one transport to its end.
 ///
@@ -200,6 +201,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
             return Poll::Pending;
         };
         ready!(self.alarm.poll(cx, deadline, now));
+        // It has come since then: the process was perhaps stopped meanwhile.
+        let now = if deadline > now { self.alarm.now() } else { now };
         let grace = if self.driver.is_yielding() { READ_ON } else { ONCE_MORE };
         let judged = self.driver.judged_at(deadline, now, grace);
         ready!(self.alarm.poll(cx, judged, now));
@@ -289,10 +292,17 @@ impl<T: Transport, C: Timer> Task<T, C> {
             return;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        // Whether that fails or not: there is no one left to tell.
-        if self.write(&mut cx).is_ok() && self.stalled.is_none() {
-            // Over TLS the peer learns so that nothing was cut off.
-            let _ = self.transport.poll_shutdown(&mut cx);
+        // Behind what had to wait there is perhaps more, and completions may send; but not without end. Whether that fails
+        // or not: there is no one left to tell.
+        for _ in 0..MAX_LAST_WRITES {
+            if self.write(&mut cx).is_err() || self.stalled.is_some() {
+                return;
+            }
+            if !self.driver.has_output() {
+                // Over TLS the peer learns so that nothing was cut off.
+                let _ = self.transport.poll_shutdown(&mut cx);
+                return;
+            }
         }
     }
 

@@ -1307,3 +1307,120 @@ fn a_callback_that_is_done_at_once_allocates_nothing_beside_its_message() {
     let asynchronous = async_listener().on_message(async |socket, message| socket.send(message)).into_any_listener();
     assert_eq!(allocations(asynchronous), allocations(plain) + 2);
 }
+
+#[test]
+fn what_a_callback_holds_that_panics_is_dropped_then() {
+    for polls in 0..3 {
+        let log = Log::default();
+        let logged = log.clone();
+        let listener = async_listener().with_state(logged).on_message(move |log: Log, _, _| {
+            let guard = Guard(log);
+            let mut left = polls;
+            // Not an `async` block: those drop what they hold when they panic.
+            poll_fn(move |cx| -> Poll<()> {
+                let _ = &guard;
+                assert!(left > 0, "as this test wants it");
+                left -= 1;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        });
+        let mut driver = started(Role::Server, &timeless(), listener.into_any_listener());
+        driver.receive(START, &mut wire(&[Frame::text("1")], Role::Client));
+        for _ in 0..4 {
+            settle(&mut driver);
+        }
+        drop(driver);
+        assert_eq!(log.take(), ["dropped"], "it panics at poll {polls}");
+    }
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("of the first connection");
+        }
+    }
+}
+
+#[test]
+fn what_a_callback_held_that_panicked_is_not_dropped_in_another_connection() {
+    type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn listening(panics: bool) -> AnyListener {
+        async_listener()
+            .on_message(move |_, _| -> Boxed {
+                let bomb = panics.then(|| Bomb);
+                let mut polled = false;
+                Box::pin(poll_fn(move |_| {
+                    let _ = &bomb;
+                    assert!(!(polled && panics), "on purpose");
+                    if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+                }))
+            })
+            .into_any_listener()
+    }
+    let first = std::panic::catch_unwind(|| {
+        let mut driver = started(Role::Server, &timeless(), listening(true));
+        driver.receive(START, &mut wire(&[Frame::text("1")], Role::Client));
+        settle(&mut driver);
+    });
+    assert!(first.is_ok(), "a callback's panic is its own affair");
+    let mut driver = started(Role::Server, &timeless(), listening(false));
+    driver.receive(START, &mut wire(&[Frame::text("1")], Role::Client));
+    settle(&mut driver);
+    assert!(driver.socket().unwrap().is_open(), "{:?}", driver.socket().unwrap().closed());
+}
+
+#[test]
+fn a_callback_that_is_called_by_hand_does_nothing_before_it_is_polled() {
+    let log = Log::default();
+    let logged = log.clone();
+    let mut listener =
+        async_listener().with_state(logged).on_message(async |log: Log, _, _| log.add("ran")).into_async_listener();
+    let (driver, _) = logged_driver();
+    let socket = driver.socket().unwrap().clone();
+    drop(listener.on_message(&socket, "1".into()));
+    assert_eq!(log.take(), [""; 0]);
+}
+
+/// Middleware that survives the panics of what it wraps.
+struct Catches(BoxAsyncListener, Log);
+
+impl AsyncListener for Catches {
+    fn inner(&mut self) -> Option<&mut BoxAsyncListener> {
+        Some(&mut self.0)
+    }
+
+    async fn on_message(&mut self, socket: &WebSocket, message: OwnedMessage) -> Outcome {
+        let mut inner = std::pin::pin!(self.0.on_message(socket, message));
+        let outcome = poll_fn(|cx| {
+            let poll = std::panic::AssertUnwindSafe(|| inner.as_mut().poll(cx));
+            match std::panic::catch_unwind(poll) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(())),
+            }
+        });
+        let outcome = outcome.await;
+        outcome.unwrap_or_else(|()| {
+            self.1.add("caught");
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn middleware_around_a_callbacks_future_is_around_its_first_poll() {
+    let log = Log::default();
+    let inner = async_listener().on_message(async |_, _| panic!("on purpose")).into_async_listener();
+    let mut driver = started(Role::Server, &timeless(), Catches(inner, log.clone()).into_async_listener());
+    driver.receive(START, &mut wire(&[Frame::text("1")], Role::Client));
+    settle(&mut driver);
+    assert_eq!((log.take(), driver.socket().unwrap().is_open()), (vec!["caught".into()], true));
+}
+
+fn logged_driver() -> (Driver, Log) {
+    logged(Role::Server)
+}

@@ -371,3 +371,41 @@ fn several_threads_may_send_and_no_message_is_mixed_with_another() {
     }
     assert_eq!(next, [19_900; 4]);
 }
+
+/// `is_awaited` and `parked_close` are for a driver that sleeps. This one is in the midst of a callback.
+#[test]
+fn a_driver_that_goes_on_after_a_pending_callback_is_awake() {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (seen, may_go_on) = (Arc::<OnceLock<bool>>::default(), Arc::<AtomicBool>::default());
+    let shared = Arc::<OnceLock<Arc<bellwire_core::backend::Shared>>>::default();
+    let (noted, goes_on, known) = (seen.clone(), may_go_on.clone(), shared.clone());
+    let listener = bellwire_core::async_listener().on_message(move |socket, message| {
+        let (noted, goes_on, known) = (noted.clone(), goes_on.clone(), known.clone());
+        let is_first = message.as_bytes() == b"1";
+        async move {
+            if is_first {
+                std::future::poll_fn(|_| match goes_on.load(Ordering::SeqCst) {
+                    true => std::task::Poll::Ready(()),
+                    false => std::task::Poll::Pending,
+                })
+                .await;
+            } else {
+                socket.abort();
+                let _ = noted.set(known.get().unwrap().is_awaited());
+            }
+        }
+    });
+    let mut driver = crate::logging::started(
+        Role::Server,
+        &timeless(),
+        bellwire_core::listener::IntoAnyListener::into_any_listener(listener),
+    );
+    assert!(shared.set(driver.shared().unwrap().clone()).is_ok());
+    driver.receive(START, &mut wire(&[Frame::text("1"), Frame::text("2")], Role::Client));
+    let waker = std::task::Waker::noop();
+    assert!(driver.poll_pending(START, waker).is_ok() && driver.settle(waker).is_ok());
+    may_go_on.store(true, Ordering::SeqCst);
+    assert!(driver.poll_pending(START, waker).is_err());
+    assert_eq!(seen.get(), Some(&false), "the second callback has run");
+}

@@ -1204,3 +1204,34 @@ mod traits {
         }
     }
 }
+
+#[test]
+fn each_flush_waits_for_what_the_handle_has_sent_before() {
+    for role in ROLES {
+        let (mut world, mut messages) = opened(role);
+        messages.socket().send("0").unwrap();
+        waits(messages.flush());
+        world.sends(&[Frame::text("0")]);
+        now(messages.flush()).unwrap();
+        messages.socket().send("1").unwrap();
+        waits(messages.flush());
+    }
+}
+
+#[test]
+fn a_flush_does_not_fail_when_all_that_was_sent_was_written() {
+    for role in ROLES {
+        let (mut world, mut messages) = opened(role);
+        now(messages.send("1")).unwrap();
+        world.sends(&[Frame::text("1")]);
+        // The answer to the peer's ping is never written.
+        world.driver.receive(
+            START,
+            &mut wire(&[Frame::ping("p")], if role == Role::Server { Role::Client } else { Role::Server }),
+        );
+        world.driver.transport_failed(START, "broken");
+        drop(world);
+        let flushed = now(messages.flush());
+        assert!(flushed.is_ok(), "{flushed:?}");
+    }
+}

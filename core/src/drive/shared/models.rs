@@ -641,3 +641,29 @@ fn two_threads_end_when_the_peer_does_not_answer_a_close() {
         assert!(!shared.closed().unwrap().clean);
     });
 }
+
+/// Events and errors: what a sender was told, the listener hears.
+#[test]
+fn a_connection_that_fails_while_its_peer_closes_says_why() {
+    check(FEW, || {
+        let config =
+            Config::default().keepalive_interval(None).slow_reader(crate::config::SlowReader::Close).max_queued(8);
+        let shared = Arc::new(Shared::new(Connection::server(Arc::new(config), NOW)));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let count = refused.clone();
+        let sends = with_handle(&shared, move |socket| {
+            let _ = socket.send("a");
+            if socket.send("0123456789") == Err(SendError::Full) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let mut reader = Reader::of(&mut Connection::server(Arc::default(), NOW));
+        let mut bytes = MASKED_CLOSE.to_vec();
+        let (mut input, mut errors) = (&mut bytes[..], 0);
+        while let Some(event) = reader.next_event(&shared, &mut input) {
+            errors += usize::from(matches!(event, Event::Error(_)));
+        }
+        sends.join().unwrap();
+        assert_eq!(errors, refused.load(Ordering::SeqCst), "errors that the listener heard of");
+    });
+}

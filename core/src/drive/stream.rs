@@ -21,7 +21,7 @@ use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, Called, IntoAnyListener, IntoAsyncListener, WebSocket, Written,
     poll_room,
 };
-use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError};
+use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
@@ -114,6 +114,8 @@ pub struct MessageSender {
     channel: Arc<Channel>,
     /// Nothing, until there is something to wait for: most senders only send.
     waits: Option<Box<Waits>>,
+    /// Where the last message ends that was queued here: it may be dropped from the queue before it is written.
+    sent: StreamOffset,
 }
 
 /// What a sender waits for.
@@ -344,7 +346,7 @@ impl MessageReceiver {
 
 impl MessageSender {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        Self { socket, channel, waits: None }
+        Self { socket, channel, waits: None, sent: StreamOffset::new(0) }
     }
 
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
@@ -440,7 +442,8 @@ impl MessageSender {
         if let Some(waits) = &mut self.waits {
             waits.written = None;
         }
-        sent.map(drop)
+        self.sent = sent?;
+        Ok(())
     }
 
     /// Sends the message that did not fit, once it does.
@@ -457,8 +460,8 @@ impl MessageSender {
     /// Ready when the transport has taken what was queued.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         ready!(self.poll_left(cx))?;
-        let Self { socket, waits, .. } = self;
-        let queued = || Written::new(socket, socket.as_socket().queued());
+        let Self { socket, waits, sent, .. } = self;
+        let queued = || Written::new(socket, socket.as_socket().queued().max(*sent));
         let waits = waits.get_or_insert_default();
         let outcome = ready!(waits.written.get_or_insert_with(queued).poll(cx));
         // Handles may send before the next flush.

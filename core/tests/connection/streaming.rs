@@ -1235,3 +1235,24 @@ fn a_flush_does_not_fail_when_all_that_was_sent_was_written() {
         assert!(flushed.is_ok(), "{flushed:?}");
     }
 }
+
+#[test]
+fn a_flush_that_begins_when_the_connection_has_ended_fails_if_not_all_was_written() {
+    type End = fn(&mut World, &MessageStream);
+    let ends: [End; 4] = [
+        |world, _| world.driver.transport_failed(START, "broken"),
+        |world, _| world.driver.transport_failed(START, std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+        |_, messages| messages.socket().abort(),
+        |_, _| (),
+    ];
+    for role in ROLES {
+        for (at, end) in ends.iter().enumerate() {
+            let (mut world, mut messages) = opened(role);
+            now(messages.send("last words")).unwrap();
+            end(&mut world, &messages);
+            drop(world);
+            let flushed = now(messages.flush());
+            assert!(matches!(flushed, Err(StreamError::Send(SendError::Closed))), "{role:?}, {at}: {flushed:?}");
+        }
+    }
+}

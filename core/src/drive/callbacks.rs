@@ -239,7 +239,8 @@ impl Dispatcher {
         }
         loop {
             while self.handle_next(input, service) {
-                self.budget = self.budget.saturating_sub(1);
+                // Without a grant there is no bound.
+                self.budget -= u32::from((1..u32::MAX).contains(&self.budget));
                 if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
                     self.waiting = Some(Box::new(Waiting::for_others()));
                 }

@@ -212,7 +212,6 @@ impl Dispatcher {
     /// Runs the callbacks for everything that is in `input` or waits without it.
     #[inline]
     pub(super) fn dispatch(&mut self, now: Time, mut input: &mut [u8], service: Option<&Service>) {
-        self.shared.unpark();
         if !self.opened {
             return;
         }

@@ -150,7 +150,7 @@ impl<S: Stream> Drive<S> {
     /// response, or no more threads. `asked`: when the last write began.
     fn hand_over(&mut self, output: Output, asked: Time) -> Option<Output> {
         let output = if self.driver.shared().is_some() { self.writer.leave(output)? } else { output };
-        self.driver.handle_timeout(asked);
+        self.judge(asked);
         match self.driver.next_step(self.now()) {
             Step::Read | Step::Wait => Some(output),
             // The peer has had its time.
@@ -203,10 +203,15 @@ impl<S: Stream> Drive<S> {
                     self.driver.handle_timeout_amid(now);
                 }
             }
-            Err(error) if is_timeout(&error) => self.driver.handle_timeout(asked),
+            Err(error) if is_timeout(&error) => self.judge(asked),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => self.end_of_input(Some(error)),
         }
+    }
+
+    /// Does what was due then. What has arrived since is perhaps not read.
+    fn judge(&mut self, asked: Time) {
+        self.driver.handle_timeout_as_of(asked, self.now());
     }
 
     /// All was read that had arrived when the second thread said that the peer's time is up.
@@ -214,7 +219,7 @@ impl<S: Stream> Drive<S> {
         if let Some(error) = self.writer.take_failure() {
             return self.driver.transport_failed(self.now(), error);
         }
-        self.driver.handle_timeout(asked);
+        self.judge(asked);
         if !self.driver.is_ending() {
             // It has taken something in the very moment: more time, but nothing more to read.
             self.writer.wait(&mut self.progress, self.driver.poll_timeout());
@@ -250,7 +255,7 @@ impl<S: Stream> Drive<S> {
         self.writer.wait(&mut self.progress, deadline);
         match self.writer.take_failure() {
             Some(error) => self.failure = Some(error),
-            None => self.driver.handle_timeout(asked),
+            None => self.judge(asked),
         }
         if self.failure.is_some() {
             self.end_of_input(None);

@@ -34,6 +34,8 @@ struct State {
     /// What the runtime has been told of.
     readable: Vec<u8>,
     written: Vec<u8>,
+    /// The system takes no bytes.
+    is_full: bool,
     /// The process is stopped while it reads, until then; meanwhile this arrives.
     stops: Option<(Time, Vec<u8>)>,
     /// The same, in the read that comes after the next write.
@@ -101,6 +103,9 @@ impl Transport for World {
     fn poll_write(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let mut state = self.0.lock().unwrap();
+        if state.is_full {
+            return Poll::Pending;
+        }
         state.written.extend(&bytes);
         state.stops = state.stop_after_write.take();
         Poll::Ready(Ok(bytes.len()))
@@ -300,4 +305,44 @@ fn l7_what_arrived_while_the_process_was_stopped_between_a_write_and_the_sleep_i
         assert_eq!(seen.len(), 1, "{role:?}, {seen:?}");
         assert!(seen[0].starts_with("pong"), "{role:?}, {seen:?}");
     }
+}
+
+/// What begins with a judgement, the wait for a pong above all, has its time from then on, however late that is.
+#[test]
+fn l7_a_ping_that_is_due_while_the_process_is_stopped_has_all_its_time() {
+    for role in ROLES {
+        let [case, _, _] = cases();
+        let (world, log) = (World::default(), Log::default());
+        let driver = started(role, &case.config, logging(&log, |_, _| Ok(())).into_any_listener());
+        let mut task = task(&world, driver);
+        world.0.lock().unwrap().is_full = true;
+        // It is noticed that a ping is due, and judged a minute later.
+        for now in [ms(0), ms(500), secs(60), secs(60) + ms(10), secs(60) + ms(499)] {
+            world.stop(Time::from_start(now), b"");
+            assert!(poll(&mut task).is_pending());
+            assert_eq!(log.take(), if now.is_zero() { vec!["open"] } else { vec![] }, "{role:?}, {now:?}");
+        }
+        for now in [500, 502] {
+            world.stop(Time::from_start(secs(60) + ms(now)), b"");
+            let _ = poll(&mut task);
+        }
+        let seen = log.take();
+        assert!(seen.last().is_some_and(|last| last.starts_with(case.silence)), "{role:?}, {seen:?}");
+    }
+}
+
+#[test]
+fn l7_a_refusal_that_is_due_while_the_process_is_stopped_has_all_its_time() {
+    let world = World::default();
+    let service = Service::new(Config::default(), |_| Response::text("here"), |_: &ServerError| ());
+    let mut task = task(&world, Driver::server(Arc::new(service), None, START));
+    world.0.lock().unwrap().is_full = true;
+    for now in [secs(0), secs(15), secs(60), secs(61), secs(62)] {
+        world.stop(Time::from_start(now), b"");
+        assert!(poll(&mut task).is_pending(), "{now:?}");
+    }
+    world.0.lock().unwrap().is_full = false;
+    let _ = poll(&mut task);
+    let written = data(&world.written());
+    assert!(written.starts_with("HTTP/1.1 408 "), "{written}");
 }

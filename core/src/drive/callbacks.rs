@@ -290,8 +290,8 @@ impl Dispatcher {
     }
 
     /// The peer's close has waited long enough, if it has: it is received now.
-    pub(super) fn handle_timeout(&mut self, now: Time, service: Option<&Service>) {
-        if self.close_by().is_some_and(|close_by| close_by <= now) {
+    pub(super) fn handle_timeout(&mut self, judged: Time, now: Time, service: Option<&Service>) {
+        if self.close_by().is_some_and(|close_by| close_by <= judged) {
             self.shared.lock().resume_liveness(now);
             self.go_on_without_callback(now, service);
         }

@@ -249,26 +249,32 @@ impl Driver {
     /// What has arrived by `now` is to be [received](Self::receive) before: take the time, read until there is nothing,
     /// then call this. A process that was stopped must not take its own absence for the peer's silence.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout_as_of(now, now);
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), for a backend that has perhaps not read what has arrived since
+    /// `judged`: what was due then is done, and what begins with that counts from now.
+    pub fn handle_timeout_as_of(&mut self, judged: Time, now: Time) {
         match (self.ending, &mut self.phase) {
             (Some(ending), _) => {
-                if ending.deadline().is_some_and(|deadline| deadline <= now) {
+                if ending.deadline().is_some_and(|deadline| deadline <= judged) {
                     self.end_late(now);
                 }
             }
             (None, Phase::Handshake(opening)) => {
-                if let Some(refused) = opening.handshake.handle_timeout(now) {
+                if let Some(refused) = opening.handshake.handle_timeout(judged) {
                     self.ask(Err(refused), now);
                 }
             }
             (None, Phase::Asked(question)) => {
-                if question.deadline.is_some_and(|deadline| deadline <= now) {
+                if question.deadline.is_some_and(|deadline| deadline <= judged) {
                     self.answer_late(now);
                 }
             }
             (None, Phase::Answer(_)) => {}
             (None, Phase::Open(dispatcher)) => {
-                dispatcher.handle_timeout(now, self.service.as_deref());
-                dispatcher.deadlines().handle_timeout(now);
+                dispatcher.handle_timeout(judged, now, self.service.as_deref());
+                dispatcher.deadlines().handle_timeout_as_of(judged, now);
             }
         }
         self.dispatch(now, &mut []);

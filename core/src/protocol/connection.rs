@@ -221,8 +221,13 @@ impl Connection {
     /// Does what is due: a ping, or the end. Early calls do nothing. What comes of it comes out of
     /// [`next_event`](Self::next_event).
     pub fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout_as_of(now, now);
+    }
+
+    /// Does what was due at a time before: what begins with that counts from now.
+    pub(crate) fn handle_timeout_as_of(&mut self, judged: Time, now: Time) {
         while self.is_receiving() {
-            match self.deadlines.due(now, self.flow(), &self.config) {
+            match self.deadlines.due(judged, now, self.flow(), &self.config) {
                 None => return,
                 Some(Due::Ping) => self.outbound.keepalive_ping(),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),

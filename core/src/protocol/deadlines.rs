@@ -111,9 +111,9 @@ impl Deadlines {
         [idle, pong, self.ping(flow, config)].into_iter().flatten().min()
     }
 
-    /// Returns what is due now. To be asked until it says `None`.
-    pub(super) fn due(&mut self, now: Time, flow: Flow, config: &Config) -> Option<Due> {
-        let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+    /// Returns what was due then. What begins with that counts from now. To be asked until it says `None`.
+    pub(super) fn due(&mut self, judged: Time, now: Time, flow: Flow, config: &Config) -> Option<Due> {
+        let has_come = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= judged);
         if flow.closing {
             self.closing.get_or_insert(now);
             return has_come(self.next(flow, config)).then_some(Due::Fail(Timeout::Close));

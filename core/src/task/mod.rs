@@ -210,7 +210,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
             self.driver.handle_timeout(self.alarm.now());
         } else if judged <= now {
             // As of then: what has arrived since has perhaps not been read.
-            self.driver.handle_timeout(judged);
+            self.driver.handle_timeout_as_of(judged, self.alarm.now());
         }
         Poll::Ready(())
     }

@@ -79,6 +79,14 @@ pub trait Socket: Send + Sync + 'static {
         self.inner().map_or(Err(SendError::Closed), |inner| inner.send(message))
     }
 
+    /// Sends a message if there [is room](Self::room_at) for it now; `None` if not.
+    fn send_if_room(&self, message: Outgoing<'_>) -> Option<Result<StreamOffset, SendError>> {
+        match self.room_at(message.as_bytes().len()) {
+            None => Some(self.send(message)).filter(|sent| *sent != Err(SendError::Full)),
+            Some(_) => None,
+        }
+    }
+
     /// Sends a ping with at most 125 bytes of data.
     fn ping(&self, data: &[u8]) -> Result<(), SendError> {
         self.inner().map_or(Err(SendError::Closed), |inner| inner.ping(data))

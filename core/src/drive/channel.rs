@@ -7,6 +7,7 @@ mod queue;
 use core::mem;
 use core::task::{Context, Poll};
 
+pub(super) use self::queue::Batch;
 use self::queue::Queue;
 use crate::api::WebSocket;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
@@ -26,6 +27,8 @@ pub(super) struct State {
     /// Once it is open, until the stream takes it.
     opened: Option<WebSocket>,
     messages: Queue,
+    /// How many bytes and messages the reader took the last time beside the first: it hands them out by and by.
+    handed: (usize, usize),
     pub(super) error: Option<Error>,
     /// Nothing more comes.
     pub(super) ended: bool,
@@ -166,12 +169,14 @@ impl Channel {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.messages.bytes() >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+        let (bytes, count) = self.handed;
+        self.messages.bytes() + bytes >= MAX_BYTES || self.messages.len() + count >= MAX_MESSAGES
     }
 
-    /// What the receiver gets next; `None` if it has to wait.
-    pub(super) fn next(&mut self) -> Option<Option<Result<OwnedMessage, Error>>> {
-        if let Some(message) = self.messages.pop() {
+    /// What the receiver gets next; `None` if it has to wait. `batch`, which is used up, gets what comes after that.
+    pub(super) fn next(&mut self, batch: &mut Batch) -> Option<Option<Result<OwnedMessage, Error>>> {
+        self.handed = (0, 0);
+        if let Some(message) = self.take(batch) {
             self.taken = true;
             Some(Some(Ok(message)))
         } else if let Some(error) = self.error.take() {
@@ -182,6 +187,19 @@ impl State {
         } else {
             None
         }
+    }
+
+    /// Takes all messages at once, under one lock; a full channel gives one, so that its listener need not wait for all
+    /// of them to be handled.
+    fn take(&mut self, batch: &mut Batch) -> Option<OwnedMessage> {
+        if self.is_full() {
+            return self.messages.pop();
+        }
+        let bytes = self.messages.bytes();
+        let (message, rest) = self.messages.take()?;
+        self.handed = (bytes - message.as_bytes().len(), rest.len());
+        *batch = rest;
+        Some(message)
     }
 }
 

@@ -16,7 +16,7 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use super::channel::{Channel, State};
+use super::channel::{Batch, Channel};
 use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, Called, IntoAnyListener, IntoAsyncListener, WebSocket, Written,
     poll_room,
@@ -90,8 +90,8 @@ pub struct Opened(Option<Arc<Channel>>);
 /// closed when the close frame has left, too. What the peer says until it answers can still be received.
 ///
 /// **While nothing is received here** messages wait, up to 64 KiB or 256 of them. What is sent leaves all the same, and
-/// pings are answered. When that many messages wait the peer is not read until one is taken: its pings and its close
-/// are not seen before.
+/// pings are answered. When that many messages wait the peer is not read until some are taken: its pings and its
+/// close are not seen before.
 ///
 /// **When the peer closes**, its close is answered after the messages before it: when they were taken and
 /// [`recv`](Self::recv) is called again, at the latest after a second. Until then `send` sends, and
@@ -136,6 +136,8 @@ struct Waits {
 pub struct MessageReceiver {
     socket: WebSocket,
     channel: Arc<Channel>,
+    /// What was taken out of the channel, and is next.
+    batch: Batch,
 }
 
 /// The reason why a stream of messages could not receive or send.
@@ -248,7 +250,7 @@ impl Drop for MessageSender {
 
 impl MessageStream {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        let receiver = MessageReceiver { socket: socket.clone(), channel: channel.clone() };
+        let receiver = MessageReceiver { socket: socket.clone(), channel: channel.clone(), batch: Batch::default() };
         Self { sender: MessageSender::new(socket, channel), receiver }
     }
 
@@ -340,7 +342,11 @@ impl MessageReceiver {
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
-        self.channel.poll(cx, State::next).map(|next| next.map(|item| item.map_err(StreamError::Connection)))
+        if let Some(message) = self.batch.pop() {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        let next = self.channel.poll(cx, |state| state.next(&mut self.batch));
+        next.map(|next| next.map(|item| item.map_err(StreamError::Connection)))
     }
 }
 
@@ -407,12 +413,12 @@ impl MessageSender {
     /// Queues a message when there is room for it.
     fn poll_queue(&mut self, message: &mut OwnedMessage, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
-            ready!(self.poll_room(message.as_bytes().len(), cx))?;
-            match self.queue(message) {
-                // Another handle was faster.
-                Err(SendError::Full) => {}
-                result => return Poll::Ready(result),
+            if self.waits.as_ref().is_none_or(|waits| waits.room.is_none()) {
+                if let Some(result) = self.queue(message) {
+                    return Poll::Ready(result);
+                }
             }
+            ready!(self.poll_room(message.as_bytes().len(), cx))?;
         }
     }
 
@@ -424,26 +430,25 @@ impl MessageSender {
         poll_room(&self.socket, length, &mut self.waits.get_or_insert_default().room, cx)
     }
 
-    /// Queues a message. If it does not fit, it is left as it is.
-    fn queue(&mut self, message: &mut OwnedMessage) -> Result<(), SendError> {
+    /// Queues a message. If there is no room for it, it is left as it is, and this returns `None`.
+    fn queue(&mut self, message: &mut OwnedMessage) -> Option<Result<(), SendError>> {
         let socket = self.socket.as_socket();
         let sent = match message {
             OwnedMessage::Text(text) if text.len() >= LARGE => {
-                // It goes without being copied, and comes back only if another handle was faster.
+                // It goes without being copied, and comes back only if there is no room.
                 let text = Outgoing::shared(mem::take(text));
-                let sent = socket.send(text.again());
-                if sent == Err(SendError::Full) {
+                let sent = socket.send_if_room(text.again());
+                if sent.is_none() {
                     *message = text.into_owned();
                 }
                 sent
             }
-            _ => socket.send(Outgoing::from(&*message)),
+            _ => socket.send_if_room(Outgoing::from(&*message)),
         };
         if let Some(waits) = &mut self.waits {
             waits.written = None;
         }
-        self.sent = sent?;
-        Ok(())
+        Some(sent?.map(|sent| self.sent = sent))
     }
 
     /// Sends the message that did not fit, once it does.
@@ -560,15 +565,13 @@ mod traits {
             if !self.socket.is_open() {
                 return Err(SendError::Closed.into());
             }
-            if self.socket.as_socket().room_at(message.as_bytes().len()).is_none() {
-                match self.queue(&mut message) {
-                    // Another handle was faster.
-                    Err(SendError::Full) => {}
-                    result => return Ok(result?),
+            match self.queue(&mut message) {
+                Some(result) => Ok(result?),
+                None => {
+                    self.waits.get_or_insert_default().left = Some(message);
+                    Ok(())
                 }
             }
-            self.waits.get_or_insert_default().left = Some(message);
-            Ok(())
         }
 
         /// Ready when the transport has taken everything.

@@ -43,6 +43,17 @@ impl<'m> Outgoing<'m> {
         }
     }
 
+    /// Borrows a small message that is owned, and that is copied nevertheless.
+    #[cfg(feature = "std")]
+    pub(crate) fn borrow_small(&self) -> Option<Outgoing<'_>> {
+        match &self.payload {
+            Payload::Vec(payload) if payload.len() < LARGE => {
+                Some(Outgoing { text: self.text, payload: Payload::Borrowed(payload) })
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the payload's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.payload.as_bytes()

@@ -66,6 +66,24 @@ fn full(role: Role, config: &Config) -> (Driver, MessageStream) {
     (driver, messages)
 }
 
+#[test]
+fn what_the_reader_has_in_hand_waits_too() {
+    let (mut driver, mut messages) = opened(Role::Server, &Config::default());
+    receive(&mut driver, Role::Server, &texts(0..200));
+    assert!(poll(messages.recv()).is_ready(), "one of 200 that it takes in one go");
+    receive(&mut driver, Role::Server, &texts(200..255));
+    settle(&mut driver, START);
+    assert_eq!(driver.step(START), Step::Read);
+    receive(&mut driver, Role::Server, &texts(255..MANY));
+    settle(&mut driver, START);
+    assert_eq!(driver.step(START), Step::Wait, "256 wait");
+    assert_eq!(received(&mut messages), lines(257)[1..]);
+    settle(&mut driver, START);
+    assert_eq!(received(&mut messages), lines(MANY)[257..]);
+    settle(&mut driver, START);
+    assert_eq!(driver.step(START), Step::Read);
+}
+
 // A close of this side.
 
 #[test]

@@ -24,14 +24,25 @@ fn full() -> Arc<Channel> {
     channel
 }
 
-/// What the reader gets next, once it is there.
-fn next(channel: &Channel) -> Option<OwnedMessage> {
-    wait_for(|cx| channel.poll(cx, State::next)).map(Result::unwrap)
-}
+/// The reader, and what it has taken.
+struct Reader<'a>(&'a Channel, Batch);
 
-fn poll_next(channel: &Channel) -> Poll<Option<OwnedMessage>> {
-    let mut cx = Context::from_waker(Waker::noop());
-    channel.poll(&mut cx, State::next).map(|next| next.map(Result::unwrap))
+impl<'a> Reader<'a> {
+    fn of(channel: &'a Channel) -> Self {
+        Self(channel, Batch::default())
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedMessage>> {
+        if let Some(message) = self.1.pop() {
+            return Poll::Ready(Some(message));
+        }
+        self.0.poll(cx, |state| state.next(&mut self.1)).map(|next| next.map(Result::unwrap))
+    }
+
+    /// What it gets next, once it is there.
+    fn next(&mut self) -> Option<OwnedMessage> {
+        wait_for(|cx| self.poll_next(cx))
+    }
 }
 
 fn open() -> WebSocket {
@@ -53,9 +64,10 @@ fn a_reader_hears_of_each_message_and_of_the_end() {
             push(&listener, "b".into());
             listener.tell(|state| state.ended = true);
         });
-        assert_eq!(next(&channel), Some("a".into()));
-        assert_eq!(next(&channel), Some("b".into()));
-        assert_eq!(next(&channel), None);
+        let mut reader = Reader::of(&channel);
+        assert_eq!(reader.next(), Some("a".into()));
+        assert_eq!(reader.next(), Some("b".into()));
+        assert_eq!(reader.next(), None);
         listener.join().unwrap();
     });
 }
@@ -67,7 +79,7 @@ fn a_listener_hears_of_room_whoever_polled_first() {
         assert!(channel.poll_room(|| false, &mut Context::from_waker(Waker::noop())).is_pending());
         let listener = channel.clone();
         let listener = thread::spawn(move || wait_for_room(&listener));
-        assert!(next(&channel).is_some());
+        assert!(Reader::of(&channel).next().is_some());
         listener.join().unwrap();
     });
 }
@@ -95,8 +107,9 @@ fn the_peers_close_waits_for_the_reader_until_it_asks_again() {
             wait_for(|cx| listener.poll_hungry(cx));
             assert!(listener.lock().reader.get().is_some(), "the reader may still answer");
         });
-        assert_eq!(next(&channel), Some("a".into()));
-        assert!(poll_next(&channel).is_pending());
+        let mut reader = Reader::of(&channel);
+        assert_eq!(reader.next(), Some("a".into()));
+        assert!(reader.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
         listener.join().unwrap();
     });
 }

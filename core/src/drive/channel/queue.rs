@@ -1,6 +1,7 @@
 //! Messages in their order. One that is alone, as nearly always, costs no memory beside its own. What several need is the
 //! thread's, which has it back when they are taken.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -13,58 +14,87 @@ const MOST: usize = 64;
 const BATCH: usize = 64;
 
 std::thread_local! {
-    static SPARE: RefCell<Vec<VecDeque<OwnedMessage>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Box<Several>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory for several messages.
-fn spare() -> VecDeque<OwnedMessage> {
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-    spare.unwrap_or_else(|| VecDeque::with_capacity(BATCH))
+/// Messages in memory of the thread.
+struct Several(VecDeque<OwnedMessage>);
+
+impl Several {
+    fn new() -> Box<Self> {
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        spare.unwrap_or_else(|| Box::new(Self(VecDeque::with_capacity(BATCH))))
+    }
+
+    /// They are taken.
+    #[cold]
+    fn give_back(self: Box<Self>) {
+        // A thread that is about to end has no use for it.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if self.0.capacity() <= BATCH && spare.len() < MOST {
+                spare.push(self);
+            }
+        });
+    }
 }
 
-/// Takes it back, when they are taken.
-fn keep(empty: VecDeque<OwnedMessage>) {
-    // A thread that is about to end has no use for it.
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if empty.capacity() <= BATCH && spare.len() < MOST {
-            spare.push(empty);
+/// Messages that were taken out of a [`Queue`] together.
+#[derive(Default)]
+pub(in crate::drive) struct Batch(Option<Box<Several>>);
+
+impl Batch {
+    #[inline]
+    pub(in crate::drive) fn pop(&mut self) -> Option<OwnedMessage> {
+        let message = self.0.as_mut()?.0.pop_front();
+        if message.is_none() {
+            self.0.take()?.give_back();
         }
-    });
+        message
+    }
+
+    fn push(&mut self, message: OwnedMessage) {
+        self.0.get_or_insert_with(Several::new).0.push_back(message);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |several| several.0.len())
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
     first: Option<OwnedMessage>,
     /// What comes after the first.
-    rest: VecDeque<OwnedMessage>,
+    rest: Batch,
     /// How many bytes all of them have.
     bytes: usize,
 }
 
 impl Queue {
+    #[inline]
     pub(super) fn push(&mut self, message: OwnedMessage) {
         self.bytes += message.as_bytes().len();
         if self.first.is_none() {
             self.first = Some(message);
-            return;
+        } else {
+            self.rest.push(message);
         }
-        if self.rest.capacity() == 0 {
-            self.rest = spare();
-        }
-        self.rest.push_back(message);
     }
 
     pub(super) fn pop(&mut self) -> Option<OwnedMessage> {
         let message = self.first.take()?;
         self.bytes -= message.as_bytes().len();
-        if self.rest.capacity() > 0 {
-            self.first = self.rest.pop_front();
-            if self.first.is_none() {
-                keep(mem::take(&mut self.rest));
-            }
-        }
+        self.first = self.rest.pop();
         Some(message)
+    }
+
+    /// Takes the first, and all that come after it.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<(OwnedMessage, Batch)> {
+        let message = self.first.take()?;
+        self.bytes = 0;
+        Some((message, mem::take(&mut self.rest)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -103,7 +133,16 @@ mod tests {
             assert_eq!((queue.len(), queue.is_empty()), (pushed - popped, pushed == popped));
             let bytes: usize = (popped..pushed).map(|number| number.to_string().len()).sum();
             assert_eq!(queue.bytes(), bytes);
-            assert!(!queue.is_empty() || queue.rest.capacity() == 0);
+            assert!(!queue.is_empty() || queue.rest.0.is_none());
         }
+        while let Some((message, mut batch)) = queue.take() {
+            assert_eq!((queue.len(), queue.bytes()), (0, 0));
+            for message in core::iter::once(message).chain(core::iter::from_fn(|| batch.pop())) {
+                assert_eq!(message, popped.to_string());
+                popped += 1;
+            }
+            assert!(batch.0.is_none());
+        }
+        assert_eq!(popped, pushed);
     }
 }

@@ -40,6 +40,16 @@ impl Shared {
         }
         result
     }
+
+    fn send_owned(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        if let Some(message) = message.borrow_small() {
+            return self.change(|connection| connection.send(message));
+        }
+        let message = message.sharing(lending::share_of);
+        // Dropped when nothing is locked: its owner's code may run then.
+        let _share = message.share();
+        self.change(|connection| connection.send(message))
+    }
 }
 
 impl Socket for Shared {
@@ -61,13 +71,18 @@ impl Socket for Shared {
 
     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         // Most of all: nothing is moved, and nothing is dropped.
-        if let Some(message) = message.as_small() {
-            return self.change(|connection| connection.send(message));
+        match message.as_small() {
+            Some(message) => self.change(|connection| connection.send(message)),
+            None => self.send_owned(message),
         }
-        let message = message.sharing(lending::share_of);
-        // Dropped when nothing is locked: its owner's code may run then.
+    }
+
+    fn send_if_room(&self, message: Outgoing<'_>) -> Option<Result<StreamOffset, SendError>> {
         let _share = message.share();
-        self.change(|connection| connection.send(message))
+        self.change(|connection| match connection.room_at(message.as_bytes().len()) {
+            None => Some(connection.send(message)),
+            Some(_) => None,
+        })
     }
 
     fn ping(&self, data: &[u8]) -> Result<(), SendError> {

@@ -36,7 +36,7 @@ pub struct Handshake {
     output: Vec<u8>,
     written: usize,
     /// The value of `Sec-WebSocket-Accept` that answers the key.
-    accept: String,
+    accept: [u8; 28],
     /// What the connection's handles will know; the path and the address are known from the start.
     context: SocketContext,
     protocols: Vec<String>,
@@ -231,7 +231,7 @@ impl Handshake {
         match (accepts.next(), accepts.next()) {
             (None, _) => Err(HandshakeError::MissingAccept),
             (Some(_), Some(_)) => Err(HandshakeError::RepeatedAccept),
-            (Some(accept), None) if accept == self.accept.as_bytes() => Ok(()),
+            (Some(accept), None) if accept == self.accept => Ok(()),
             (Some(_), None) => Err(HandshakeError::WrongAccept),
         }
     }

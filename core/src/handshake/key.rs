@@ -37,8 +37,12 @@ pub(super) fn is_key(key: &[u8]) -> bool {
 /// RFC 6455 §4.2.2: "concatenating /key/ [..] with the string
 /// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this concatenated value to obtain a
 /// 20-byte value and base64-encoding (see Section 4 of [RFC4648]) this 20-byte hash."
-pub(super) fn accept_value(key: &[u8]) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+pub(super) fn accept_value(key: &[u8]) -> [u8; 28] {
+    let mut value = [0; 28];
+    let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    // There is room for it: 20 bytes are 28 digits.
+    let _ = STANDARD.encode_slice(hash, &mut value);
+    value
 }
 
 /// Refuses the headers that only bellwire may write: the handshake's own, and those that say where a message ends.
@@ -60,7 +64,7 @@ mod tests {
     #[test]
     fn keys_and_accepts_are_the_examples_of_the_rfc() {
         assert_eq!(encode_key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), *b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //!
 //! Each rule that a client breaks has its own refusal, and each refusal an answer that says what to do.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,7 +19,7 @@ use super::origin::check_origin;
 use super::request::{Request, lists, parse};
 use crate::config::Config;
 use crate::context::SocketContext;
-use crate::http::{HeadReader, Headers, InvalidHeader, is_extension_list, reason_phrase, token_list, write_field};
+use crate::http::{HeadReader, Headers, InvalidHeader, elements, is_extension_list, is_token, token_list, write_field};
 use crate::protocol::Connection;
 use crate::time::Time;
 
@@ -33,7 +32,7 @@ use crate::time::Time;
 /// assert_eq!(bellwire::proto::server::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> String {
-    accept_value(key.trim().as_bytes())
+    accept_value(key.trim().as_bytes()).map(char::from).iter().collect()
 }
 
 /// Reads a request: the first phase of a server's connection.
@@ -143,14 +142,6 @@ impl Accept {
         self.headers.append(name, value)?;
         Ok(self)
     }
-
-    /// Adds a `Date`, if there is none.
-    #[cfg(feature = "std")]
-    pub(crate) fn date(&mut self, date: &str) {
-        if !self.headers.contains("Date") {
-            self.headers.push("Date", date.as_bytes());
-        }
-    }
 }
 
 /// The reason why an upgrade was not accepted.
@@ -204,9 +195,20 @@ impl Request {
     /// from an origin that is not allowed, [`AcceptError::ProtocolNotOffered`] if the chosen subprotocol is
     /// not among those offered.
     pub fn accept(&self, accept: &Accept, config: Arc<Config>, now: Time) -> Result<Connection, AcceptError> {
-        let head = self.switching_head(accept, &config)?;
+        self.accept_dated(accept, None, config, now)
+    }
+
+    /// As [`accept`](Self::accept); the 101 says this `Date`, if it has none.
+    pub(crate) fn accept_dated(
+        &self,
+        accept: &Accept,
+        date: Option<&str>,
+        config: Arc<Config>,
+        now: Time,
+    ) -> Result<Connection, AcceptError> {
+        let head = self.switching_head(accept, date, &config)?;
         let mut connection = Connection::server(config, now);
-        connection.queue_head(&head);
+        connection.queue_head(head);
         connection.set_context(self.context(accept));
         Ok(connection)
     }
@@ -219,27 +221,34 @@ impl Request {
         }
     }
 
-    fn switching_head(&self, accept: &Accept, config: &Config) -> Result<Vec<u8>, AcceptError> {
+    fn switching_head(&self, accept: &Accept, date: Option<&str>, config: &Config) -> Result<Vec<u8>, AcceptError> {
         let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
         check_origin(self, config)?;
         let protocol = accept.protocol.as_deref();
         if let Some(chosen) = protocol.filter(|chosen| !offered.contains(chosen)) {
             return Err(AcceptError::ProtocolNotOffered(chosen.into()));
         }
-        Ok(encode_switching(&accept_value(key), protocol, &accept.headers))
+        let date = date.filter(|_| !accept.headers.contains("Date"));
+        Ok(encode_switching(&accept_value(key), protocol, date, &accept.headers))
     }
 }
 
 /// Encodes the 101 that accepts an upgrade (RFC 6455 §4.2.2).
-fn encode_switching(accept_value: &str, protocol: Option<&str>, headers: &Headers) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 101 {}\r\n", reason_phrase(101)).into_bytes();
+fn encode_switching(accept_value: &[u8], protocol: Option<&str>, date: Option<&str>, headers: &Headers) -> Vec<u8> {
+    /// Room for all that bellwire writes.
+    const ROOM: usize = 256;
+    let mut head = Vec::with_capacity(ROOM);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     write_field(&mut head, "Upgrade", b"websocket");
     write_field(&mut head, "Connection", b"Upgrade");
-    write_field(&mut head, "Sec-WebSocket-Accept", accept_value.as_bytes());
+    write_field(&mut head, "Sec-WebSocket-Accept", accept_value);
     if let Some(protocol) = protocol {
         write_field(&mut head, "Sec-WebSocket-Protocol", protocol.as_bytes());
     }
     headers.write_to(&mut head);
+    if let Some(date) = date {
+        write_field(&mut head, "Date", date.as_bytes());
+    }
     head.extend_from_slice(b"\r\n");
     head
 }
@@ -270,8 +279,7 @@ fn check_upgrade(request: &Request) -> Result<(), Refusal> {
     }
     // "A |Connection| header field that includes the token "Upgrade", treated as an ASCII case-insensitive
     // value."
-    let options = token_list(headers.values("Connection")).ok_or(Refusal::Connection)?;
-    if !options.iter().any(|option| option.eq_ignore_ascii_case("upgrade")) {
+    if !elements(headers.values("Connection")).all(is_token) || !lists(request, "Connection", "upgrade") {
         return Err(Refusal::Connection);
     }
     // "A |Sec-WebSocket-Version| header field, with a value of 13."
@@ -305,11 +313,13 @@ fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::http::InvalidHeader;
 
     fn switching(request: &Request, accept: &Accept) -> String {
-        String::from_utf8(request.switching_head(accept, &Config::default()).unwrap()).unwrap()
+        String::from_utf8(request.switching_head(accept, None, &Config::default()).unwrap()).unwrap()
     }
 
     #[test]

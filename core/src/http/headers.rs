@@ -104,7 +104,8 @@ impl Headers {
 
     /// Returns the value of each field of this name, in order.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let fields = self.iter().raw();
+        fields.filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// Returns `true` if there is a field of this name.
@@ -188,14 +189,26 @@ pub struct HeadersIter<'a> {
     fields: slice::Iter<'a, Field>,
 }
 
-impl<'a> Iterator for HeadersIter<'a> {
-    type Item = (&'a str, &'a [u8]);
+impl<'a> HeadersIter<'a> {
+    /// Names as bytes: to look for one, none has to be checked for UTF-8.
+    fn raw(mut self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        core::iter::from_fn(move || self.next_raw())
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_raw(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let field = self.fields.next()?;
         let name = self.text.get(self.start..field.name_end).unwrap_or_default();
         let value = self.text.get(field.name_end..field.end).unwrap_or_default();
         self.start = field.end;
+        Some((name, value))
+    }
+}
+
+impl<'a> Iterator for HeadersIter<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.next_raw()?;
         Some((core::str::from_utf8(name).unwrap_or_default(), value))
     }
 

@@ -83,7 +83,8 @@ impl HeadReader {
                 }
             }
             let room = self.max.saturating_sub(self.bytes.len());
-            let newline = input.iter().take(room).position(|&byte| byte == b'\n');
+            let newline = input.get(..room).unwrap_or(input).iter().position(|&byte| byte == b'\n');
+            self.bytes.reserve(input.len().min(room));
             self.bytes.extend_from_slice(take(input, newline.map_or(room, |newline| newline + 1)));
             let complete = if newline.is_some() { self.end_line() } else { Ok(false) };
             match complete {

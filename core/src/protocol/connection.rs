@@ -5,6 +5,7 @@ mod sending;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use super::close::{CloseCode, Closed, ClosedBy};
@@ -397,7 +398,7 @@ impl Connection {
     }
 
     /// Queues bytes that leave before any frame.
-    pub(crate) fn queue_head(&mut self, head: &[u8]) {
+    pub(crate) fn queue_head(&mut self, head: Vec<u8>) {
         self.outbound.head(head);
     }
 

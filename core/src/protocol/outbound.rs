@@ -129,9 +129,12 @@ impl Outbound {
     }
 
     /// Bytes that are not frames: the head of a handshake.
-    pub(super) fn head(&mut self, bytes: &[u8]) {
-        self.output.buffer().extend_from_slice(bytes);
+    pub(super) fn head(&mut self, bytes: Vec<u8>) {
         self.queued += bytes.len() as u64;
+        match self.output.buffer() {
+            buffer if buffer.capacity() == 0 => *buffer = bytes,
+            buffer => buffer.extend_from_slice(&bytes),
+        }
     }
 
     /// Gives up what was not taken yet; the caller drops it.

@@ -133,15 +133,12 @@ fn accept(
     if request.method() == "OPTIONS" && !response.answers_options() {
         return Err(plain(&PlainResponse::options()));
     }
-    let mut upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
-    if let Some(date) = service.date() {
-        upgrade.accept.date(&date);
-    }
+    let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
     if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
         return Err(failed(&ServerError::Config(error)));
     }
     let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
-    match request.accept(&upgrade.accept, config, now) {
+    match request.accept_dated(&upgrade.accept, service.date().as_deref(), config, now) {
         Ok(connection) => {
             if upgrade.accept.protocol.is_none() {
                 service.accepted_without_protocol(request);

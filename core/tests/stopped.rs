@@ -346,3 +346,29 @@ fn l7_a_refusal_that_is_due_while_the_process_is_stopped_has_all_its_time() {
     let written = data(&world.written());
     assert!(written.starts_with("HTTP/1.1 408 "), "{written}");
 }
+
+/// The time of a message is not taken for that of the close which its callback calls for.
+#[test]
+fn l7_what_a_callback_begins_that_was_stopped_has_all_its_time() {
+    for role in ROLES {
+        let [_, _, case] = cases();
+        let (world, log) = (World::default(), Log::default());
+        let (ended, stopped) = (log.clone(), world.clone());
+        let listener = listener()
+            .on_message(move |socket, _| {
+                stopped.stop(Time::from_start(secs(60)), b"");
+                socket.close()
+            })
+            .on_close(move |_, code, _| ended.add(code.0.to_string()));
+        let mut task = task(&world, started(role, &case.config, listener.into_any_listener()));
+        world.stop(START, &Frame::text("x").sent_by(peer_of(role)));
+        world.turn(START);
+        assert!(poll(&mut task).is_pending());
+        assert_eq!(world.written(), Frame::close(1000, "Normal Closure").sent_by(role));
+        for (now, lines) in [(599, vec![]), (601, vec![]), (603, vec!["1006"])] {
+            world.stop(Time::from_start(secs(60) + ms(now)), b"");
+            let _ = poll(&mut task);
+            assert_eq!(log.take(), lines, "{role:?}, {now}");
+        }
+    }
+}

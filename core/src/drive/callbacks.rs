@@ -104,15 +104,18 @@ impl Dispatcher {
     /// Locks the connection for what its deadlines say.
     pub(super) fn deadlines(&mut self) -> Guard<'_> {
         let mut guard = self.shared.lock();
-        if let Some(received) = self.received.take() {
-            guard.received(received);
-        }
+        guard.received_at(self.received.take());
         guard
     }
 
     /// [`Shared::park`].
     pub(super) fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
         self.shared.park_after(self.received.take(), waker)
+    }
+
+    /// [`Shared::park_after_write`].
+    pub(super) fn park_after_write(&mut self, now: Time, count: usize, waker: &Waker) -> Result<Option<Time>, Busy> {
+        self.shared.park_after_write(self.received.take(), now, count, waker)
     }
 
     pub(super) fn start(&mut self) {

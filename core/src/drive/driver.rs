@@ -367,6 +367,30 @@ impl Driver {
         }
     }
 
+    /// The same for all that was taken, and [settles](Self::settle) if nothing else is to be done. The driver need not
+    /// sleep then.
+    ///
+    /// # Errors
+    /// [`Busy`] if that is not settled.
+    #[inline]
+    pub(crate) fn wrote_all(&mut self, now: Time, count: usize, waker: &Waker) -> Result<Option<Time>, Busy> {
+        match &mut self.phase {
+            Phase::Open(dispatcher) if self.ending.is_none() && !dispatcher.is_waiting() => {
+                self.unflushed = true;
+                dispatcher.park_after_write(now, count, waker)
+            }
+            _ => {
+                self.wrote(now, count);
+                Err(Busy)
+            }
+        }
+    }
+
+    /// Returns `true` if the connection is open: then no deadline begins with what is written.
+    pub(crate) fn is_open(&self) -> bool {
+        self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.status().is_open())
+    }
+
     /// Returns `true` if the transport was written to since it was [flushed](Self::flushed).
     pub(crate) fn is_unflushed(&self) -> bool {
         self.unflushed

@@ -9,9 +9,10 @@
 //! during one read in one go. Any other calls the waker that was left, once until the output is taken: the
 //! driver may be asleep, or busy with a callback that takes long.
 //!
-//! A turn of a driver locks once for what the callbacks have sent, once when that is [written](Shared::wrote), and once
-//! to [settle](Shared::park) whether it may sleep, and until when; each send locks once, too. Reading does not, while the
-//! connection is open (see `reader`). What a driver asks in between is in the [`Status`] that each guard leaves.
+//! A turn of a driver locks once for what the callbacks have sent, and once when that is [written](Shared::wrote), which
+//! [settles](Shared::park) at the same time whether it may sleep, and until when; each send locks once, too. Reading does
+//! not, while the connection is open (see `reader`). What a driver asks in between is in the [`Status`] that each guard
+//! leaves.
 
 mod guard;
 #[cfg(all(loom, test))]
@@ -122,9 +123,30 @@ impl Shared {
     /// The same, and first notes that bytes have arrived then.
     pub(super) fn park_after(&self, received: Option<Time>, waker: &Waker) -> Result<Option<Time>, Busy> {
         let mut guard = self.lock();
-        if let Some(received) = received {
-            guard.received(received);
+        guard.received_at(received);
+        self.park_with(guard, waker)
+    }
+
+    /// The same after a write that nothing was left of: [`wrote`](Self::wrote) under the same lock. Most turns end so.
+    pub(super) fn park_after_write(
+        &self,
+        received: Option<Time>,
+        now: Time,
+        count: usize,
+        waker: &Waker,
+    ) -> Result<Option<Time>, Busy> {
+        let mut guard = self.lock();
+        guard.received_at(received);
+        guard.wrote(now, count);
+        if guard.has_completed() {
+            complete(guard);
+            return Err(Busy);
         }
+        self.park_with(guard, waker)
+    }
+
+    #[inline]
+    fn park_with(&self, mut guard: Guard<'_>, waker: &Waker) -> Result<Option<Time>, Busy> {
         if guard.has_event() || guard.has_output() {
             return Err(Busy);
         }

@@ -39,7 +39,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use self::timer::Alarm;
 use crate::drive::limits::{READ_BUFFER, gather};
-use crate::drive::{Driver, ONCE_MORE, READ_ON, Step, spare};
+use crate::drive::{Busy, Driver, ONCE_MORE, READ_ON, Step, spare};
 use crate::protocol::Output;
 use crate::serve::{Registration, Registry, Stage};
 use crate::time::Time;
@@ -100,11 +100,25 @@ debug!(Task<T: Transport, C: Timer> => |this| driver: this.driver);
 enum Turn {
     /// There is more to do.
     Again,
-    /// Nothing is to be done since then: the transport is being waited for.
-    Idle(Time),
+    /// Nothing is to be done: the transport is being waited for.
+    Idle(Settled),
     /// It is others' turn.
     Spent,
     Done,
+}
+
+/// When it was known that nothing is to be done, and what [`Driver::settle`] has said, if it was asked.
+#[derive(Clone, Copy)]
+struct Settled {
+    now: Time,
+    deadline: Result<Option<Time>, Busy>,
+}
+
+impl Settled {
+    /// It was not.
+    fn not_yet(now: Time) -> Self {
+        Self { now, deadline: Err(Busy) }
+    }
 }
 
 impl<T: Transport, C: Timer> Task<T, C> {
@@ -130,7 +144,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         for _ in 0..MAX_TURNS {
             match self.turn(cx, memory) {
                 Turn::Again => {}
-                Turn::Idle(now) => ready!(self.sleep(cx, now)),
+                Turn::Idle(settled) => ready!(self.sleep(cx, settled)),
                 Turn::Spent => break,
                 Turn::Done => return Poll::Ready(()),
             }
@@ -143,7 +157,8 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     /// Writes what there is to write, and then does what the driver says.
     fn turn(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Turn {
-        let wrote = match self.write(cx) {
+        let read = memory.read_at.take();
+        let wrote = match self.write(cx, read) {
             Ok(wrote) => wrote,
             Err(error) => {
                 self.write_failed(cx, memory, error);
@@ -153,17 +168,16 @@ impl<T: Transport, C: Timer> Task<T, C> {
         if memory.read >= MAX_READ || self.driver.is_spent() {
             return Turn::Spent;
         }
-        // The clock is asked once in a turn at most: a reading costs as much as a small message.
-        let now = |alarm: &Alarm<C>| wrote.unwrap_or_else(|| alarm.now());
         if self.driver.is_ending() {
-            if let Some(turn) = self.end(cx, now(&self.alarm)) {
+            let now = wrote.map_or_else(|| self.alarm.now(), |wrote| wrote.now);
+            if let Some(turn) = self.end(cx, now) {
                 return turn;
             }
         } else if !self.driver.is_reading() {
-            return Turn::Idle(now(&self.alarm));
+            return Turn::Idle(wrote.unwrap_or_else(|| Settled::not_yet(self.since(read))));
         }
         match self.read(cx, memory) {
-            Poll::Pending => return Turn::Idle(now(&self.alarm)),
+            Poll::Pending => return Turn::Idle(wrote.unwrap_or_else(|| Settled::not_yet(self.since(read)))),
             Poll::Ready(Ok(0)) => self.driver.receive_eof(self.alarm.now()),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => self.driver.transport_failed(self.alarm.now(), error),
@@ -171,19 +185,28 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Turn::Again
     }
 
+    /// Returns the time, or when bytes were read just before. The clock is asked once in a turn if that will do, since a
+    /// reading costs as much as a small message: an open connection has no deadline that begins in between.
+    #[inline]
+    fn since(&self, read: Option<Time>) -> Time {
+        read.filter(|_| self.driver.is_open()).unwrap_or_else(|| self.alarm.now())
+    }
+
     /// What a transport needs that ends: `None` if it is to be read.
     #[cold]
     fn end(&mut self, cx: &mut Context<'_>, now: Time) -> Option<Turn> {
         if self.driver.is_unflushed() && self.driver.is_flushing() {
             // What the stream itself holds back has as long to leave as the rest of the output.
-            return Some(Turn::Idle(now));
+            return Some(Turn::Idle(Settled::not_yet(now)));
         }
         match self.driver.next_step(now) {
             Step::Read => None,
-            Step::Wait => Some(Turn::Idle(now)),
+            Step::Wait => Some(Turn::Idle(Settled::not_yet(now))),
             Step::Shutdown => {
                 // Whether that fails or not: there is nothing more to say.
-                let Poll::Ready(_) = self.transport.poll_shutdown(cx) else { return Some(Turn::Idle(now)) };
+                let Poll::Ready(_) = self.transport.poll_shutdown(cx) else {
+                    return Some(Turn::Idle(Settled::not_yet(now)));
+                };
                 self.driver.shut_down();
                 Some(Turn::Again)
             }
@@ -192,10 +215,13 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Sleeps until the driver's deadline, or until a handle has sent or closed: ready if there is something to do.
-    /// `now`: when it was known that there was not.
-    fn sleep(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
-        let settled = self.driver.poll_pending(now, cx.waker()).and_then(|()| self.driver.settle(cx.waker()));
-        let Ok(deadline) = settled else { return Poll::Ready(()) };
+    fn sleep(&mut self, cx: &mut Context<'_>, settled: Settled) -> Poll<()> {
+        let Settled { now, deadline } = settled;
+        let deadline = deadline.or_else(|Busy| {
+            self.driver.poll_pending(now, cx.waker())?;
+            self.driver.settle(cx.waker())
+        });
+        let Ok(deadline) = deadline else { return Poll::Ready(()) };
         let Some(deadline) = deadline else {
             self.alarm.stop();
             return Poll::Pending;
@@ -215,25 +241,30 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Poll::Ready(())
     }
 
-    /// Writes until nothing is left, or the transport is full. Returns when that was, if anything was written.
+    /// Writes until nothing is left, or the transport is full. Returns what that has settled, if anything was written.
+    /// `read`: when bytes were read just before.
     #[inline]
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
+    fn write(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
         if self.stalled.is_some() || self.driver.is_unflushed() || self.driver.has_output() {
-            self.write_now(cx)
+            self.write_now(cx, read)
         } else {
             Ok(None)
         }
     }
 
-    fn write_now(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Time>> {
+    fn write_now(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
         let stalled = self.stalled.take().map(|stalled| *stalled);
         let mut output = stalled.or_else(|| self.driver.take_output()).unwrap_or_default();
         let (mut written, mut wrote) = (0, None);
         let result = self.poll_write_all(cx, &mut output, &mut written);
-        if written > 0 {
+        if written > 0 && matches!(result, Ok(Poll::Ready(()))) {
+            let now = self.since(read);
+            wrote = Some(Settled { now, deadline: self.driver.wrote_all(now, written, cx.waker()) });
+        } else if written > 0 {
             // The time after the write: the process may have been stopped before it.
-            let now = *wrote.insert(self.alarm.now());
+            let now = self.alarm.now();
             self.driver.wrote(now, written);
+            wrote = Some(Settled::not_yet(now));
         }
         match result? {
             Poll::Ready(()) => spare::keep(output),
@@ -295,7 +326,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         // Behind what had to wait there is perhaps more, and completions may send; but not without end. Whether that fails
         // or not: there is no one left to tell.
         for _ in 0..MAX_LAST_WRITES {
-            if self.write(&mut cx).is_err() || self.stalled.is_some() {
+            if self.write(&mut cx, None).is_err() || self.stalled.is_some() {
                 return;
             }
             if !self.driver.has_output() {
@@ -311,7 +342,9 @@ impl<T: Transport, C: Timer> Task<T, C> {
         let count = ready!(self.transport.poll_read(cx, &mut memory.buffer))?;
         memory.read += count;
         if let Some(input) = memory.buffer.get_mut(..count).filter(|input| !input.is_empty()) {
-            self.driver.receive(self.alarm.now(), input);
+            let now = self.alarm.now();
+            memory.read_at = Some(now);
+            self.driver.receive(now, input);
         }
         Poll::Ready(Ok(count))
     }
@@ -349,6 +382,8 @@ struct Memory {
     buffer: Vec<u8>,
     /// How much was read in this poll.
     read: usize,
+    /// When that was, in the turn before.
+    read_at: Option<Time>,
 }
 
 std::thread_local! {
@@ -360,8 +395,9 @@ impl Memory {
     /// which then makes memory of its own.
     fn take() -> Box<Self> {
         let memory = MEMORY.try_with(Cell::take).ok().flatten();
-        let mut memory = memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0 }));
-        memory.read = 0;
+        let mut memory =
+            memory.unwrap_or_else(|| Box::new(Self { buffer: vec![0; READ_BUFFER], read: 0, read_at: None }));
+        (memory.read, memory.read_at) = (0, None);
         memory
     }
 

@@ -10,6 +10,7 @@ use core::ops::{Deref, DerefMut};
 use super::waiters::{Waiter, Waiters};
 use crate::protocol::{Closed, Connection, DeferredDrops, Stage};
 use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
+use crate::time::Time;
 
 /// What the lock protects.
 pub(super) struct State {
@@ -103,6 +104,13 @@ impl<'a> Guard<'a> {
     #[cold]
     fn take_deferred_drops(&mut self) {
         self.deferred_drops = self.state.connection.take_deferred_drops();
+    }
+
+    /// Notes when bytes arrived, if any did.
+    pub(in crate::drive) fn received_at(&mut self, received: Option<Time>) {
+        if let Some(received) = received {
+            self.received(received);
+        }
     }
 
     /// Returns `true` if someone waited for what is now written.

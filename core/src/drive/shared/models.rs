@@ -87,6 +87,13 @@ fn write(shared: &Shared, wire: &mut Vec<u8>) {
     }
 }
 
+/// Writes what there is to be written, as a task does. Returns whether it may sleep then.
+fn write_and_park(shared: &Shared, wire: &mut Vec<u8>, waker: &Waker) -> bool {
+    let Some(output) = shared.take_output() else { return false };
+    output.pieces().for_each(|piece| wire.extend_from_slice(piece));
+    shared.park_after_write(None, NOW, output.len(), waker).is_ok()
+}
+
 /// What completions were called with.
 #[derive(Clone, Default)]
 struct Outcomes(Arc<std::sync::Mutex<Vec<Result<(), SendError>>>>);
@@ -108,13 +115,16 @@ fn drive(shared: &Shared, until: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let waker = Waker::from(sleep.clone());
     let mut wire = Vec::new();
     loop {
-        write(shared, &mut wire);
+        let settled = write_and_park(shared, &mut wire, &waker);
         let answer = if wire.ends_with(CLOSE) { MASKED_CLOSE } else { b"" };
-        handle_events(shared, &mut answer.to_vec());
+        let is_idle = settled && answer.is_empty();
+        if !is_idle {
+            handle_events(shared, &mut answer.to_vec());
+        }
         if until(&wire) {
             return wire;
         }
-        if shared.park(&waker).is_ok() {
+        if is_idle || shared.park(&waker).is_ok() {
             sleep.wait();
         }
     }

@@ -28,6 +28,7 @@ Usage: chat [OPTIONS]
   --tick SECONDS  how often the room tells who is in it [60]
   --keepalive SECONDS
                   how long a client may be quiet before it gets a ping [20]
+  --deflate       compress messages (needs --features deflate)
   --help          this text";
 
 /// The longest message that is accepted, in bytes. Each is sent to every member, so it is short.
@@ -259,6 +260,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
                 let every = parser.value()?.parse_with(common::seconds)?;
                 options.config = options.config.keepalive_interval(every);
             }
+            Long("deflate") => options.config = common::compressed(options.config, 64)?,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }

@@ -28,6 +28,7 @@ Usage: client URL [OPTIONS]
   --header 'K: V'  send a header; may be repeated
   --keepalive SECONDS
                    how long the server may be quiet before it gets a ping [20]
+  --deflate        offer to compress messages (needs --features deflate)
   --help           this text
 
 Exit status 0 after a clean closing handshake, with a reply to each --send. The answer of a server that
@@ -68,6 +69,10 @@ fn run() -> Result<(), BoxError> {
     };
     if let Some(protocol) = &connected.protocol {
         eprintln!("subprotocol: {protocol}");
+    }
+    #[cfg(feature = "deflate")]
+    if let Some(compression) = connected.socket.compression() {
+        eprintln!("extension: {compression}");
     }
     let ended = if options.send.is_empty() && !options.echo {
         // One line at a time, at the pace at which they are sent.
@@ -260,6 +265,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
                 config = config.keepalive_interval(parser.value()?.parse_with(common::seconds)?);
             }
             Long("header") => headers.push(header(&parser.value()?.string()?)?),
+            Long("deflate") => config = common::compressed(config, 64)?,
             Short('h') | Long("help") => return Ok(None),
             Value(value) if url.is_none() => url = Some(value.string()?),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),

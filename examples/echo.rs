@@ -23,6 +23,7 @@ Usage: echo [OPTIONS]
   --max-message BYTES  the longest message taken [1048576]
   --keepalive SECONDS  how long a client may be quiet before it gets a ping [20]
   --no-keepalive       do not ping quiet clients
+  --deflate            compress messages, however short (needs --features deflate)
   --help               this text";
 
 struct Options {
@@ -139,6 +140,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
                 let every = parser.value()?.parse_with(common::seconds)?;
                 options.config = options.config.keepalive_interval(every);
             }
+            Long("deflate") => options.config = common::compressed(options.config, 0)?,
             Long("no-keepalive") => options.config = options.config.keepalive_interval(None),
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),

@@ -114,6 +114,7 @@
 //! | `smol` | [`smol`](smol/index.html) | smol |
 //! | `async-std` | [`async_std`](async_std/index.html) | async-std, which is discontinued |
 //! | `futures-io` | [`futures_io`](futures_io/index.html) | an executor of your own, with the sockets of async-io |
+//! | `deflate` | | permessage-deflate, the compression of messages: [`config::Deflate`](config/struct.Deflate.html) |
 //! | `serde` | | [`Json`](struct.Json.html), a codec for [typed messages](typed_listener()) |
 //!
 //! [`blocking::serve`]: blocking/fn.serve.html
@@ -134,6 +135,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // What programs write. Everything else is in the modules below, by who needs it.
+#[cfg(feature = "deflate")]
+pub use bellwire_core::Compression;
 #[cfg(feature = "serde")]
 pub use bellwire_core::Json;
 pub use bellwire_core::{

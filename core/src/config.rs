@@ -1,11 +1,31 @@
 //! Limits and deadlines; each default has its reason.
 
+/// Methods that set the field of the same name.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident($argument:ident: $Argument:ty) = $value:expr;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, $argument: $Argument) -> Self {
+            self.$field = $value;
+            self
+        })*
+    };
+}
+
+#[cfg(feature = "deflate")]
+mod deflate;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use crate::time::SHORTEST;
+
+#[cfg(feature = "deflate")]
+pub use self::deflate::Deflate;
+#[cfg(feature = "deflate")]
+pub(crate) use self::deflate::{MAX_WINDOW_BITS, WINDOW_BITS};
 
 pub use crate::network::{InvalidNetwork, Network};
 
@@ -77,6 +97,10 @@ pub struct Config {
     /// The proxies that are believed when they name the host that a client asked for: see
     /// [`trusted_proxies`](Self::trusted_proxies). None by default.
     pub trusted_proxies: Vec<Network>,
+    /// How messages are compressed, if the other side does so too: permessage-deflate (RFC 7692). Off by default: it
+    /// costs memory and time, and [secrets](Deflate#secrets) need a thought.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
 }
 
 /// What happens when a message does not fit into [`Config::max_queued`].
@@ -126,20 +150,10 @@ impl Default for Config {
             max_head: 16 * KIB,
             origins: Origins::Same,
             trusted_proxies: Vec::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
-}
-
-/// Methods that set the field of the same name.
-macro_rules! setters {
-    ($($(#[$doc:meta])* $field:ident($argument:ident: $Argument:ty) = $value:expr;)*) => {
-        $($(#[$doc])*
-        #[must_use]
-        pub fn $field(mut self, $argument: $Argument) -> Self {
-            self.$field = $value;
-            self
-        })*
-    };
 }
 
 impl Config {
@@ -186,6 +200,14 @@ impl Config {
         deliver_after_close(deliver: bool) = deliver;
         /// Sets the longest head of an HTTP message, in bytes.
         max_head(bytes: usize) = bytes;
+    }
+
+    /// Compresses messages, if the other side does so too; `None` does not.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into();
+        self
     }
 
     /// Accepts upgrades from these origins besides the server's own, each written as browsers send it:
@@ -262,6 +284,10 @@ impl Config {
         if self.low_watermark > self.high_watermark {
             let advice = "set it to at most high_watermark: reading stops above that, and goes on below this";
             return Err(InvalidConfig { option: "low_watermark", timeout: None, advice });
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            deflate.check()?;
         }
         Ok(())
     }

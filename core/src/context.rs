@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::compression::Compression;
+
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
 /// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
 /// After a handshake of your own, [set it](crate::proto::Connection::set_context) on the
@@ -23,12 +25,13 @@ pub struct SocketContext {
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) path: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
+    pub(crate) compression: Option<Compression>,
 }
 
 impl SocketContext {
     /// Creates a context in which nothing is known.
     pub const fn new() -> Self {
-        Self { peer_addr: None, path: None, protocol: None }
+        Self { peer_addr: None, path: None, protocol: None, compression: None }
     }
 
     /// Sets the address of the other end of the transport.
@@ -42,6 +45,14 @@ impl SocketContext {
     #[must_use]
     pub fn path(mut self, path: impl Into<Box<str>>) -> Self {
         self.path = Some(path.into());
+        self
+    }
+
+    /// Sets how both sides have agreed to compress messages.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.compression = compression.into();
         self
     }
 

@@ -120,6 +120,11 @@ extern crate std;
 #[macro_use]
 mod debug;
 pub mod config;
+#[cfg(feature = "deflate")]
+mod compression;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_compression.rs"]
+mod compression;
 mod context;
 mod entropy;
 mod input;
@@ -147,6 +152,8 @@ pub mod fuzzing;
 
 pub use bytes::Bytes;
 pub use config::Config;
+#[cfg(feature = "deflate")]
+pub use compression::Compression;
 pub use context::SocketId;
 
 pub use protocol::{

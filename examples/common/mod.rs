@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bellwire::listener::IntoListener;
 use bellwire::proto::client::IntoTarget;
-use bellwire::{Closed, ConnectError, WebSocket};
+use bellwire::{Closed, Config, ConnectError, WebSocket};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -165,4 +165,15 @@ pub(crate) fn exit(result: Result<(), BoxError>) -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// Has messages compressed, from this many bytes on.
+#[cfg(feature = "deflate")]
+pub(crate) fn compressed(config: Config, threshold: usize) -> Result<Config, BoxError> {
+    Ok(config.deflate(bellwire::config::Deflate::default().threshold(threshold)))
+}
+
+#[cfg(not(feature = "deflate"))]
+pub(crate) fn compressed(_: Config, _: usize) -> Result<Config, BoxError> {
+    Err("--deflate needs the feature `deflate`: cargo run --features deflate ..".into())
 }

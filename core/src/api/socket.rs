@@ -8,6 +8,8 @@ use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 
+#[cfg(feature = "deflate")]
+use crate::compression::Compression;
 use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
 
@@ -71,6 +73,12 @@ pub trait Socket: Send + Sync + 'static {
     /// Returns the subprotocol that was chosen, if one was.
     fn protocol(&self) -> Option<&str> {
         self.inner().and_then(Socket::protocol)
+    }
+
+    /// Returns how both sides have agreed to compress messages, if they have.
+    #[cfg(feature = "deflate")]
+    fn compression(&self) -> Option<Compression> {
+        self.inner().and_then(Socket::compression)
     }
 
     /// Queues a message. `Ok`: accepted, in order; it leaves without another call unless the connection
@@ -334,6 +342,12 @@ impl WebSocket {
     /// Returns the subprotocol that the server has chosen. `None` if it has chosen none, or if that is not known.
     pub fn protocol(&self) -> Option<&str> {
         self.0.protocol()
+    }
+
+    /// Returns how both sides have agreed to compress messages. `None` if they have not, or if that is not known.
+    #[cfg(feature = "deflate")]
+    pub fn compression(&self) -> Option<Compression> {
+        self.0.compression()
     }
 }
 

@@ -18,8 +18,9 @@ pub use crate::http::MAX_BODY;
 
 #[cfg(feature = "std")]
 use super::connect_error::ConnectError;
-use super::key::{accept_value, encode_key};
+use super::key::{EXTENSIONS, accept_value, encode_key};
 use super::target::Target;
+use crate::compression::Compression;
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
@@ -189,11 +190,12 @@ impl Handshake {
 
     fn establish(&mut self, response: Response, now: Time) -> Result<(Connection, Response), HandshakeError> {
         self.state = State::Done;
-        let protocol = self.check(&response.headers)?;
+        let (protocol, compression) = self.check(&response.headers)?;
         // It is taken only here, and only once.
         let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
         let mut connection = Connection::client(self.config.clone(), entropy, now);
-        let context = core::mem::take(&mut self.context);
+        let mut context = core::mem::take(&mut self.context);
+        context.compression = compression;
         connection.set_context(match &protocol {
             Some(protocol) => context.protocol(protocol.as_str()),
             None => context,
@@ -201,8 +203,8 @@ impl Handshake {
         Ok((connection, Response { protocol, ..response }))
     }
 
-    /// Judges a 101 by RFC 6455 §4.1, and finds its subprotocol.
-    fn check(&self, headers: &Headers) -> Result<Option<String>, HandshakeError> {
+    /// Judges a 101 by RFC 6455 §4.1, and finds its subprotocol and how messages are compressed.
+    fn check(&self, headers: &Headers) -> Result<(Option<String>, Option<Compression>), HandshakeError> {
         // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that
         // is not an ASCII case-insensitive match for the value "websocket"".
         let upgrade = headers.value("Upgrade").ok_or(HandshakeError::MissingUpgrade)?;
@@ -216,12 +218,22 @@ impl Handshake {
             return Err(HandshakeError::MissingConnection);
         }
         self.check_accept(headers)?;
-        // "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates
-        // the use of an extension that was not present in the client's handshake": none was.
-        if let Some(extensions) = headers.value("Sec-WebSocket-Extensions") {
-            return Err(HandshakeError::UnexpectedExtension(extensions.into_owned()));
+        let compression = self.check_extensions(headers)?;
+        Ok((self.check_protocol(headers)?, compression))
+    }
+
+    /// "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an
+    /// extension that was not present in the client's handshake".
+    fn check_extensions(&self, headers: &Headers) -> Result<Option<Compression>, HandshakeError> {
+        let Some(extensions) = headers.value(EXTENSIONS) else { return Ok(None) };
+        #[cfg(feature = "deflate")]
+        if let Some(offered) = &self.config.deflate {
+            return match Compression::accepted(headers.values(EXTENSIONS), offered) {
+                Some(compression) => Ok(Some(compression)),
+                None => Err(HandshakeError::InvalidExtension(extensions.into_owned())),
+            };
         }
-        self.check_protocol(headers)
+        Err(HandshakeError::UnexpectedExtension(extensions.into_owned()))
     }
 
     fn check_accept(&self, headers: &Headers) -> Result<(), HandshakeError> {

@@ -12,6 +12,9 @@ use crate::http::InvalidHeader;
 /// The only version: RFC 6455 §4.1: "The value of this header field MUST be 13."
 pub(super) const VERSION: &str = "13";
 
+/// The header in which extensions are negotiated (RFC 6455 §9.1).
+pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
 /// RFC 6455 §1.3: the Globally Unique Identifier that follows the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 

@@ -2,6 +2,8 @@
 
 pub mod client;
 mod connect_error;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod key;
 mod origin;
 mod plain;

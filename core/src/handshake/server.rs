@@ -6,7 +6,7 @@
 //!
 //! Each rule that a client breaks has its own refusal, and each refusal an answer that says what to do.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,9 +14,10 @@ use core::fmt;
 pub use super::plain::PlainResponse;
 pub use super::refusal::{Refusal, Refused};
 
-use super::key::{VERSION, accept_value, check_reserved, is_key};
+use super::key::{EXTENSIONS, VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;
 use super::request::{Request, lists, parse};
+use crate::compression::Compression;
 use crate::config::Config;
 use crate::context::SocketContext;
 use crate::http::{HeadReader, Headers, InvalidHeader, elements, is_extension_list, is_token, token_list, write_field};
@@ -206,35 +207,58 @@ impl Request {
         config: Arc<Config>,
         now: Time,
     ) -> Result<Connection, AcceptError> {
-        let head = self.switching_head(accept, date, &config)?;
+        let compression = self.compression(&config);
+        let head = self.switching_head(accept, compression, date, &config)?;
         let mut connection = Connection::server(config, now);
         connection.queue_head(head);
-        connection.set_context(self.context(accept));
+        connection.set_context(self.context(accept, compression));
         Ok(connection)
     }
 
-    fn context(&self, accept: &Accept) -> SocketContext {
-        let context = SocketContext::new().peer_addr(self.peer_addr()).path(self.path());
+    /// Returns what comes of the client's offers to compress.
+    #[cfg(feature = "deflate")]
+    fn compression(&self, config: &Config) -> Option<Compression> {
+        Compression::accept(self.headers().values(EXTENSIONS), config.deflate.as_ref()?)
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn compression(&self, _: &Config) -> Option<Compression> {
+        None
+    }
+
+    fn context(&self, accept: &Accept, compression: Option<Compression>) -> SocketContext {
+        let mut context = SocketContext::new().peer_addr(self.peer_addr()).path(self.path());
+        context.compression = compression;
         match accept.protocol.as_deref() {
             Some(protocol) => context.protocol(protocol),
             None => context,
         }
     }
 
-    fn switching_head(&self, accept: &Accept, date: Option<&str>, config: &Config) -> Result<Vec<u8>, AcceptError> {
+    fn switching_head(
+        &self,
+        accept: &Accept,
+        compression: Option<Compression>,
+        date: Option<&str>,
+        config: &Config,
+    ) -> Result<Vec<u8>, AcceptError> {
         let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
         check_origin(self, config)?;
-        let protocol = accept.protocol.as_deref();
-        if let Some(chosen) = protocol.filter(|chosen| !offered.contains(chosen)) {
+        if let Some(chosen) = accept.protocol.as_deref().filter(|chosen| !offered.contains(chosen)) {
             return Err(AcceptError::ProtocolNotOffered(chosen.into()));
         }
         let date = date.filter(|_| !accept.headers.contains("Date"));
-        Ok(encode_switching(&accept_value(key), protocol, date, &accept.headers))
+        Ok(encode_switching(&accept_value(key), accept, compression, date))
     }
 }
 
 /// Encodes the 101 that accepts an upgrade (RFC 6455 §4.2.2).
-fn encode_switching(accept_value: &[u8], protocol: Option<&str>, date: Option<&str>, headers: &Headers) -> Vec<u8> {
+fn encode_switching(
+    accept_value: &[u8],
+    accept: &Accept,
+    compression: Option<Compression>,
+    date: Option<&str>,
+) -> Vec<u8> {
     /// Room for all that bellwire writes.
     const ROOM: usize = 256;
     let mut head = Vec::with_capacity(ROOM);
@@ -242,10 +266,13 @@ fn encode_switching(accept_value: &[u8], protocol: Option<&str>, date: Option<&s
     write_field(&mut head, "Upgrade", b"websocket");
     write_field(&mut head, "Connection", b"Upgrade");
     write_field(&mut head, "Sec-WebSocket-Accept", accept_value);
-    if let Some(protocol) = protocol {
+    if let Some(protocol) = &accept.protocol {
         write_field(&mut head, "Sec-WebSocket-Protocol", protocol.as_bytes());
     }
-    headers.write_to(&mut head);
+    if let Some(compression) = compression {
+        write_field(&mut head, EXTENSIONS, compression.to_string().as_bytes());
+    }
+    accept.headers.write_to(&mut head);
     if let Some(date) = date {
         write_field(&mut head, "Date", date.as_bytes());
     }
@@ -307,8 +334,7 @@ fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
 /// conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the WebSocket
 /// Connection_."
 fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
-    const NAME: &str = "Sec-WebSocket-Extensions";
-    if !headers.contains(NAME) || is_extension_list(headers.values(NAME)) { Ok(()) } else { Err(Refusal::Extensions) }
+    if !headers.contains(EXTENSIONS) || is_extension_list(headers.values(EXTENSIONS)) { Ok(()) } else { Err(Refusal::Extensions) }
 }
 
 #[cfg(test)]
@@ -319,7 +345,7 @@ mod tests {
     use crate::http::InvalidHeader;
 
     fn switching(request: &Request, accept: &Accept) -> String {
-        String::from_utf8(request.switching_head(accept, None, &Config::default()).unwrap()).unwrap()
+        String::from_utf8(request.switching_head(accept, None, None, &Config::default()).unwrap()).unwrap()
     }
 
     #[test]

@@ -8,6 +8,8 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::connect_error::ConnectError;
+#[cfg(feature = "deflate")]
+use super::key::EXTENSIONS;
 use super::key::{VERSION, check_reserved};
 use crate::config::Config;
 use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
@@ -197,6 +199,10 @@ impl Target {
         write_field(&mut head, "Sec-WebSocket-Version", VERSION.as_bytes());
         if !self.protocols.is_empty() {
             write_field(&mut head, "Sec-WebSocket-Protocol", self.protocols.join(", ").as_bytes());
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.config.deflate {
+            write_field(&mut head, EXTENSIONS, crate::Compression::offer(deflate).as_bytes());
         }
         self.headers.write_to(&mut head);
         head.extend_from_slice(b"\r\n");

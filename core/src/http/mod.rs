@@ -3,6 +3,7 @@
 
 mod authority;
 mod date;
+mod extensions;
 mod grammar;
 mod headers;
 mod message;
@@ -13,7 +14,10 @@ mod uri;
 
 pub(crate) use authority::{Authority, default_port};
 pub use date::date;
-pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_list};
+#[cfg(feature = "deflate")]
+pub(crate) use extensions::{Extension, extensions};
+pub(crate) use extensions::is_extension_list;
+pub(crate) use grammar::{as_token, elements, is_token, token_list};
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;

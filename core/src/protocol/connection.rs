@@ -17,6 +17,7 @@ use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
 use super::output::Output;
 use crate::config::Config;
+use crate::compression::Compression;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::protocol::StreamOffset;
@@ -134,6 +135,13 @@ impl Connection {
     /// Sets what this connection is about, for its handles: after a handshake that was made elsewhere. The handshakes
     /// here have set it.
     pub fn set_context(&mut self, context: SocketContext) {
+        if let Some(Compression { server, client }) = context.compression {
+            let (sent, received) = if self.role == Role::Server { (server, client) } else { (client, server) };
+            self.outbound.set_window(Some(sent));
+            if let Some(inbound) = &mut self.inbound {
+                inbound.set_window(Some(received));
+            }
+        }
         self.context = (context != SocketContext::new()).then(|| Box::new(context));
     }
 

@@ -83,6 +83,9 @@ pub enum Violation {
     CloseCode(CloseCode),
     /// §5.5.1: a close reason that is not UTF-8.
     CloseReasonUtf8,
+    /// RFC 7692 §7.2.2: the payload of a compressed message is not DEFLATE.
+    #[cfg(feature = "deflate")]
+    NotDeflate,
     /// [`Config::max_text`](crate::Config::max_text): the message would have at least `length` bytes.
     TextTooLarge {
         /// Length of the earlier fragments and the announced one of this frame.
@@ -149,6 +152,8 @@ impl Violation {
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::TextNotUtf8 | Self::CloseReasonUtf8 => CloseCode::INVALID_PAYLOAD,
+            #[cfg(feature = "deflate")]
+            Self::NotDeflate => CloseCode::INVALID_PAYLOAD,
             Self::TextTooLarge { .. } | Self::BinaryTooLarge { .. } => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -172,6 +177,8 @@ impl Violation {
             Self::CloseTooShort => "Close frame with a body of one byte",
             Self::CloseCode(code) => return format!("Invalid close code: {code}"),
             Self::CloseReasonUtf8 => "Close reason not UTF-8",
+            #[cfg(feature = "deflate")]
+            Self::NotDeflate => "Compressed message not DEFLATE",
             Self::TextTooLarge { length, max } => return format!("Text message too large: {length} > {max}"),
             Self::BinaryTooLarge { length, max } => return format!("Binary message too large: {length} > {max}"),
         };

@@ -17,10 +17,13 @@ use core::mem;
 
 use super::error::Violation;
 use super::event::Message;
+use super::partial::Partial;
+use super::deflate::Inflation;
 use super::frame::{FIN, Header, MASK, MAX_HEADER, Opcode, ReservedBits, Role};
+use crate::compression::Window;
 use crate::config::Config;
 use crate::input::take;
-use crate::protocol::{mask, pool, utf8};
+use crate::protocol::{mask, utf8};
 
 /// The first byte of a message in one frame.
 const TEXT: u8 = FIN | Opcode::Text.encode();
@@ -40,10 +43,22 @@ pub(crate) enum Incoming<'a> {
 }
 
 pub(crate) struct Inbound {
-    role: Role,
-    stops_at_close: bool,
-    /// What has come in part. Between two messages there is none: an idle connection holds no buffer.
+    rules: Rules,
+    /// Something has come in part.
+    is_partway: bool,
+    /// What has come in part, and what compressed messages may refer to. There is none between two messages that are not
+    /// compressed: an idle connection holds no buffer.
     unfinished: Option<Box<Unfinished>>,
+}
+
+/// What a peer may send.
+#[derive(Clone, Copy)]
+struct Rules {
+    role: Role,
+    /// Compressed messages, which refer to one another within this.
+    window: Option<Window>,
+    /// A close frame is left in the input.
+    stops_at_close: bool,
 }
 
 /// What was cut, or comes in fragments.
@@ -56,6 +71,10 @@ struct Unfinished {
     frame: Option<Frame>,
     /// The message whose fragments or cut payload are being joined.
     message: Option<Partial>,
+    /// The message is compressed.
+    is_compressed: bool,
+    /// Of compressed messages, since the first one.
+    inflation: Option<Inflation>,
     /// The payload of a control frame that was cut: at most 125 bytes.
     control: Vec<u8>,
 }
@@ -72,14 +91,15 @@ struct Frame {
     room: u64,
 }
 
-enum Partial {
-    Text(utf8::Assembler),
-    Binary(Vec<u8>),
-}
-
 impl Inbound {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, stops_at_close: false, unfinished: None }
+        let rules = Rules { role, window: None, stops_at_close: false };
+        Self { rules, is_partway: false, unfinished: None }
+    }
+
+    /// The peer may send compressed messages from now on.
+    pub(crate) fn set_window(&mut self, window: Option<Window>) {
+        self.rules.window = window;
     }
 
     /// Takes bytes from the front of `input` until something is complete. `None`: all of it was taken, or it
@@ -90,11 +110,11 @@ impl Inbound {
         input: &mut &'a mut [u8],
         limits: &Config,
     ) -> Result<Option<Incoming<'a>>, Violation> {
-        if self.unfinished.is_none() {
-            if input.is_empty() || self.stops_at_close && is_close(input) {
+        if !self.is_partway {
+            if input.is_empty() || self.rules.stops_at_close && is_close(input) {
                 return Ok(None);
             }
-            if let Some(incoming) = lend_whole(input, self.role, limits)? {
+            if let Some(incoming) = lend_whole(input, self.rules.role, limits)? {
                 return Ok(Some(incoming));
             }
         }
@@ -108,10 +128,10 @@ impl Inbound {
         input: &mut &'a mut [u8],
         limits: &Config,
     ) -> Result<Option<Message<'a>>, Violation> {
-        if self.unfinished.is_some() {
+        if self.is_partway {
             return Ok(None);
         }
-        Ok(match take_small(input, self.role, limits) {
+        Ok(match take_small(input, self.rules.role, limits) {
             None => None,
             Some((Opcode::Text, payload)) => Some(Message::Text(check_text(payload)?)),
             Some((_, payload)) => Some(Message::Binary(payload)),
@@ -125,21 +145,23 @@ impl Inbound {
         limits: &Config,
     ) -> Result<Option<Incoming<'a>>, Violation> {
         if let Some(unfinished) = &mut self.unfinished {
-            let incoming = unfinished.next(input, self.role, self.stops_at_close, limits)?;
+            let incoming = unfinished.next(input, self.rules, limits)?;
+            self.is_partway = unfinished.is_partway();
             if unfinished.is_empty() {
                 self.unfinished = None;
             }
             return Ok(incoming);
         }
         let mut unfinished = Unfinished::default();
-        if let Some(Joined { opcode, payload, is_whole }) = join_fragments(input, self.role, limits) {
+        if let Some(Joined { opcode, payload, is_whole }) = join_fragments(input, self.rules.role, limits) {
             if is_whole {
                 return lend(opcode, payload).map(Some);
             }
             unfinished.append(opcode, payload, max_length(opcode, limits) - payload.len())?;
         }
-        let incoming = unfinished.next(input, self.role, self.stops_at_close, limits)?;
+        let incoming = unfinished.next(input, self.rules, limits)?;
         if !unfinished.is_empty() {
+            self.is_partway = unfinished.is_partway();
             self.unfinished = Some(Box::new(unfinished));
         }
         Ok(incoming)
@@ -148,11 +170,11 @@ impl Inbound {
     /// Leaves a close frame in the input, with all that comes after it, until it may [pass](Self::pass_close).
     #[cfg(feature = "std")]
     pub(crate) fn stop_at_close(&mut self) {
-        self.stops_at_close = true;
+        self.rules.stops_at_close = true;
     }
 
     pub(crate) fn pass_close(&mut self) {
-        self.stops_at_close = false;
+        self.rules.stops_at_close = false;
     }
 }
 
@@ -259,43 +281,48 @@ impl Unfinished {
     fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        role: Role,
-        stops_at_close: bool,
+        rules: Rules,
         limits: &Config,
     ) -> Result<Option<Incoming<'a>>, Violation> {
         loop {
             let frame = match self.frame.take() {
                 Some(frame) => frame,
-                None if stops_at_close && self.header_len == 0 && is_close(input) => return Ok(None),
+                None if rules.stops_at_close && self.header_len == 0 && is_close(input) => return Ok(None),
                 None => {
-                    let Some(header) = self.read_header(input, role)? else { return Ok(None) };
-                    self.begin_frame(&header, limits)?
+                    let Some(header) = self.read_header(input, rules)? else { return Ok(None) };
+                    self.begin_frame(&header, rules, limits)?
                 }
             };
             if frame.remaining > 0 && input.is_empty() {
                 self.frame = Some(frame);
                 return Ok(None);
             }
-            if let Some(incoming) = self.read_payload(frame, input)? {
+            if let Some(incoming) = self.read_payload(frame, input, limits)? {
                 return Ok(Some(incoming));
             }
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    fn is_partway(&self) -> bool {
+        self.header_len > 0 || self.frame.is_some() || self.message.is_some()
     }
 
-    fn read_header(&mut self, input: &mut &mut [u8], role: Role) -> Result<Option<Header>, Violation> {
+    fn is_empty(&self) -> bool {
+        !self.is_partway() && self.inflation.as_ref().is_none_or(Inflation::is_empty)
+    }
+
+    fn read_header(&mut self, input: &mut &mut [u8], rules: Rules) -> Result<Option<Header>, Violation> {
+        let Rules { role, window, .. } = rules;
+        let allowed = if window.is_some() { ReservedBits::RSV1 } else { ReservedBits::NONE };
         if self.header_len == 0 {
-            if let Some((header, length)) = Header::decode(input, role, ReservedBits::NONE)? {
+            if let Some((header, length)) = Header::decode(input, role, allowed)? {
                 take(input, length);
                 return Ok(Some(header));
             }
         }
         loop {
             let part = self.header_buf.get(..usize::from(self.header_len)).unwrap_or_default();
-            if let Some((header, _)) = Header::decode(part, role, ReservedBits::NONE)? {
+            if let Some((header, _)) = Header::decode(part, role, allowed)? {
                 self.header_len = 0;
                 return Ok(Some(header));
             }
@@ -307,10 +334,24 @@ impl Unfinished {
         }
     }
 
-    fn begin_frame(&self, header: &Header, limits: &Config) -> Result<Frame, Violation> {
+    fn begin_frame(&mut self, header: &Header, rules: Rules, limits: &Config) -> Result<Frame, Violation> {
+        if header.reserved.contains(ReservedBits::RSV1) {
+            self.begin_compressed(header, rules)?;
+        }
         let room = self.check_header(header, limits)?;
         let Header { fin, opcode, mask: key, length: remaining, .. } = *header;
         Ok(Frame { opcode, fin, key, remaining, phase: 0, room: if fin { 0 } else { room } })
+    }
+
+    /// RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments
+    /// of a data message."
+    fn begin_compressed(&mut self, header: &Header, rules: Rules) -> Result<(), Violation> {
+        if header.opcode.is_control() || header.opcode == Opcode::Continuation || self.message.is_some() {
+            return Err(Violation::ReservedBits);
+        }
+        self.inflation = self.inflation.take().or_else(|| rules.window.map(Inflation::new));
+        self.is_compressed = true;
+        Ok(())
     }
 
     /// What a header can break in view of what came before it. Returns how many bytes the message may still
@@ -325,6 +366,10 @@ impl Unfinished {
             (_, Some(_)) => return Err(Violation::MessageUnfinished),
             (opcode, None) => opcode == Opcode::Text,
         };
+        if self.is_compressed {
+            // What counts is how long it becomes.
+            return Ok(u64::MAX);
+        }
         // Judged at the header, so that the verdict does not depend on how the payload is cut.
         let before = self.message.as_ref().map_or(0, Partial::len);
         let length = header.length.saturating_add(before as u64);
@@ -342,11 +387,14 @@ impl Unfinished {
         &mut self,
         mut frame: Frame,
         input: &mut &'a mut [u8],
+        limits: &Config,
     ) -> Result<Option<Incoming<'a>>, Violation> {
         let piece = frame.take_payload(input);
         let whole = frame.remaining == 0;
         let done = if frame.opcode.is_control() {
             self.control_payload(&frame, piece)
+        } else if self.is_compressed {
+            self.compressed_payload(frame.opcode, piece, whole && frame.fin, limits)?
         } else if whole && frame.fin && self.message.is_none() {
             Some(lend(frame.opcode, piece)?)
         } else {
@@ -375,29 +423,29 @@ impl Unfinished {
 
     /// Appends to the message, of which as many bytes as are `expected` may follow.
     fn append(&mut self, opcode: Opcode, piece: &[u8], expected: usize) -> Result<(), Violation> {
-        match self.message.get_or_insert_with(|| Partial::new(opcode)) {
-            Partial::Text(text) => text.push(piece, expected).map_err(|_| Violation::TextNotUtf8),
-            Partial::Binary(bytes) => {
-                pool::grow(bytes, piece.len(), expected);
-                bytes.extend_from_slice(piece);
-                Ok(())
-            }
+        self.message.get_or_insert_with(|| Partial::new(opcode)).append(piece, expected)
+    }
+
+    fn compressed_payload(
+        &mut self,
+        opcode: Opcode,
+        piece: &[u8],
+        is_last: bool,
+        limits: &Config,
+    ) -> Result<Option<Incoming<'static>>, Violation> {
+        let Some(inflation) = &mut self.inflation else { return Ok(None) };
+        let message = self.message.get_or_insert_with(|| Partial::new(opcode));
+        if !is_last {
+            inflation.part(piece, message, message.limit(limits))?;
+            return Ok(None);
         }
+        inflation.last_part(piece, message, message.limit(limits))?;
+        self.is_compressed = false;
+        self.finish_message()
     }
 
     fn finish_message(&mut self) -> Result<Option<Incoming<'static>>, Violation> {
-        Ok(match self.message.take() {
-            None => None,
-            Some(Partial::Text(text)) => {
-                let mut text = text.finish().map_err(|_| Violation::TextNotUtf8)?;
-                pool::fit_text(&mut text);
-                Some(Incoming::Text(Cow::Owned(text)))
-            }
-            Some(Partial::Binary(mut bytes)) => {
-                pool::fit(&mut bytes);
-                Some(Incoming::Binary(Cow::Owned(bytes)))
-            }
-        })
+        self.message.take().map(Partial::finish).transpose()
     }
 }
 
@@ -413,19 +461,6 @@ impl Frame {
         self.remaining -= length as u64;
         self.phase = ((usize::from(self.phase) + length) & 3) as u8;
         piece
-    }
-}
-
-impl Partial {
-    fn new(opcode: Opcode) -> Self {
-        if opcode == Opcode::Text { Self::Text(utf8::Assembler::default()) } else { Self::Binary(Vec::new()) }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
     }
 }
 

@@ -4,6 +4,11 @@
 mod close;
 mod connection;
 mod deadlines;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
 mod error;
 mod event;
 pub mod frame;
@@ -12,6 +17,7 @@ pub mod mask;
 mod outbound;
 mod outgoing;
 mod output;
+mod partial;
 mod pool;
 pub mod utf8;
 

@@ -8,11 +8,13 @@ use core::mem;
 use bytes::Bytes;
 
 use super::close::CloseCode;
+use super::deflate::{self, Deflation};
 use super::error::SendError;
-use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_close, reserve};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits, encode_close, reserve};
 use super::outgoing::{Outgoing, Payload, Prepared};
 use super::output::Output;
 use super::pool::{self, LARGE};
+use crate::compression::Window;
 use crate::config::Config;
 use crate::entropy::Entropy;
 use crate::protocol::{StreamOffset, mask};
@@ -34,16 +36,25 @@ pub(super) struct Outbound {
     ping: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
     late_pong: Option<Box<[u8]>>,
+    /// Messages are compressed, and refer to one another within this.
+    window: Option<Window>,
+    /// What they refer to.
+    deflation: Option<Box<Deflation>>,
 }
 
 impl Outbound {
     pub(super) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
-        Self { keys, queued: 0, written: 0, output: Output::new(), last: 0, alone: 0, ping: 0, late_pong: None }
+        Self { keys, queued: 0, written: 0, output: Output::new(), last: 0, alone: 0, ping: 0, late_pong: None, window: None, deflation: None }
     }
 
     #[inline]
     pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
         let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        if let Some(window) = self.window {
+            if let Some(end) = self.compressed(opcode, &message.payload, window, config)? {
+                return Ok(end);
+            }
+        }
         match message.payload {
             Payload::Borrowed(payload) => self.borrowed(opcode, payload, config),
             payload => self.owned(opcode, payload, config),
@@ -55,6 +66,34 @@ impl Outbound {
         let alone = self.admit(payload.len(), config)?;
         self.frame(opcode, payload);
         Ok(self.end_message(alone))
+    }
+
+    /// Compresses a message. `None`: it is to be sent as it is.
+    #[inline(never)]
+    fn compressed(
+        &mut self,
+        opcode: Opcode,
+        payload: &Payload<'_>,
+        window: Window,
+        config: &Config,
+    ) -> Result<Option<StreamOffset>, SendError> {
+        let payload = payload.as_bytes();
+        if !deflate::compresses(payload, config) {
+            return Ok(None);
+        }
+        let alone = self.admit(payload.len(), config)?;
+        let mut deflation = self.deflation.take();
+        let is_sent = Deflation::message(&mut deflation, payload, window, config, |compressed| {
+            let header = Header { reserved: ReservedBits::RSV1, ..self.header(opcode, compressed.len()) };
+            self.queued += header.encode_with(compressed, self.output.buffer()) as u64;
+        });
+        self.deflation = deflation;
+        Ok(is_sent.then(|| self.end_message(alone)))
+    }
+
+    /// Messages are compressed from now on, if [`Config`] says how.
+    pub(super) fn set_window(&mut self, window: Option<Window>) {
+        self.window = window;
     }
 
     fn owned(&mut self, opcode: Opcode, payload: Payload<'_>, config: &Config) -> Result<StreamOffset, SendError> {

@@ -67,6 +67,12 @@ impl Assembler {
         if self.carried == 0 { Ok(self.text) } else { Err(Invalid) }
     }
 
+    /// Returns the bytes that have come, in order: those of whole characters, and those of a cut one.
+    #[cfg(feature = "deflate")]
+    pub(super) fn pieces(&self) -> [&[u8]; 2] {
+        [self.text.as_bytes(), self.carry.get(..usize::from(self.carried)).unwrap_or_default()]
+    }
+
     /// Returns how many bytes have come.
     pub fn len(&self) -> usize {
         self.text.len() + usize::from(self.carried)

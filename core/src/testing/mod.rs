@@ -184,6 +184,11 @@ impl Socket for Recording {
         self.context.protocol.as_deref()
     }
 
+    #[cfg(feature = "deflate")]
+    fn compression(&self) -> Option<crate::Compression> {
+        self.context.compression
+    }
+
     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
         self.record(Sent::Message(message.into_owned()))
     }

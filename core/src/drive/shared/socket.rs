@@ -8,6 +8,8 @@ use core::task::{Poll, Waker};
 use super::waiters::Waiter;
 use super::{CALLING, Shared};
 use crate::api::{Done, Socket, WriteWaiter};
+#[cfg(feature = "deflate")]
+use crate::compression::Compression;
 use crate::context::SocketId;
 use crate::drive::{lending, spare};
 use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
@@ -67,6 +69,11 @@ impl Socket for Shared {
 
     fn protocol(&self) -> Option<&str> {
         self.context.as_ref()?.protocol.as_deref()
+    }
+
+    #[cfg(feature = "deflate")]
+    fn compression(&self) -> Option<Compression> {
+        self.context.as_ref()?.compression
     }
 
     fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {

@@ -44,6 +44,10 @@ pub enum HandshakeError {
     WrongAccept,
     /// The 101 has these `Sec-WebSocket-Extensions`, though none was offered.
     UnexpectedExtension(String),
+    /// The 101 has these `Sec-WebSocket-Extensions`, which are no answer to the `permessage-deflate` that was offered (RFC
+    /// 7692 §7.1).
+    #[cfg(feature = "deflate")]
+    InvalidExtension(String),
     /// The 101 has more than one `Sec-WebSocket-Protocol`.
     RepeatedProtocol,
     /// The 101 chooses this subprotocol, which was not offered.
@@ -79,6 +83,12 @@ impl fmt::Display for HandshakeError {
             Self::UnexpectedExtension(extensions) => {
                 write!(f, "the server uses extensions that were not offered: {extensions:?}")
             }
+            #[cfg(feature = "deflate")]
+            Self::InvalidExtension(extensions) => write!(
+                f,
+                "the server's Sec-WebSocket-Extensions do not answer what was offered: {extensions:?}: \
+                 change Config::deflate, or leave it out"
+            ),
             Self::RepeatedProtocol => f.write_str("the server's 101 has more than one Sec-WebSocket-Protocol"),
             Self::UnexpectedProtocol(protocol) => {
                 write!(f, "the server chose the subprotocol {protocol:?}, which was not offered: offer it, or none")

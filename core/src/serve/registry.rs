@@ -50,8 +50,18 @@ struct Entries {
     sockets: Slab<WebSocket>,
     /// Requests whose handlers have not answered yet, by their addresses.
     asked: BTreeMap<usize, Arc<Slot>>,
-    /// The wakers of those that wait for a task to leave, or for the next stage.
+    /// The wakers of those that wait for the next stage.
     watching: BTreeMap<u64, Waker>,
+    /// The wakers of those that wait for a task to leave, too.
+    counting: BTreeMap<u64, Waker>,
+}
+
+/// What a [`Watch`] is woken for. A server that accepts waits for a stage all the time, and would be woken by each
+/// connection that ends.
+#[derive(Clone, Copy)]
+enum Watched {
+    Stage,
+    Tasks,
 }
 
 impl Default for Registry {
@@ -93,10 +103,10 @@ impl Registry {
             return;
         }
         let mut state = self.state.lock();
-        let watching = mem::take(&mut state.watching);
+        let (watching, counting) = (mem::take(&mut state.watching), mem::take(&mut state.counting));
         let tasks: Vec<_> = state.tasks.values().cloned().collect();
         drop(state);
-        tasks.into_iter().chain(watching.into_values()).for_each(Waker::wake);
+        tasks.into_iter().chain(watching.into_values()).chain(counting.into_values()).for_each(Waker::wake);
     }
 
     /// Closes every open connection with 1001, and refuses new ones with 503, also those whose handlers have not
@@ -122,7 +132,7 @@ impl Registry {
     /// # Cancel safety
     /// Dropping the future ends the accepting; connections live on.
     pub async fn run(&self, accepting: impl Future<Output = ()>) {
-        let mut closing = pin!(self.wait_until(|stage, _| stage >= Stage::Closing));
+        let mut closing = pin!(self.watch(Watched::Stage, |stage, _| stage >= Stage::Closing));
         let mut accepting = pin!(accepting);
         poll_fn(|cx| match closing.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
@@ -152,7 +162,11 @@ impl Registry {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn wait_until(&self, condition: impl Fn(Stage, usize) -> bool) {
-        let mut watch = Watch { registry: self, id: None };
+        self.watch(Watched::Tasks, condition).await;
+    }
+
+    async fn watch(&self, watched: Watched, condition: impl Fn(Stage, usize) -> bool) {
+        let mut watch = Watch { registry: self, watched, id: None };
         poll_fn(|cx| watch.poll(cx, &condition)).await;
     }
 
@@ -211,11 +225,19 @@ impl Entries {
         self.next += 1;
         self.next
     }
+
+    fn wakers(&mut self, watched: Watched) -> &mut BTreeMap<u64, Waker> {
+        match watched {
+            Watched::Stage => &mut self.watching,
+            Watched::Tasks => &mut self.counting,
+        }
+    }
 }
 
 /// A future that waits. Dropped, it is forgotten.
 struct Watch<'a> {
     registry: &'a Registry,
+    watched: Watched,
     id: Option<u64>,
 }
 
@@ -226,7 +248,7 @@ impl Watch<'_> {
             return Poll::Ready(());
         }
         let id = *self.id.get_or_insert_with(|| state.new_id());
-        let before = state.watching.insert(id, cx.waker().clone());
+        let before = state.wakers(self.watched).insert(id, cx.waker().clone());
         drop(state);
         drop(before);
         Poll::Pending
@@ -235,7 +257,7 @@ impl Watch<'_> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let waker = self.id.and_then(|id| self.registry.state.lock().watching.remove(&id));
+        let waker = self.id.and_then(|id| self.registry.state.lock().wakers(self.watched).remove(&id));
         drop(waker);
     }
 }
@@ -278,10 +300,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
         let waker = self.place.take().and_then(|place| state.tasks.leave(place));
-        let watching = mem::take(&mut state.watching);
+        let counting = mem::take(&mut state.counting);
         drop(state);
         drop(waker);
-        watching.into_values().for_each(Waker::wake);
+        counting.into_values().for_each(Waker::wake);
     }
 }
 
@@ -314,6 +336,25 @@ mod tests {
         registry.close_all();
         assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
         assert!(refusing.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn who_waits_for_a_stage_is_not_woken_by_a_task_that_leaves() {
+        let (registry, wakes) = (Arc::<Registry>::default(), Arc::<Wakes>::default());
+        let waker = Waker::from(wakes.clone());
+        let mut accepting = pin!(registry.run(core::future::pending()));
+        assert!(accepting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(Registration::new(registry.clone()));
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+        let mut empty = pin!(registry.wait_for_room(1));
+        let last = Registration::new(registry.clone());
+        assert!(empty.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(last);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert!(empty.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        registry.enter(Stage::Closing);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 2);
+        assert!(accepting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]

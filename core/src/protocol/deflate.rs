@@ -9,9 +9,11 @@ mod deflation;
 mod history;
 mod inflation;
 mod pool;
+mod prepared;
 
 pub(super) use self::deflation::{Deflation, compresses};
 pub(super) use self::inflation::Inflation;
+pub(super) use self::prepared::CompressedFrames;
 
 /// The bytes that end each compressed message and are not sent. RFC 7692 §7.2.1: "Remove 4 octets (that are 0x00 0x00
 /// 0xff 0xff) from the tail end."

@@ -2,7 +2,10 @@
 
 use alloc::boxed::Box;
 
+use bytes::Bytes;
+
 use super::Violation;
+use super::frame::Opcode;
 use super::partial::Partial;
 use crate::compression::Window;
 use crate::config::Config;
@@ -37,6 +40,22 @@ impl Deflation {
         _: &Config,
         _: impl FnOnce(&[u8]),
     ) -> bool {
+        match window {}
+    }
+
+    pub(super) fn sent_alone(_: &mut Option<Box<Self>>, _: &[u8], window: Window, _: &Config) {
+        match window {}
+    }
+
+    pub(super) fn rest(_: &mut Option<Box<Self>>) {}
+}
+
+/// Of a message that is sent to many: none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CompressedFrames;
+
+impl CompressedFrames {
+    pub(super) fn get(&self, _: Opcode, _: &[u8], window: Window, _: &Config) -> Option<&Bytes> {
         match window {}
     }
 }

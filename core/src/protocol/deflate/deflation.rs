@@ -14,6 +14,8 @@ pub(in crate::protocol) struct Deflation {
     history: History,
     /// Instead of the thread's, and instead of the history.
     own: Option<Box<Compressor>>,
+    /// Something was sent since the last [rest](Self::rest).
+    is_in_use: bool,
 }
 
 impl Deflation {
@@ -27,40 +29,56 @@ impl Deflation {
         send: impl FnOnce(&[u8]),
     ) -> bool {
         let Some(config) = &config.deflate else { return false };
-        let settings = Settings::new(window, config);
-        let most = config.history.min(window.history());
-        if most == 0 && !config.own_compressor || window.no_context_takeover {
-            return alone(settings, payload, config, send);
+        if !remembers(window, config) {
+            return alone(payload, window, config, send);
         }
         let memory = memory.get_or_insert_default();
+        memory.is_in_use = true;
         if config.own_compressor {
-            let own = memory.own.get_or_insert_with(|| Box::new(Compressor::new(settings)));
+            let own = memory.own.get_or_insert_with(|| Box::new(Compressor::new(Settings::new(window, config))));
             return compress(own, payload, config, send);
         }
-        let mut compressor = pool::compressor(settings);
+        let mut compressor = pool::compressor(Settings::new(window, config));
         compressor.reset();
         compressor.remember(memory.history.pieces());
         let is_sent = compress(&mut compressor, payload, config, send);
         pool::keep_compressor(compressor);
         if is_sent {
-            memory.history.push(payload, most);
+            memory.history.push(payload, config.history.min(window.history()));
         }
         is_sent
     }
 
-    /// Takes note of a message that was sent compressed by itself.
-    pub(in crate::protocol) fn sent_alone(&mut self, payload: &[u8], window: Window, config: &Deflate) {
-        match &mut self.own {
-            // It has not seen the message, so it cannot refer to what was before.
-            Some(own) => own.reset(),
-            None => self.history.push(payload, config.history.min(window.history())),
+    /// Takes note of a message that was compressed alone, elsewhere: the next one may refer to it.
+    pub(in crate::protocol) fn sent_alone(
+        memory: &mut Option<Box<Self>>,
+        payload: &[u8],
+        window: Window,
+        config: &Config,
+    ) {
+        let Some(config) = config.deflate.as_ref().filter(|config| remembers(window, config)) else { return };
+        let memory = memory.get_or_insert_default();
+        memory.is_in_use = true;
+        if let Some(own) = &mut memory.own {
+            // It has not seen the message, and would count wrongly how far back the ones before are.
+            own.reset();
+        } else if !config.own_compressor {
+            memory.history.push(payload, config.history.min(window.history()));
         }
     }
 
-    /// Forgets what was sent. RFC 7692 does not oblige a sender to refer to anything.
-    pub(in crate::protocol) fn forget(&mut self) {
-        *self = Self::default();
+    /// Forgets what was sent, if nothing was since the last time. RFC 7692 obliges no sender to refer to anything.
+    pub(in crate::protocol) fn rest(memory: &mut Option<Box<Self>>) {
+        if let Some(deflation) = memory {
+            if !core::mem::take(&mut deflation.is_in_use) {
+                *memory = None;
+            }
+        }
     }
+}
+
+fn remembers(window: Window, config: &Deflate) -> bool {
+    !window.no_context_takeover && (config.own_compressor || config.history > 0)
 }
 
 impl Settings {
@@ -75,8 +93,8 @@ pub(in crate::protocol) fn compresses(payload: &[u8], config: &Config) -> bool {
 }
 
 /// Compresses a message that refers to no other.
-fn alone(settings: Settings, payload: &[u8], config: &Deflate, send: impl FnOnce(&[u8])) -> bool {
-    let mut compressor = pool::compressor(settings);
+pub(super) fn alone(payload: &[u8], window: Window, config: &Deflate, send: impl FnOnce(&[u8])) -> bool {
+    let mut compressor = pool::compressor(Settings::new(window, config));
     compressor.reset();
     let is_sent = compress(&mut compressor, payload, config, send);
     pool::keep_compressor(compressor);

@@ -25,11 +25,6 @@ impl History {
         self.0.as_slices().into()
     }
 
-    /// Forgets all, and gives the memory back.
-    pub(super) fn clear(&mut self) {
-        self.0 = VecDeque::new();
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

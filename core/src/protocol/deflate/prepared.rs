@@ -39,7 +39,7 @@ impl CompressedFrames {
 
 fn frame(opcode: Opcode, payload: &[u8], window: Window, config: &Deflate) -> Option<Bytes> {
     let mut frame = Vec::new();
-    let is_shorter = alone(window, payload, config, |compressed| {
+    let is_shorter = alone(payload, window, config, |compressed| {
         let header = Header::new(opcode, compressed.len() as u64);
         Header { reserved: ReservedBits::RSV1, ..header }.encode_with(compressed, &mut frame);
     });

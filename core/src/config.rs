@@ -25,7 +25,7 @@ use crate::time::SHORTEST;
 #[cfg(feature = "deflate")]
 pub use self::deflate::Deflate;
 #[cfg(feature = "deflate")]
-pub(crate) use self::deflate::{MAX_WINDOW_BITS, WINDOW_BITS};
+pub(crate) use self::deflate::WINDOW_BITS;
 
 pub use crate::network::{InvalidNetwork, Network};
 

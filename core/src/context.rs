@@ -1,10 +1,22 @@
 //! What a connection is about (the peer's address, the path, the subprotocol), and its number.
 
+#[cfg(feature = "deflate")]
+mod compression;
+#[cfg(not(feature = "deflate"))]
+#[path = "context/no_compression.rs"]
+mod compression;
+
 use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 
-use crate::compression::Compression;
+#[cfg(feature = "deflate")]
+pub use self::compression::Compression;
+#[cfg(not(feature = "deflate"))]
+pub(crate) use self::compression::Compression;
+#[cfg(feature = "deflate")]
+pub(crate) use self::compression::MAX_WINDOW_BITS;
+pub(crate) use self::compression::Window;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
 /// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.

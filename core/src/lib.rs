@@ -120,11 +120,6 @@ extern crate std;
 #[macro_use]
 mod debug;
 pub mod config;
-#[cfg(feature = "deflate")]
-mod compression;
-#[cfg(not(feature = "deflate"))]
-#[path = "no_compression.rs"]
-mod compression;
 mod context;
 mod entropy;
 mod input;
@@ -153,7 +148,7 @@ pub mod fuzzing;
 pub use bytes::Bytes;
 pub use config::Config;
 #[cfg(feature = "deflate")]
-pub use compression::Compression;
+pub use context::Compression;
 pub use context::SocketId;
 
 pub use protocol::{

@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 use core::task::{Poll, Waker};
 
 #[cfg(feature = "deflate")]
-use crate::compression::Compression;
+use crate::context::Compression;
 use crate::context::SocketId;
 use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
 

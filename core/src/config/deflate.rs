@@ -6,9 +6,6 @@ use super::InvalidConfig;
 /// logarithm of the LZ77 sliding window size".
 pub(crate) const WINDOW_BITS: core::ops::RangeInclusive<u8> = 8..=15;
 
-/// The largest window, of 32 KiB.
-pub(crate) const MAX_WINDOW_BITS: u8 = 15;
-
 /// How messages are compressed with permessage-deflate (RFC 7692), for both roles: for [`Config::deflate`].
 ///
 /// The parameters that are negotiated have the RFC's names, and say what this side wishes. What both sides agreed on is
@@ -64,7 +61,7 @@ impl Default for Deflate {
             own_compressor: false,
             server_no_context_takeover: false,
             client_no_context_takeover: false,
-            server_max_window_bits: MAX_WINDOW_BITS,
+            server_max_window_bits: *WINDOW_BITS.end(),
             client_max_window_bits: 12,
         }
     }

@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::compression::{Compression, Window};
-use crate::config::{Deflate, MAX_WINDOW_BITS, WINDOW_BITS};
+use crate::config::{Deflate, WINDOW_BITS};
+use crate::context::{Compression, MAX_WINDOW_BITS, Window};
 use crate::http::{Extension, extensions};
 
 const NAME: &str = "permessage-deflate";
@@ -225,7 +225,10 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=15", Some("permessage-deflate")),
             ("permessage-deflate; client_max_window_bits=9", Some("permessage-deflate; client_max_window_bits=9")),
             // RFC 6455 §9.1: "the value after quoted-string unescaping MUST conform to the 'token' ABNF".
-            ("permessage-deflate; server_max_window_bits=\"1\\0\"", Some("permessage-deflate; server_max_window_bits=10")),
+            (
+                "permessage-deflate; server_max_window_bits=\"1\\0\"",
+                Some("permessage-deflate; server_max_window_bits=10"),
+            ),
             // RFC 7692 §7.1: "an extension parameter with an invalid value".
             ("permessage-deflate; server_max_window_bits", None),
             ("permessage-deflate; server_max_window_bits=7", None),
@@ -302,10 +305,26 @@ mod tests {
             (bare, "permessage-deflate", Some("permessage-deflate")),
             // §7.1.2.1: "A server MAY include" it in a response "even if the [..] offer [..] didn't include" it. Common
             // servers do.
-            (bare, "permessage-deflate; server_max_window_bits=12", Some("permessage-deflate; server_max_window_bits=12")),
-            (bare, "permessage-deflate; client_max_window_bits=8", Some("permessage-deflate; client_max_window_bits=8")),
-            (bare, "permessage-deflate; server_no_context_takeover", Some("permessage-deflate; server_no_context_takeover")),
-            (bare, "permessage-deflate; client_no_context_takeover", Some("permessage-deflate; client_no_context_takeover")),
+            (
+                bare,
+                "permessage-deflate; server_max_window_bits=12",
+                Some("permessage-deflate; server_max_window_bits=12"),
+            ),
+            (
+                bare,
+                "permessage-deflate; client_max_window_bits=8",
+                Some("permessage-deflate; client_max_window_bits=8"),
+            ),
+            (
+                bare,
+                "permessage-deflate; server_no_context_takeover",
+                Some("permessage-deflate; server_no_context_takeover"),
+            ),
+            (
+                bare,
+                "permessage-deflate; client_no_context_takeover",
+                Some("permessage-deflate; client_no_context_takeover"),
+            ),
             (
                 narrow,
                 "permessage-deflate; server_max_window_bits=10",

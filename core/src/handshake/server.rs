@@ -17,8 +17,8 @@ pub use super::refusal::{Refusal, Refused};
 use super::key::{EXTENSIONS, VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;
 use super::request::{Request, lists, parse};
-use crate::compression::Compression;
 use crate::config::Config;
+use crate::context::Compression;
 use crate::context::SocketContext;
 use crate::http::{HeadReader, Headers, InvalidHeader, elements, is_extension_list, is_token, token_list, write_field};
 use crate::protocol::Connection;
@@ -334,7 +334,11 @@ fn check_protocols(headers: &Headers) -> Result<Vec<&str>, Refusal> {
 /// conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the WebSocket
 /// Connection_."
 fn check_extensions(headers: &Headers) -> Result<(), Refusal> {
-    if !headers.contains(EXTENSIONS) || is_extension_list(headers.values(EXTENSIONS)) { Ok(()) } else { Err(Refusal::Extensions) }
+    if !headers.contains(EXTENSIONS) || is_extension_list(headers.values(EXTENSIONS)) {
+        Ok(())
+    } else {
+        Err(Refusal::Extensions)
+    }
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl Target {
         }
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.config.deflate {
-            write_field(&mut head, EXTENSIONS, crate::Compression::offer(deflate).as_bytes());
+            write_field(&mut head, EXTENSIONS, crate::context::Compression::offer(deflate).as_bytes());
         }
         self.headers.write_to(&mut head);
         head.extend_from_slice(b"\r\n");

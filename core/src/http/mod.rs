@@ -14,9 +14,9 @@ mod uri;
 
 pub(crate) use authority::{Authority, default_port};
 pub use date::date;
+pub(crate) use extensions::is_extension_list;
 #[cfg(feature = "deflate")]
 pub(crate) use extensions::{Extension, extensions};
-pub(crate) use extensions::is_extension_list;
 pub(crate) use grammar::{as_token, elements, is_token, token_list};
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};

@@ -17,7 +17,7 @@ use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
 use super::output::Output;
 use crate::config::Config;
-use crate::compression::Compression;
+use crate::context::Compression;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::protocol::StreamOffset;

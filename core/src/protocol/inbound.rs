@@ -15,13 +15,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
+use super::deflate::Inflation;
 use super::error::Violation;
 use super::event::Message;
-use super::partial::Partial;
-use super::deflate::Inflation;
 use super::frame::{FIN, Header, MASK, MAX_HEADER, Opcode, ReservedBits, Role};
-use crate::compression::Window;
+use super::partial::Partial;
 use crate::config::Config;
+use crate::context::Window;
 use crate::input::take;
 use crate::protocol::{mask, utf8};
 

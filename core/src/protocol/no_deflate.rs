@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::Violation;
 use super::frame::Opcode;
 use super::partial::Partial;
-use crate::compression::Window;
 use crate::config::Config;
+use crate::context::Window;
 
 pub(super) enum Inflation {}
 

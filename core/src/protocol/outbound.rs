@@ -14,8 +14,8 @@ use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits
 use super::outgoing::{Outgoing, Payload, Prepared};
 use super::output::Output;
 use super::pool::{self, LARGE};
-use crate::compression::Window;
 use crate::config::Config;
+use crate::context::Window;
 use crate::entropy::Entropy;
 use crate::protocol::{StreamOffset, mask};
 
@@ -44,7 +44,18 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
-        Self { keys, queued: 0, written: 0, output: Output::new(), last: 0, alone: 0, ping: 0, late_pong: None, window: None, deflation: None }
+        Self {
+            keys,
+            queued: 0,
+            written: 0,
+            output: Output::new(),
+            last: 0,
+            alone: 0,
+            ping: 0,
+            late_pong: None,
+            window: None,
+            deflation: None,
+        }
     }
 
     #[inline]

@@ -185,7 +185,7 @@ impl Socket for Recording {
     }
 
     #[cfg(feature = "deflate")]
-    fn compression(&self) -> Option<crate::Compression> {
+    fn compression(&self) -> Option<crate::context::Compression> {
         self.context.compression
     }
 

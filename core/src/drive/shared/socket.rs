@@ -9,7 +9,7 @@ use super::waiters::Waiter;
 use super::{CALLING, Shared};
 use crate::api::{Done, Socket, WriteWaiter};
 #[cfg(feature = "deflate")]
-use crate::compression::Compression;
+use crate::context::Compression;
 use crate::context::SocketId;
 use crate::drive::{lending, spare};
 use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
 use super::TAIL;
-use crate::config::MAX_WINDOW_BITS;
+use crate::context::MAX_WINDOW_BITS;
 
 /// Longer messages are not compressed: the codec counts in 32 bits.
 const MAX_LENGTH: usize = i32::MAX as usize;

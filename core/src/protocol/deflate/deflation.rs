@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use super::codec::{Compressor, Settings};
 use super::history::History;
 use super::pool;
-use crate::compression::Window;
 use crate::config::{Config, Deflate};
+use crate::context::Window;
 
 /// What a connection remembers of the messages that it sent compressed.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use core::mem;
 use super::codec::Inflater;
 use super::history::History;
 use super::{TAIL, pool};
-use crate::compression::Window;
+use crate::context::Window;
 use crate::protocol::Violation;
 use crate::protocol::partial::Partial;
 

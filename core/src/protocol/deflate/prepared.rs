@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::deflation::alone;
-use crate::compression::Window;
 use crate::config::{Config, Deflate, WINDOW_BITS};
+use crate::context::Window;
 use crate::protocol::frame::{Header, Opcode, ReservedBits};
 
 /// A frame for each size of the window, once it was asked for. `None` in one: the message gets no shorter.

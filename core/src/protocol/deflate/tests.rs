@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use zlib_rs::{Inflate, InflateFlush};
 
 use super::*;
-use crate::compression::Window;
 use crate::config::{Config, Deflate};
+use crate::context::Window;
 use crate::protocol::Violation;
 use crate::protocol::frame::Opcode;
 use crate::protocol::partial::Partial;
@@ -73,7 +73,9 @@ fn settings() -> impl Strategy<Value = (Deflate, Window)> {
         .prop_map(|(level, mem_level, threshold, history)| {
             Deflate::default().level(level).mem_level(mem_level).threshold(threshold).history(history)
         })
-        .prop_flat_map(|config| (any::<bool>().prop_map(move |own| config.own_compressor(own)), 8..=15u8, any::<bool>()))
+        .prop_flat_map(|config| {
+            (any::<bool>().prop_map(move |own| config.own_compressor(own)), 8..=15u8, any::<bool>())
+        })
         .prop_map(|(config, bits, alone)| (config, window(bits, alone)))
 }
 
@@ -263,8 +265,7 @@ fn text_is_refused_at_its_first_impossible_byte() {
         &Deflate::default(),
     );
     let mut message = Partial::new(Opcode::Text);
-    let failed =
-        Inflation::new(window(15, false)).last_part(&bytes.unwrap(), &mut message, limits.max_text);
+    let failed = Inflation::new(window(15, false)).last_part(&bytes.unwrap(), &mut message, limits.max_text);
     assert_eq!(failed, Err(Violation::TextNotUtf8));
     assert!(message.len() < 100_000, "{}", message.len());
 }

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::config::MAX_WINDOW_BITS;
+/// The largest window, of 32 KiB.
+pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 
 /// How both sides compress, as the opening handshake has negotiated it: permessage-deflate with these parameters (RFC
 /// 7692 §7.1).

@@ -20,6 +20,7 @@ macro_rules! links {
 [tls]: crate::guide::transports#tls
 [runtimes]: crate::guide::runtimes
 [limits]: crate::guide::limits
+[compression]: crate::guide::compression
 [by_hand]: crate::guide::by_hand
 [contract]: crate::guide::contract
 [decisions]: crate::guide::contract#decisions
@@ -60,6 +61,7 @@ pages! {
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
+    compression = "guide/compression.md": "Config" "Outgoing";
     transports = "guide/transports.md": "proto::server";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";

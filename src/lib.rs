@@ -100,6 +100,7 @@
 //! | [Sending](guide::sending), [Closing](guide::closing) | backpressure; how connections and programs end |
 //! | [Testing](guide::testing) | handlers and listeners in memory |
 //! | [Limits](guide::limits) | every default, origins, what a peer can cost |
+//! | [Compression](guide::compression) | permessage-deflate: what is agreed on, what it costs, secrets |
 //! | [Transports](guide::transports), [Runtimes](guide::runtimes) | TLS, axum, your own accept loop; features, smol, what differs |
 //! | [By hand](guide::by_hand) | the protocol without I/O, in a loop of your own |
 //! | [From tokio-tungstenite](guide::from_tokio_tungstenite), [from Ring](guide::from_ring) | where everything is that you know |
@@ -188,5 +189,5 @@ pub mod futures_io {
 }
 
 // Their examples need these backends.
-#[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std"))))]
+#[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std", feature = "deflate"))))]
 pub mod guide;

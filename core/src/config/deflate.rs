@@ -22,6 +22,11 @@ pub(crate) const WINDOW_BITS: core::ops::RangeInclusive<u8> = 8..=15;
 /// let config = Config::default().deflate(Deflate::default().level(1).threshold(256));
 /// ```
 ///
+/// # Secrets
+/// The length of a compressed message tells something about it. Where an attacker can have text of their own beside a
+/// secret, in one message or in those before it, and sees the lengths, that text finds out the secret piece by piece
+/// (CRIME, BREACH). Send such messages [uncompressed](crate::Outgoing::uncompressed).
+///
 /// [`Config::deflate`]: super::Config::deflate
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -6,6 +6,8 @@ mod asynchronous;
 mod awaiting;
 mod closing;
 mod common;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod driver;
 mod ending;
 mod fragments;

@@ -77,16 +77,22 @@ impl Compressor {
     }
 }
 
-/// Data that is no DEFLATE, or refers back too far.
-#[derive(Debug)]
-pub(super) struct Corrupt;
-
 /// What a step of an [`Inflater`] has done.
 pub(super) struct Step {
     pub(super) read: usize,
     pub(super) written: usize,
+    pub(super) end: End,
+}
+
+/// Why a step has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All of the input is read, or the output is full.
+    Bounds,
     /// A block said that it was the last one: go on after a [restart](Inflater::restart).
-    pub(super) was_last: bool,
+    LastBlock,
+    /// What follows is no DEFLATE, or refers back too far.
+    Corrupt,
 }
 
 pub(super) struct Inflater(Inflate);
@@ -105,14 +111,14 @@ impl Inflater {
         }
     }
 
-    /// Inflates until all of the input is read, or the output is full, or a last block ends.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Corrupt> {
+    /// Inflates until all of the input is read, or the output is full, or a last block ends, or something is wrong.
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
         let (read, written) = (self.0.total_in(), self.0.total_out());
-        let status = self.0.decompress(input, output, InflateFlush::SyncFlush).map_err(|_| Corrupt)?;
-        Ok(Step {
-            read: (self.0.total_in() - read) as usize,
-            written: (self.0.total_out() - written) as usize,
-            was_last: status == Status::StreamEnd,
-        })
+        let end = match self.0.decompress(input, output, InflateFlush::SyncFlush) {
+            Ok(Status::StreamEnd) => End::LastBlock,
+            Ok(_) => End::Bounds,
+            Err(_) => End::Corrupt,
+        };
+        Step { read: (self.0.total_in() - read) as usize, written: (self.0.total_out() - written) as usize, end }
     }
 }

@@ -29,6 +29,11 @@ impl Deflation {
         send: impl FnOnce(&[u8]),
     ) -> bool {
         let Some(config) = &config.deflate else { return false };
+        if payload.is_empty() {
+            // RFC 7692 §7.2.3.6. The codec would write nothing right after another message.
+            send(&[0x00]);
+            return true;
+        }
         if !remembers(window, config) {
             return alone(payload, window, config, send);
         }

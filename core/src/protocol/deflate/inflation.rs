@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::codec::Inflater;
+use super::codec::{End, Inflater};
 use super::history::History;
 use super::{TAIL, pool};
 use crate::context::Window;
@@ -101,19 +101,23 @@ fn inflate(
         let room = limit - message.len();
         let most = scratch.len().min(room.saturating_add(1));
         let output = scratch.get_mut(..most).unwrap_or_default();
-        let step = inflater.step(input, output).map_err(|_| Violation::NotDeflate)?;
+        let step = inflater.step(input, output);
         input = input.get(step.read..).unwrap_or_default();
+        // What came before a fault is judged first: the verdict does not depend on how the message is cut.
+        let fits = step.written.min(room);
+        message.append(output.get(..fits).unwrap_or_default(), room - fits)?;
         if step.written > room {
             return Err(too_large(message, limit));
         }
-        message.append(output.get(..step.written).unwrap_or_default(), room - step.written)?;
-        if step.was_last {
+        match step.end {
+            End::Corrupt => return Err(Violation::NotDeflate),
             // RFC 7692 §7.2.3.4: a sender may use blocks with BFINAL, after which a new one begins.
-            inflater.restart(history.pieces().into_iter().chain(message.pieces()));
-        } else if step.written < most {
-            return if input.is_empty() { Ok(()) } else { Err(Violation::NotDeflate) };
+            End::LastBlock => inflater.restart(history.pieces().into_iter().chain(message.pieces())),
+            End::Bounds if step.written == most => continue,
+            End::Bounds if !input.is_empty() => return Err(Violation::NotDeflate),
+            End::Bounds => {}
         }
-        if input.is_empty() && step.was_last {
+        if input.is_empty() {
             return Ok(());
         }
     }

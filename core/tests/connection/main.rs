@@ -6,6 +6,7 @@ mod asynchronous;
 mod awaiting;
 mod closing;
 mod common;
+mod conversing;
 mod driver;
 mod ending;
 mod fragments;

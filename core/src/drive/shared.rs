@@ -149,7 +149,7 @@ impl Shared {
         self.park_with(guard, waker)
     }
 
-    #[inline]
+    #[inline(always)]
     fn park_with(&self, mut guard: Guard<'_>, waker: &Waker) -> Result<Option<Time>, Busy> {
         if guard.has_event() || guard.has_output() || self.due.load(Ordering::Acquire) {
             return Err(Busy);

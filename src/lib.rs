@@ -79,8 +79,8 @@
 //! | streams upgraded elsewhere: axum, hyper | [`blocking::upgraded`] | [`tokio::upgraded`] |
 //! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
-//! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]). [`stream()`]
-//!   makes a [`MessageStream`] of a server's connection.
+//! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]).
+//!   [`stream_listener`] and [`stream()`] make a [`MessageStream`] of a server's connection.
 //! - [`typed_listener()`] and [`MessageStream::typed`] give them values in place of messages.
 //! - Handlers get a [`Request`] and return a [`Response`] or an [`AsyncResponse`].
 //! - A client's headers and subprotocols are in a [`Target`]; limits and deadlines are in [`Config`].
@@ -147,8 +147,8 @@ pub use bellwire_core::{
     WebSocket,
 };
 pub use bellwire_core::{
-    async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, typed, typed_async,
-    typed_async_listener, typed_listener,
+    async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, stream_listener, typed,
+    typed_async, typed_async_listener, typed_listener,
 };
 pub use bellwire_core::{backend, config, proto, testing};
 

@@ -1,6 +1,6 @@
 //! What tokio has to offer: tasks, sockets, bytes that are read and written, and one sleep.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime};
 use bellwire_core::proto::Time;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -20,7 +20,7 @@ pub struct Tokio;
 impl Runtime for Tokio {
     type Timer = Timer;
     type Listener = TcpListener;
-    type Stream = Stream<TcpStream>;
+    type Stream = Tcp;
 
     fn timer(&self) -> Timer {
         Timer { start: Instant::now(), sleep: None }
@@ -72,13 +72,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Adopt<S> for Tokio {
     }
 }
 
-fn without_delay(stream: TcpStream) -> Stream<TcpStream> {
+fn without_delay(stream: TcpStream) -> Tcp {
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
-    Stream(stream)
+    Tcp(stream)
 }
 
-/// A stream of tokio's.
+/// A TCP stream of tokio's. It is tried before it is polled, which costs less: a task has its own bounds for what it does
+/// at once, and needs no budget.
+#[derive(Debug)]
+pub struct Tcp(TcpStream);
+
+/// Whether a read that leaves room shows that there is no more: the system tells of what comes then. As in tokio's own
+/// `poll_read`.
+#[allow(unexpected_cfgs)]
+const TELLS_OF_NEWS: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android", target_vendor = "apple"),
+    not(mio_unsupported_force_poll_poll)
+));
+
+impl Tcp {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        let result = self.0.try_io(Interest::READABLE, || {
+            count = self.0.try_read(buffer)?;
+            // So tokio need not ask again to know that there is nothing.
+            let is_drained = TELLS_OF_NEWS && (1..buffer.len()).contains(&count);
+            if is_drained { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if count > 0 { Ok(count) } else { result.map(|()| 0) }
+    }
+}
+
+impl task::Transport for Tcp {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.0.poll_read_ready(cx))?,
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            let result = match slices {
+                [slice] => self.0.try_write(slice),
+                _ => self.0.try_write_vectored(slices),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.0.poll_write_ready(cx))?,
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// A stream of tokio's that somebody else has made.
 #[derive(Debug)]
 pub struct Stream<S>(S);
 

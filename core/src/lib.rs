@@ -170,7 +170,7 @@ pub use api::{
 pub use serve::{Responder, ServerError};
 
 #[cfg(feature = "std")]
-pub use drive::{MessageStream, StreamError, stream};
+pub use drive::{MessageStream, StreamError, stream, stream_listener};
 
 /// Types that programs seldom name: builders and futures, and the traits by which functions take any listener, any
 /// handler's response, any callback's result.

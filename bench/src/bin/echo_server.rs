@@ -1,12 +1,13 @@
 //! An echo server on one thread of tokio, for `bench/compare` to measure. It prints its address.
 //!
-//! Its argument is the form of its handler: `listener`, `async` or `stream`.
+//! Its argument is the form of its handler: `listener`, `async`, `stream` or `stream_listener`.
 
 use std::io::{self, Write};
 
 use bellwire::tokio::Server;
 use bellwire::{
-    AsyncResponse, Config, Listener, Message, Outcome, Request, Response, WebSocket, async_listener, stream,
+    AsyncResponse, Config, Listener, Message, MessageStream, Outcome, Request, Response, StreamError, WebSocket,
+    async_listener, stream, stream_listener,
 };
 
 struct Echo;
@@ -27,12 +28,24 @@ async fn main() -> io::Result<()> {
         Some("listener") => server.run(|_: &Request| Response::websocket(Echo)).await,
         Some("async") => server.run_async(echo_async).await,
         Some("stream") => server.run_async(echo_stream).await,
-        _ => Err(io::Error::other("say which form: listener, async or stream")),
+        Some("stream_listener") => server.run_async(echo_stream_listener).await,
+        _ => Err(io::Error::other("say which form: listener, async, stream or stream_listener")),
     }
 }
 
 async fn echo_async(_: Request) -> AsyncResponse {
     AsyncResponse::websocket(async_listener().on_message(async |socket, message| socket.send(message)))
+}
+
+async fn echo_stream_listener(_: Request) -> AsyncResponse {
+    AsyncResponse::websocket(stream_listener(echo))
+}
+
+async fn echo(mut messages: MessageStream) -> Result<(), StreamError> {
+    while let Some(message) = messages.recv().await {
+        messages.send(message?).await?;
+    }
+    Ok(())
 }
 
 async fn echo_stream(_: Request) -> AsyncResponse {

@@ -9,6 +9,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::pin::Pin;
 
 use bytes::Bytes;
 
@@ -121,6 +122,9 @@ pub(crate) enum Call {
     Closing,
 }
 
+/// What is said beside the callbacks, by who has the connection as a stream. It is polled when it is woken.
+pub(crate) type Conversation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// An asynchronous listener without its type.
 pub(crate) trait Callbacks: Send {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Called;
@@ -128,6 +132,10 @@ pub(crate) trait Callbacks: Send {
     /// handed its messages on, and whose answers to them are still to come.
     fn answers_close_later(&self) -> bool {
         false
+    }
+    /// Returns the place of what is said beside the callbacks, if there may be such.
+    fn conversation(&mut self) -> Option<&mut Option<Conversation>> {
+        None
     }
     fn on_error(&mut self, socket: &WebSocket, error: Error);
     fn on_close(&mut self, socket: &WebSocket, code: CloseCode, reason: &str);
@@ -212,8 +220,10 @@ impl<L: AsyncListener + 'static> IntoAsyncListener for L {
                 return boxed;
             }
         }
-        let later = this.as_mut().and_then(L::inner).is_some_and(|inner| inner.0.answers_close_later());
-        BoxAsyncListener(Box::new(Adapted { place: Arc::new(Mutex::new(this)), later }))
+        let inner = this.as_mut().and_then(L::inner).map(|inner| &mut inner.0);
+        let (later, conversation) = inner
+            .map_or((false, None), |inner| (inner.answers_close_later(), inner.conversation().and_then(Option::take)));
+        BoxAsyncListener(Box::new(Adapted { place: Arc::new(Mutex::new(this)), later, conversation }))
     }
 }
 
@@ -223,6 +233,8 @@ struct Adapted<L> {
     place: Arc<Mutex<Option<L>>>,
     /// What is wrapped [answers later](Callbacks::answers_close_later).
     later: bool,
+    /// That of what is wrapped.
+    conversation: Option<Conversation>,
 }
 
 /// A listener while it is out.
@@ -262,6 +274,10 @@ impl<L: AsyncListener + 'static> Callbacks for Adapted<L> {
 
     fn answers_close_later(&self) -> bool {
         self.later
+    }
+
+    fn conversation(&mut self) -> Option<&mut Option<Conversation>> {
+        Some(&mut self.conversation)
     }
 
     fn on_error(&mut self, socket: &WebSocket, error: Error) {

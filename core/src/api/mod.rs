@@ -24,10 +24,12 @@ pub use any_listener::{AnyListener, IntoAnyListener};
 #[cfg(feature = "std")]
 pub use async_listener::{AsyncListener, BoxAsyncListener, IntoAsyncListener};
 #[cfg(feature = "std")]
-pub(crate) use async_listener::{Call, Callbacks};
+pub(crate) use async_listener::{Call, Callbacks, Conversation};
 #[cfg(feature = "std")]
 pub use async_response::{AsyncResponse, IntoAsyncResponse};
 pub use broadcast::{Broadcast, broadcast};
+#[cfg(feature = "std")]
+pub(crate) use builder::outcome;
 #[cfg(feature = "std")]
 pub use builder::{AsyncListenerBuilder, async_listener};
 pub use builder::{ListenerBuilder, State, Stateless, listener};

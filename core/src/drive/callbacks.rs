@@ -10,6 +10,8 @@
 //! reader stops in front of the close frame, returns no event and leaves the rest of the input, and that waits
 //! with `Call::Closing` until the reader has had its say, for [`CLOSE_REPLY`] at most.
 
+mod conversing;
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -125,7 +127,10 @@ impl Dispatcher {
                 let _calling = self.shared.calling();
                 self.call(|listener, socket| listener.on_open(socket));
             }
-            Kind::Async(_) => self.call_async(Call::Open),
+            Kind::Async(_) => {
+                self.call_async(Call::Open);
+                self.shared.set_due();
+            }
         }
     }
 
@@ -229,6 +234,7 @@ impl Dispatcher {
         if let Some(waiting) = &mut self.waiting {
             waiting.input.extend_from_slice(input);
         }
+        self.converse();
     }
 
     /// Until a callback is pending.
@@ -444,6 +450,7 @@ impl Dispatcher {
         self.shared.lock().fail(Error::Abandoned);
         self.dispatch(Time::ZERO, &mut [], service);
         self.cancel();
+        self.stop_conversing();
         self.shared.finish();
     }
 }

@@ -9,9 +9,9 @@ use core::task::{Context, Poll};
 
 pub(super) use self::queue::Batch;
 use self::queue::Queue;
-use crate::api::WebSocket;
+use crate::api::{Outcome, WebSocket};
 use crate::protocol::{CloseCode, Error, OwnedMessage};
-use crate::sync::{Mutex, MutexGuard, WakerSlot};
+use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering, WakerSlot};
 
 /// From so many bytes, or messages, that wait for their reader the peer is not read. As the high watermark of
 /// output.
@@ -20,7 +20,16 @@ const MAX_MESSAGES: usize = 256;
 
 /// What the listener and the two halves of the stream share.
 #[derive(Default)]
-pub(super) struct Channel(Mutex<State>);
+pub(super) struct Channel {
+    state: Mutex<State>,
+    /// Whether the future that has the stream is being polled, and has dropped it meanwhile.
+    polling: AtomicU8,
+}
+
+/// The listener polls the future that has the stream: if that drops it now, its outcome decides how the connection
+/// ends.
+const POLLING: u8 = 1;
+const DROPPED: u8 = 2;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -49,7 +58,7 @@ pub(super) struct State {
 
 impl Channel {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.state.lock()
     }
 
     /// Returns `true` if the reader was told that nothing more comes.
@@ -91,9 +100,21 @@ impl Channel {
     /// A half is dropped, which closes the connection if it is the last one.
     pub(super) fn part(&self, socket: &WebSocket) {
         let is_last = mem::replace(&mut self.lock().half, true);
-        if is_last {
+        let close_later =
+            || self.polling.compare_exchange(POLLING, DROPPED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_last && !close_later() {
             end(socket);
         }
+    }
+
+    /// Polls the future that has the stream. If it has dropped it, the connection is closed, unless it has failed.
+    pub(super) fn polling(&self, socket: &WebSocket, poll: impl FnOnce() -> Poll<Outcome>) -> Poll<Outcome> {
+        self.polling.store(POLLING, Ordering::Relaxed);
+        let polled = poll();
+        if self.polling.swap(0, Ordering::AcqRel) == DROPPED && !matches!(polled, Poll::Ready(Err(_))) {
+            end(socket);
+        }
+        polled
     }
 
     /// The receiver is dropped.

@@ -178,7 +178,7 @@ impl Driver {
 
     /// Returns `true` if the transport is of no use any more.
     pub fn is_done(&self) -> bool {
-        matches!(self.ending, Some(Ending::Done))
+        matches!(self.ending, Some(Ending::Rest | Ending::Done))
     }
 
     /// Returns `true` if the connection ends without another word to the peer: what was taken and is not written yet is
@@ -405,12 +405,14 @@ impl Driver {
     /// happens.
     pub fn next_step(&mut self, now: Time) -> Step {
         self.ending = self.ending_at(now);
+        self.rest();
         match self.ending {
             None if self.is_reading() => Step::Read,
             None => Step::Wait,
             Some(Ending::Flush(..) | Ending::Linger(..)) if self.eof => Step::Wait,
             Some(Ending::Flush(..) | Ending::Linger(..)) => Step::Read,
             Some(Ending::Shutdown(..)) => Step::Shutdown,
+            Some(Ending::Rest) => Step::Wait,
             Some(Ending::Done) => Step::Done,
         }
     }
@@ -443,8 +445,9 @@ impl Driver {
                 }
             }
             Phase::Open(dispatcher) => {
+                let conversed = dispatcher.converse();
                 let resumed = dispatcher.resume(now, waker, self.service.as_deref());
-                if resumed || dispatcher.shared.status().has_event() {
+                if conversed || resumed || dispatcher.shared.status().has_event() {
                     self.dispatch(now, &mut []);
                     return Err(Busy);
                 }

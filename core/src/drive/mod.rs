@@ -12,6 +12,7 @@ mod reader;
 mod shared;
 pub mod spare;
 mod stream;
+mod stream_listener;
 mod typed_stream;
 
 pub use driver::{Driver, Step};
@@ -21,5 +22,6 @@ pub use race::Race;
 #[cfg(all(test, not(loom)))]
 pub(crate) use shared::GUARDS;
 pub use shared::{Busy, Shared};
-pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError, StreamListener, stream};
+pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError};
+pub use stream_listener::{StreamListener, stream, stream_listener};
 pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};

@@ -19,6 +19,7 @@ mod guard;
 mod models;
 mod socket;
 mod waiters;
+mod waking;
 
 use alloc::boxed::Box;
 use core::cell::Cell;
@@ -41,6 +42,8 @@ pub struct Shared {
     status: AtomicU8,
     /// Whether the driver sleeps.
     parked: AtomicBool,
+    /// Whether what the driver polls beside the callbacks was woken.
+    due: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -71,6 +74,7 @@ impl Shared {
             context,
             status: AtomicU8::new(0),
             parked: AtomicBool::new(false),
+            due: AtomicBool::new(false),
             state: Mutex::new(state),
         };
         // Stores the first status.
@@ -145,9 +149,9 @@ impl Shared {
         self.park_with(guard, waker)
     }
 
-    #[inline]
+    #[inline(always)]
     fn park_with(&self, mut guard: Guard<'_>, waker: &Waker) -> Result<Option<Time>, Busy> {
-        if guard.has_event() || guard.has_output() {
+        if guard.has_event() || guard.has_output() || self.due.load(Ordering::Acquire) {
             return Err(Busy);
         }
         let old = guard.state.waker.register(waker);

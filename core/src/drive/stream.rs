@@ -1,13 +1,6 @@
 //! A connection as a stream of owned messages, and a sink for them: what users of tokio and smol know.
 //!
-//! It is a listener like any other ([`StreamListener`]), which leaves the messages in a [`Channel`] for their reader:
-//! up to 64 KiB or 256 of them. Then its `on_message` is pending until some are taken, and the peer is not read. The
-//! messages of one read are all there at once, so that their answers leave in one write. A channel that held one
-//! message at a time would need no rule about the close, below; but 32 messages in one read would cost 32 writes and
-//! twice the instructions (measured), and a reader that is busy would leave pings unanswered.
-//!
-//! The peer's close is answered when the reader has taken the messages before it and asks for more, so that it can
-//! still answer them, and at the latest after a second; until then the connection counts as open.
+//! It is the other end of a listener (see `stream_listener`), from which it has its messages by way of a [`Channel`].
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -17,50 +10,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
 use super::channel::{Batch, Channel};
-use crate::api::{
-    AnyListener, BoxAsyncListener, Call, Callbacks, Called, IntoAnyListener, IntoAsyncListener, WebSocket, Written,
-    poll_room,
-};
-use crate::protocol::{CloseCode, Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
-
-/// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
-///
-/// A handler returns the listener and hands the other end to the task that is to talk. If the upgrade is refused, the
-/// listener is dropped, and what waits for the connection gets `None`.
-///
-/// ```
-/// # use bellwire_core as bellwire;
-/// use bellwire::{AsyncResponse, Request, stream};
-/// # fn spawn(_: impl Future<Output = ()> + Send + 'static) {}
-///
-/// async fn handler(_: Request) -> AsyncResponse {
-///     let (listener, opened) = stream();
-///     // With the runtime's `spawn`.
-///     spawn(async move {
-///         let Some(mut messages) = opened.await else { return };
-///         while let Some(Ok(message)) = messages.recv().await {
-///             if messages.send(message).await.is_err() {
-///                 return;
-///             }
-///         }
-///     });
-///     AsyncResponse::websocket(listener)
-/// }
-/// ```
-pub fn stream() -> (StreamListener, Opened) {
-    let channel = Arc::new(Channel::default());
-    (StreamListener(channel.clone()), Opened(Some(channel)))
-}
-
-/// The listener's end of a [`stream`].
-pub struct StreamListener(Arc<Channel>);
+use crate::api::{WebSocket, Written, poll_room};
+use crate::protocol::{Closed, ClosedBy, Error, LARGE, Outgoing, OwnedMessage, SendError, StreamOffset};
 
 /// A connection that is not open yet: a future of its [`MessageStream`], or of `None` if it never opens.
 ///
 /// # Cancel safety
 /// Dropping it closes the connection as soon as it opens.
 #[must_use = "futures do nothing unless they are polled"]
-pub struct Opened(Option<Arc<Channel>>);
+pub struct Opened(pub(super) Option<Arc<Channel>>);
 
 /// An open connection: a `Stream` of messages and a `Sink` for them, or [`recv`](Self::recv) and
 /// [`send`](Self::send) without these traits.
@@ -148,72 +106,6 @@ pub enum StreamError {
     Connection(Error),
     /// A message was refused. It was not sent.
     Send(SendError),
-}
-
-impl Callbacks for StreamListener {
-    /// Messages may have been taken and not answered yet.
-    fn answers_close_later(&self) -> bool {
-        true
-    }
-
-    fn call(&mut self, socket: &WebSocket, call: Call) -> Called {
-        match call {
-            Call::Closing => return self.closing(socket.clone()),
-            Call::Open => self.0.open(socket),
-            Call::Message(message) => {
-                if !self.0.push(message) {
-                    return self.full(socket.clone());
-                }
-            }
-            Call::Ping(data) => socket.as_socket().answer_ping(&data),
-            Call::Pong(_) => {}
-        }
-        Called::Done(Ok(()))
-    }
-
-    fn on_error(&mut self, _: &WebSocket, error: Error) {
-        self.0.tell(|state| state.error = Some(error));
-    }
-
-    fn on_close(&mut self, _: &WebSocket, _: CloseCode, _: &str) {
-        self.0.tell(|state| state.ended = true);
-    }
-}
-
-impl StreamListener {
-    /// Done when there is room for more.
-    fn full(&self, socket: WebSocket) -> Called {
-        let (channel, open) = (self.0.clone(), socket.is_open());
-        Called::of(core::future::poll_fn(move |cx| channel.poll_room(|| open && !socket.is_open(), cx)))
-    }
-
-    /// Done when the reader has taken all and asks for more, having answered what it wants to; or when it has closed.
-    fn closing(&self, socket: WebSocket) -> Called {
-        let channel = self.0.clone();
-        Called::of(core::future::poll_fn(move |cx| match socket.is_open() {
-            true => channel.poll_hungry(cx),
-            false => Poll::Ready(()),
-        }))
-    }
-}
-
-impl Drop for StreamListener {
-    /// Dropped without `on_close`: the connection never opened.
-    fn drop(&mut self) {
-        self.0.tell(|state| state.ended = true);
-    }
-}
-
-impl IntoAsyncListener for StreamListener {
-    fn into_async_listener(self) -> BoxAsyncListener {
-        BoxAsyncListener(Box::new(self))
-    }
-}
-
-impl IntoAnyListener for StreamListener {
-    fn into_any_listener(self) -> AnyListener {
-        self.into_async_listener().into()
-    }
 }
 
 impl Future for Opened {
@@ -499,7 +391,6 @@ impl core::error::Error for StreamError {
     }
 }
 
-debug!(StreamListener);
 debug!(Opened);
 debug!(MessageStream);
 debug!(MessageSender);

@@ -8,6 +8,7 @@ mod closing;
 mod common;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod conversing;
 mod driver;
 mod ending;
 mod fragments;

@@ -151,7 +151,7 @@ fn received_while_driven(world: &mut World, messages: &mut MessageStream) -> Vec
     lines
 }
 
-fn normal_close() -> Frame {
+pub(crate) fn normal_close() -> Frame {
     Frame::close(1000, "Normal Closure")
 }
 

@@ -17,7 +17,7 @@ use bellwire::proto::client::HandshakeError;
 use bellwire::stream::MessageSender;
 use bellwire::{
     AsyncResponse, Closed, ClosedBy, Config, ConnectError, MessageStream, OwnedMessage, Request, Response, Role,
-    SendError, StreamError, Target, WebSocket, async_listener, stream,
+    SendError, StreamError, Target, WebSocket, async_listener, stream, stream_listener,
 };
 use bellwire_tests::{
     BINARY, Flavor, Frame, OnFuturesIo, OnTokio, PATIENCE, PING, PONG, Raw, Tasks, Theirs, http, next, quiet, request,
@@ -47,6 +47,7 @@ tasks! {
     }
     pair {
         n1_a_stream_on_each_end,
+        n1_a_stream_that_the_connections_own_task_reads_and_writes,
         u1_u2_streams_and_asynchronous_listeners_know_their_connection,
     }
     both {
@@ -561,6 +562,52 @@ fn n1_a_stream_on_each_end<B: Streams>() {
     }
     wait(SinkExt::close(&mut messages)).unwrap();
     expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
+}
+
+async fn woken_by_a_thread() {
+    let mut asked = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        thread::spawn(|| waker.wake());
+        Poll::Pending
+    })
+    .await;
+}
+
+fn n1_a_stream_that_the_connections_own_task_reads_and_writes<B: Streams>() {
+    let backend = B::start();
+    let (sender, stages) = mpsc::channel();
+    let addr = backend.serve_async(quiet(), move |_| {
+        let sender = sender.clone();
+        async {
+            AsyncResponse::websocket(stream_listener(async move |mut messages: MessageStream| {
+                woken_by_a_thread().await;
+                messages.send("now").await?;
+                let echoed = echo_of_any(&mut messages).await;
+                sender.send(messages.close().await).unwrap();
+                echoed
+            }))
+        }
+    });
+    let mut peer = Theirs::connect(addr);
+    assert_eq!(peer.read(), Their::text("now"));
+    expect_echo(peer);
+    assert_eq!(next(&stages), Closed::clean(1000, "bye", ClosedBy::Peer));
+    // What fails is told as a callback's failure.
+    let addr = backend.serve_async(quiet(), |_| async {
+        AsyncResponse::websocket(stream_listener(async |mut messages: MessageStream| match messages.recv().await {
+            Some(Ok(message)) if message == "panic" => panic!("{message:?}"),
+            _ => Err(io::Error::other("a secret")),
+        }))
+    });
+    for message in ["panic", "fail"] {
+        let mut peer = Raw::open(addr);
+        peer.send([Frame::text(message)]);
+        answer_close(peer, 1011, "Unexpected Error");
+    }
 }
 
 fn n1_messages_go_in_and_come_out_in_order_both_ways_at_once<B: Streams>(role: Role) {

@@ -115,7 +115,7 @@ impl Raw for Plain {
 }
 
 /// Returns the outcome of a callback.
-pub(in crate::api) fn outcome(returned: impl IntoOutcome) -> Outcome {
+pub(crate) fn outcome(returned: impl IntoOutcome) -> Outcome {
     returned.into_outcome().map_err(untyped)
 }
 

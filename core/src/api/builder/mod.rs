@@ -13,8 +13,9 @@ use core::borrow::Borrow;
 pub(super) use async_closures::Async;
 #[cfg(feature = "std")]
 pub use async_closures::{AsyncListenerBuilder, async_listener};
+pub(super) use closures::Plain;
+pub(crate) use closures::outcome;
 pub use closures::{ListenerBuilder, listener};
-pub(super) use closures::{Plain, outcome};
 
 use super::listener::Outcome;
 use super::socket::WebSocket;

@@ -146,3 +146,23 @@ fn the_last_half_that_is_dropped_closes_the_connection_and_the_first_does_not() 
         assert!(one.is_open());
     });
 }
+
+/// Wherever the halves are dropped while the future is polled that had them.
+#[test]
+fn a_stream_that_is_dropped_while_its_owner_is_polled_closes_the_connection_once_that_waits() {
+    loom::model(|| {
+        let socket = open();
+        let channel = Arc::new(Channel::default());
+        let other = {
+            let (channel, socket) = (channel.clone(), socket.clone());
+            thread::spawn(move || channel.part(&socket))
+        };
+        let polled = channel.polling(&socket, || {
+            channel.part(&socket);
+            Poll::Pending
+        });
+        assert!(polled.is_pending());
+        other.join().unwrap();
+        assert!(!socket.is_open());
+    });
+}

@@ -19,6 +19,8 @@ pub(super) enum Ending {
     Linger(Time, Sending),
     /// Our sending side is to be closed, at the latest by then.
     Shutdown(Time, Then),
+    /// The transport is of no use any more, but a conversation goes on.
+    Rest,
     Done,
 }
 
@@ -63,6 +65,7 @@ impl Ending {
         match self {
             Self::Flush(_, until) => until,
             Self::Linger(until, _) | Self::Shutdown(until, _) => Some(until),
+            Self::Rest => None,
             Self::Done => Some(Time::ZERO),
         }
     }
@@ -79,6 +82,23 @@ impl Driver {
             Ending::Linger(_, Sending::Open) if self.eof => self.leave(now),
             ending => ending,
         })
+    }
+
+    /// The transport is of no use any more: a conversation may go on.
+    pub(super) fn rest(&mut self) {
+        let (Some(ending @ (Ending::Rest | Ending::Done)), Phase::Open(dispatcher)) = (self.ending, &mut self.phase)
+        else {
+            return;
+        };
+        self.ending = Some(match (ending, dispatcher.is_conversing()) {
+            (Ending::Done, true) => {
+                // It may wait for the end.
+                dispatcher.shared.finish();
+                Ending::Rest
+            }
+            (Ending::Rest, false) => Ending::Done,
+            (ending, _) => ending,
+        });
     }
 
     /// Nothing more is to be read. RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write

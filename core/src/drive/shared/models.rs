@@ -677,3 +677,33 @@ fn a_connection_that_fails_while_its_peer_closes_says_why() {
         assert_eq!(errors, refused.load(Ordering::SeqCst), "errors that the listener heard of");
     });
 }
+
+/// What is polled beside the callbacks, from any thread.
+#[test]
+fn a_driver_that_goes_to_sleep_hears_that_what_it_polls_beside_is_woken() {
+    check(ALL, || {
+        let shared = shared();
+        let done = Arc::new(AtomicUsize::new(0));
+        let waking = thread::spawn({
+            let (waker, done) = (Waker::from(shared.clone()), done.clone());
+            move || {
+                done.store(1, Ordering::Relaxed);
+                waker.wake();
+            }
+        });
+        let sleep = Arc::new(Sleep::default());
+        let waker = Waker::from(sleep.clone());
+        loop {
+            shared.unpark();
+            if shared.take_due() && done.load(Ordering::Relaxed) == 1 {
+                break;
+            }
+            if shared.park(&waker).is_ok() {
+                sleep.wait();
+            }
+        }
+        waking.join().unwrap();
+        shared.finish();
+        assert_gone(&shared);
+    });
+}

@@ -6,7 +6,7 @@ use core::mem;
 use super::codec::{End, Inflater};
 use super::history::History;
 use super::{TAIL, pool};
-use crate::context::Window;
+use crate::context::{MAX_WINDOW_BITS, Window};
 use crate::protocol::Violation;
 use crate::protocol::partial::Partial;
 
@@ -112,7 +112,11 @@ fn inflate(
         match step.end {
             End::Corrupt => return Err(Violation::NotDeflate),
             // RFC 7692 §7.2.3.4: a sender may use blocks with BFINAL, after which a new one begins.
-            End::LastBlock => inflater.restart(history.pieces().into_iter().chain(message.pieces())),
+            End::LastBlock => {
+                // The message alone may fill the window.
+                let before = if message.len() < 1 << MAX_WINDOW_BITS { history.pieces() } else { Default::default() };
+                inflater.restart(before.into_iter().chain(message.pieces()));
+            }
             End::Bounds if step.written == most => continue,
             End::Bounds if !input.is_empty() => return Err(Violation::NotDeflate),
             End::Bounds => {}

@@ -147,6 +147,38 @@ fn a_last_block_is_not_the_last_of_the_connection() {
     );
 }
 
+/// A message that refers far back, over last blocks, to what came before it or to its own beginning.
+#[test]
+fn a_last_block_leaves_the_whole_window() {
+    let earlier = noise(1, 40_000);
+    let again = &earlier[20_000..20_300];
+    let mut compressor = zlib_rs::Deflate::new(9, false, 15);
+    compressor.set_dictionary(&earlier).unwrap();
+    let mut reference = vec![0; 1000];
+    compressor.compress(again, &mut reference, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    reference.truncate(compressor.total_out() as usize - 4);
+    assert!(reference.len() < 30);
+    let last = |bytes: &[u8]| Compressor::new(1, 15, false).message(&[Part { bytes: bytes.to_vec(), is_last: true }]);
+    // Without the `00` of the empty block, where the next one begins.
+    let part = |bytes: &[u8]| last(bytes).strip_suffix(b"\x00").unwrap().to_vec();
+    let tables = [
+        vec![([part(&earlier), b"\x03\x00".to_vec(), reference.clone()].concat(), [&earlier, again].concat())],
+        vec![(last(&earlier), earlier.clone()), ([&b"\x03\x00\x03\x00"[..], &reference].concat(), again.to_vec())],
+        vec![
+            (last(&earlier[..30_000]), earlier[..30_000].to_vec()),
+            ([part(&earlier[30_000..]), reference.clone()].concat(), [&earlier[30_000..], again].concat()),
+        ],
+    ];
+    for (role, table) in ROLES.into_iter().flat_map(|role| tables.iter().map(move |table| (role, table))) {
+        let frames: Vec<_> = table.iter().map(|(message, _)| compressed(Frame::binary(message))).collect();
+        let seen: Vec<_> = table.iter().map(|(_, payload)| Seen::binary(payload)).collect();
+        let bytes = wire(&frames, peer_of(role));
+        for length in [bytes.len(), 7001, 1] {
+            assert_eq!(run(deflating(role, &timeless(), agreed("")), bytes.chunks(length)).events, seen);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_deflate_fails() {
     // A block of type 3 (RFC 1951 §3.2.3: "reserved (error)"); a stored block whose length and its complement differ; a

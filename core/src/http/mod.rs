@@ -13,7 +13,7 @@ mod uri;
 
 pub(crate) use authority::{Authority, default_port};
 pub use date::date;
-pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, token_list};
+pub(crate) use grammar::{as_token, elements, is_extension_list, is_token, is_token_list, lists, token_list};
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;

@@ -276,7 +276,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Ok(wrote)
     }
 
-    /// Writes all of `output`, and counts what is written.
+    /// Writes all of `output`, and counts what is written. It is not empty then: [`spare::keep`] takes it as it is.
     #[inline]
     fn poll_write_all(
         &mut self,
@@ -290,11 +290,11 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     *written += count;
-                    output.advance(count);
-                    if !output.is_empty() && self.driver.discards_output() {
-                        // A connection that was aborted says no more.
-                        output.clear();
+                    // A connection that was aborted says no more.
+                    if count == output.len() || self.driver.discards_output() {
+                        break;
                     }
+                    output.advance(count);
                 }
             }
         }

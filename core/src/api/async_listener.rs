@@ -25,6 +25,9 @@ use crate::sync::Mutex;
 /// connection's driver is dropped meanwhile (its runtime ends, its server gives up on it), the future is dropped where
 /// it waits, and `on_close` runs.
 ///
+/// A callback that panics fails its connection only. What an `async fn` holds is dropped while that unwinds: if one of these
+/// drops panics, too, the process is aborted, as everywhere in Rust.
+///
 /// ```
 /// # use bellwire_core as bellwire;
 /// use bellwire::{AsyncListener, Outcome, OwnedMessage, WebSocket};

@@ -1,15 +1,17 @@
 //! Asynchronous callbacks that were called. They are polled once where they are made, since most are done then; and the
-//! memory of one that is done serves the next on its thread.
+//! memory of one that is done serves the next of its type on its thread.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::task::Wake;
+use alloc::vec::Vec;
 use core::any::Any;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::mem;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
+use std::panic::{self, AssertUnwindSafe};
 
 use super::builder::outcome;
 use super::listener::{IntoOutcome, Outcome};
@@ -22,7 +24,7 @@ pub(crate) enum Called {
 
 /// A callback that is to be polled until it is done.
 pub(crate) struct Pending {
-    place: Pin<Box<dyn Place>>,
+    place: Box<dyn Place>,
     /// It has asked to be polled again at once, and others are to run before that. (Tokio's own `yield_now` asks only
     /// when its task has returned: it is polled again before that.)
     pub(crate) yields: bool,
@@ -30,38 +32,58 @@ pub(crate) struct Pending {
     fresh: bool,
 }
 
-/// Where a future lives until it is done.
+/// Where a future lives until it is done. It is boxed twice: so its place can be kept whatever its type is, and taken
+/// for another of that type.
+struct At<F>(Pin<Box<Option<F>>>);
+
 trait Place: Send {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome>;
-    fn give_back(self: Pin<Box<Self>>);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome>;
+    fn give_back(self: Box<Self>);
 }
 
-impl<F: Future<Output: IntoOutcome> + Send + 'static> Place for Option<F> {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(future) = self.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
+impl<F: Future<Output: IntoOutcome> + Send + 'static> Place for At<F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(future) = self.0.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
         let returned = ready!(future.poll(cx));
-        self.set(None);
+        self.0.set(None);
         Poll::Ready(outcome(returned))
-    }
-
-    fn give_back(self: Pin<Box<Self>>) {
-        Box::new(Spare(Some(self))).give_back();
-    }
-}
-
-/// A place that is free.
-struct Spare<F>(Option<Pin<Box<Option<F>>>>);
-
-impl<F: 'static> Spare<F> {
-    /// Takes the one of the thread, if that is for futures of this type.
-    fn take() -> Box<Self> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        spare.and_then(|spare| spare.downcast().ok()).unwrap_or_else(|| Box::new(Self(None)))
     }
 
     fn give_back(self: Box<Self>) {
         // A thread that is about to end has no use for it.
-        let _ = SPARE.try_with(|spare| spare.set(Some(self)));
+        if let Ok(Some(before)) = SPARE.try_with(|spare| spare.replace(Some(self))) {
+            keep_among_others(before);
+        }
+    }
+}
+
+impl<F: Future<Output: IntoOutcome> + Send + 'static> At<F> {
+    /// Takes a free place of the thread: that which was used last, if it is for futures of this type.
+    fn take() -> Box<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        match spare.map(<Box<dyn Any>>::downcast) {
+            Some(Ok(place)) => place,
+            spare => Self::take_among_others(spare.and_then(Result::err)),
+        }
+    }
+
+    #[cold]
+    fn take_among_others(spare: Option<Box<dyn Any>>) -> Box<Self> {
+        let take = |others: &RefCell<Vec<Box<dyn Any>>>| {
+            let mut others = others.borrow_mut();
+            let at = others.iter().rposition(|place| place.is::<Self>())?;
+            others.remove(at).downcast().ok()
+        };
+        let place = OTHERS.try_with(take).ok().flatten();
+        spare.into_iter().for_each(keep_among_others);
+        place.unwrap_or_else(|| Box::new(Self(Box::pin(None))))
+    }
+
+    /// Polls it where there is no task to be woken. Whether it has asked to be polled again at once.
+    fn first_poll(&mut self, (yielded, waker): &(Arc<Yield>, Waker)) -> (Poll<Outcome>, bool) {
+        yielded.0.store(false, Ordering::Relaxed);
+        let polled = Place::poll(self, &mut Context::from_waker(waker));
+        (polled, yielded.0.load(Ordering::Relaxed))
     }
 }
 
@@ -74,9 +96,25 @@ impl Wake for Yield {
     }
 }
 
+/// A thread keeps so many free places beside the one that was used last: those of the callbacks of some listeners.
+const MOST: usize = 16;
+
+#[cold]
+fn keep_among_others(place: Box<dyn Any>) {
+    let _ = OTHERS.try_with(|others| {
+        let mut others = others.borrow_mut();
+        if others.len() == MOST {
+            others.remove(0);
+        }
+        others.push(place);
+    });
+}
+
 std::thread_local! {
-    /// A [`Spare`] for the futures of one type.
+    /// The free place that was used last, for the futures of one type.
     static SPARE: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) };
+    /// Those of other types, and those that nested calls left. The newest is last.
+    static OTHERS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
     /// For the first poll, which is made where there is no task to be woken.
     static YIELD: (Arc<Yield>, Waker) = {
         let yielded = Arc::new(Yield(AtomicBool::new(false)));
@@ -87,25 +125,23 @@ std::thread_local! {
 impl Called {
     /// A callback whose outcome is that of a future.
     pub(crate) fn of<F: Future<Output: IntoOutcome> + Send + 'static>(future: F) -> Self {
-        let mut spare = Spare::take();
-        let mut place = spare.0.take().unwrap_or_else(|| Box::pin(None));
-        place.set(Some(future));
-        let mut poll = Poll::Pending;
-        let yields = YIELD.try_with(|(yielded, waker)| {
-            yielded.0.store(false, Ordering::Relaxed);
-            poll = Place::poll(place.as_mut(), &mut Context::from_waker(waker));
-            yielded.0.load(Ordering::Relaxed)
-        });
-        let called = match poll {
-            Poll::Ready(outcome) => {
-                spare.0 = Some(place);
+        let mut place = At::take();
+        place.0.set(Some(future));
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| YIELD.try_with(|thread| place.first_poll(thread))));
+        match polled {
+            Ok(Ok((Poll::Ready(outcome), _))) => {
+                place.give_back();
                 Self::Done(outcome)
             }
+            Ok(Ok((Poll::Pending, yields))) => Self::Pending(Pending { place, yields, fresh: true }),
             // On a thread that is about to end it was not polled: it is later, as all that are pending are.
-            Poll::Pending => Self::Pending(Pending { place, yields: yields.unwrap_or(false), fresh: yields.is_ok() }),
-        };
-        spare.give_back();
-        called
+            Ok(Err(_)) => Self::Pending(Pending { place, yields: false, fresh: false }),
+            Err(payload) => {
+                // What it still holds may panic, too, and not while this is unwound: that would abort the process.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(place)));
+                panic::resume_unwind(payload)
+            }
+        }
     }
 }
 
@@ -116,7 +152,7 @@ impl Pending {
             // It was called by one that is polled for the first time, too.
             return Poll::Pending;
         }
-        self.place.as_mut().poll(cx)
+        self.place.poll(cx)
     }
 
     /// It is done: another one may have its place.

@@ -95,6 +95,13 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 
+    /// Sends a message that was taken over before, right before a close: also above
+    /// [`Config::max_queued`](crate::Config::max_queued).
+    #[doc(hidden)]
+    fn send_last(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        self.send(message)
+    }
+
     /// Sends a ping with at most 125 bytes of data.
     fn ping(&self, data: &[u8]) -> Result<(), SendError> {
         self.inner().map_or(Err(SendError::Closed), |inner| inner.ping(data))

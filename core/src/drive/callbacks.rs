@@ -122,11 +122,9 @@ impl Dispatcher {
 
     pub(super) fn start(&mut self) {
         self.opened = true;
+        let _calling = self.shared.calling();
         match &mut self.listener {
-            Kind::Plain(_) => {
-                let _calling = self.shared.calling();
-                self.call(|listener, socket| listener.on_open(socket));
-            }
+            Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
             Kind::Async(_) => {
                 self.call_async(Call::Open);
                 self.shared.set_due();
@@ -383,9 +381,10 @@ impl Dispatcher {
         self.judge(called);
     }
 
+    /// The same for one that is asynchronous.
     fn call_async(&mut self, call: Call) {
-        let Self { shared, socket, listener: Kind::Async(listener), .. } = self else { return };
-        match panic::catch_unwind(AssertUnwindSafe(|| shared.during(|| listener.0.call(socket, call)))) {
+        let Self { socket, listener: Kind::Async(listener), .. } = self else { return };
+        match panic::catch_unwind(AssertUnwindSafe(|| listener.0.call(socket, call))) {
             Ok(Called::Done(outcome)) => self.judge(Ok(outcome)),
             Ok(Called::Pending(callback)) => {
                 self.shared.lock().suspend_liveness();

@@ -41,10 +41,11 @@ pub fn keep(mut written: Output) {
 /// Lends memory of the thread to a connection that has none, while `act` sends something with it.
 #[inline(always)]
 pub(super) fn lend<T>(connection: &mut Connection, act: impl FnOnce(&mut Connection) -> T) -> T {
-    if connection.output().capacity() == 0 {
-        let mut spare = SPARE.try_with(|spare| spare.borrow_mut().take()).unwrap_or_default();
-        connection.lend_output(&mut spare);
+    if connection.output().has_memory() {
+        return act(connection);
     }
+    let mut spare = SPARE.try_with(|spare| spare.borrow_mut().take()).unwrap_or_default();
+    connection.lend_output(&mut spare);
     let result = act(connection);
     if connection.output().is_empty() {
         take_back(connection);
@@ -81,7 +82,7 @@ impl Spare {
 
     #[inline]
     fn take(&mut self) -> Output {
-        if self.large.capacity() > 0 {
+        if self.large.has_memory() {
             return mem::take(&mut self.large);
         }
         let Some(small) = self.small.pop() else { return Output::new() };
@@ -90,6 +91,7 @@ impl Spare {
     }
 }
 
+/// How much it takes, its place among the others included: they have up to twice the places that they need.
 fn memory(small: &Output) -> usize {
-    size_of::<Output>() + small.capacity()
+    2 * size_of::<Output>() + small.memory()
 }

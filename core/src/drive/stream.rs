@@ -262,8 +262,7 @@ impl MessageSender {
     /// # Cancel safety
     /// As [`MessageStream::close`].
     pub async fn close(&mut self) -> Closed {
-        // What a sink has taken before leaves before. If it cannot, it is closed already.
-        let _ = core::future::poll_fn(|cx| self.poll_left(cx)).await;
+        self.send_left();
         let _ = self.socket().close();
         Written::ended(self.socket()).await;
         self.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
@@ -352,6 +351,14 @@ impl MessageSender {
             self.waits.get_or_insert_default().left = Some(message);
         }
         result
+    }
+
+    /// Sends the message that did not fit: it leaves before a close, which waits for no room.
+    fn send_left(&mut self) {
+        if let Some(left) = self.waits.as_mut().and_then(|waits| waits.left.take()) {
+            // If it cannot, the connection is closed already.
+            let _ = self.socket.as_socket().send_last(left.into()).map(|sent| self.sent = sent);
+        }
     }
 
     /// Ready when the transport has taken what was queued.
@@ -471,7 +478,8 @@ mod traits {
         }
 
         /// Closes with 1000 after what was sent. Ready when the transport has taken all of that, the close frame
-        /// included: what the peer still says may be received meanwhile.
+        /// included: what the peer still says may be received meanwhile. As every flush it waits as long as the peer takes
+        /// nothing; [`MessageSender::close`] does not.
         fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
             let flushed = ready!(self.as_mut().poll_flush(cx));
             let waits = self.waits.get_or_insert_default();

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
-use crate::http::{Authority, Headers, InvalidHeader, as_token, default_port, elements, parse_request};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, default_port, elements, lists, parse_request};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -158,18 +158,14 @@ impl Request {
 /// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case. This is a hint
 /// for handlers: the handshake checks more, and refuses by itself what is wrong.
 pub fn is_upgrade_request(request: &Request) -> bool {
-    lists(request, "Connection", "upgrade") && lists(request, "Upgrade", "websocket")
+    let values = |name| request.headers.values(name);
+    lists(values("Connection"), "upgrade") && lists(values("Upgrade"), "websocket")
 }
 
 /// Returns the subprotocols that a request offers, in the client's order of preference: the same as
 /// [`Request::protocols`].
 pub fn request_protocols(request: &Request) -> Vec<&str> {
     request.protocols()
-}
-
-/// Returns `true` if the list in a header has this element, in any case.
-pub(super) fn lists(request: &Request, name: &str, element: &str) -> bool {
-    elements(request.headers.values(name)).any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// Parses a whole head, blank line included, and checks what does not depend on the handler.
@@ -213,11 +209,11 @@ fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
     }
 }
 
-/// The methods that are allowed. Others come with bodies, or mean nothing here.
+/// The methods that are allowed, as `Allow` has them. Others come with bodies, or mean nothing here.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 fn parse_method(method: &str) -> Result<&'static str, Refusal> {
-    METHODS.split(", ").find(|known| *known == method).ok_or(Refusal::Method)
+    ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method)
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request

@@ -16,11 +16,13 @@ pub use super::refusal::{Refusal, Refused};
 
 use super::key::{EXTENSIONS, VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;
-use super::request::{Request, lists, parse};
+use super::request::{Request, parse};
 use crate::config::Config;
 use crate::context::Compression;
 use crate::context::SocketContext;
-use crate::http::{HeadReader, Headers, InvalidHeader, elements, is_extension_list, is_token, token_list, write_field};
+use crate::http::{
+    HeadReader, Headers, InvalidHeader, is_extension_list, is_token_list, lists, token_list, write_field,
+};
 use crate::protocol::Connection;
 use crate::time::Time;
 
@@ -297,7 +299,7 @@ fn check_upgrade(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::Http10);
     }
     // "An |Upgrade| header field containing the value "websocket", treated as an ASCII case-insensitive value."
-    if !lists(request, "Upgrade", "websocket") {
+    if !lists(headers.values("Upgrade"), "websocket") {
         return Err(Refusal::NotAnUpgrade);
     }
     // "An HTTP/1.1 or higher GET request".
@@ -306,7 +308,8 @@ fn check_upgrade(request: &Request) -> Result<(), Refusal> {
     }
     // "A |Connection| header field that includes the token "Upgrade", treated as an ASCII case-insensitive
     // value."
-    if !elements(headers.values("Connection")).all(is_token) || !lists(request, "Connection", "upgrade") {
+    let options = || headers.values("Connection");
+    if !is_token_list(options()) || !lists(options(), "upgrade") {
         return Err(Refusal::Connection);
     }
     // "A |Sec-WebSocket-Version| header field, with a value of 13."

@@ -28,9 +28,9 @@ impl<'a> Authority<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, AuthorityError> {
         // The colons of an IPv6 address are inside brackets: RFC 3986 §3.2.2:
         // IP-literal = "[" ( IPv6address / IPvFuture  ) "]". No IPvFuture was ever assigned.
-        let end = match text.rfind(']') {
+        let end = match text.bytes().rposition(|byte| byte == b']') {
             Some(bracket) => bracket + 1,
-            None => text.find(':').unwrap_or(text.len()),
+            None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
         };
         let (host, port) = text.split_at_checked(end).ok_or(AuthorityError::Host)?;
         if host.is_empty() {
@@ -88,9 +88,10 @@ pub(super) const fn is_name_byte(byte: u8) -> bool {
 
 /// Returns `true` if two hexadecimal digits follow every `%`: RFC 3986 §2.1: `pct-encoded = "%" HEXDIG HEXDIG`.
 pub(super) fn is_percent_encoded(text: &str) -> bool {
-    text.split('%')
+    text.as_bytes()
+        .split(|&byte| byte == b'%')
         .skip(1)
-        .all(|rest| rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+        .all(|rest| rest.first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 #[cfg(test)]

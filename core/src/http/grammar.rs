@@ -22,6 +22,17 @@ pub(crate) fn elements<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Itera
     values.flat_map(|value| value.split(|&byte| byte == b',')).map(trim).filter(|element| !element.is_empty())
 }
 
+/// Returns `true` if such a list has this element, in any case.
+pub(crate) fn lists<'a>(mut values: impl Iterator<Item = &'a [u8]>, element: &str) -> bool {
+    let is_it = |other: &[u8]| trim(other).eq_ignore_ascii_case(element.as_bytes());
+    values.any(|value| value.split(|&byte| byte == b',').any(is_it))
+}
+
+/// Returns `true` if each element of such a list is a token.
+pub(crate) fn is_token_list<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    values.all(|value| value.split(|&byte| byte == b',').map(trim).all(|other| other.is_empty() || is_token(other)))
+}
+
 /// Returns the elements of a `#token` list, or `None` if one of them is not a token.
 pub(crate) fn token_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<&'a str>> {
     elements(values).map(as_token).collect()

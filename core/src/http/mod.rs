@@ -17,7 +17,7 @@ pub use date::date;
 pub(crate) use extensions::is_extension_list;
 #[cfg(feature = "deflate")]
 pub(crate) use extensions::{Extension, extensions};
-pub(crate) use grammar::{as_token, elements, is_token, token_list};
+pub(crate) use grammar::{as_token, elements, is_token, is_token_list, lists, token_list};
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;

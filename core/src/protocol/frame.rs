@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use super::close::CloseCode;
 use super::error::Violation;
-use super::mask;
 
 /// RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less".
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -163,15 +162,15 @@ impl Header {
         let first = if self.fin { FIN } else { 0 } | self.reserved.0 | self.opcode.encode();
         let mask = if self.mask.is_some() { MASK } else { 0 };
         // §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
-        match (u8::try_from(self.length), u16::try_from(self.length)) {
-            (Ok(short @ ..=125), _) => output.extend_from_slice(&[first, mask | short]),
-            (_, Ok(medium)) => {
-                let [high, low] = medium.to_be_bytes();
+        match self.length {
+            short @ ..126 => output.extend_from_slice(&[first, mask | short as u8]),
+            medium @ ..0x1_0000 => {
+                let [high, low] = (medium as u16).to_be_bytes();
                 output.extend_from_slice(&[first, mask | LENGTH_16, high, low]);
             }
-            _ => {
+            long => {
                 output.extend_from_slice(&[first, mask | LENGTH_64]);
-                output.extend_from_slice(&self.length.to_be_bytes());
+                output.extend_from_slice(&long.to_be_bytes());
             }
         }
         if let Some(key) = self.mask {
@@ -187,36 +186,6 @@ impl Header {
             _ => 8,
         };
         2 + length + self.mask.map_or(0, |key| key.len())
-    }
-
-    /// Appends a whole frame to `output`, its payload masked if the header has a key. Returns its length.
-    #[inline(always)]
-    pub(super) fn encode_with(self, payload: &[u8], output: &mut Vec<u8>) -> usize {
-        let before = output.len();
-        reserve(output, MAX_HEADER + payload.len());
-        self.encode(output);
-        let start = output.len();
-        output.extend_from_slice(payload);
-        if let Some(key) = self.mask {
-            mask::apply(output.get_mut(start..).unwrap_or_default(), key, 0);
-        }
-        output.len() - before
-    }
-}
-
-/// As `output.reserve(more)`, and faster for a buffer without memory.
-#[inline]
-pub(super) fn reserve(output: &mut Vec<u8>, more: usize) {
-    #[inline(never)]
-    fn grow(output: &mut Vec<u8>, more: usize) {
-        if output.capacity() == 0 {
-            *output = Vec::with_capacity(more);
-        } else {
-            output.reserve(more);
-        }
-    }
-    if output.capacity() - output.len() < more {
-        grow(output, more);
     }
 }
 

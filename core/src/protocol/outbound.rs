@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::close::CloseCode;
 use super::deflate::{self, Deflation};
 use super::error::SendError;
-use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits, encode_close, reserve};
-use super::outgoing::{Outgoing, Payload, Prepared};
+use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits, encode_close};
+use super::outgoing::{Outgoing, Payload};
 use super::output::Output;
 use super::pool::{self, LARGE};
 use crate::config::Config;
@@ -30,8 +30,9 @@ pub(super) struct Outbound {
     output: Output,
     /// Where the newest message ends.
     last: u64,
-    /// Where the newest one ends that was queued on an empty queue, which `max_queued` does not count.
-    alone: u64,
+    /// Where that begins which `max_queued` counts: behind what has left, and behind the newest message that was queued
+    /// on an empty queue.
+    counted: u64,
     /// Where the last keepalive ping ends.
     ping: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
@@ -50,7 +51,7 @@ impl Outbound {
             written: 0,
             output: Output::new(),
             last: 0,
-            alone: 0,
+            counted: 0,
             ping: 0,
             late_pong: None,
             window: None,
@@ -58,83 +59,124 @@ impl Outbound {
         }
     }
 
-    #[inline]
-    pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
-        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
-        if let Some(window) = self.window {
-            if let Some(end) = self.compressed(opcode, &message.payload, window, config)? {
-                return Ok(end);
-            }
-        }
-        match message.payload {
-            Payload::Borrowed(payload) => self.borrowed(opcode, payload, config),
-            payload => self.owned(opcode, payload, config),
-        }
-    }
-
-    #[inline]
-    fn borrowed(&mut self, opcode: Opcode, payload: &[u8], config: &Config) -> Result<StreamOffset, SendError> {
-        let alone = self.admit(payload.len(), config)?;
-        self.frame(opcode, payload);
-        Ok(self.end_message(alone))
-    }
-
-    /// Compresses a message. `None`: it is to be sent as it is.
-    #[inline(never)]
-    fn compressed(
-        &mut self,
-        opcode: Opcode,
-        payload: &Payload<'_>,
-        window: Window,
-        config: &Config,
-    ) -> Result<Option<StreamOffset>, SendError> {
-        let payload = payload.as_bytes();
-        if !deflate::compresses(payload, config) {
-            return Ok(None);
-        }
-        let alone = self.admit(payload.len(), config)?;
-        let mut deflation = self.deflation.take();
-        let is_sent = Deflation::message(&mut deflation, payload, window, config, |compressed| {
-            let header = Header { reserved: ReservedBits::RSV1, ..self.header(opcode, compressed.len()) };
-            self.queued += header.encode_with(compressed, self.output.buffer()) as u64;
-        });
-        self.deflation = deflation;
-        Ok(is_sent.then(|| self.end_message(alone)))
-    }
-
     /// Messages are compressed from now on, if [`Config`] says how.
     pub(super) fn set_window(&mut self, window: Option<Window>) {
         self.window = window;
     }
 
+    #[inline]
+    pub(super) fn message(&mut self, message: Outgoing<'_>, config: &Config) -> Result<StreamOffset, SendError> {
+        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        if self.window.is_some() {
+            return self.compressible(opcode, message, config);
+        }
+        match message.payload {
+            Payload::Borrowed(payload) => self.copied(opcode, payload, config),
+            payload => self.owned(opcode, payload, config),
+        }
+    }
+
+    #[inline]
+    fn copied(&mut self, opcode: Opcode, payload: &[u8], config: &Config) -> Result<StreamOffset, SendError> {
+        self.admit(payload.len(), config, |outbound| outbound.frame(opcode, payload))
+    }
+
+    #[inline(never)]
     fn owned(&mut self, opcode: Opcode, payload: Payload<'_>, config: &Config) -> Result<StreamOffset, SendError> {
-        let alone = self.admit(payload.as_bytes().len(), config)?;
+        self.admit(payload.as_bytes().len(), config, |outbound| outbound.queue(opcode, payload))
+    }
+
+    #[inline(never)]
+    fn compressible(
+        &mut self,
+        opcode: Opcode,
+        message: Outgoing<'_>,
+        config: &Config,
+    ) -> Result<StreamOffset, SendError> {
+        let Outgoing { payload, is_compressible, .. } = message;
+        let is_compressible = is_compressible && deflate::compresses(payload.as_bytes(), config);
+        self.admit(payload.as_bytes().len(), config, |outbound| {
+            if !(is_compressible && outbound.compress(opcode, &payload, config)) {
+                outbound.queue(opcode, payload);
+            }
+        })
+    }
+
+    /// Queues a message compressed. Returns `false`, and has done nothing, if it gets no shorter.
+    fn compress(&mut self, opcode: Opcode, payload: &Payload<'_>, config: &Config) -> bool {
+        let Some(window) = self.window else { return false };
+        let mut memory = self.deflation.take();
+        let is_queued = match payload {
+            // A server's frame is the same for all.
+            Payload::Prepared(message) if self.keys.is_none() => {
+                let frame = message.compressed(window, config);
+                if let Some(frame) = frame {
+                    self.whole_frame(frame);
+                    Deflation::sent_alone(&mut memory, payload.as_bytes(), window, config);
+                }
+                frame.is_some()
+            }
+            payload => Deflation::message(&mut memory, payload.as_bytes(), window, config, |compressed| {
+                let header = Header { reserved: ReservedBits::RSV1, ..self.header(opcode, compressed.len()) };
+                mask::append(self.begin(header, compressed.len()), compressed, header.mask.unwrap_or_default());
+            }),
+        };
+        self.deflation = memory;
+        is_queued
+    }
+
+    fn queue(&mut self, opcode: Opcode, payload: Payload<'_>) {
+        if payload.as_bytes().len() < LARGE {
+            self.frame(opcode, payload.as_bytes());
+        } else {
+            self.large_message(opcode, payload);
+        }
+    }
+
+    /// Queues a message of this length, if there is room. Returns where it ends.
+    #[inline]
+    fn admit(
+        &mut self,
+        length: usize,
+        config: &Config,
+        queue: impl FnOnce(&mut Self),
+    ) -> Result<StreamOffset, SendError> {
+        if self.is_without_messages() {
+            queue(self);
+            self.counted = self.queued;
+        } else {
+            self.check_room(length, config)?;
+            queue(self);
+        }
+        self.last = self.queued;
+        Ok(self.position())
+    }
+
+    /// What can stay where it is does so. A client masks it, and so has to copy what it does not own.
+    fn large_message(&mut self, opcode: Opcode, payload: Payload<'_>) {
         match payload {
-            Payload::Vec(payload) if payload.len() >= LARGE => self.large_vec(opcode, payload),
-            Payload::Bytes(payload) if payload.len() >= LARGE && self.keys.is_none() => {
+            Payload::Vec(payload) => self.large_vec(opcode, payload),
+            Payload::Bytes(payload) if self.keys.is_none() => {
                 self.large(Header::new(opcode, payload.len() as u64), payload);
             }
-            Payload::Prepared(message) if self.keys.is_none() => self.prepared(&message),
+            Payload::Prepared(message) if self.keys.is_none() => self.whole_frame(message.frame()),
             payload => self.frame(opcode, payload.as_bytes()),
         }
-        Ok(self.end_message(alone))
     }
 
-    /// Returns whether a message of this length finds no others in the queue.
-    fn admit(&self, length: usize, config: &Config) -> Result<bool, SendError> {
-        let alone = self.last <= self.written;
-        if !alone {
-            self.check_room(length, config)?;
+    /// Queues a server's frame that was encoded before.
+    fn whole_frame(&mut self, frame: &Bytes) {
+        self.queued += frame.len() as u64;
+        if frame.len() < LARGE {
+            self.output.buffer(frame.len()).extend_from_slice(frame);
+        } else {
+            self.output.push_large(frame.clone());
         }
-        Ok(alone)
     }
 
-    fn end_message(&mut self, alone: bool) -> StreamOffset {
-        self.last = self.queued;
-        if alone {
-            self.alone = self.queued;
-        }
-        self.position()
+    /// Returns `true` if all messages have left.
+    fn is_without_messages(&self) -> bool {
+        self.last <= self.written
     }
 
     pub(super) fn control(&mut self, opcode: Opcode, data: &[u8], config: &Config) -> Result<(), SendError> {
@@ -149,6 +191,7 @@ impl Outbound {
 
     /// Sends a keepalive ping, however much is queued; one at a time, so that they do not pile up.
     pub(super) fn keepalive_ping(&mut self) {
+        Deflation::rest(&mut self.deflation);
         if !self.is_ping_unsent() {
             self.frame(Opcode::Ping, b"");
             self.ping = self.queued;
@@ -181,7 +224,7 @@ impl Outbound {
     /// Bytes that are not frames: the head of a handshake.
     pub(super) fn head(&mut self, bytes: Vec<u8>) {
         self.queued += bytes.len() as u64;
-        match self.output.buffer() {
+        match self.output.buffer(0) {
             buffer if buffer.capacity() == 0 => *buffer = bytes,
             buffer => buffer.extend_from_slice(&bytes),
         }
@@ -191,7 +234,7 @@ impl Outbound {
     pub(super) fn discard(&mut self) -> Output {
         self.queued -= self.output.len() as u64;
         self.last = self.last.min(self.queued);
-        self.alone = self.alone.min(self.queued);
+        self.counted = self.counted.min(self.queued);
         self.ping = self.ping.min(self.queued);
         self.late_pong = None;
         self.take()
@@ -233,6 +276,7 @@ impl Outbound {
 
     pub(super) fn wrote(&mut self, count: usize, config: &Config) {
         self.written += count.min(self.buffered()) as u64;
+        self.counted = self.counted.max(self.written);
         // What was taken leaves first.
         let from_output = self.output.len().saturating_sub(self.buffered());
         if from_output > 0 {
@@ -256,42 +300,30 @@ impl Outbound {
     /// Returns `true` if a message of this length would be accepted.
     #[cfg(feature = "std")]
     pub(super) fn has_room(&self, length: usize, config: &Config) -> bool {
-        self.admit(length, config).is_ok()
+        self.is_without_messages() || self.check_room(length, config).is_ok()
     }
 
     /// A queue without messages takes one of any size, and that one does not count: what follows has all of
     /// `max_queued`. Otherwise the echo of a large message would leave no room for that of a small one which
     /// came in the same read, however fast the peer reads.
     fn check_room(&self, length: usize, config: &Config) -> Result<(), SendError> {
-        let counted = self.queued - self.written.max(self.alone);
-        let needed = (counted + MAX_HEADER as u64).saturating_add(length as u64);
+        let needed = (self.queued - self.counted + MAX_HEADER as u64).saturating_add(length as u64);
         if needed <= config.max_queued as u64 { Ok(()) } else { Err(SendError::Full) }
     }
 
-    #[inline]
+    // A function of its own: there are not enough registers for more.
+    #[inline(never)]
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.keys.is_some() {
             return self.masked_frame(opcode, payload);
         }
-        self.queued += Header::new(opcode, payload.len() as u64).encode_with(payload, self.output.buffer()) as u64;
+        self.begin(Header::new(opcode, payload.len() as u64), payload.len()).extend_from_slice(payload);
     }
 
     #[inline(never)]
     fn masked_frame(&mut self, opcode: Opcode, payload: &[u8]) {
         let header = self.header(opcode, payload.len());
-        self.queued += header.encode_with(payload, self.output.buffer()) as u64;
-    }
-
-    /// A server's frame, which is whole already.
-    fn prepared(&mut self, message: &Prepared) {
-        let frame = message.frame();
-        if message.payload().len() >= LARGE {
-            self.output.push_large(frame.clone());
-        } else {
-            reserve(self.output.buffer(), frame.len());
-            self.output.buffer().extend_from_slice(frame);
-        }
-        self.queued += frame.len() as u64;
+        mask::append(self.begin(header, payload.len()), payload, header.mask.unwrap_or_default());
     }
 
     fn large_vec(&mut self, opcode: Opcode, mut payload: Vec<u8>) {
@@ -303,8 +335,19 @@ impl Outbound {
     }
 
     fn large(&mut self, header: Header, payload: Bytes) {
-        self.queued += (header.encode_with(&[], self.output.buffer()) + payload.len()) as u64;
+        self.begin(header, 0);
         self.output.push_large(payload);
+    }
+
+    /// Queues a header, and counts its payload, too. Returns the buffer, which that is to be appended to if it is to be
+    /// `copied`.
+    #[inline(always)]
+    fn begin(&mut self, header: Header, copied: usize) -> &mut Vec<u8> {
+        let output = self.output.buffer(MAX_HEADER + copied);
+        let before = output.len();
+        header.encode(output);
+        self.queued += (output.len() - before) as u64 + header.length;
+        output
     }
 
     fn header(&mut self, opcode: Opcode, length: usize) -> Header {

@@ -6,10 +6,17 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::deflate::CompressedFrames;
 use super::event::{Message, OwnedMessage};
 use super::frame::{Header, Opcode};
 #[cfg(feature = "std")]
 use super::pool::{LARGE, share};
+use crate::config::Config;
+use crate::context::Window;
+
+/// A prepared message that is shorter than this is sent as any other. One that may be compressed is compressed only once.
+#[cfg(feature = "std")]
+const COPIED: usize = if cfg!(feature = "deflate") { 64 } else { LARGE };
 
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
@@ -19,6 +26,8 @@ use super::pool::{LARGE, share};
 #[derive(Debug)]
 pub struct Outgoing<'m> {
     pub(super) text: bool,
+    /// It may be compressed, if that was negotiated.
+    pub(super) is_compressible: bool,
     pub(super) payload: Payload<'m>,
 }
 
@@ -37,24 +46,35 @@ impl<'m> Outgoing<'m> {
     pub(crate) fn as_small(&self) -> Option<Self> {
         match self.payload {
             Payload::Borrowed(payload) if payload.len() < LARGE => {
-                Some(Self { text: self.text, payload: Payload::Borrowed(payload) })
+                Some(Self { payload: Payload::Borrowed(payload), ..*self })
             }
             _ => None,
         }
     }
 
-    /// Borrows a small message that is owned, and that is copied nevertheless.
+    /// Borrows a small message that is owned or prepared, and that is copied nevertheless: a short header is made anew in
+    /// less time than it takes to tell that kind from others.
     #[cfg(feature = "std")]
+    #[inline]
     pub(crate) fn borrow_small(&self) -> Option<Outgoing<'_>> {
-        match &self.payload {
-            Payload::Vec(payload) if payload.len() < LARGE => {
-                Some(Outgoing { text: self.text, payload: Payload::Borrowed(payload) })
-            }
-            _ => None,
-        }
+        let payload = match &self.payload {
+            Payload::Prepared(prepared) if prepared.payload().len() < COPIED => prepared.payload(),
+            Payload::Vec(payload) => payload,
+            Payload::Borrowed(_) | Payload::Bytes(_) | Payload::Prepared(_) => return None,
+        };
+        (payload.len() < LARGE).then_some(Outgoing { payload: Payload::Borrowed(payload), ..*self })
+    }
+
+    /// Has the message sent as it is, also where [compression](crate::config::Deflate) was negotiated: one that would get
+    /// no shorter, or that holds a secret.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { is_compressible: false, ..self }
     }
 
     /// Returns the payload's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.payload.as_bytes()
     }
@@ -67,7 +87,7 @@ impl<'m> Outgoing<'m> {
     /// Creates a text that may be sent [again](Self::again) without being copied.
     #[cfg(feature = "std")]
     pub(crate) fn shared(text: String) -> Self {
-        Self { text: true, payload: Payload::Bytes(share(text.into_bytes())) }
+        Self { text: true, is_compressible: true, payload: Payload::Bytes(share(text.into_bytes())) }
     }
 
     /// Returns the same message once more, with a share of its payload or a borrow.
@@ -77,7 +97,7 @@ impl<'m> Outgoing<'m> {
             Payload::Bytes(bytes) => Payload::Bytes(bytes.clone()),
             _ => Payload::Borrowed(self.as_bytes()),
         };
-        Outgoing { text: self.text, payload }
+        Outgoing { payload, ..*self }
     }
 
     /// Shares a borrowed payload instead of copying it, if there is a share of it.
@@ -120,6 +140,7 @@ impl<'m> Outgoing<'m> {
 }
 
 impl Payload<'_> {
+    #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
@@ -134,7 +155,7 @@ macro_rules! outgoing {
     ($type:ty, $text:expr, $wrap:expr) => {
         impl<'m> From<$type> for Outgoing<'m> {
             fn from(value: $type) -> Self {
-                Self { text: $text, payload: $wrap(value) }
+                Self { text: $text, is_compressible: true, payload: $wrap(value) }
             }
         }
     };
@@ -193,13 +214,15 @@ impl<'m> From<&'m OwnedMessage> for Outgoing<'m> {
 
 impl<'m> From<&'m Prepared> for Outgoing<'m> {
     fn from(prepared: &'m Prepared) -> Self {
-        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Borrowed(prepared)) }
+        let Prepared { text, is_compressible, .. } = *prepared;
+        Self { text, is_compressible, payload: Payload::Prepared(Cow::Borrowed(prepared)) }
     }
 }
 
 impl From<Prepared> for Outgoing<'_> {
     fn from(prepared: Prepared) -> Self {
-        Self { text: prepared.is_text(), payload: Payload::Prepared(Cow::Owned(prepared)) }
+        let Prepared { text, is_compressible, .. } = prepared;
+        Self { text, is_compressible, payload: Payload::Prepared(Cow::Owned(prepared)) }
     }
 }
 
@@ -228,6 +251,9 @@ pub struct Prepared {
     /// The length of the header, which is the front of the frame.
     header: usize,
     frame: Bytes,
+    is_compressible: bool,
+    /// The same message compressed, as far as that was needed.
+    compressed: CompressedFrames,
 }
 
 impl Prepared {
@@ -236,7 +262,7 @@ impl Prepared {
         let message = message.into();
         match message.payload {
             Payload::Prepared(prepared) => prepared.into_owned(),
-            _ => Self::encode(message.text, message.as_bytes()),
+            _ => Self { is_compressible: message.is_compressible, ..Self::encode(message.text, message.as_bytes()) },
         }
     }
 
@@ -246,16 +272,18 @@ impl Prepared {
         let mut frame = Vec::with_capacity(header.encoded_len() + payload.len());
         header.encode(&mut frame);
         frame.extend_from_slice(payload);
-        Self { text, header: header.encoded_len(), frame: frame.into() }
-    }
-
-    pub(super) fn is_text(&self) -> bool {
-        self.text
+        Self { text, header: header.encoded_len(), frame: frame.into(), is_compressible: true, compressed: CompressedFrames::default() }
     }
 
     /// Returns the frame as a server sends it: not masked.
     pub(super) fn frame(&self) -> &Bytes {
         &self.frame
+    }
+
+    /// Returns the frame as a server sends it compressed, or `None` if that is no shorter.
+    pub(super) fn compressed(&self, window: Window, config: &Config) -> Option<&Bytes> {
+        let opcode = if self.text { Opcode::Text } else { Opcode::Binary };
+        self.compressed.get(opcode, self.payload(), window, config)
     }
 
     pub(super) fn payload(&self) -> &[u8] {

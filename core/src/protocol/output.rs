@@ -12,12 +12,18 @@ use bytes::{Buf, Bytes};
 ///
 /// Write [`pieces`](Self::pieces), then say how much was taken with [`advance`](Self::advance).
 #[derive(Default)]
-pub struct Output {
+pub struct Output(
+    // In a box: a connection mostly has none, and what is handed from a connection to a write, and back, is a pointer.
+    Option<Box<Queue>>,
+);
+
+#[derive(Default)]
+struct Queue {
     buffer: Vec<u8>,
     /// How much of `buffer` is gone.
     start: usize,
     /// `None` while there are none, which is nearly always.
-    large: Option<Box<Large>>,
+    large: Option<Large>,
 }
 
 /// Large payloads, of which there is mostly one.
@@ -57,20 +63,19 @@ const COMPACT: usize = 64 * 1024;
 impl Output {
     /// Creates an empty output, which holds no memory.
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, large: None }
+        Self(None)
     }
 
     /// Returns how many bytes are left to write.
     #[inline]
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.start + self.large.as_ref().map_or(0, |large| large.length)
+        self.0.as_ref().map_or(0, |queue| queue.len())
     }
 
     /// Returns `true` if everything was written.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // No large payload is empty.
-        self.buffer.len() == self.start && self.large.is_none()
+        self.0.as_ref().is_none_or(|queue| queue.is_empty())
     }
 
     /// Returns the first piece: for transports that write one slice at a time. Empty only if all is written.
@@ -88,47 +93,96 @@ impl Output {
     /// Returns the same, at most `most` bytes in all: for a write that shall not take long.
     #[inline]
     pub fn pieces_up_to(&self, most: usize) -> impl Iterator<Item = &[u8]> {
-        Pieces { output: self, start: self.start, large: 0, room: most }
+        let queue = self.0.as_deref();
+        Pieces { queue, start: queue.map_or(0, |queue| queue.start), large: 0, room: most }
     }
 
     /// Drops the first `count` bytes, which were written; at most all of them.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        let count = if self.large.is_some() { self.advance_large(count) } else { count };
-        self.start = self.buffer.len().min(self.start.saturating_add(count));
-        self.compact();
+        if let Some(queue) = &mut self.0 {
+            queue.advance(count);
+        }
     }
 
     /// Drops everything, and keeps the buffer for the next bytes.
     #[inline]
     pub fn clear(&mut self) {
-        self.large = None;
-        self.start = 0;
-        self.buffer.clear();
+        if let Some(queue) = &mut self.0 {
+            queue.large = None;
+            queue.start = 0;
+            queue.buffer.clear();
+        }
     }
 
     /// Returns how many bytes the small pieces' buffer holds memory for.
+    #[inline]
     pub fn capacity(&self) -> usize {
-        self.buffer.capacity()
+        self.0.as_ref().map_or(0, |queue| queue.buffer.capacity())
     }
 
-    /// Returns the buffer, to append headers and small payloads to.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+    /// Returns `true` unless it is new, or was taken.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn has_memory(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns how much memory it holds, but for large payloads.
+    #[cfg(feature = "std")]
+    pub(crate) fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| size_of_val(&**queue) + queue.buffer.capacity())
+    }
+
+    /// Returns the buffer, to append headers and small payloads to. The first one has room for so many bytes.
+    #[inline]
+    pub(super) fn buffer(&mut self, room: usize) -> &mut Vec<u8> {
+        match self.0 {
+            Some(ref mut queue) => &mut queue.buffer,
+            None => &mut self.begin(room).buffer,
+        }
     }
 
     /// Appends a payload without copying it.
     pub(crate) fn push_large(&mut self, payload: Bytes) {
-        if payload.is_empty() {
-            return;
+        if !payload.is_empty() {
+            self.0.get_or_insert_default().push_large(payload);
         }
+    }
+
+    #[inline(never)]
+    fn begin(&mut self, room: usize) -> &mut Queue {
+        self.0.insert(Box::new(Queue { buffer: Vec::with_capacity(room), ..Queue::default() }))
+    }
+}
+
+impl Queue {
+    #[inline]
+    fn len(&self) -> usize {
+        self.buffer.len() - self.start + self.large.as_ref().map_or(0, |large| large.length)
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        // No large payload is empty.
+        self.buffer.len() == self.start && self.large.is_none()
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        let count = if self.large.is_some() { self.advance_large(count) } else { count };
+        self.start = self.buffer.len().min(self.start.saturating_add(count));
+        self.compact();
+    }
+
+    fn push_large(&mut self, payload: Bytes) {
         let length = payload.len();
         let placed = Placed { before: self.buffer.len(), payload };
         if let Some(large) = &mut self.large {
             large.length += length;
             large.rest.push_back(placed);
         } else {
-            self.large = Some(Box::new(Large { first: placed, rest: VecDeque::new(), length }));
+            self.large = Some(Large { first: placed, rest: VecDeque::new(), length });
         }
     }
 
@@ -184,7 +238,7 @@ impl Large {
 
 /// What [`Output::pieces_up_to`] returns.
 struct Pieces<'a> {
-    output: &'a Output,
+    queue: Option<&'a Queue>,
     /// How much of the buffer is behind.
     start: usize,
     /// How many large payloads are.
@@ -198,15 +252,16 @@ impl<'a> Iterator for Pieces<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let next = self.output.large.as_ref().and_then(|large| large.get(self.large));
-        let end = next.map_or(self.output.buffer.len(), |placed| placed.before);
+        let queue = self.queue?;
+        let next = queue.large.as_ref().and_then(|large| large.get(self.large));
+        let end = next.map_or(queue.buffer.len(), |placed| placed.before);
         let piece = match next {
             Some(Placed { payload, .. }) if self.start == end => {
                 self.large += 1;
                 payload
             }
             _ => {
-                let small = self.output.buffer.get(self.start..end)?;
+                let small = queue.buffer.get(self.start..end)?;
                 self.start = end;
                 small
             }
@@ -251,7 +306,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Push(bytes) => {
-                        output.buffer().extend_from_slice(&bytes);
+                        output.buffer(0).extend_from_slice(&bytes);
                         model.extend(bytes);
                     }
                     Step::PushLarge(bytes) => {
@@ -277,9 +332,9 @@ mod tests {
     #[test]
     fn a_queue_that_never_empties_does_not_grow_for_ever() {
         let mut output = Output::new();
-        output.buffer().extend_from_slice(&[0; 100]);
+        output.buffer(0).extend_from_slice(&[0; 100]);
         for _ in 0..100_000 {
-            output.buffer().extend_from_slice(&[0; 100]);
+            output.buffer(0).extend_from_slice(&[0; 100]);
             output.push_large(Bytes::from_static(b"large"));
             output.advance(105);
         }

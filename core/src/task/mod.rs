@@ -32,6 +32,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
@@ -89,8 +90,8 @@ pub struct Task<T: Transport, C: Timer> {
     transport: T,
     driver: Driver,
     alarm: Alarm<C>,
-    /// Output that was taken and is not written: the transport is full, or others had their turn.
-    stalled: Option<Box<Output>>,
+    /// Output that was taken and is not written: the transport is full.
+    stalled: Output,
     registration: Registration,
 }
 
@@ -126,7 +127,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// client has one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
-        Self { transport, driver, alarm: Alarm::new(timer), stalled: None, registration }
+        Self { transport, driver, alarm: Alarm::new(timer), stalled: Output::new(), registration }
     }
 
     /// Opens a connection whose handshake is done. `leftover` was read after it.
@@ -245,7 +246,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// `read`: when bytes were read just before.
     #[inline]
     fn write(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
-        if self.stalled.is_some() || self.driver.is_unflushed() || self.driver.has_output() {
+        if !self.stalled.is_empty() || self.driver.is_unflushed() || self.driver.has_output() {
             self.write_now(cx, read)
         } else {
             Ok(None)
@@ -253,8 +254,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     fn write_now(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
-        let stalled = self.stalled.take().map(|stalled| *stalled);
-        let mut output = stalled.or_else(|| self.driver.take_output()).unwrap_or_default();
+        let mut output = mem::take(&mut self.stalled);
+        if output.is_empty() {
+            output = self.driver.take_output().unwrap_or_default();
+        }
         let (mut written, mut wrote) = (0, None);
         let result = self.poll_write_all(cx, &mut output, &mut written);
         if written > 0 && matches!(result, Ok(Poll::Ready(()))) {
@@ -268,7 +271,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
         match result? {
             Poll::Ready(()) => spare::keep(output),
-            Poll::Pending => self.stalled = Some(Box::new(output)),
+            Poll::Pending => self.stalled = output,
         }
         if self.driver.is_unflushed() && self.transport.poll_flush(cx)?.is_ready() {
             self.driver.flushed();
@@ -276,7 +279,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         Ok(wrote)
     }
 
-    /// Writes all of `output`, and counts what is written.
+    /// Writes all of `output`, and counts what is written. It is not empty then: [`spare::keep`] takes it as it is.
     #[inline]
     fn poll_write_all(
         &mut self,
@@ -290,11 +293,11 @@ impl<T: Transport, C: Timer> Task<T, C> {
                 Poll::Ready(0) => return Err(ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     *written += count;
-                    output.advance(count);
-                    if !output.is_empty() && self.driver.discards_output() {
-                        // A connection that was aborted says no more.
-                        output.clear();
+                    // A connection that was aborted says no more.
+                    if count == output.len() || self.driver.discards_output() {
+                        break;
                     }
+                    output.advance(count);
                 }
             }
         }
@@ -326,7 +329,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         // Behind what had to wait there is perhaps more, and completions may send; but not without end. Whether that fails
         // or not: there is no one left to tell.
         for _ in 0..MAX_LAST_WRITES {
-            if self.write(&mut cx, None).is_err() || self.stalled.is_some() {
+            if self.write(&mut cx, None).is_err() || !self.stalled.is_empty() {
                 return;
             }
             if !self.driver.has_output() {

@@ -1374,6 +1374,41 @@ fn what_a_callback_held_that_panicked_is_not_dropped_in_another_connection() {
     assert!(driver.socket().unwrap().is_open(), "{:?}", driver.socket().unwrap().closed());
 }
 
+/// Panics when it is dropped, also while its thread panics: by itself that would abort the process.
+struct SecondBomb(Log);
+
+impl Drop for SecondBomb {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+        panic!("a second time");
+    }
+}
+
+#[test]
+fn what_a_callback_holds_may_panic_once_more_when_its_poll_has_panicked() {
+    for polls in 0..3 {
+        let log = Log::default();
+        let listener = async_listener().with_state(log.clone()).on_message(move |log: Log, _, _| {
+            let (bomb, mut left) = (SecondBomb(log), polls);
+            // Not an `async` block: those drop what they hold while they panic.
+            poll_fn(move |cx| -> Poll<()> {
+                let _ = &bomb;
+                assert!(left > 0, "as this test wants it");
+                left -= 1;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        });
+        let mut driver = started(Role::Server, &timeless(), listener.into_any_listener());
+        driver.receive(START, &mut wire(&[Frame::text("1")], Role::Client));
+        for _ in 0..4 {
+            settle(&mut driver);
+        }
+        assert_eq!(log.take(), ["dropped"], "it panics at poll {polls}");
+        assert_eq!(driver.socket().unwrap().closed().map(|closed| closed.code.0), Some(1011));
+    }
+}
+
 #[test]
 fn a_callback_that_is_called_by_hand_does_nothing_before_it_is_polled() {
     let log = Log::default();

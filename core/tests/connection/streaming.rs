@@ -1013,6 +1013,23 @@ mod traits {
         }
     }
 
+    /// E1: so it ends when the time of a close is up, however little the peer takes.
+    #[test]
+    fn a_close_waits_for_no_room_and_leaves_behind_what_a_sink_has_taken() {
+        for role in ROLES {
+            let (mut world, mut messages) = opened_with(role, &narrow().close_timeout(secs(10)));
+            now(messages.send(vec![1; 38])).unwrap();
+            as_a_sink(&mut messages).start_send_unpin(vec![2; 90].into()).unwrap();
+            world.run(0);
+            assert!(messages.socket().is_open());
+            waits(messages.close());
+            assert!(!messages.socket().is_open());
+            world.driver.handle_timeout(START);
+            assert_eq!(world.driver.poll_timeout(), Some(at(secs(10))));
+            world.sends(&[Frame::binary([1; 38]), Frame::binary([2; 90]), normal_close()]);
+        }
+    }
+
     #[test]
     fn a_sink_is_ready_again_when_the_transport_has_taken_enough() {
         let (mut world, mut messages) = opened_with(Role::Server, &narrow());

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bellwire::Config;
-use bellwire::proto::{Connection, Event, SystemEntropy, Time};
+use bellwire::proto::{Connection, Event, Output, SystemEntropy, Time};
 use bench_codec_common::{Codec, Kind, Message, Role, Wire, run};
 
 /// From here on it is worth its while to share a payload.
@@ -15,6 +15,8 @@ struct Bellwire {
     wire: Wire,
     buffer: Vec<u8>,
     filled: usize,
+    /// Memory for output, which serves all connections of a thread.
+    spare: Output,
 }
 
 impl Codec for Bellwire {
@@ -24,7 +26,7 @@ impl Codec for Bellwire {
             Role::Server => Connection::server(config, Time::ZERO),
             Role::Client => Connection::client(config, Box::new(SystemEntropy), Time::ZERO),
         };
-        Self { connection, wire, buffer: vec![0; 512 * 1024], filled: 0 }
+        Self { connection, wire, buffer: vec![0; 512 * 1024], filled: 0, spare: Output::new() }
     }
 
     fn read(&mut self) {
@@ -43,6 +45,7 @@ impl Codec for Bellwire {
     }
 
     fn encode(&mut self, message: &Message, count: usize) {
+        self.connection.lend_output(&mut self.spare);
         for _ in 0..count {
             let sent = match message.kind {
                 Kind::Text => self.connection.send(&*message.text),
@@ -52,9 +55,11 @@ impl Codec for Bellwire {
             };
             sent.expect("there is room");
         }
-        self.connection.output().pieces().for_each(|bytes| self.wire.write(bytes));
-        let length = self.connection.output().len();
-        self.connection.wrote(Time::ZERO, length);
+        let mut output = self.connection.take_output().expect("messages were sent");
+        output.pieces().for_each(|bytes| self.wire.write(bytes));
+        self.connection.wrote(Time::ZERO, output.len());
+        output.clear();
+        self.spare = output;
     }
 }
 

@@ -92,6 +92,11 @@ impl Socket for Shared {
         })
     }
 
+    fn send_last(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        let _share = message.share();
+        self.change(|connection| connection.send_last(message))
+    }
+
     fn ping(&self, data: &[u8]) -> Result<(), SendError> {
         self.change(|connection| connection.ping(data))
     }

@@ -1,6 +1,8 @@
 //! What a connection is told to send: messages, pings, pongs; and what happens when the peer does not take them.
 
 use super::{AutoPong, Connection};
+#[cfg(feature = "std")]
+use crate::config::Config;
 use crate::config::SlowReader;
 use crate::protocol::frame::Opcode;
 use crate::protocol::{Error, Outgoing, SendError, StreamOffset};
@@ -17,6 +19,17 @@ impl Connection {
         self.check_open()?;
         let result = self.outbound.message(message.into(), &self.config);
         self.judge(result)
+    }
+
+    /// Sends a message, however much is queued: one that was taken over before, and has to leave before a close.
+    #[cfg(feature = "std")]
+    #[cold]
+    pub(crate) fn send_last(&mut self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        let unbounded = Config { max_queued: usize::MAX, ..(*self.config).clone() };
+        let config = core::mem::replace(&mut self.config, alloc::sync::Arc::new(unbounded));
+        let sent = self.send(message);
+        self.config = config;
+        sent
     }
 
     /// Sends a ping with at most 125 bytes of data.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::deflation::alone;
 use crate::config::{Config, Deflate, WINDOW_BITS};
 use crate::context::Window;
-use crate::protocol::frame::{Header, Opcode, ReservedBits};
+use crate::protocol::frame::{Header, MAX_HEADER, Opcode, ReservedBits};
 
 /// A frame for each size of the window, once it was asked for. `None` in one: the message gets no shorter.
 type Frames = [OnceLock<Option<Bytes>>; 1 + (*WINDOW_BITS.end() - *WINDOW_BITS.start()) as usize];
@@ -41,7 +41,9 @@ fn frame(opcode: Opcode, payload: &[u8], window: Window, config: &Deflate) -> Op
     let mut frame = Vec::new();
     let is_shorter = alone(payload, window, config, |compressed| {
         let header = Header::new(opcode, compressed.len() as u64);
-        Header { reserved: ReservedBits::RSV1, ..header }.encode_with(compressed, &mut frame);
+        frame.reserve_exact(MAX_HEADER + compressed.len());
+        Header { reserved: ReservedBits::RSV1, ..header }.encode(&mut frame);
+        frame.extend_from_slice(compressed);
     });
     is_shorter.then(|| frame.into())
 }

@@ -189,5 +189,8 @@ pub mod futures_io {
 }
 
 // Their examples need these backends.
-#[cfg(all(doc, any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std", feature = "deflate"))))]
+#[cfg(all(
+    doc,
+    any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std", feature = "deflate"))
+))]
 pub mod guide;

@@ -272,7 +272,13 @@ impl Prepared {
         let mut frame = Vec::with_capacity(header.encoded_len() + payload.len());
         header.encode(&mut frame);
         frame.extend_from_slice(payload);
-        Self { text, header: header.encoded_len(), frame: frame.into(), is_compressible: true, compressed: CompressedFrames::default() }
+        Self {
+            text,
+            header: header.encoded_len(),
+            frame: frame.into(),
+            is_compressible: true,
+            compressed: CompressedFrames::default(),
+        }
     }
 
     /// Returns the frame as a server sends it: not masked.

@@ -4,6 +4,7 @@
 mod abuse;
 mod limits;
 mod peer;
+mod prepared;
 
 use bellwire_core::config::Deflate;
 use bellwire_core::proto::{Connection, SocketContext};

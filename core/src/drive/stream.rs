@@ -62,8 +62,9 @@ pub struct Opened(pub(super) Option<Arc<Channel>>);
 /// connection's task to go on. [`flush`](Self::flush) waits until what was sent is with the system, and arrives;
 /// [`close`](Self::close) waits for all of that.
 pub struct MessageStream {
+    /// With the receiver's end of the channel, too, until that is split off.
     sender: MessageSender,
-    receiver: MessageReceiver,
+    batch: Batch,
 }
 
 /// The half of a [`MessageStream`] that sends.
@@ -74,6 +75,8 @@ pub struct MessageSender {
     waits: Option<Box<Waits>>,
     /// Where the last message ends that was queued here: it may be dropped from the queue before it is written.
     sent: StreamOffset,
+    /// It is the sender of a whole [`MessageStream`].
+    is_whole: bool,
 }
 
 /// What a sender waits for.
@@ -136,14 +139,18 @@ impl Drop for MessageReceiver {
 
 impl Drop for MessageSender {
     fn drop(&mut self) {
+        if self.is_whole {
+            self.channel.leave();
+            self.channel.part(&self.socket);
+        }
         self.channel.part(&self.socket);
     }
 }
 
 impl MessageStream {
     fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        let receiver = MessageReceiver { socket: socket.clone(), channel: channel.clone(), batch: Batch::default() };
-        Self { sender: MessageSender::new(socket, channel), receiver }
+        let (waits, sent) = (None, StreamOffset::new(0));
+        Self { sender: MessageSender { socket, channel, waits, sent, is_whole: true }, batch: Batch::default() }
     }
 
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
@@ -164,7 +171,11 @@ impl MessageStream {
     /// # Cancel safety
     /// Dropping the future loses nothing: what it would have returned is returned by the next.
     pub fn recv(&mut self) -> impl Future<Output = Option<Result<OwnedMessage, StreamError>>> {
-        self.receiver.recv()
+        core::future::poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+        poll_next(&mut self.batch, &self.sender.channel, cx)
     }
 
     /// Sends a message: queues it when it is welcome. That is at once, unless much is queued that the peer has not taken,
@@ -207,7 +218,10 @@ impl MessageStream {
 
     /// Splits it into two halves that may live in different tasks. The connection is closed when both are dropped.
     pub fn split(self) -> (MessageSender, MessageReceiver) {
-        (self.sender, self.receiver)
+        let Self { mut sender, batch } = self;
+        sender.is_whole = false;
+        let receiver = MessageReceiver { socket: sender.socket.clone(), channel: sender.channel.clone(), batch };
+        (sender, receiver)
     }
 }
 
@@ -234,19 +248,23 @@ impl MessageReceiver {
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
-        if let Some(message) = self.batch.pop() {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let next = self.channel.poll(cx, |state| state.next(&mut self.batch));
-        next.map(|next| next.map(|item| item.map_err(StreamError::Connection)))
+        poll_next(&mut self.batch, &self.channel, cx)
     }
 }
 
-impl MessageSender {
-    fn new(socket: WebSocket, channel: Arc<Channel>) -> Self {
-        Self { socket, channel, waits: None, sent: StreamOffset::new(0) }
+fn poll_next(
+    batch: &mut Batch,
+    channel: &Channel,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+    if let Some(message) = batch.pop() {
+        return Poll::Ready(Some(Ok(message)));
     }
+    let next = channel.poll(cx, |state| state.next(batch));
+    next.map(|next| next.map(|item| item.map_err(StreamError::Connection)))
+}
 
+impl MessageSender {
     /// Returns the connection's handle: for pings, closing with a code, and sends that do not wait.
     pub fn socket(&self) -> &WebSocket {
         &self.socket
@@ -434,13 +452,13 @@ mod traits {
         type Item = Item;
 
         fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-            self.receiver.poll_recv(cx)
+            MessageStream::poll_recv(&mut self, cx)
         }
     }
 
     impl FusedStream for MessageStream {
         fn is_terminated(&self) -> bool {
-            self.receiver.is_terminated()
+            self.sender.channel.has_delivered_end()
         }
     }
 

@@ -85,9 +85,11 @@ where
     let (mut listener, opened) = stream();
     let channel = listener.channel.clone();
     listener.conversation = Some(Box::pin(async move {
-        let Some(messages) = opened.await else { return Ok(()) };
-        let socket = messages.socket().clone();
-        let mut talk = pin!(talk(messages));
+        // In one expression: a stream that has a name here keeps its place here, too.
+        let Some((socket, talk)) = opened.await.map(|messages| (messages.socket().clone(), talk(messages))) else {
+            return Ok(());
+        };
+        let mut talk = pin!(talk);
         let told = |returned| known(outcome(returned));
         poll_fn(|cx| channel.polling(&socket, || talk.as_mut().poll(cx).map(told))).await
     }));

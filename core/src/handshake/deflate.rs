@@ -129,11 +129,11 @@ fn judge<'a>(answer: impl Iterator<Item = &'a [u8]>, config: &Deflate) -> Option
     };
     let most = config.client_max_window_bits.max(LEAST_OFFERED);
     let client = match answer.client_max_window_bits {
-        Some(Bits::Most(bits)) if bits <= most => bits,
-        // §7.1.2.2: the client may keep to a smaller window than it has to.
+        // §7.1.2.2: the client may keep to a smaller window than it has to, and some servers always answer 15.
+        Some(Bits::Most(bits)) => bits.min(most),
         None => most,
-        // In an answer there is a value, and not above the offer's.
-        _ => return None,
+        // In an answer there is a value.
+        Some(Bits::Any) => return None,
     };
     // §7.1.1.1: a server accepts this "by including" it.
     if config.server_no_context_takeover && !answer.server_no_context_takeover {
@@ -333,7 +333,12 @@ mod tests {
             // §7.1.2.1: "the same or smaller value".
             (narrow, "permessage-deflate; server_max_window_bits=11", None),
             (narrow, "permessage-deflate", None),
-            (narrow, "permessage-deflate; server_max_window_bits=10; client_max_window_bits=11", None),
+            // §7.1.2.2: what the client uses is its own affair, up to what the server says.
+            (
+                narrow,
+                "permessage-deflate; server_max_window_bits=10; client_max_window_bits=15",
+                Some("permessage-deflate; server_max_window_bits=10; client_max_window_bits=10"),
+            ),
             // §7.1.1.1: "by including" it; what the client does is its own affair.
             (alone, "permessage-deflate", None),
             (

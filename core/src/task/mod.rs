@@ -244,7 +244,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     /// Writes until nothing is left, or the transport is full. Returns what that has settled, if anything was written.
     /// `read`: when bytes were read just before.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
         if !self.stalled.is_empty() || self.driver.is_unflushed() || self.driver.has_output() {
             self.write_now(cx, read)
@@ -253,6 +253,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
     }
 
+    #[inline(never)]
     fn write_now(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
         let mut output = mem::take(&mut self.stalled);
         if output.is_empty() {

@@ -255,10 +255,9 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     #[inline(never)]
     fn write_now(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
-        let mut output = mem::take(&mut self.stalled);
-        if output.is_empty() {
-            output = self.driver.take_output().unwrap_or_default();
-        }
+        let stalled = !self.stalled.is_empty();
+        let output = if stalled { Some(mem::take(&mut self.stalled)) } else { self.driver.take_output() };
+        let mut output = output.unwrap_or_default();
         let (mut written, mut wrote) = (0, None);
         let result = self.poll_write_all(cx, &mut output, &mut written);
         if written > 0 && matches!(result, Ok(Poll::Ready(()))) {

@@ -135,7 +135,7 @@ fn a_connection_that_sends_nothing_between_two_keepalive_pings_forgets_what_it_s
         };
         let (first, second) = (send(&mut server, START), send(&mut server, START));
         assert!(second < first / 2);
-        let mut ping = |server: &mut Connection, now| {
+        let ping = |server: &mut Connection, now| {
             server.handle_timeout(now);
             let ping: Vec<u8> = server.output().pieces().flatten().copied().collect();
             assert_eq!(ping, b"\x89\x00");

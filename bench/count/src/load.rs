@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 /// How many idle connections are counted, and how many come before them, which pay for what is there once.
 const IDLE: usize = 2000;
 const WARM: usize = 200;
+/// How many batches of connections live and end, in the first run.
+const LIVES: usize = 25;
 
 /// Connections, and what is sent on them.
 #[derive(Debug, Clone)]
@@ -91,6 +93,44 @@ impl Load {
 pub fn in_memory(program: &str, arguments: &[&str], rounds: usize) -> io::Result<Counts> {
     let run = |rounds: usize| count(command(program)?.args(arguments).arg(rounds.to_string()));
     Ok(run(rounds)?.per(run(2 * rounds)?, rounds))
+}
+
+/// Returns what a connection's life costs a server: it is accepted and upgraded, echoes once, and is closed by its peer.
+///
+/// # Errors
+/// If it does not answer as it should.
+pub fn life(program: &str, form: &str, exchange: &Exchange) -> io::Result<Counts> {
+    let run = |turns: usize| {
+        let mut server = Program::start(command(program)?.arg(form))?;
+        let address = server.line()?;
+        // One stays: the last to leave would give back memory that the next would take again.
+        let stays = connect(&server, &address, 1)?;
+        for _ in 0..turns {
+            come_and_go(&server, &address, exchange)?;
+        }
+        let counts = server.end();
+        drop(stays);
+        counts
+    };
+    Ok(run(LIVES)?.per(run(2 * LIVES)?, LIVES * BATCH))
+}
+
+/// Many connections go through each step together.
+fn come_and_go(program: &Program, address: &str, exchange: &Exchange) -> io::Result<()> {
+    let mut peers = connect(program, address, BATCH)?;
+    let stopped = program.stop()?;
+    peers.iter_mut().try_for_each(|peer| peer.send(exchange, 1))?;
+    drop(stopped);
+    peers.iter_mut().try_for_each(|peer| peer.receive(exchange, 1))?;
+    let stopped = program.stop()?;
+    peers.iter_mut().try_for_each(Peer::close)?;
+    drop(stopped);
+    peers.iter_mut().try_for_each(Peer::closed)?;
+    // The server waits for the end of each.
+    let stopped = program.stop()?;
+    drop(peers);
+    drop(stopped);
+    program.rest()
 }
 
 /// Returns how many bytes of a server are resident for an idle connection: a new one, and one that has echoed.

@@ -85,6 +85,18 @@ impl Peer {
         self.stream.write_all(&exchange.sent.repeat(times))
     }
 
+    /// Sends a close frame: 1000, masked with zeros.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8])
+    }
+
+    /// Receives a server's close frame, and its end.
+    pub fn closed(&mut self) -> io::Result<()> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest)?;
+        if rest == [0x88, 2, 3, 0xe8] { Ok(()) } else { Err(unexpected("end", &format!("{rest:02x?}"))) }
+    }
+
     /// Receives so many echoes, and checks each.
     pub fn receive(&mut self, exchange: &Exchange, times: usize) -> io::Result<()> {
         let length = exchange.echo_length(self.of_client);

@@ -53,6 +53,7 @@ pub fn all() -> Vec<Measurement> {
     all.push(text("tokio, listener, 1 KiB in 4 fragments, depth 4", &ascii(1024), 4, 4));
     all.push(client());
     all.extend([to_all("send"), to_all("broadcast")]);
+    all.extend(["listener", "stream"].map(life));
     all.push(broadcast());
     for (role, message, batch) in CODEC {
         all.extend([codec("decode", role, message, batch), codec("encode", role, message, batch)]);
@@ -116,6 +117,13 @@ fn client() -> Measurement {
 fn to_all(form: &'static str) -> Measurement {
     let load = Load { receivers: Receivers::All, connections: 250, ..load(&ascii(32), 1, Masked::Sent, 1) };
     Measurement::new(format!("tokio, {form} to idle connections, 32 B"), move || load.on_server("counted_tokio", form))
+}
+
+/// Connections come and go.
+fn life(form: &'static str) -> Measurement {
+    let exchange = Exchange::text(&ascii(32), 1, Masked::Sent);
+    let name = format!("tokio, {form}, churn: a connection's life");
+    Measurement::new(name, move || load::life("counted_tokio", form, &exchange))
 }
 
 fn idle(form: &'static str) -> Measurement {

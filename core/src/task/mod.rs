@@ -244,7 +244,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
 
     /// Writes until nothing is left, or the transport is full. Returns what that has settled, if anything was written.
     /// `read`: when bytes were read just before.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
         if !self.stalled.is_empty() || self.driver.is_unflushed() || self.driver.has_output() {
             self.write_now(cx, read)
@@ -253,11 +253,11 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
     }
 
+    #[inline(never)]
     fn write_now(&mut self, cx: &mut Context<'_>, read: Option<Time>) -> io::Result<Option<Settled>> {
-        let mut output = mem::take(&mut self.stalled);
-        if output.is_empty() {
-            output = self.driver.take_output().unwrap_or_default();
-        }
+        let stalled = !self.stalled.is_empty();
+        let output = if stalled { Some(mem::take(&mut self.stalled)) } else { self.driver.take_output() };
+        let mut output = output.unwrap_or_default();
         let (mut written, mut wrote) = (0, None);
         let result = self.poll_write_all(cx, &mut output, &mut written);
         if written > 0 && matches!(result, Ok(Poll::Ready(()))) {

@@ -133,13 +133,18 @@ fn it_is_polled_when_somebody_else_wakes_it_and_only_then() {
     }
 }
 
+async fn drop_halves(messages: MessageStream) -> Result<(), BoxError> {
+    drop(messages.split());
+    Ok(())
+}
+
 /// How it ends, by what comes of who talks.
 #[test]
 fn its_end_closes_with_1000_and_its_failure_with_1011() {
     type Talk = fn(MessageStream) -> std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
     let ends: [(Talk, u16, &str); 6] = [
         (|_| Box::pin(async { Ok(()) }), 1000, "Normal Closure"),
-        (|messages| Box::pin(async move { Ok(drop(messages.split())) }), 1000, "Normal Closure"),
+        (|messages| Box::pin(drop_halves(messages)), 1000, "Normal Closure"),
         (
             |messages| Box::pin(async move { Err(format!("a secret of {}", messages.socket().id()).into()) }),
             1011,

@@ -13,8 +13,12 @@ use crate::protocol::OwnedMessage;
 const MOST: usize = 64;
 const BATCH: usize = 64;
 
+/// In boxes, as queues have them: an empty one is a pointer.
+#[allow(clippy::vec_box)]
+type Spare = Vec<Box<Several>>;
+
 std::thread_local! {
-    static SPARE: RefCell<Vec<Box<Several>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) };
 }
 
 /// Messages in memory of the thread.

@@ -10,6 +10,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::Config;
+#[cfg(feature = "deflate")]
+use crate::config::Deflate;
+#[cfg(feature = "deflate")]
+use crate::context::{Compression, SocketContext};
 use crate::handshake::Target;
 use crate::handshake::server::{Accept, AcceptError};
 use crate::handshake::{client, server};
@@ -21,6 +25,11 @@ const SHORT: usize = 4096;
 
 /// More output than that is not queued for a peer who reads nothing: the high watermark, and the last frames.
 const MAX_OUTPUT: usize = 64 * 1024 + 1024;
+
+/// Without its end.
+#[cfg(feature = "deflate")]
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 /// A header: what is decoded is what is encoded, and every cut asks for more or finds what is wrong at once.
 pub fn frame(data: &[u8]) {
@@ -52,10 +61,102 @@ pub fn frame(data: &[u8]) {
 /// A connection: the same events and the same output however the bytes are cut, bounded output, and one end.
 pub fn connection(data: &[u8]) {
     let Some((&first, bytes)) = data.split_first() else { return };
-    let whole = converse(role(first), [bytes.to_vec()]);
-    assert_eq!(converse(role(first), pieces(bytes, first >> 1)), whole);
-    if bytes.len() <= SHORT {
-        assert_eq!(converse(role(first), bytes.chunks(1).map(<[u8]>::to_vec)), whole);
+    converse_in_every_way(|| open(role(first), Config::default()), bytes, first >> 1);
+}
+
+/// The same where compression was negotiated: the second byte chooses how. And the messages that come, of any kind, can be
+/// sent compressed, and come to the peer as they are.
+#[cfg(feature = "deflate")]
+pub fn deflate(data: &[u8]) {
+    let [first, how, bytes @ ..] = data else { return };
+    let conversation = converse_in_every_way(|| deflating(role(*first), *how), bytes, first >> 1);
+    let (mut sender, mut receiver) = (deflating(role(first ^ 1), *how), deflating(role(*first), *how));
+    for (kind, payload) in conversation.events.iter().filter(|(kind, _)| matches!(kind, 't' | 'b')) {
+        let sent = match core::str::from_utf8(payload) {
+            Ok(text) if *kind == 't' => sender.send(text),
+            _ => sender.send(&**payload),
+        };
+        assert!(sent.is_ok(), "{sent:?}");
+        let mut bytes: Vec<u8> = sender.output().pieces().flatten().copied().collect();
+        sender.wrote(Time::ZERO, bytes.len());
+        let mut input = &mut *bytes;
+        let came = receiver.next_event(Time::ZERO, &mut input).map(|event| record(&event));
+        assert!(came.is_some_and(|came| came == (*kind, payload.clone())) && input.is_empty());
+    }
+}
+
+/// The header of permessage-deflate: what a server agrees to, a client without wishes takes, and nothing beyond what was
+/// wished is agreed on. The first byte chooses the wishes, and each line is a header of its own.
+#[cfg(feature = "deflate")]
+pub fn extensions(data: &[u8]) {
+    let Some((&wishes, bytes)) = data.split_first() else { return };
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let (wished, any) = (wished(wishes), Deflate::default().client_max_window_bits(15));
+    let keeps = |agreed: Compression| {
+        assert!(agreed.server_no_context_takeover() || !wished.server_no_context_takeover);
+        assert!(agreed.client_no_context_takeover() || !wished.client_no_context_takeover);
+        // 8 is not asked for.
+        assert!((8..=wished.server_max_window_bits.max(9)).contains(&agreed.server_max_window_bits()));
+    };
+    let agreed = Compression::accept(lines(), &wished);
+    if let Some(agreed) = agreed {
+        keeps(agreed);
+        assert_eq!(Compression::accepted([format!("{agreed}").as_bytes()], &any), Some(agreed));
+    }
+    if let Some(agreed) = Compression::accepted(lines(), &wished) {
+        keeps(agreed);
+        assert!(agreed.client_max_window_bits() <= wished.client_max_window_bits.max(9));
+        assert_eq!(Compression::accepted([format!("{agreed}").as_bytes()], &wished), Some(agreed));
+    }
+    // The same through a handshake, where a malformed header is refused.
+    let mut request = Vec::from(REQUEST);
+    for line in lines() {
+        request.extend([b"Sec-WebSocket-Extensions: ", line, b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    let config = Arc::new(Config::default().deflate(wished));
+    let mut handshake = server::Handshake::new(config.clone(), Time::ZERO);
+    let Some(Ok(request)) = handshake.receive(&mut &mut *request) else { return };
+    let head = accept(&request, config);
+    let answer = head.split("\r\n").find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    // A carriage return in a line begins other headers.
+    if head.starts_with("HTTP/1.1 101 ") && !bytes.contains(&b'\r') {
+        assert_eq!(answer.map(String::from), agreed.map(|agreed| format!("{agreed}")));
+    }
+}
+
+#[cfg(feature = "deflate")]
+fn wished(choice: u8) -> Deflate {
+    Deflate::default()
+        .server_max_window_bits(8 + (choice & 7))
+        .client_max_window_bits(15 - (choice >> 3 & 7))
+        .server_no_context_takeover(choice & 0x40 != 0)
+        .client_no_context_takeover(choice & 0x80 != 0)
+}
+
+/// A connection of which compression was negotiated, with limits that are soon reached.
+#[cfg(feature = "deflate")]
+fn deflating(role: Role, choice: u8) -> Connection {
+    let deflate = Deflate::default()
+        .level(if choice & 0x10 == 0 { 1 } else { 6 })
+        .threshold(0)
+        .own_compressor(choice & 0x20 != 0)
+        .history(if choice & 0x40 == 0 { 4096 } else { 700 });
+    let (bits, alone) = (8 + (choice & 7), choice & 8 != 0);
+    let mut offer = format!("permessage-deflate; server_max_window_bits={bits}; client_max_window_bits={bits}");
+    if alone {
+        offer.push_str("; server_no_context_takeover; client_no_context_takeover");
+    }
+    let agreed = Compression::accept([offer.as_bytes()], &deflate.client_max_window_bits(15));
+    let mut connection = open(role, Config::default().max_text(30_000).max_binary(20_000).deflate(deflate));
+    connection.set_context(SocketContext::new().compression(agreed));
+    connection
+}
+
+fn open(role: Role, config: Config) -> Connection {
+    match role {
+        Role::Server => Connection::server(config.into(), Time::ZERO),
+        Role::Client => Connection::client(config.into(), Box::new(sample_nonce), Time::ZERO),
     }
 }
 
@@ -126,12 +227,17 @@ struct Conversation {
     output: Vec<u8>,
 }
 
-fn converse(role: Role, pieces: impl IntoIterator<Item = Vec<u8>>) -> Conversation {
-    let config = Arc::new(Config::default());
-    let mut connection = match role {
-        Role::Server => Connection::server(config, Time::ZERO),
-        Role::Client => Connection::client(config, Box::new(sample_nonce), Time::ZERO),
-    };
+/// What comes of these bytes whole, cut and byte by byte, which must be the same.
+fn converse_in_every_way(open: impl Fn() -> Connection, bytes: &[u8], seed: u8) -> Conversation {
+    let whole = converse(open(), [bytes.to_vec()]);
+    assert_eq!(converse(open(), pieces(bytes, seed)), whole);
+    if bytes.len() <= SHORT {
+        assert_eq!(converse(open(), bytes.chunks(1).map(<[u8]>::to_vec)), whole);
+    }
+    whole
+}
+
+fn converse(mut connection: Connection, pieces: impl IntoIterator<Item = Vec<u8>>) -> Conversation {
     let mut events = Vec::new();
     for mut piece in pieces {
         let mut input = &mut *piece;

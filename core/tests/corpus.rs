@@ -46,6 +46,21 @@ fn client_handshakes_of_the_corpus_hold() {
     run_corpus("client_handshake", fuzzing::client_handshake);
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn compressed_connections_of_the_corpus_hold() {
+    let names = run_corpus("deflate", fuzzing::deflate);
+    for role in ["client_", "server_"] {
+        assert!(names.iter().any(|name| name.starts_with(role)), "{role}");
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn extension_headers_of_the_corpus_hold() {
+    run_corpus("extensions", fuzzing::extensions);
+}
+
 /// A corpus that is refused as a whole would show nothing: its first example must be accepted.
 #[test]
 fn the_examples_of_the_rfc_are_accepted_with_what_the_fuzz_targets_ask() {
@@ -132,5 +147,58 @@ proptest! {
     #[test]
     fn client_handshakes_hold_for_any_bytes(data in data()) {
         fuzzing::client_handshake(&data);
+    }
+}
+
+#[cfg(feature = "deflate")]
+mod compressed {
+    use super::*;
+
+    const WORDS: &[&[u8]] = &[
+        b"permessage-deflate",
+        b"; server_no_context_takeover",
+        b"; client_no_context_takeover",
+        b"; server_max_window_bits=9",
+        b"; client_max_window_bits",
+        b"=\"1\\0\"",
+        b"=8",
+        b", ",
+        b"\n",
+        b"x; y=z",
+    ];
+
+    /// Frames as a server sends them: compressed messages, or a part of one.
+    const FRAMES: &[&[u8]] = &[
+        b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00",
+        b"\xc2\x05\xf2\x00\x11\x00\x00",
+        b"\x41\x03\xf2\x48\xcd",
+        b"\x00\x02\xc9\xc9",
+        b"\x80\x02\x07\x00",
+        b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+        b"\x00\x02\x03\x00",
+        b"\xc1\x01\x00",
+        b"\xc2\x00",
+        b"\x89\x01p",
+        b"\x82\x05plain",
+    ];
+
+    fn data(words: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+        let any = prop::collection::vec(any::<u8>(), 0..4);
+        let word = prop_oneof![1 => any, 9 => prop::sample::select(words).prop_map(<[u8]>::to_vec)];
+        prop::collection::vec(word, 0..16).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn connections_hold_for_any_bytes(seed in any::<u8>(), how in any::<u8>(), data in data(FRAMES)) {
+            fuzzing::deflate(&[&[seed | 1, how], &data[..]].concat());
+        }
+
+        #[test]
+        fn headers_hold_for_any_bytes(wishes in any::<u8>(), data in data(WORDS)) {
+            fuzzing::extensions(&[&[wishes], &data[..]].concat());
+        }
     }
 }

@@ -15,6 +15,7 @@
 //! | `client_example` | the `client` example as a program: what it prints, and how it exits |
 //! | `client` | connecting: what can go wrong, and what is seen of the answer |
 //! | `context` | what a socket knows: peer, path, subprotocol, number, and how it ended |
+//! | `deflate` | compressed messages: what was agreed on, every size, and what a peer must not send |
 //! | `peer` | tungstenite in both roles |
 //! | `plain` | plain HTTP as proxies and health checks send it, and what is no HTTP/1 |
 //! | `proxies` | what reverse proxies make of an upgrade and of its answer |
@@ -43,6 +44,7 @@ mod client;
 mod client_example;
 mod config;
 mod context;
+mod deflate;
 mod ending;
 mod fairness;
 #[cfg(unix)]

@@ -203,12 +203,11 @@ fn a_distance_into_what_was_never_sent_compressed_fails() {
     fails("", &[compressed(Frame::binary(HELLO_AGAIN))], &[], NOT_DEFLATE);
     fails("", &[Frame::text("Hello"), compressed(Frame::binary(HELLO_AGAIN))], &[Seen::text("Hello")], NOT_DEFLATE);
     // Nor may a message without context takeover refer to another.
-    for parameters in ["; server_no_context_takeover; client_no_context_takeover"] {
-        fails(parameters, &[hello(), compressed(Frame::text(HELLO_AGAIN))], &[Seen::text("Hello")], NOT_DEFLATE);
-        // Not even after a last block in the message before.
-        let last = compressed(Frame::text(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"));
-        fails(parameters, &[last, compressed(Frame::text(HELLO_AGAIN))], &[Seen::text("Hello")], NOT_DEFLATE);
-    }
+    let parameters = "; server_no_context_takeover; client_no_context_takeover";
+    fails(parameters, &[hello(), compressed(Frame::text(HELLO_AGAIN))], &[Seen::text("Hello")], NOT_DEFLATE);
+    // Not even after a last block in the message before.
+    let last = compressed(Frame::text(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"));
+    fails(parameters, &[last, compressed(Frame::text(HELLO_AGAIN))], &[Seen::text("Hello")], NOT_DEFLATE);
 }
 
 /// The window of the receiving side ends where the negotiated one does.

@@ -83,7 +83,7 @@ fn what_follows_a_prepared_message_may_refer_to_it() {
 fn a_prepared_message_that_gets_no_shorter_is_sent_as_it_is() {
     let noise = super::noise(1, 500);
     let [mut server, mut client] = pair(&timeless().deflate(Deflate::default()), "");
-    server.send(&Prepared::new(&noise)).unwrap();
+    server.send(Prepared::new(&noise)).unwrap();
     let bytes = output(&mut server);
     assert!(!is_compressed(&bytes));
     assert_eq!(read(&mut client, bytes), [Seen::Binary(noise)]);

@@ -11,6 +11,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
+use bellwire::config::Deflate;
 use bellwire::futures_io::{Executor, FuturesIo, Server, accept_stream, connect_stream, connect_stream_over};
 use bellwire::proto::client;
 use bellwire::proto::client::HandshakeError;
@@ -47,6 +48,7 @@ tasks! {
     }
     pair {
         n1_a_stream_on_each_end,
+        n1_compressed_messages_come_back_by_each_form,
         n1_a_stream_that_the_connections_own_task_reads_and_writes,
         u1_u2_streams_and_asynchronous_listeners_know_their_connection,
     }
@@ -562,6 +564,51 @@ fn n1_a_stream_on_each_end<B: Streams>() {
     }
     wait(SinkExt::close(&mut messages)).unwrap();
     expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
+}
+
+fn n1_compressed_messages_come_back_by_each_form<B: Streams>() {
+    let backend = B::start();
+    let config = quiet().deflate(Deflate::default());
+    let addr = backend.serve_async(config.clone(), |request| {
+        let response = match request.path() {
+            "/listener" => {
+                AsyncResponse::websocket(async_listener().on_message(async |socket, message| socket.send(message)))
+            }
+            "/task" => AsyncResponse::websocket(stream_listener(async |mut messages: MessageStream| {
+                echo_of_any(&mut messages).await
+            })),
+            _ => {
+                let (listener, opened) = stream();
+                thread::spawn(|| {
+                    let (sender, receiver) = wait(opened).unwrap().split();
+                    wait(receiver.forward(sender)).unwrap();
+                });
+                AsyncResponse::websocket(listener)
+            }
+        };
+        async { response }
+    });
+    for path in ["/listener", "/task", "/stream"] {
+        let target = Target::new(format!("ws://{addr}{path}")).unwrap().config(config.clone());
+        let (mut messages, _) = next(&backend.run(B::connect_stream(target))).unwrap();
+        assert!(messages.socket().compression().is_some());
+        // Many that come in one read, and one that comes in many.
+        for round in 0..3 {
+            let record =
+                |number| OwnedMessage::from(format!("record {number} of round {round}, like all the others, and long"));
+            for number in 0..100 {
+                wait(messages.send(record(number))).unwrap();
+            }
+            for number in 0..100 {
+                assert_eq!(message(&mut messages), record(number));
+            }
+            let large: Vec<u8> = (0..300_000_u32).map(|index| (index.wrapping_mul(index) >> 7) as u8).collect();
+            wait(messages.send(large.clone())).unwrap();
+            assert_eq!(message(&mut messages), OwnedMessage::from(large));
+        }
+        wait(SinkExt::close(&mut messages)).unwrap();
+        expect_end(&mut messages, NORMAL.0, NORMAL.1, ClosedBy::Local);
+    }
 }
 
 async fn woken_by_a_thread() {

@@ -1,6 +1,10 @@
 //! Messages as their frames, for the tools that send them.
 
+mod json;
+
 use std::iter::repeat_n;
+
+pub use json::json;
 
 /// What is sent again and again, and what is to come back.
 #[derive(Debug, Clone)]

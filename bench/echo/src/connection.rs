@@ -31,7 +31,8 @@ pub fn open(address: SocketAddr, raw: bool, deflate: Option<Context>) -> io::Res
 pub fn upgrade(address: SocketAddr, deflate: Option<Context>) -> Vec<u8> {
     // 16 bytes in base64: 22 digits, the last of which has only two bits of them.
     let key: String = std::iter::repeat_with(fastrand::alphanumeric).take(21).collect();
-    let offer = deflate.map_or_else(String::new, |context| format!("Sec-WebSocket-Extensions: {}\r\n", context.offer()));
+    let offer =
+        deflate.map_or_else(String::new, |context| format!("Sec-WebSocket-Extensions: {}\r\n", context.offer()));
     format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          {offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}A==\r\n\r\n"

@@ -63,7 +63,8 @@ pub const RSV1: u8 = 0x40;
 /// that has the message in it.
 pub fn compressed(payload: &[u8]) -> Vec<u8> {
     let mut compressed = Vec::with_capacity(payload.len() * 2 + 64);
-    let status = Compress::new(Compression::default(), false).compress_vec(payload, &mut compressed, FlushCompress::Sync);
+    let status =
+        Compress::new(Compression::default(), false).compress_vec(payload, &mut compressed, FlushCompress::Sync);
     assert!(status.is_ok() && compressed.ends_with(&TAIL), "there is room for all of it");
     compressed.truncate(compressed.len() - TAIL.len());
     compressed
@@ -93,7 +94,9 @@ impl Inflating {
         let mut taken = 0;
         while let Some((first, payload)) = frame(&self.frame[taken..]) {
             if first != FIN | RSV1 | TEXT {
-                return Err(io::Error::other(format!("an answer is not a compressed text: it begins with {first:#04x}")));
+                return Err(io::Error::other(format!(
+                    "an answer is not a compressed text: it begins with {first:#04x}"
+                )));
             }
             let payload = taken + payload.start..taken + payload.end;
             taken = payload.end;
@@ -170,12 +173,15 @@ mod tests {
         for size in [1, 7, 100_000] {
             for context in [Context::Alone, Context::Takeover] {
                 let mut compressor = Compress::new(Compression::default(), false);
-                let wire: Vec<u8> = texts.iter().flat_map(|text| {
-                    if context == Context::Alone {
-                        compressor.reset();
-                    }
-                    answer(&mut compressor, text)
-                }).collect();
+                let wire: Vec<u8> = texts
+                    .iter()
+                    .flat_map(|text| {
+                        if context == Context::Alone {
+                            compressor.reset();
+                        }
+                        answer(&mut compressor, text)
+                    })
+                    .collect();
                 let (mut inflating, mut frames) = (Inflating::new(context), Vec::new());
                 wire.chunks(size).for_each(|part| inflating.take(part, &mut frames).unwrap());
                 assert!(frames == expected, "{size} {context:?}");
@@ -228,7 +234,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_what_was_offered() {
-        let answer = |value: &str| format!("HTTP/1.1 101 Switching Protocols\r\nsec-webSocket-Extensions:  {value}\r\n\r\n");
+        let answer =
+            |value: &str| format!("HTTP/1.1 101 Switching Protocols\r\nsec-webSocket-Extensions:  {value}\r\n\r\n");
         let both = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
         assert!(Context::Alone.check(&answer(both)).is_ok());
         assert!(Context::Takeover.check(&answer("permessage-deflate;client_max_window_bits=12")).is_ok());

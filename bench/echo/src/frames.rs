@@ -230,11 +230,14 @@ mod tests {
 
     #[test]
     fn what_is_sent_compressed_is_the_echo() {
-        let shape = Shape { content: Content::Json, length: 300, fragments: 2, depth: 3, deflate: Some(Context::Alone) };
+        let shape =
+            Shape { content: Content::Json, length: 300, fragments: 2, depth: 3, deflate: Some(Context::Alone) };
         let batch = shape.batch(false);
         let (mut wire, mut answer, mut frames) = (&*batch.wire, Vec::new(), Vec::new());
         for _ in 0..3 {
-            let [(false, 0x41, first), (true, 0, rest)] = [frame(&mut wire), frame(&mut wire)] else { panic!("{wire:?}") };
+            let [(false, 0x41, first), (true, 0, rest)] = [frame(&mut wire), frame(&mut wire)] else {
+                panic!("{wire:?}")
+            };
             header(&mut answer, FIN | RSV1 | TEXT, 0, first.len() + rest.len());
             answer.extend(first.into_iter().chain(rest));
         }
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn keys_and_messages_differ() {
-        let batches = Shape { content: Content::Text, length: 32, fragments: 1, depth: 2, deflate: None }.batches(false);
+        let batches =
+            Shape { content: Content::Text, length: 32, fragments: 1, depth: 2, deflate: None }.batches(false);
         let keys: std::collections::HashSet<_> = batches.iter().map(|batch| batch.wire[2..6].to_vec()).collect();
         let echoes: std::collections::HashSet<_> = batches.iter().map(|batch| &batch.echo).collect();
         assert!(keys.len() > batches.len() / 2 && echoes.len() == batches.len() && batches.len() > 1);

@@ -162,8 +162,9 @@ impl Turns<'_> {
         if row.failure.is_some() {
             return;
         }
-        let measured =
-            server.start(self.cores, self.scenario.deflate()).and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
+        let measured = server
+            .start(self.cores, self.scenario.deflate())
+            .and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
         match measured {
             Ok(figures) => row.rounds.push(figures),
             Err(error) => {

@@ -175,7 +175,9 @@ fn come_and_go(server: &Running, raw: bool, count: usize) -> io::Result<()> {
     let request = upgrade(server.address, None);
     streams.iter_mut().try_for_each(|stream| stream.write_all(&request))?;
     let mut echo = vec![0; request.len()];
-    streams.iter_mut().try_for_each(|stream| if raw { stream.read_exact(&mut echo) } else { upgraded(stream).map(|_| ()) })?;
+    streams
+        .iter_mut()
+        .try_for_each(|stream| if raw { stream.read_exact(&mut echo) } else { upgraded(stream).map(|_| ()) })?;
     let close = frames::close();
     for stream in &mut streams {
         if raw { stream.shutdown(Shutdown::Write)? } else { stream.write_all(&close)? }

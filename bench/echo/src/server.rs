@@ -244,7 +244,9 @@ mod tests {
         let command = server.command(1234, Some(Context::Takeover)).unwrap();
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["takeover", "1234"]);
         for deflate in [None, Some(Context::Alone)] {
-            assert!(Server::all().iter().filter(|server| server.takes_part(deflate)).any(|server| server.name == FLOOR));
+            assert!(
+                Server::all().iter().filter(|server| server.takes_part(deflate)).any(|server| server.name == FLOOR)
+            );
         }
     }
 

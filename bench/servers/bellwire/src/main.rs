@@ -1,6 +1,6 @@
 //! bellwire on each backend, in each form of a handler.
 //!
-//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream [alone|takeover LEVEL [HISTORY]] PORT`
+//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream [alone|takeover LEVEL [HISTORY [MEM_LEVEL]]] PORT`
 
 use std::io;
 
@@ -21,9 +21,10 @@ impl Listener for Echo {
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [backend, form, deflate @ .., port] = &arguments[..] else {
-        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM [CONTEXT LEVEL [HISTORY]] PORT"));
+        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM [CONTEXT LEVEL [HISTORY [MEM_LEVEL]]] PORT"));
     };
-    let config = config(deflate).ok_or_else(|| io::Error::other("CONTEXT is alone or takeover; then there are numbers"))?;
+    let config =
+        config(deflate).ok_or_else(|| io::Error::other("CONTEXT is alone or takeover; then there are numbers"))?;
     let address = format!("127.0.0.1:{port}");
     match backend.as_str() {
         "tokio" => on_tokio(&address, form, config),
@@ -40,10 +41,13 @@ fn main() -> io::Result<()> {
 /// No pings: what is idle is to stay so. And the largest message that is sent is taken.
 fn config(deflate: &[String]) -> Option<Config> {
     let config = Config::default().keepalive_interval(None);
-    let [context, level, history @ ..] = deflate else { return Some(config) };
+    let [context, level, memory @ ..] = deflate else { return Some(config) };
     let mut deflate = Deflate::default().level(level.parse().ok()?);
-    if let Some(history) = history.first() {
+    if let Some(history) = memory.first() {
         deflate = deflate.history(history.parse().ok()?);
+    }
+    if let Some(mem_level) = memory.get(1) {
+        deflate = deflate.mem_level(mem_level.parse().ok()?);
     }
     match &**context {
         "alone" => Some(config.deflate(deflate.no_context_takeover())),

@@ -48,11 +48,7 @@ fn options(deflate: &[String]) -> Option<Options> {
     }
 }
 
-async fn answer(
-    mut request: Request<Incoming>,
-    options: Options,
-    batch: bool,
-) -> yawc::Result<Response<Empty<Bytes>>> {
+async fn answer(mut request: Request<Incoming>, options: Options, batch: bool) -> yawc::Result<Response<Empty<Bytes>>> {
     let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options)?;
     tokio::spawn(async move { if batch { echo_batch(upgraded).await } else { echo(upgraded).await } });
     Ok(response)

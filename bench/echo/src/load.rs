@@ -79,9 +79,20 @@ impl<'a> Load<'a> {
         Ok(Echoed { batches, bytes, time })
     }
 
+    /// Goes on until so many batches came back, or for as long as one may take.
+    pub fn fill(&mut self, mut batches: u64) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        self.connections.iter_mut().try_for_each(|connection| connection.send(until))?;
+        while batches > 0 && Instant::now() < until {
+            let came = self.turn(|connection, came| (0..came).try_for_each(|_| connection.send(until)))?;
+            batches = batches.saturating_sub(came);
+        }
+        self.drain()
+    }
+
     /// Sends on each connection once, and waits for what comes back.
     pub fn once(&mut self) -> io::Result<()> {
-        self.closed(Duration::ZERO, Duration::ZERO, || Ok(()), |()| Ok(())).map(|_| ())
+        self.fill(0)
     }
 
     fn came(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::connection::{open, upgrade, upgraded};
+use crate::deflate::Context;
 use crate::frames::{self, Batch, Content, Shape};
 use crate::load;
 use crate::process::{cpu, resident};
@@ -57,6 +58,9 @@ pub fn measure(server: &Running, kind: Kind, load: Load, effort: Effort) -> io::
     }
 }
 
+/// The largest that a compressor may look back into: only when it is full, what a message costs stays the same.
+const WINDOW: usize = 32 * 1024;
+
 fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: Effort) -> io::Result<Figures> {
     let batches = shape.batches(raw);
     let without = Shape { deflate: None, ..shape }.batches(raw);
@@ -66,6 +70,9 @@ fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: E
     };
     let before = resident(server.pid())?;
     let mut load = load::Load::open(server.address, raw, shape.deflate, connections, &batches, effort.wait)?;
+    if shape.deflate == Some(Context::Takeover) {
+        load.fill((connections * WINDOW.div_ceil(shape.length * shape.depth)) as u64)?;
+    }
     let mut used = Duration::ZERO;
     let begin = || cpu(server.pid());
     let end = |before| {

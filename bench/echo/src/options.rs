@@ -125,7 +125,6 @@ mod tests {
                 "raw-epoll",
                 "bellwire-tokio-listener",
                 "bellwire-tokio-listener+deflate",
-                "bellwire-tokio-listener+deflate-4",
                 "bellwire-tokio-listener+deflate-1",
             ]
         );

@@ -68,7 +68,6 @@ const ALL: &[(&str, Kind, &str, &[&str])] = &[
     ("axum", Kind::Peer, "bench-axum", &["send"]),
     ("axum+batch", Kind::Peer, "bench-axum", &["batch"]),
     ("bellwire-tokio-listener+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "6"]),
-    ("bellwire-tokio-listener+deflate-4", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "4"]),
     ("bellwire-tokio-listener+deflate-1", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "1"]),
     ("bellwire-tokio-async+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "async", DEFLATE, "6"]),
     ("bellwire-tokio-stream+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "stream", DEFLATE, "6"]),

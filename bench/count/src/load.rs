@@ -47,7 +47,7 @@ impl Load {
         self.twice(|turns| {
             let mut server = Program::start(command(program)?.arg(form))?;
             let address = server.line()?;
-            let mut peers = connect(&server, &address, self.connections)?;
+            let mut peers = connect(&server, &address, None, self.connections)?;
             self.run(&server, &mut peers, turns)?;
             server.end()
         })
@@ -137,28 +137,29 @@ fn come_and_go(program: &Program, address: &str, exchange: &Exchange) -> io::Res
 ///
 /// # Errors
 /// If it does not answer as it should.
-pub fn idle(program: &str, form: &str, exchange: &Exchange) -> io::Result<[f64; 2]> {
+pub fn idle(program: &str, form: &str, offer: Option<&str>, exchange: &Exchange) -> io::Result<[f64; 2]> {
     let mut server = Program::start_plain(command(program)?.arg(form))?;
     let address = server.line()?;
-    let mut peers = connect(&server, &address, WARM)?;
+    let mut peers = connect(&server, &address, offer, WARM)?;
+    // What a thread compresses with is there once, however many connections there are.
+    let warm = if offer.is_some() { WARM } else { 0 };
+    let echo = |peer: &mut Peer| peer.send(exchange, 1).and_then(|()| peer.receive(exchange, 1));
+    peers[..warm].iter_mut().try_for_each(echo)?;
     let before = server.resident()?;
-    peers.extend(connect(&server, &address, IDLE)?);
+    peers.extend(connect(&server, &address, offer, IDLE)?);
     let opened = server.resident()?;
-    for peer in &mut peers {
-        peer.send(exchange, 1)?;
-        peer.receive(exchange, 1)?;
-    }
+    peers[warm..].iter_mut().try_for_each(echo)?;
     let of = |resident: u64| (resident as f64 - before as f64) / IDLE as f64;
     Ok([of(opened), of(server.resident()?)])
 }
 
 /// Connects so many peers. The program is held while they ask, so that it finds the same each time.
-fn connect(program: &Program, address: &str, count: usize) -> io::Result<Vec<Peer>> {
+fn connect(program: &Program, address: &str, offer: Option<&str>, count: usize) -> io::Result<Vec<Peer>> {
     let mut peers = Vec::with_capacity(count);
     while peers.len() < count {
         let stopped = program.stop()?;
         let batch = (count - peers.len()).min(BATCH);
-        let mut asking: Vec<_> = (0..batch).map(|_| Peer::connect(address)).collect::<io::Result<_>>()?;
+        let mut asking: Vec<_> = (0..batch).map(|_| Peer::connect(address, offer)).collect::<io::Result<_>>()?;
         drop(stopped);
         asking.iter_mut().try_for_each(Peer::upgraded)?;
         peers.extend(asking);

@@ -4,9 +4,11 @@ use std::io;
 
 use bellwire_bench_callgrind::Counts;
 
+use flate2::{Compress, Compression, FlushCompress};
+
 use crate::figures::{Costs, Unit};
 use crate::load::{self, Load, Receivers};
-use bellwire_bench_messages::{Exchange, Masked, ascii, multilingual};
+use bellwire_bench_messages::{Exchange, Masked, ascii, json, multilingual};
 
 /// How many connections echo at once.
 const CONNECTIONS: usize = 64;
@@ -45,6 +47,7 @@ impl Measurement {
 pub fn all() -> Vec<Measurement> {
     let mut all = Vec::new();
     all.extend(["listener", "async", "stream"].map(idle));
+    all.extend(DEFLATE.map(|(context, offer, _)| idle_deflate(context, offer)));
     for form in ["listener", "async", "stream"] {
         all.extend([echo("tokio", form, 1), echo("tokio", form, 64), echo("smol", form, 1), echo("smol", form, 64)]);
     }
@@ -55,6 +58,9 @@ pub fn all() -> Vec<Measurement> {
     all.extend([to_all("send"), to_all("broadcast")]);
     all.extend(["listener", "stream"].map(life));
     all.push(broadcast());
+    for (context, _, message) in DEFLATE {
+        all.extend([deflate("send", context, message), deflate("receive", context, message)]);
+    }
     for (role, message, batch) in CODEC {
         all.extend([codec("decode", role, message, batch), codec("encode", role, message, batch)]);
     }
@@ -71,6 +77,12 @@ const CODEC: [(&str, &str, usize); 6] = [
     ("client", "64 KiB binary", 4),
 ];
 
+/// How messages are compressed, what a peer offers, and what is sent in memory.
+const DEFLATE: [(&str, &str, &str); 2] = [
+    ("alone", "permessage-deflate; server_no_context_takeover; client_no_context_takeover", "1 KiB JSON"),
+    ("takeover", "permessage-deflate; client_max_window_bits", "300 B JSON, 100 connections in turn"),
+];
+
 /// A round of `bench-codec-bellwire`, but for what makes its input.
 fn codec(operation: &'static str, role: &'static str, message: &'static str, batch: usize) -> Measurement {
     Measurement::new(format!("in memory, {operation}, {role}, {message}"), move || {
@@ -84,6 +96,13 @@ fn codec(operation: &'static str, role: &'static str, message: &'static str, bat
 fn broadcast() -> Measurement {
     Measurement::new("in memory, broadcast 32 B", || {
         Ok(Counts::default().per(load::in_memory("counted_memory", &["broadcast 32 B"], 20)?, 1000))
+    })
+}
+
+/// A round sends or receives on 100 connections.
+fn deflate(operation: &'static str, context: &'static str, message: &str) -> Measurement {
+    Measurement::new(format!("in memory, deflate {context}, {operation}, {message}"), move || {
+        Ok(Counts::default().per(load::in_memory("counted_deflate", &[context, operation], 20)?, 100))
     })
 }
 
@@ -128,11 +147,37 @@ fn life(form: &'static str) -> Measurement {
 
 fn idle(form: &'static str) -> Measurement {
     let exchange = Exchange::text(&ascii(16 * 1024), 1, Masked::Sent);
-    let names = ["idle connection", "idle after an echo of 16 KiB"];
+    idle_after(form, form, None, exchange, "an echo of 16 KiB")
+}
+
+/// Peers compress, too.
+fn idle_deflate(context: &str, offer: &'static str) -> Measurement {
+    let text = json(1024, 0);
+    let mut compressed = Vec::with_capacity(2048);
+    let done = Compress::new(Compression::default(), false).compress_vec(
+        text.as_bytes(),
+        &mut compressed,
+        FlushCompress::Sync,
+    );
+    done.expect("it can be compressed");
+    // RFC 7692 §7.2.1: what ends a flush is not sent.
+    compressed.truncate(compressed.len() - 4);
+    let exchange = Exchange::compressed(&text, &compressed);
+    idle_after(&format!("listener, deflate {context}"), "deflate", Some(offer), exchange, "an echo of 1 KiB")
+}
+
+fn idle_after(
+    name: &str,
+    form: &'static str,
+    offer: Option<&'static str>,
+    exchange: Exchange,
+    echo: &str,
+) -> Measurement {
+    let names = ["idle connection".to_owned(), format!("idle after {echo}")];
     Measurement {
-        names: names.map(|name| format!("tokio, {form}, {name}")).into(),
+        names: names.map(|state| format!("tokio, {name}, {state}")).into(),
         run: Box::new(move || {
-            let bytes = load::idle("counted_tokio", form, &exchange)?;
+            let bytes = load::idle("counted_tokio", form, offer, &exchange)?;
             Ok(bytes.map(|bytes| Costs::from([(Unit::Bytes, bytes)])).into())
         }),
     }

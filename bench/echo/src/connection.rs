@@ -5,37 +5,43 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::deflate::{Context, Inflating};
 use crate::frames::Batch;
 
 /// What takes longer does not work.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Connects, and upgrades unless the server echoes raw bytes.
-pub fn open(address: SocketAddr, raw: bool) -> io::Result<TcpStream> {
+/// Connects, and upgrades unless the server echoes raw bytes; where messages are to be compressed, both agree on that.
+pub fn open(address: SocketAddr, raw: bool, deflate: Option<Context>) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     if !raw {
-        stream.write_all(&upgrade(address))?;
-        upgraded(&mut stream)?;
+        stream.write_all(&upgrade(address, deflate))?;
+        let answer = upgraded(&mut stream)?;
+        if let Some(context) = deflate {
+            context.check(&answer)?;
+        }
     }
     Ok(stream)
 }
 
 /// The request of an opening handshake.
-pub fn upgrade(address: SocketAddr) -> Vec<u8> {
+pub fn upgrade(address: SocketAddr, deflate: Option<Context>) -> Vec<u8> {
     // 16 bytes in base64: 22 digits, the last of which has only two bits of them.
     let key: String = std::iter::repeat_with(fastrand::alphanumeric).take(21).collect();
+    let offer =
+        deflate.map_or_else(String::new, |context| format!("Sec-WebSocket-Extensions: {}\r\n", context.offer()));
     format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}A==\r\n\r\n"
+         {offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}A==\r\n\r\n"
     )
     .into_bytes()
 }
 
 /// Reads the answer, and not a byte more.
-pub fn upgraded(stream: &mut impl Read) -> io::Result<()> {
+pub fn upgraded(stream: &mut impl Read) -> io::Result<String> {
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -46,7 +52,7 @@ pub fn upgraded(stream: &mut impl Read) -> io::Result<()> {
         }
     }
     if answer.starts_with(b"HTTP/1.1 101 ") {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&answer).into_owned());
     }
     let first = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
     Err(io::Error::other(format!("no upgrade: {}", String::from_utf8_lossy(first))))
@@ -81,13 +87,18 @@ pub struct Connection<'a, S> {
     unsent: usize,
     /// When each batch that is not echoed yet was due.
     due: VecDeque<Instant>,
+    /// Where answers are compressed; and what was made of those that have come last.
+    inflating: Option<(Inflating, Vec<u8>)>,
+    /// Bytes that have come.
+    came: u64,
 }
 
 impl<'a, S: Read + Write> Connection<'a, S> {
     /// It begins with the batch of that number.
-    pub fn new(stream: S, batches: &'a [Batch], first: usize) -> Self {
+    pub fn new(stream: S, batches: &'a [Batch], first: usize, deflate: Option<Context>) -> Self {
         let first = Place { batch: first % batches.len(), offset: 0 };
-        Self { stream, batches, sending: first, receiving: first, unsent: 0, due: VecDeque::new() }
+        let inflating = deflate.map(|context| (Inflating::new(context), Vec::new()));
+        Self { stream, batches, sending: first, receiving: first, unsent: 0, due: VecDeque::new(), inflating, came: 0 }
     }
 
     /// Sends another batch, as far as the socket has room.
@@ -120,7 +131,8 @@ impl<'a, S: Read + Write> Connection<'a, S> {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(io::Error::other("the server has closed the connection")),
                 Ok(count) => {
-                    self.received(&buffer[..count], &mut echoed)?;
+                    self.came += count as u64;
+                    self.inflated(&buffer[..count], &mut echoed)?;
                     // Less than there was room for: that was all, and an event will tell of more.
                     if count < buffer.len() {
                         return Ok(());
@@ -130,6 +142,15 @@ impl<'a, S: Read + Write> Connection<'a, S> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn inflated(&mut self, bytes: &[u8], echoed: &mut impl FnMut(Instant)) -> io::Result<()> {
+        let Some((mut inflating, mut frames)) = self.inflating.take() else { return self.received(bytes, echoed) };
+        frames.clear();
+        inflating.take(bytes, &mut frames)?;
+        self.received(&frames, echoed)?;
+        self.inflating = Some((inflating, frames));
+        Ok(())
     }
 
     fn received(&mut self, mut bytes: &[u8], echoed: &mut impl FnMut(Instant)) -> io::Result<()> {
@@ -159,6 +180,11 @@ impl<'a, S: Read + Write> Connection<'a, S> {
             }
             _ => "a wrong echo: more came than was sent".to_owned(),
         })
+    }
+
+    /// How many bytes have come, as they were on the wire.
+    pub fn came(&self) -> u64 {
+        self.came
     }
 
     /// Whether all that was sent came back.
@@ -207,13 +233,13 @@ mod tests {
     }
 
     fn batches() -> Vec<Batch> {
-        Shape { content: Content::Text, length: 300, fragments: 2, depth: 3 }.batches(false)
+        Shape { content: Content::Text, length: 300, fragments: 2, depth: 3, deflate: None }.batches(false)
     }
 
     /// Sends two batches, reads this, and tells how many came back.
     fn run(batches: &[Batch], input: impl IntoIterator<Item = Vec<u8>>) -> io::Result<usize> {
         let script = Script { input: input.into_iter().collect(), output: Vec::new(), room: usize::MAX };
-        let mut connection = Connection::new(script, batches, 0);
+        let mut connection = Connection::new(script, batches, 0, None);
         connection.send(Instant::now())?;
         connection.send(Instant::now())?;
         let mut count = 0;
@@ -256,7 +282,7 @@ mod tests {
     #[test]
     fn what_a_socket_has_no_room_for_follows() {
         let batches = batches();
-        let mut connection = Connection::new(Script::default(), &batches, 1);
+        let mut connection = Connection::new(Script::default(), &batches, 1, None);
         connection.send(Instant::now()).unwrap();
         connection.send(Instant::now()).unwrap();
         while connection.stream.output.len() < batches[1].wire.len() + batches[2].wire.len() {
@@ -272,7 +298,7 @@ mod tests {
     #[test]
     fn an_upgrade_is_read_to_its_end_and_no_further() {
         let mut answer: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n\x81";
-        upgraded(&mut answer).unwrap();
+        assert!(upgraded(&mut answer).unwrap().ends_with("A: b\r\n\r\n"));
         assert_eq!(answer, b"\x81");
         let error = upgraded(&mut &b"HTTP/1.1 404 Not Found\r\n\r\n"[..]).unwrap_err();
         assert!(error.to_string().contains("404"));

@@ -1,5 +1,11 @@
 //! Messages as a client sends them, masked beforehand, and their echoes.
 
+use std::borrow::Cow;
+
+use bellwire_bench_messages::json;
+
+use crate::deflate::{Context, RSV1, compressed};
+
 /// What the messages of a scenario are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -7,6 +13,8 @@ pub enum Content {
     Text,
     /// Text in several scripts: one to four bytes for a character.
     Multilingual,
+    /// Records with the same keys and other values.
+    Json,
     Binary,
 }
 
@@ -14,6 +22,7 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub wire: Vec<u8>,
+    /// Where it comes compressed: what it would have been otherwise.
     pub echo: Vec<u8>,
 }
 
@@ -26,20 +35,25 @@ pub struct Shape {
     pub fragments: usize,
     /// Messages sent at once.
     pub depth: usize,
+    /// Whether messages are compressed.
+    pub deflate: Option<Context>,
 }
 
 /// All batches together: enough that no two messages in a row are alike, and not more than fits a processor's cache.
 const BATCHES_BYTES: usize = 1 << 20;
+/// Batches that are compressed: when the first is sent again, a window of 32 KiB has nothing of it any more.
+const COMPRESSED_BATCHES: usize = 512;
 
-const FIN: u8 = 0x80;
+pub const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
-const TEXT: u8 = 1;
+pub const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 
 impl Shape {
     /// Different batches, which a connection sends in turn. Where `raw`, bytes come back as they were sent.
     pub fn batches(self, raw: bool) -> Vec<Batch> {
-        let count = (BATCHES_BYTES / (self.length * self.depth)).clamp(2, 64);
+        let most = if self.deflate.is_some() { COMPRESSED_BATCHES } else { 64 };
+        let count = (BATCHES_BYTES / (self.length * self.depth)).clamp(2, most);
         (0..count).map(|_| self.batch(raw)).collect()
     }
 
@@ -66,13 +80,15 @@ impl Shape {
             Content::Binary => std::iter::repeat_with(|| fastrand::u8(..)).take(self.length).collect(),
             Content::Text => std::iter::repeat_with(|| fastrand::alphanumeric() as u8).take(self.length).collect(),
             Content::Multilingual => multilingual(self.length).into_bytes(),
+            Content::Json => json(self.length, fastrand::u64(..)).into_bytes(),
         }
     }
 
     /// A message as frames, each with a key of its own.
     fn send(self, payload: &[u8], wire: &mut Vec<u8>) {
+        let payload = if self.deflate.is_some() { Cow::from(compressed(payload)) } else { payload.into() };
         let size = payload.len().div_ceil(self.fragments);
-        let mut opcode = self.opcode();
+        let mut opcode = self.opcode() | if self.deflate.is_some() { RSV1 } else { 0 };
         let mut parts = payload.chunks(size).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
@@ -85,7 +101,7 @@ impl Shape {
     }
 }
 
-fn header(frame: &mut Vec<u8>, first: u8, masked: u8, length: usize) {
+pub fn header(frame: &mut Vec<u8>, first: u8, masked: u8, length: usize) {
     frame.push(first);
     match length {
         0..=125 => frame.push(masked | length as u8),
@@ -109,7 +125,7 @@ pub fn close() -> Vec<u8> {
 
 /// A message of its own, for servers that are not measured by scenario.
 pub fn message(content: Content, length: usize, raw: bool) -> Batch {
-    Shape { content, length, fragments: 1, depth: 1 }.batch(raw)
+    Shape { content, length, fragments: 1, depth: 1, deflate: None }.batch(raw)
 }
 
 const WORDS: [&str; 12] = [
@@ -147,6 +163,7 @@ fn multilingual(length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deflate::Inflating;
 
     /// What a server reads: whether it ends a message, its opcode, and its payload.
     fn frame(wire: &mut &[u8]) -> (bool, u8, Vec<u8>) {
@@ -192,7 +209,7 @@ mod tests {
             (Content::Binary, BINARY, 65536, 1, 2),
             (Content::Multilingual, TEXT, 1 << 20, 1, 1),
         ] {
-            let batch = Shape { content, length, fragments, depth }.batch(false);
+            let batch = Shape { content, length, fragments, depth, deflate: None }.batch(false);
             let (mut wire, mut echo) = (&*batch.wire, Vec::new());
             for _ in 0..depth {
                 let mut message = Vec::new();
@@ -212,8 +229,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_compressed_is_the_echo() {
+        let shape =
+            Shape { content: Content::Json, length: 300, fragments: 2, depth: 3, deflate: Some(Context::Alone) };
+        let batch = shape.batch(false);
+        let (mut wire, mut answer, mut frames) = (&*batch.wire, Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let [(false, 0x41, first), (true, 0, rest)] = [frame(&mut wire), frame(&mut wire)] else {
+                panic!("{wire:?}")
+            };
+            header(&mut answer, FIN | RSV1 | TEXT, 0, first.len() + rest.len());
+            answer.extend(first.into_iter().chain(rest));
+        }
+        Inflating::new(Context::Takeover).take(&answer, &mut frames).unwrap();
+        assert!(wire.is_empty() && frames == batch.echo);
+        let raw = shape.batch(true);
+        assert_eq!(raw.wire, raw.echo);
+    }
+
+    #[test]
     fn keys_and_messages_differ() {
-        let batches = Shape { content: Content::Text, length: 32, fragments: 1, depth: 2 }.batches(false);
+        let batches =
+            Shape { content: Content::Text, length: 32, fragments: 1, depth: 2, deflate: None }.batches(false);
         let keys: std::collections::HashSet<_> = batches.iter().map(|batch| batch.wire[2..6].to_vec()).collect();
         let echoes: std::collections::HashSet<_> = batches.iter().map(|batch| &batch.echo).collect();
         assert!(keys.len() > batches.len() / 2 && echoes.len() == batches.len() && batches.len() > 1);

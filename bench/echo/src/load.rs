@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{self, Connection, PATIENCE};
+use crate::deflate::Context;
 use crate::frames::Batch;
 
 const BUFFER: usize = 256 * 1024;
@@ -29,6 +30,8 @@ pub struct Load<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Echoed {
     pub batches: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
     pub time: Duration,
 }
 
@@ -37,17 +40,18 @@ impl<'a> Load<'a> {
     pub fn open(
         address: SocketAddr,
         raw: bool,
+        deflate: Option<Context>,
         count: usize,
         batches: &'a [Batch],
         wait: Duration,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let connect = |at| {
-            let stream = connection::open(address, raw)?;
+            let stream = connection::open(address, raw, deflate)?;
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
-            Ok(Connection::new(stream, batches, at))
+            Ok(Connection::new(stream, batches, at, deflate.filter(|_| !raw)))
         };
         let connections = (0..count).map(connect).collect::<io::Result<_>>()?;
         Ok(Self { poll, events: Events::with_capacity(count.max(8)), connections, buffer: vec![0; BUFFER], wait })
@@ -65,13 +69,34 @@ impl<'a> Load<'a> {
         let start = Instant::now();
         self.connections.iter_mut().try_for_each(|connection| connection.send(start))?;
         self.repeat_until(start + warm)?;
-        let before = begin()?;
+        let (before, came) = (begin()?, self.came());
         let start = Instant::now();
         let batches = self.repeat_until(start + window)?;
         let time = start.elapsed();
         end(before)?;
+        let bytes = self.came() - came;
         self.drain()?;
-        Ok(Echoed { batches, time })
+        Ok(Echoed { batches, bytes, time })
+    }
+
+    /// Goes on until so many batches came back, or for as long as one may take.
+    pub fn fill(&mut self, mut batches: u64) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        self.connections.iter_mut().try_for_each(|connection| connection.send(until))?;
+        while batches > 0 && Instant::now() < until {
+            let came = self.turn(|connection, came| (0..came).try_for_each(|_| connection.send(until)))?;
+            batches = batches.saturating_sub(came);
+        }
+        self.drain()
+    }
+
+    /// Sends on each connection once, and waits for what comes back.
+    pub fn once(&mut self) -> io::Result<()> {
+        self.fill(0)
+    }
+
+    fn came(&self) -> u64 {
+        self.connections.iter().map(Connection::came).sum()
     }
 
     /// Each connection that has its echo sends again. How many came.
@@ -188,7 +213,7 @@ mod tests {
     }
 
     fn batches() -> Vec<Batch> {
-        Shape { content: Content::Binary, length: 500, fragments: 1, depth: 2 }.batches(true)
+        Shape { content: Content::Binary, length: 500, fragments: 1, depth: 2, deflate: None }.batches(true)
     }
 
     const SHORT: Duration = Duration::from_millis(30);
@@ -196,7 +221,7 @@ mod tests {
     #[test]
     fn a_closed_load_counts_what_came_in_its_window() {
         let batches = batches();
-        let mut load = Load::open(server(|_| ()), true, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(server(|_| ()), true, None, 1, &batches, SHORT).unwrap();
         let mut ended = false;
         let end = |seven| {
             ended = seven == 7;
@@ -204,6 +229,8 @@ mod tests {
         };
         let echoed = load.closed(SHORT, SHORT, || Ok(7), end).unwrap();
         assert!(ended && echoed.batches > 0 && echoed.time >= SHORT);
+        let batch = batches[0].wire.len() as u64;
+        assert!(echoed.bytes.abs_diff(echoed.batches * batch) < batch);
         assert!(load.connections.iter().all(Connection::idle));
     }
 
@@ -217,7 +244,7 @@ mod tests {
                 bytes[0] ^= 0x20;
             }
         });
-        let mut load = Load::open(address, true, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(address, true, None, 1, &batches, SHORT).unwrap();
         let error = load.closed(SHORT, 100 * SHORT, || Ok(()), |()| Ok(())).unwrap_err().to_string();
         assert!(error.contains("a wrong echo"), "{error}");
     }
@@ -231,7 +258,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(200));
             }
         });
-        let mut load = Load::open(address, true, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(address, true, None, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, Duration::from_millis(400)).unwrap();
         assert_eq!(times.len(), 400);
         // Only the first message waited for the server; but each of the 100 after it was due at least 100 ms before
@@ -244,7 +271,7 @@ mod tests {
     fn what_never_comes_counts_as_late() {
         let batches = batches();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut load = Load::open(listener.local_addr().unwrap(), true, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(listener.local_addr().unwrap(), true, None, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, SHORT).unwrap();
         assert_eq!(times.len(), 30);
         assert!(times[0] >= nanoseconds(SHORT));

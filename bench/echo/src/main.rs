@@ -1,6 +1,7 @@
 //! Starts echo servers and measures what a message costs them. README.md of the workspace says more.
 
 mod connection;
+mod deflate;
 mod frames;
 mod load;
 mod measure;
@@ -57,7 +58,7 @@ fn list() {
     println!("servers:");
     Server::all().iter().for_each(|server| println!("  {}", server.name));
     println!("\nscenarios:");
-    SCENARIOS.iter().for_each(|scenario| println!("  {:<10} {}", scenario.name, scenario.title));
+    SCENARIOS.iter().for_each(|scenario| println!("  {:<16} {}", scenario.name, scenario.title));
 }
 
 /// Whether all that was built also worked.
@@ -118,8 +119,9 @@ struct Turns<'a> {
 
 impl Turns<'_> {
     fn results(&self) -> Results {
-        let servers = &self.options.servers;
-        let mut rows: Vec<Row> = servers.iter().map(Row::new).collect();
+        let deflate = self.scenario.deflate();
+        let servers: Vec<_> = self.options.servers.iter().filter(|server| server.takes_part(deflate)).collect();
+        let mut rows: Vec<Row> = servers.iter().map(|server| Row::new(server)).collect();
         for row in &mut rows {
             row.failure = self.not_built.get(&row.name).cloned();
         }
@@ -138,7 +140,7 @@ impl Turns<'_> {
                 // Another one begins each round.
                 let at = (at + round) % servers.len();
                 bar.set_message(format!("{}: {}, round {round}", self.scenario.name, servers[at].name));
-                self.turn(&servers[at], &mut rows[at], effort);
+                self.turn(servers[at], &mut rows[at], effort);
                 bar.inc(1);
             }
             if round == 0 {
@@ -160,8 +162,9 @@ impl Turns<'_> {
         if row.failure.is_some() {
             return;
         }
-        let measured =
-            server.start(self.cores).and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
+        let measured = server
+            .start(self.cores, self.scenario.deflate())
+            .and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
         match measured {
             Ok(figures) => row.rounds.push(figures),
             Err(error) => {

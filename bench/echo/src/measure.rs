@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::connection::{open, upgrade, upgraded};
+use crate::deflate::Context;
 use crate::frames::{self, Batch, Content, Shape};
 use crate::load;
 use crate::process::{cpu, resident};
@@ -27,6 +28,11 @@ pub struct Figures {
     pub memory: Option<f64>,
     /// The same after an echo.
     pub memory_after: Option<f64>,
+    /// Bytes of memory for each connection that compresses, more than for one that does not.
+    pub memory_deflate: Option<f64>,
+    /// Bytes of a compressed message on the wire, to the server and from it, frame and all.
+    pub sent: Option<f64>,
+    pub received: Option<f64>,
 }
 
 /// How long to measure, and how fast to send.
@@ -52,10 +58,21 @@ pub fn measure(server: &Running, kind: Kind, load: Load, effort: Effort) -> io::
     }
 }
 
+/// The largest that a compressor may look back into: only when it is full, what a message costs stays the same.
+const WINDOW: usize = 32 * 1024;
+
 fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: Effort) -> io::Result<Figures> {
     let batches = shape.batches(raw);
+    let without = Shape { deflate: None, ..shape }.batches(raw);
+    let uncompressed = match shape.deflate {
+        Some(_) => Some(uncompressed(server, raw, connections, shape, [&batches, &without], effort)?),
+        None => None,
+    };
     let before = resident(server.pid())?;
-    let mut load = load::Load::open(server.address, raw, connections, &batches, effort.wait)?;
+    let mut load = load::Load::open(server.address, raw, shape.deflate, connections, &batches, effort.wait)?;
+    if shape.deflate == Some(Context::Takeover) {
+        load.fill((connections * WINDOW.div_ceil(shape.length * shape.depth)) as u64)?;
+    }
     let mut used = Duration::ZERO;
     let begin = || cpu(server.pid());
     let end = |before| {
@@ -73,12 +90,36 @@ fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: E
         memory: Some(grown(server, before)? / connections as f64),
         ..Figures::default()
     };
+    if let Some((_open, memory)) = uncompressed {
+        let all: usize = batches.iter().map(|batch| batch.wire.len()).sum();
+        figures.sent = Some(all as f64 / (batches.len() * shape.depth) as f64);
+        figures.received = Some(echoed.bytes as f64 / messages);
+        figures.memory_deflate = figures.memory.take().map(|compressing| compressing - memory);
+    }
     if let Some(pace) = effort.pace {
         let times = load.paced(pace / shape.depth as f64, effort.window)?;
         let microseconds = |of_thousand| percentile(&times, of_thousand).map(|time| time as f64 / 1e3);
         (figures.p50, figures.p99, figures.p999) = (microseconds(500), microseconds(990), microseconds(999));
     }
     Ok(figures)
+}
+
+/// Opens so many connections that do not compress, echoes on each, and tells what each costs. Before them there is one
+/// that compresses: it pays for what a server allocates once. All stay open.
+fn uncompressed<'a>(
+    server: &Running,
+    raw: bool,
+    connections: usize,
+    shape: Shape,
+    [batches, without]: [&'a [Batch]; 2],
+    effort: Effort,
+) -> io::Result<([load::Load<'a>; 2], f64)> {
+    let mut first = load::Load::open(server.address, raw, shape.deflate, 1, batches, effort.wait)?;
+    first.once()?;
+    let before = resident(server.pid())?;
+    let mut others = load::Load::open(server.address, raw, None, connections, without, effort.wait)?;
+    others.once()?;
+    Ok(([first, others], grown(server, before)? / connections as f64))
 }
 
 /// Bytes of memory that the server has more than before.
@@ -92,10 +133,10 @@ const WARM: usize = 200;
 fn idle(server: &Running, raw: bool, connections: usize, length: usize) -> io::Result<Figures> {
     let message = frames::message(Content::Binary, length, raw);
     let mut streams: Vec<_> =
-        (0..WARM.min(connections)).map(|_| open(server.address, raw)).collect::<io::Result<_>>()?;
+        (0..WARM.min(connections)).map(|_| open(server.address, raw, None)).collect::<io::Result<_>>()?;
     let before = settled(server)?;
     for _ in 0..connections {
-        streams.push(open(server.address, raw)?);
+        streams.push(open(server.address, raw, None)?);
     }
     let opened = settled(server)?;
     streams.iter_mut().try_for_each(|stream| once(stream, &message))?;
@@ -137,11 +178,13 @@ fn churn(server: &Running, raw: bool, connections: usize, at_once: usize) -> io:
 /// So many connections go through each step together.
 fn come_and_go(server: &Running, raw: bool, count: usize) -> io::Result<()> {
     // Not upgraded yet, even where the server could.
-    let mut streams: Vec<_> = (0..count).map(|_| open(server.address, true)).collect::<io::Result<_>>()?;
-    let request = upgrade(server.address);
+    let mut streams: Vec<_> = (0..count).map(|_| open(server.address, true, None)).collect::<io::Result<_>>()?;
+    let request = upgrade(server.address, None);
     streams.iter_mut().try_for_each(|stream| stream.write_all(&request))?;
     let mut echo = vec![0; request.len()];
-    streams.iter_mut().try_for_each(|stream| if raw { stream.read_exact(&mut echo) } else { upgraded(stream) })?;
+    streams
+        .iter_mut()
+        .try_for_each(|stream| if raw { stream.read_exact(&mut echo) } else { upgraded(stream).map(|_| ()) })?;
     let close = frames::close();
     for stream in &mut streams {
         if raw { stream.shutdown(Shutdown::Write)? } else { stream.write_all(&close)? }

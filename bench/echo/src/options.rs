@@ -14,7 +14,8 @@ Starts echo servers, one after the other on a processor of its own, and measures
 Usage: bench echo [OPTIONS]
 
   --servers A,B        only servers whose names begin so; `--list` shows all
-  --server NAME=CMD    one more server, by its command line, with {port} in it; may be said again
+  --server NAME=CMD    one more server, by its command line, with {port} in it; with {deflate} as well, which stands
+                       for \"alone\" or \"takeover\", it is for the scenarios with compression; may be said again
   --only A,B           only these scenarios
   --rounds N           how often each server has its turn [5]
   --window SECONDS     how long it is measured in a turn [1]
@@ -119,8 +120,13 @@ mod tests {
     fn servers_are_chosen_by_how_their_names_begin() {
         let names = |line| parsed(line).unwrap().servers.into_iter().map(|server| server.name).collect::<Vec<_>>();
         assert_eq!(
-            names("--servers raw-e,bellwire-tokio"),
-            ["raw-epoll", "bellwire-tokio-listener", "bellwire-tokio-async", "bellwire-tokio-stream",]
+            names("--servers raw-e,bellwire-tokio-l"),
+            [
+                "raw-epoll",
+                "bellwire-tokio-listener",
+                "bellwire-tokio-listener+deflate",
+                "bellwire-tokio-listener+deflate-1",
+            ]
         );
         assert_eq!(names("--servers , --server mine={port}"), ["mine"]);
         assert_eq!(names("").len(), Server::all().len());

@@ -43,7 +43,7 @@ impl Row {
 /// A column of figures: what it is called, what is in it, and how many digits it has behind the point.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, usize);
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 10] = [
     ("CPU µs", |figures| figures.cpu, 2),
     ("per s", |figures| figures.rate, 0),
     ("p50 µs", |figures| figures.p50, 0),
@@ -51,6 +51,9 @@ const COLUMNS: [Column; 7] = [
     ("p99.9 µs", |figures| figures.p999, 0),
     ("memory B", |figures| figures.memory, 0),
     ("after an echo B", |figures| figures.memory_after, 0),
+    ("memory for deflate B", |figures| figures.memory_deflate, 0),
+    ("to server B", |figures| figures.sent, 1),
+    ("from server B", |figures| figures.received, 1),
 ];
 
 impl Results {

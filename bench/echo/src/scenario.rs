@@ -1,5 +1,6 @@
 //! What is measured.
 
+use crate::deflate::Context;
 use crate::frames::{Content, Shape};
 
 pub struct Scenario {
@@ -19,10 +20,22 @@ pub enum Load {
 }
 
 const fn echo(connections: usize, content: Content, length: usize, fragments: usize, depth: usize) -> Load {
-    Load::Echo { connections, shape: Shape { content, length, fragments, depth } }
+    Load::Echo { connections, shape: Shape { content, length, fragments, depth, deflate: None } }
 }
 
-pub const SCENARIOS: [Scenario; 8] = [
+const fn deflate(connections: usize, length: usize, depth: usize, context: Context) -> Load {
+    let shape = Shape { content: Content::Json, length, fragments: 1, depth, deflate: Some(context) };
+    Load::Echo { connections, shape }
+}
+
+impl Scenario {
+    /// Whether messages are compressed.
+    pub fn deflate(&self) -> Option<Context> {
+        if let Load::Echo { shape, .. } = self.load { shape.deflate } else { None }
+    }
+}
+
+pub const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "small",
         title: "32 B of text, one at a time, 64 connections",
@@ -52,6 +65,16 @@ pub const SCENARIOS: [Scenario; 8] = [
         name: "large",
         title: "1 MiB of multilingual text, one at a time, 4 connections",
         load: echo(4, Content::Multilingual, 1 << 20, 1, 1),
+    },
+    Scenario {
+        name: "deflate",
+        title: "1 KiB of JSON, compressed without context takeover, 4 at a time, 16 connections",
+        load: deflate(16, 1024, 4, Context::Alone),
+    },
+    Scenario {
+        name: "deflate-takeover",
+        title: "300 B of JSON, compressed with context takeover, one at a time, 500 connections",
+        load: deflate(500, 300, 1, Context::Takeover),
     },
     Scenario {
         name: "idle",

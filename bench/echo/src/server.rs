@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::deflate::Context;
 use crate::process::{Cores, pin};
 
 /// All others are compared with this one.
@@ -16,6 +17,8 @@ pub struct Server {
     pub name: String,
     pub kind: Kind,
     command: Program,
+    /// It is for the scenarios in which messages are compressed.
+    compresses: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub enum Kind {
 enum Program {
     /// A package of this workspace, and the arguments that come before the port.
     Package(&'static str, &'static [&'static str]),
-    /// A command, with `{port}` somewhere.
+    /// A command, with `{port}` somewhere, and `{deflate}` if it compresses.
     Command(Vec<String>),
 }
 
@@ -64,7 +67,20 @@ const ALL: &[(&str, Kind, &str, &[&str])] = &[
     ("yawc+batch", Kind::Peer, "bench-yawc", &["batch"]),
     ("axum", Kind::Peer, "bench-axum", &["send"]),
     ("axum+batch", Kind::Peer, "bench-axum", &["batch"]),
+    ("bellwire-tokio-listener+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "6"]),
+    ("bellwire-tokio-listener+deflate-1", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "1"]),
+    ("bellwire-tokio-async+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "async", DEFLATE, "6"]),
+    ("bellwire-tokio-stream+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "stream", DEFLATE, "6"]),
+    ("sockudo-ws+deflate", Kind::Peer, "bench-sockudo-ws", &["send", DEFLATE, "6"]),
+    ("sockudo-ws+deflate+batch", Kind::Peer, "bench-sockudo-ws", &["batch", DEFLATE, "6"]),
+    ("sockudo-ws+deflate-1+batch", Kind::Peer, "bench-sockudo-ws", &["batch", DEFLATE, "1"]),
+    ("yawc+deflate", Kind::Peer, "bench-yawc", &["send", DEFLATE, "6"]),
+    ("yawc+deflate+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "6"]),
+    ("yawc+deflate-1+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "1"]),
 ];
+
+/// Where it stands, a server is told how to compress: `alone` or `takeover`.
+const DEFLATE: &str = "{deflate}";
 
 impl Server {
     /// Those of this workspace.
@@ -73,6 +89,7 @@ impl Server {
             name: name.to_owned(),
             kind,
             command: Program::Package(package, arguments),
+            compresses: arguments.contains(&DEFLATE),
         };
         ALL.iter().map(server).collect()
     }
@@ -84,7 +101,13 @@ impl Server {
             return Err(format!("--server {text}: it takes a name, and a command with {{port}} in it"));
         }
         let words = command.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { name: name.to_owned(), kind: Kind::Peer, command: Program::Command(words) })
+        let (command, compresses) = (Program::Command(words), command.contains(DEFLATE));
+        Ok(Self { name: name.to_owned(), kind: Kind::Peer, command, compresses })
+    }
+
+    /// Whether it is for scenarios with these messages. What echoes raw bytes is for all.
+    pub fn takes_part(&self, deflate: Option<Context>) -> bool {
+        self.kind == Kind::Raw || self.compresses == deflate.is_some()
     }
 
     /// Builds it, if it is a package.
@@ -112,9 +135,9 @@ impl Server {
     }
 
     /// Starts it on a processor of its own, and waits until it takes connections.
-    pub fn start(&self, cores: Cores) -> io::Result<Running> {
+    pub fn start(&self, cores: Cores, deflate: Option<Context>) -> io::Result<Running> {
         let address = free_address()?;
-        let mut command = self.command(address.port())?;
+        let mut command = self.command(address.port(), deflate)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         pin(cores.server)?;
         let child = command.spawn();
@@ -125,16 +148,16 @@ impl Server {
         Ok(running)
     }
 
-    fn command(&self, port: u16) -> io::Result<Command> {
-        let port = port.to_string();
+    fn command(&self, port: u16, deflate: Option<Context>) -> io::Result<Command> {
+        let (port, deflate) = (port.to_string(), deflate.map_or("", Context::name));
         match &self.command {
             Program::Package(package, arguments) => {
                 let mut command = Command::new(target()?.join("release").join(package));
-                command.args(*arguments).arg(port);
+                command.args(arguments.iter().map(|argument| argument.replace(DEFLATE, deflate))).arg(port);
                 Ok(command)
             }
             Program::Command(words) => {
-                let mut words = words.iter().map(|word| word.replace("{port}", &port));
+                let mut words = words.iter().map(|word| word.replace("{port}", &port).replace(DEFLATE, deflate));
                 let mut command = Command::new(words.next().unwrap_or_default());
                 command.args(words);
                 Ok(command)
@@ -204,20 +227,34 @@ mod tests {
     #[test]
     fn a_command_has_a_name_and_a_place_for_the_port() {
         let server = Server::parse("mine=python3 echo.py --port={port}").unwrap();
-        let command = server.command(1234).unwrap();
+        let command = server.command(1234, None).unwrap();
         assert_eq!(command.get_program(), "python3");
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["echo.py", "--port=1234"]);
+        assert!(server.takes_part(None) && !server.takes_part(Some(Context::Alone)));
         for wrong in ["mine", "=run {port}", "mine=run 9001"] {
             assert!(Server::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
+    fn a_command_that_compresses_is_told_how() {
+        let server = Server::parse("mine=echo {deflate} {port}").unwrap();
+        assert!(server.takes_part(Some(Context::Takeover)) && !server.takes_part(None));
+        let command = server.command(1234, Some(Context::Takeover)).unwrap();
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["takeover", "1234"]);
+        for deflate in [None, Some(Context::Alone)] {
+            assert!(
+                Server::all().iter().filter(|server| server.takes_part(deflate)).any(|server| server.name == FLOOR)
+            );
+        }
+    }
+
+    #[test]
     fn a_program_that_is_missing_or_ends_does_not_start() {
         let cores = Cores::find().unwrap();
-        let missing = Server::parse("missing=/nonexistent/program {port}").unwrap().start(cores).unwrap_err();
+        let missing = Server::parse("missing=/nonexistent/program {port}").unwrap().start(cores, None).unwrap_err();
         assert!(missing.to_string().contains("does not start"), "{missing}");
-        let ends = Server::parse("ends=false {port}").unwrap().start(cores).unwrap_err();
+        let ends = Server::parse("ends=false {port}").unwrap().start(cores, None).unwrap_err();
         assert!(ends.to_string().contains("does not start"), "{ends}");
     }
 }

@@ -3,13 +3,27 @@
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bellwire::{Response, WebSocket, listener};
+use bellwire::config::Deflate;
+use bellwire::{Config, Response, WebSocket, listener};
 
 /// A test that is a server where the environment says on which port.
 fn serve(echo: impl Fn(&WebSocket, bellwire::Message<'_>) -> bellwire::Outcome + Copy + Send + Sync + 'static) {
+    serve_with(Deflate::default(), echo);
+}
+
+fn serve_with(
+    deflate: Deflate,
+    echo: impl Fn(&WebSocket, bellwire::Message<'_>) -> bellwire::Outcome + Copy + Send + Sync + 'static,
+) {
     let Ok(port) = std::env::var("BENCH_PORT") else { return };
+    let config = Config::default();
+    let config = match std::env::var("BENCH_DEFLATE").as_deref() {
+        Ok("alone") => config.deflate(deflate.no_context_takeover()),
+        Ok("takeover") => config.deflate(deflate),
+        _ => config,
+    };
     let listener = move |_: &bellwire::Request| Response::websocket(listener().on_message(echo));
-    bellwire::blocking::serve(format!("127.0.0.1:{port}"), listener).unwrap();
+    bellwire::blocking::Server::bind(format!("127.0.0.1:{port}")).unwrap().config(config).run(listener).unwrap();
 }
 
 #[test]
@@ -32,6 +46,12 @@ fn wrong_server() {
     });
 }
 
+#[test]
+#[ignore = "a server"]
+fn uncompressed_server() {
+    serve_with(Deflate::default().threshold(usize::MAX), |socket, message| Ok(socket.send(message)?));
+}
+
 fn run(servers: &[&str], scenarios: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwire-bench-echo"));
     command.args(["--servers", ",", "--rounds", "2", "--window", "0.05", "--connections", "4", "--only", scenarios]);
@@ -39,7 +59,8 @@ fn run(servers: &[&str], scenarios: &str) -> Output {
     for server in servers {
         let program = this.display();
         command.arg("--server");
-        command.arg(format!("{server}=env BENCH_PORT={{port}} {program} --ignored --exact {server}_server"));
+        let deflate = if scenarios.starts_with("deflate") { "BENCH_DEFLATE={deflate} " } else { "" };
+        command.arg(format!("{server}=env BENCH_PORT={{port}} {deflate}{program} --ignored --exact {server}_server"));
     }
     command.output().unwrap()
 }
@@ -70,6 +91,25 @@ fn a_server_that_is_wrong_has_none_and_the_other_keeps_its_own() {
     assert!(text.contains("\nwrong: a wrong echo: its byte "), "{text}");
     assert!(cells(&output, "wrong").iter().all(|cell| cell == "–"), "{text}");
     assert!(cells(&output, "right")[..3].iter().all(|cell| cell != "–"), "{text}");
+}
+
+#[test]
+fn messages_are_compressed_both_ways() {
+    let output = run(&["right"], "deflate,deflate-takeover");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.matches("to server B").count(), 2, "{text}");
+    let bytes = cells(&output, "right").pop().unwrap().parse::<f64>().unwrap();
+    assert!(bytes < 700.0, "of 1,024: {text}");
+}
+
+#[test]
+fn a_server_that_does_not_compress_has_no_figures() {
+    for server in ["uncompressed", "wrong"] {
+        let output = run(&[server], "deflate-takeover");
+        assert!(!output.status.success());
+        assert!(cells(&output, server).iter().all(|cell| cell == "–"), "{output:?}");
+    }
 }
 
 #[test]

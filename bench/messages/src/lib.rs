@@ -1,6 +1,10 @@
 //! Messages as their frames, for the tools that send them.
 
+mod json;
+
 use std::iter::repeat_n;
+
+pub use json::json;
 
 /// What is sent again and again, and what is to come back.
 #[derive(Debug, Clone)]
@@ -10,6 +14,8 @@ pub struct Exchange {
     /// The frame that comes back, without a mask.
     pub echo: Vec<u8>,
 }
+
+const KEY: [u8; 4] = [0x3c, 0xa5, 0x07, 0xe1];
 
 /// Which side sends with a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +35,16 @@ impl Exchange {
         Self::new(2, payload, 1, masked)
     }
 
+    /// An exchange of a text that is sent compressed (RFC 7692 §6). `echo` has it as it is.
+    pub fn compressed(text: &str, compressed: &[u8]) -> Self {
+        let mut exchange = Self::text(text, 1, Masked::Echo);
+        exchange.sent.clear();
+        append_frame(&mut exchange.sent, 0xc1, compressed, Some(KEY));
+        exchange
+    }
+
     fn new(opcode: u8, payload: &[u8], fragments: usize, masked: Masked) -> Self {
-        let key = (masked == Masked::Sent).then_some([0x3c, 0xa5, 0x07, 0xe1]);
+        let key = (masked == Masked::Sent).then_some(KEY);
         let mut sent = Vec::new();
         let pieces: Vec<_> = payload.chunks(payload.len().div_ceil(fragments)).collect();
         for (place, piece) in pieces.iter().enumerate() {

@@ -1,11 +1,12 @@
 //! A server on one thread of tokio. It prints its address.
 //!
-//! Its argument is the form of its handler: `listener`, `async` or `stream`, which echo; or `send` or `broadcast`, which
-//! send each message to all connections.
+//! Its argument is the form of its handler: `listener`, `async` or `stream`, which echo; `deflate`, a listener whose
+//! connections compress; or `send` or `broadcast`, which send each message to all connections.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use bellwire::config::Deflate;
 use bellwire::tokio::Server;
 use bellwire::{
     AsyncResponse, Config, Listener, Message, Outcome, Request, Response, WebSocket, async_listener, broadcast, stream,
@@ -40,16 +41,21 @@ impl Listener for Member {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     // No pings: what is idle is to stay so.
-    let server = Server::bind("127.0.0.1:0").await?.config(Config::default().keepalive_interval(None));
+    let config = Config::default().keepalive_interval(None);
+    let server = Server::bind("127.0.0.1:0").await?.config(config.clone());
     println!("{}", server.local_addr()?);
     io::stdout().flush()?;
     match std::env::args().nth(1).as_deref() {
         Some("listener") => server.run(|_: &Request| Response::websocket(Echo)).await,
+        Some("deflate") => {
+            let config = config.deflate(Deflate::default());
+            server.config(config).run(|_: &Request| Response::websocket(Echo)).await
+        }
         Some("async") => server.run_async(echo_async).await,
         Some("stream") => server.run_async(echo_stream).await,
         Some("send") => serve_room(server, send_to_each).await,
         Some("broadcast") => serve_room(server, |sockets, message| drop(broadcast(sockets, message))).await,
-        _ => Err(io::Error::other("say which form: listener, async, stream, send or broadcast")),
+        _ => Err(io::Error::other("say which form: listener, async, stream, deflate, send or broadcast")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! bellwire on each backend, in each form of a handler.
 //!
-//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream PORT`
+//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream [alone|takeover LEVEL [HISTORY [MEM_LEVEL]]] PORT`
 
 use std::io;
 
+use bellwire::config::Deflate;
 use bellwire::{
     AsyncResponse, Config, Listener, Message, MessageStream, Outcome, Request, Response, WebSocket, async_listener,
     stream,
@@ -19,16 +20,18 @@ impl Listener for Echo {
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [backend, form, port] = &arguments[..] else {
-        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM PORT"));
+    let [backend, form, deflate @ .., port] = &arguments[..] else {
+        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM [CONTEXT LEVEL [HISTORY [MEM_LEVEL]]] PORT"));
     };
+    let config =
+        config(deflate).ok_or_else(|| io::Error::other("CONTEXT is alone or takeover; then there are numbers"))?;
     let address = format!("127.0.0.1:{port}");
     match backend.as_str() {
-        "tokio" => on_tokio(&address, form),
-        "smol" => smol::block_on(on_smol(&address, form)),
-        "async-std" => async_std::task::block_on(on_async_std(&address, form)),
+        "tokio" => on_tokio(&address, form, config),
+        "smol" => smol::block_on(on_smol(&address, form, config)),
+        "async-std" => async_std::task::block_on(on_async_std(&address, form, config)),
         "blocking" if form == "listener" => {
-            let server = bellwire::blocking::Server::bind(&address)?.config(config());
+            let server = bellwire::blocking::Server::bind(&address)?.config(config);
             server.run(|_: &Request| Response::websocket(Echo))
         }
         _ => Err(io::Error::other("no such backend, or not in this form")),
@@ -36,14 +39,27 @@ fn main() -> io::Result<()> {
 }
 
 /// No pings: what is idle is to stay so. And the largest message that is sent is taken.
-fn config() -> Config {
-    Config::default().keepalive_interval(None)
+fn config(deflate: &[String]) -> Option<Config> {
+    let config = Config::default().keepalive_interval(None);
+    let [context, level, memory @ ..] = deflate else { return Some(config) };
+    let mut deflate = Deflate::default().level(level.parse().ok()?);
+    if let Some(history) = memory.first() {
+        deflate = deflate.history(history.parse().ok()?);
+    }
+    if let Some(mem_level) = memory.get(1) {
+        deflate = deflate.mem_level(mem_level.parse().ok()?);
+    }
+    match &**context {
+        "alone" => Some(config.deflate(deflate.no_context_takeover())),
+        "takeover" => Some(config.deflate(deflate)),
+        _ => None,
+    }
 }
 
 /// The forms are the same on each runtime, but for how a task is spawned.
 macro_rules! run {
-    ($server:expr, $form:expr, $spawn:expr) => {{
-        let server = $server.config(config());
+    ($server:expr, $form:expr, $config:expr, $spawn:expr) => {{
+        let server = $server.config($config);
         match $form {
             "listener" => server.run(|_: &Request| Response::websocket(Echo)).await,
             "async" => server.run_async(echo_async).await,
@@ -65,16 +81,16 @@ macro_rules! run {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn on_tokio(address: &str, form: &str) -> io::Result<()> {
-    run!(bellwire::tokio::Server::bind(address).await?, form, tokio::spawn)
+async fn on_tokio(address: &str, form: &str, config: Config) -> io::Result<()> {
+    run!(bellwire::tokio::Server::bind(address).await?, form, config, tokio::spawn)
 }
 
-async fn on_smol(address: &str, form: &str) -> io::Result<()> {
-    run!(bellwire::smol::Server::bind(address).await?, form, |task| smol::spawn(task).detach())
+async fn on_smol(address: &str, form: &str, config: Config) -> io::Result<()> {
+    run!(bellwire::smol::Server::bind(address).await?, form, config, |task| smol::spawn(task).detach())
 }
 
-async fn on_async_std(address: &str, form: &str) -> io::Result<()> {
-    run!(bellwire::async_std::Server::bind(address).await?, form, async_std::task::spawn)
+async fn on_async_std(address: &str, form: &str, config: Config) -> io::Result<()> {
+    run!(bellwire::async_std::Server::bind(address).await?, form, config, async_std::task::spawn)
 }
 
 async fn echo_async(_: Request) -> AsyncResponse {

@@ -8,7 +8,7 @@ mod prepared;
 
 use bellwire_core::config::Deflate;
 use bellwire_core::proto::{Connection, SocketContext};
-use bellwire_core::{Compression, Config, Role};
+use bellwire_core::{Compression, Config, Outgoing, Prepared, Role};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -73,6 +73,10 @@ fn any_message() -> impl Strategy<Value = Seen> {
     ]
 }
 
+fn form() -> impl Strategy<Value = Form> {
+    prop_oneof![6 => Just(Form::Plain), 2 => Just(Form::Prepared), 1 => Just(Form::Uncompressed)]
+}
+
 /// What one side wishes of the other, and how it compresses.
 fn settings() -> impl Strategy<Value = Deflate> {
     let work =
@@ -110,10 +114,27 @@ fn opcode_and_payload(message: &Seen) -> (u8, &[u8]) {
 }
 
 fn send(connection: &mut Connection, message: &Seen) -> Vec<u8> {
-    match message {
-        Seen::Text(text) => connection.send(text),
-        Seen::Binary(bytes) => connection.send(bytes.clone()),
+    send_as(connection, message, Form::Plain)
+}
+
+/// How a message is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Plain,
+    Prepared,
+    Uncompressed,
+}
+
+fn send_as(connection: &mut Connection, message: &Seen, form: Form) -> Vec<u8> {
+    let outgoing = match message {
+        Seen::Text(text) => Outgoing::from(text),
+        Seen::Binary(bytes) => Outgoing::from(bytes.clone()),
         other => panic!("{other:?} is no message"),
+    };
+    match form {
+        Form::Plain => connection.send(outgoing),
+        Form::Prepared => connection.send(Prepared::new(outgoing)),
+        Form::Uncompressed => connection.send(outgoing.uncompressed()),
     }
     .unwrap();
     write_all(connection, START)
@@ -128,7 +149,7 @@ proptest! {
         server in settings(),
         client in settings(),
         messages in prop::collection::vec(
-            (prop::sample::select(&ROLES), any_message(), prop::collection::vec(any::<Index>(), 0..4)),
+            (prop::sample::select(&ROLES), any_message(), form(), prop::collection::vec(any::<Index>(), 0..4)),
             1..24,
         ),
     ) {
@@ -137,18 +158,18 @@ proptest! {
         let config = |role| if role == Role::Server { server } else { client };
         let mut ends = ROLES.map(|role| deflating(role, &timeless().deflate(config(role)), agreed));
         let mut listeners = ROLES.map(|role| Inflater::new(window(role, agreed).1));
-        for (role, message, cuts) in messages {
+        for (role, message, form, cuts) in messages {
             let (from, to) = if role == ROLES[0] { (0, 1) } else { (1, 0) };
-            let bytes = send(&mut ends[from], &message);
+            let bytes = send_as(&mut ends[from], &message, form);
             let (opcode, payload) = opcode_and_payload(&message);
             let Ok([frame]) = <[Sent; 1]>::try_from(frames(&bytes, role)) else { panic!("a message is one frame") };
             prop_assert!(frame.fin && frame.opcode == opcode);
             if frame.reserved == RSV1 {
                 prop_assert!(frame.payload.len() < payload.len() || config(role).threshold == 0);
-                prop_assert!(payload.len() >= config(role).threshold);
+                prop_assert!(payload.len() >= config(role).threshold && form != Form::Uncompressed);
                 prop_assert_eq!(&listeners[from].message(&frame.payload), payload);
             } else {
-                prop_assert!(frame.reserved == 0 && config(role).threshold > 0);
+                prop_assert!(frame.reserved == 0 && (config(role).threshold > 0 || form == Form::Uncompressed));
                 prop_assert_eq!(&frame.payload, payload);
             }
             let seen: Vec<_> = cut(&bytes, &cuts).iter().flat_map(|piece| feed(&mut ends[to], START, piece)).collect();

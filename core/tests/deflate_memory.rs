@@ -222,17 +222,42 @@ fn cost(role: Role, bytes: &[u8], events: usize) -> AllocationInfo {
     once()
 }
 
+/// A message is as large as it is, unless it is so large that it came in steps.
+#[test]
+fn what_a_small_message_has_become_takes_its_own_length() {
+    for role in ROLES {
+        let mut connection = deflating(role, "", Deflate::default().no_context_takeover());
+        for first in [0xc1, COMPRESSED] {
+            for length in [1, 100, 1000, 15_000] {
+                let payload = vec![b'x'; length];
+                let mut bytes = frame(role, first, &deflated(&payload));
+                let mut kept = None;
+                let info = measure(|| {
+                    kept = match connection.next_event(START, &mut &mut bytes[..]) {
+                        Some(Event::Text(text)) => Some(text.into_owned().into_bytes()),
+                        Some(Event::Binary(bytes)) => Some(bytes.into_owned()),
+                        _ => None,
+                    };
+                });
+                assert_eq!(kept, Some(payload));
+                // The first one finds no codec.
+                assert!(info.bytes_current == length as i64 || length == 1, "{first:x} {length} {info:?}");
+            }
+        }
+    }
+}
+
 /// Blocks and fragments that say nothing cost nothing, however many there are.
 #[test]
 fn floods_of_what_is_empty_allocate_nothing_for_each() {
     for role in ROLES {
-        for (block, end) in [
-            (&b"\x00\x00\x00\xff\xff"[..], &b"\x00"[..]),
-            // With BFINAL.
-            (b"\x03\x00", b"\x00"),
-            (b"\x01\x00\x00\xff\xff", b"\x00"),
+        for (block, end, events) in [
+            (&b"\x00\x00\x00\xff\xff"[..], &b"\x00"[..], 1),
+            // With BFINAL: refused soon.
+            (b"\x03\x00", b"\x00", 2),
+            (b"\x01\x00\x00\xff\xff", b"\x00", 2),
             // A block with fixed codes, and one that ends at the next byte.
-            (b"\x02\x00\x00\x00\xff\xff", b"\x00"),
+            (b"\x02\x00\x00\x00\xff\xff", b"\x00", 1),
         ] {
             let message = |count| [&block.repeat(count)[..], end].concat();
             let in_one_frame = |count| frame(role, COMPRESSED, &message(count));
@@ -241,7 +266,7 @@ fn floods_of_what_is_empty_allocate_nothing_for_each() {
                 [frame(role, COMPRESSED_FIRST, b""), fragments, frame(role, LAST_CONTINUATION, b"")].concat()
             };
             for bytes in [&in_one_frame as &dyn Fn(usize) -> Vec<u8>, &byte_by_byte] {
-                let (few, many) = (cost(role, &bytes(5_000), 1), cost(role, &bytes(20_000), 1));
+                let (few, many) = (cost(role, &bytes(5_000), events), cost(role, &bytes(20_000), events));
                 assert!(many.count_total <= few.count_total + 8, "{block:x?}: {few:?}, {many:?}");
                 assert!(many.bytes_max < 256 * 1024, "{block:x?}: {many:?}");
             }

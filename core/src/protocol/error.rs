@@ -83,7 +83,8 @@ pub enum Violation {
     CloseCode(CloseCode),
     /// §5.5.1: a close reason that is not UTF-8.
     CloseReasonUtf8,
-    /// RFC 7692 §7.2.2: the payload of a compressed message is not DEFLATE.
+    /// RFC 7692 §7.2.2: the payload of a compressed message is not DEFLATE: it refers to what was never sent, ends within
+    /// a block, or has more than 16 blocks with BFINAL and one for each 64 of its bytes.
     #[cfg(feature = "deflate")]
     NotDeflate,
     /// [`Config::max_text`](crate::Config::max_text): the message would have at least `length` bytes.

@@ -14,19 +14,36 @@ use crate::protocol::partial::Partial;
 /// could have us hold much memory for a few bytes.
 const HOLD: usize = 48 * 1024;
 
+/// A message may have so many blocks with BFINAL, and one more for each [`PER_LAST_BLOCK`] of its compressed bytes. An
+/// honest peer sends one at its end; each costs a restart with the whole window, for two bytes.
+const LAST_BLOCKS: usize = 16;
+const PER_LAST_BLOCK: usize = 64;
+
+/// The tail that the sender has removed, and an empty last block, which shows that the message ended between two blocks.
+const ENDING: [u8; 6] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x03, 0x00];
+
 /// What a connection remembers of the messages that it received compressed.
 pub(in crate::protocol) struct Inflation {
     window: Window,
     history: History,
     /// What has come of the next message, and was not inflated yet.
     compressed: Vec<u8>,
-    /// Of a message that has been inflated in part.
-    inflater: Option<Inflater>,
+    running: Option<Running>,
+}
+
+/// A message that has been inflated in part.
+struct Running {
+    inflater: Inflater,
+    /// How many of its compressed bytes were read.
+    read: usize,
+    last_blocks: usize,
+    /// Nothing was read since the inflater began or began anew.
+    is_fresh: bool,
 }
 
 impl Inflation {
     pub(in crate::protocol) fn new(window: Window) -> Self {
-        Self { window, history: History::default(), compressed: Vec::new(), inflater: None }
+        Self { window, history: History::default(), compressed: Vec::new(), running: None }
     }
 
     /// Takes a part of a compressed message, after which more follows.
@@ -36,13 +53,13 @@ impl Inflation {
         message: &mut Partial,
         limit: usize,
     ) -> Result<(), Violation> {
-        if self.inflater.is_none() && self.compressed.len() + part.len() < HOLD {
+        if self.running.is_none() && self.compressed.len() + part.len() < HOLD {
             self.compressed.extend_from_slice(part);
             return Ok(());
         }
         let before = mem::take(&mut self.compressed);
-        self.inflate(&before, message, limit)?;
-        self.inflate(part, message, limit)
+        self.inflate(&before, message, limit, false)?;
+        self.inflate(part, message, limit, false)
     }
 
     /// Takes the last part of a compressed message, or a whole one.
@@ -56,11 +73,11 @@ impl Inflation {
         limit: usize,
     ) -> Result<(), Violation> {
         let before = mem::take(&mut self.compressed);
-        for part in [&before, part, &TAIL] {
-            self.inflate(part, message, limit)?;
-        }
-        if let Some(inflater) = self.inflater.take() {
-            pool::keep_inflater(inflater);
+        self.inflate(&before, message, limit, part.is_empty())?;
+        self.inflate(part, message, limit, true)?;
+        if let Some(mut running) = self.running.take() {
+            running.end()?;
+            pool::keep_inflater(running.inflater);
         }
         for piece in message.pieces() {
             self.history.push(piece, self.window.history());
@@ -70,60 +87,87 @@ impl Inflation {
 
     /// Returns `true` if it remembers nothing, and no message has come in part.
     pub(in crate::protocol) fn is_empty(&self) -> bool {
-        self.history.is_empty() && self.compressed.is_empty() && self.inflater.is_none()
+        self.history.is_empty() && self.compressed.is_empty() && self.running.is_none()
     }
 
-    /// Inflates all of `input`.
-    fn inflate(&mut self, input: &[u8], message: &mut Partial, limit: usize) -> Result<(), Violation> {
+    /// Inflates all of `input`, after which the message may have more.
+    fn inflate(&mut self, input: &[u8], message: &mut Partial, limit: usize, is_last: bool) -> Result<(), Violation> {
         if input.is_empty() {
             return Ok(());
         }
-        let Self { history, inflater, .. } = self;
-        let inflater = inflater.get_or_insert_with(|| {
-            let mut inflater = pool::inflater();
-            inflater.restart(history.pieces());
-            inflater
-        });
-        pool::with_inflated(|scratch| inflate(input, scratch, inflater, history, message, limit))
+        let Self { history, running, .. } = self;
+        let running = running.get_or_insert_with(|| Running::new(history));
+        pool::with_inflated(|scratch| running.inflate(input, scratch, history, message, limit, is_last))
     }
 }
 
-fn inflate(
-    mut input: &[u8],
-    scratch: &mut [u8],
-    inflater: &mut Inflater,
-    history: &History,
-    message: &mut Partial,
-    limit: usize,
-) -> Result<(), Violation> {
-    loop {
-        // The limit is looked at before each step. One byte more than there is room for tells that it is exceeded.
-        let room = limit - message.len();
-        let most = scratch.len().min(room.saturating_add(1));
-        let output = scratch.get_mut(..most).unwrap_or_default();
-        let step = inflater.step(input, output);
-        input = input.get(step.read..).unwrap_or_default();
-        // What came before a fault is judged first: the verdict does not depend on how the message is cut.
-        let fits = step.written.min(room);
-        message.append(output.get(..fits).unwrap_or_default(), room - fits)?;
-        if step.written > room {
-            return Err(too_large(message, limit));
-        }
-        match step.end {
-            End::Corrupt => return Err(Violation::NotDeflate),
-            // RFC 7692 §7.2.3.4: a sender may use blocks with BFINAL, after which a new one begins.
-            End::LastBlock => {
-                // The message alone may fill the window.
-                let before = if message.len() < 1 << MAX_WINDOW_BITS { history.pieces() } else { Default::default() };
-                inflater.restart(before.into_iter().chain(message.pieces()));
+impl Running {
+    fn new(history: &History) -> Self {
+        let mut inflater = pool::inflater();
+        inflater.restart(history.pieces());
+        Self { inflater, read: 0, last_blocks: 0, is_fresh: true }
+    }
+
+    fn inflate(
+        &mut self,
+        mut input: &[u8],
+        scratch: &mut [u8],
+        history: &History,
+        message: &mut Partial,
+        limit: usize,
+        is_last: bool,
+    ) -> Result<(), Violation> {
+        loop {
+            // The limit is looked at before each step. One byte more than there is room for tells that it is exceeded.
+            let room = limit - message.len();
+            let most = scratch.len().min(room.saturating_add(1));
+            let output = scratch.get_mut(..most).unwrap_or_default();
+            let step = self.inflater.step(input, output);
+            input = input.get(step.read..).unwrap_or_default();
+            self.read += step.read;
+            self.is_fresh &= step.read == 0;
+            // What came before a fault is judged first: the verdict does not depend on how the message is cut.
+            let fits = step.written.min(room);
+            let is_whole = is_last && step.written < most;
+            message.append(output.get(..fits).unwrap_or_default(), if is_whole { 0 } else { room - fits })?;
+            if step.written > room {
+                return Err(too_large(message, limit));
             }
-            End::Bounds if step.written == most => continue,
-            End::Bounds if !input.is_empty() => return Err(Violation::NotDeflate),
-            End::Bounds => {}
+            match step.end {
+                End::Corrupt => return Err(Violation::NotDeflate),
+                End::LastBlock => self.restart(history, message)?,
+                End::Bounds if step.written == most => continue,
+                End::Bounds if !input.is_empty() => return Err(Violation::NotDeflate),
+                End::Bounds => {}
+            }
+            if input.is_empty() {
+                return Ok(());
+            }
         }
-        if input.is_empty() {
+    }
+
+    /// RFC 7692 §7.2.3.4: a sender may use blocks with BFINAL, after which a new one begins.
+    fn restart(&mut self, history: &History, message: &Partial) -> Result<(), Violation> {
+        self.last_blocks += 1;
+        if self.last_blocks > LAST_BLOCKS + self.read / PER_LAST_BLOCK {
+            return Err(Violation::NotDeflate);
+        }
+        // The message alone may fill the window.
+        let before = if message.len() < 1 << MAX_WINDOW_BITS { history.pieces() } else { Default::default() };
+        self.inflater.restart(before.into_iter().chain(message.pieces()));
+        self.is_fresh = true;
+        Ok(())
+    }
+
+    /// The message must not end within a block. It may end with a block that has BFINAL, and nothing behind it.
+    fn end(&mut self) -> Result<(), Violation> {
+        if self.is_fresh {
             return Ok(());
         }
+        let step = self.inflater.step(&ENDING, &mut [0]);
+        // After four bytes if the tail is that of a last block.
+        let is_end = step.end == End::LastBlock && step.written == 0 && [TAIL.len(), ENDING.len()].contains(&step.read);
+        if is_end { Ok(()) } else { Err(Violation::NotDeflate) }
     }
 }
 

@@ -113,7 +113,7 @@ fn what_is_compressed_is_read_together_with_what_is_not() {
 /// RFC 7692 §7.2.3.6: an empty message is `00`. Others take none at all for one, too.
 #[test]
 fn empty_messages_leave_the_window_as_it_is() {
-    for empty in [&b""[..], b"\x00", b"\x02\x00", b"\x00\x00\x00\xff\xff\x00", b"\x03\x00", b"\x03\x00\x00"] {
+    for empty in [&b""[..], b"\x00", b"\x02\x00", b"\x00\x00\x00\xff\xff\x00", b"\x03\x00", b"\x03\x00\x00", b"\x01"] {
         let frames = [
             hello(),
             compressed(Frame::text(empty)),
@@ -195,6 +195,42 @@ fn what_is_no_deflate_fails() {
         fails("", &[hello(), compressed(Frame::text([HELLO, corrupt].concat()))], &[Seen::text("Hello")], NOT_DEFLATE);
         let [first, second] = [&HELLO[..4], &[&HELLO[4..], corrupt].concat()];
         fails("", &[compressed(Frame::binary(first)).not_final(), Frame::continuation(second)], &[], NOT_DEFLATE);
+    }
+}
+
+/// What others would notice at the next message, which would begin in the middle of a block.
+#[test]
+fn a_message_that_ends_within_a_block_fails() {
+    let dynamic = Compressor::new(9, 15, false).message(&[Part::new("abcdefghijklmnopqrstuvwxyz".repeat(40))]);
+    let mut truncated: Vec<&[u8]> = (1..=5).map(|length| &HELLO[..length]).collect();
+    // Stored blocks of which a part is missing, the header as well; and a block with BFINAL.
+    truncated.extend([
+        &b"\x00\x05\x00\xfa\xffHell"[..],
+        b"\x00\xff",
+        b"\x00\x05\x00",
+        b"\x01\x05\x00\xfa\xff",
+        b"\xf3\x48\xcd",
+    ]);
+    truncated.extend((5..dynamic.len() - 3).map(|length| &dynamic[..length]));
+    for bytes in truncated {
+        fails("", &[compressed(Frame::binary(bytes))], &[], NOT_DEFLATE);
+        let frames = [hello(), compressed(Frame::binary("")).not_final(), Frame::continuation(bytes)];
+        fails("", &frames, &[Seen::text("Hello")], NOT_DEFLATE);
+    }
+    // With all of it there is nothing wrong.
+    reads("", &[compressed(Frame::text(&dynamic))], &[Seen::text(&"abcdefghijklmnopqrstuvwxyz".repeat(40))]);
+}
+
+/// Each costs as much as the whole window: an honest peer sends one in a message.
+#[test]
+fn a_message_has_so_many_last_blocks_and_no_more() {
+    let message =
+        |before: &[u8], count| compressed(Frame::binary([before, &b"\x03\x00".repeat(count), HELLO].concat()));
+    let empty = b"\x00\x00\x00\xff\xff".repeat(13);
+    for (before, most) in [(&b""[..], 16), (&empty, 17)] {
+        reads("", &[message(before, most), message(before, most)], &[Seen::binary("Hello"), Seen::binary("Hello")]);
+        fails("", &[message(before, most), message(before, most + 1)], &[Seen::binary("Hello")], NOT_DEFLATE);
+        fails("", &[message(before, 5000)], &[], NOT_DEFLATE);
     }
 }
 

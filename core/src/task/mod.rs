@@ -187,10 +187,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Returns the time, or when bytes were read just before. The clock is asked once in a turn if that will do, since a
-    /// reading costs as much as a small message: an open connection has no deadline that begins in between.
+    /// reading costs as much as a small message: an open connection that is read has no deadline that begins in between.
     #[inline]
     fn since(&self, read: Option<Time>) -> Time {
-        read.filter(|_| self.driver.is_open()).unwrap_or_else(|| self.alarm.now())
+        read.filter(|_| self.driver.is_open() && self.driver.is_reading()).unwrap_or_else(|| self.alarm.now())
     }
 
     /// What a transport needs that ends: `None` if it is to be read.

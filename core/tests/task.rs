@@ -435,6 +435,31 @@ fn silent(log: &Log, listener: AnyListener) -> Task<Silent, Still> {
     Task::new(Silent(log.clone()), driver, Still, &Arc::new(Registry::default()))
 }
 
+/// It has the connection as a stream, and computes: others have their turn when it says so.
+#[test]
+fn who_talks_and_yields_lets_others_run() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let listener = stream_listener({
+        let polls = polls.clone();
+        async move |_messages| {
+            loop {
+                polls.fetch_add(1, Ordering::Relaxed);
+                yields(1).await;
+            }
+            #[allow(unreachable_code)]
+            ()
+        }
+    });
+    let mut task = silent(&Log::default(), listener.into_any_listener());
+    let (wakes, waker) = waker();
+    for round in 1..=10 {
+        assert!(poll(&mut task, &waker).is_pending());
+        assert!(wakes.count() >= round, "nobody polls it again");
+        let polls = polls.load(Ordering::Relaxed);
+        assert!((round..=2 * round + 1).contains(&polls), "{polls} polls in {round}");
+    }
+}
+
 /// The peer learns of the end then, and the system has its socket back.
 #[test]
 fn a_transport_does_not_wait_for_who_goes_on_talking_without_it() {

@@ -9,6 +9,7 @@ mod common;
 #[path = "connection/logging.rs"]
 mod logging;
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use bellwire_core::backend::{Driver, Opening, Registry, Service, Task, Timer, Transport};
 use bellwire_core::listener::IntoAnyListener;
 use bellwire_core::proto::Time;
-use bellwire_core::{Config, ConnectError, Response, Role, ServerError, Target, listener};
+use bellwire_core::{Config, ConnectError, Response, Role, ServerError, Target, async_listener, listener};
 
 use common::*;
 use logging::*;
@@ -369,6 +370,40 @@ fn l7_what_a_callback_begins_that_was_stopped_has_all_its_time() {
             world.stop(Time::from_start(secs(60) + ms(now)), b"");
             let _ = poll(&mut task);
             assert_eq!(log.take(), lines, "{role:?}, {now}");
+        }
+    }
+}
+
+/// The time of a message is not taken for that at which its callback is done, from which on the peer's time counts.
+#[test]
+fn l7_a_peer_has_all_its_time_from_when_a_callback_is_done_that_was_stopped() {
+    for (role, answers) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+        let [_, case, _] = cases();
+        let (world, log) = (World::default(), Log::default());
+        let (ended, stopped) = (log.clone(), world.clone());
+        let listener = async_listener()
+            .on_message(move |socket, message| {
+                let (stopped, socket) = (stopped.clone(), socket.clone());
+                async move {
+                    if answers {
+                        socket.send(message)?;
+                    }
+                    stopped.stop(Time::from_start(secs(60)), b"");
+                    let mut is_pending = true;
+                    poll_fn(|_| if std::mem::take(&mut is_pending) { Poll::Pending } else { Poll::Ready(()) }).await;
+                    Ok::<_, bellwire_core::SendError>(())
+                }
+            })
+            .on_close(move |_, code, _| ended.add(code.0.to_string()));
+        let mut task = task(&world, started(role, &case.config, listener.into_any_listener()));
+        world.stop(START, &Frame::text("x").sent_by(peer_of(role)));
+        world.turn(START);
+        assert!(poll(&mut task).is_pending());
+        assert_eq!(world.written().is_empty(), !answers);
+        for (now, lines) in [(10, vec![]), (20, vec![]), (599, vec![]), (601, vec![]), (604, vec!["1001"])] {
+            world.stop(Time::from_start(secs(60) + ms(now)), b"");
+            let _ = poll(&mut task);
+            assert_eq!(log.take(), lines, "{role:?}, {answers}, {now}");
         }
     }
 }

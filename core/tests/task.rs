@@ -20,7 +20,7 @@ use std::time::Duration;
 use bellwire_core::backend::{Driver, Registry, Service, Task, Timer, Transport};
 use bellwire_core::listener::{AnyListener, IntoAnyListener};
 use bellwire_core::proto::Time;
-use bellwire_core::{AsyncResponse, Request, Response, Role, ServerError, async_listener, listener};
+use bellwire_core::{AsyncResponse, Request, Response, Role, ServerError, async_listener, listener, stream_listener};
 
 use common::*;
 use logging::*;
@@ -98,7 +98,7 @@ fn task(peer: Peer, listener: AnyListener) -> Task<Peer, Still> {
     Task::new(peer, started(Role::Server, &timeless(), listener), Still, &Arc::new(Registry::default()))
 }
 
-fn poll(task: &mut Task<Peer, Still>, waker: &Waker) -> Poll<()> {
+fn poll<T: Transport>(task: &mut Task<T, Still>, waker: &Waker) -> Poll<()> {
     Pin::new(task).poll(&mut Context::from_waker(waker))
 }
 
@@ -401,4 +401,80 @@ fn a_shutdown_wakes_whoever_has_polled_a_task_last() {
     let mut shutdown = pin!(tasks.shutdown(Duration::ZERO, Still));
     assert!(shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!((first.count(), last.count()), (0, 1));
+}
+
+/// Says nothing, and tells when it is dropped.
+struct Silent(Log);
+
+impl Transport for Silent {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
+fn silent(log: &Log, listener: AnyListener) -> Task<Silent, Still> {
+    let driver = started(Role::Server, &timeless(), listener);
+    Task::new(Silent(log.clone()), driver, Still, &Arc::new(Registry::default()))
+}
+
+/// It has the connection as a stream, and computes: others have their turn when it says so.
+#[test]
+fn who_talks_and_yields_lets_others_run() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let listener = stream_listener({
+        let polls = polls.clone();
+        async move |_messages| {
+            loop {
+                polls.fetch_add(1, Ordering::Relaxed);
+                yields(1).await;
+            }
+            #[allow(unreachable_code)]
+            ()
+        }
+    });
+    let mut task = silent(&Log::default(), listener.into_any_listener());
+    let (wakes, waker) = waker();
+    for round in 1..=10 {
+        assert!(poll(&mut task, &waker).is_pending());
+        assert!(wakes.count() >= round, "nobody polls it again");
+        let polls = polls.load(Ordering::Relaxed);
+        assert!((round..=2 * round + 1).contains(&polls), "{polls} polls in {round}");
+    }
+}
+
+/// The peer learns of the end then, and the system has its socket back.
+#[test]
+fn a_transport_does_not_wait_for_who_goes_on_talking_without_it() {
+    let log = Log::default();
+    let listener = stream_listener({
+        let log = log.clone();
+        async move |mut messages: bellwire_core::MessageStream| {
+            messages.socket().abort();
+            messages.close().await;
+            log.add("closed");
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut task = silent(&log, listener.into_any_listener());
+    let (wakes, waker) = waker();
+    assert!(poll(&mut task, &waker).is_pending());
+    assert_eq!((log.take(), wakes.count()), (vec!["dropped".to_string(), "closed".to_string()], 0));
 }

@@ -148,6 +148,13 @@ impl Dispatcher {
         self.budget = callbacks;
     }
 
+    /// It is others' turn: who is polled has asked to be polled again at once. Without a grant there are none.
+    fn spend(&mut self) {
+        if self.budget < u32::MAX {
+            self.budget = 0;
+        }
+    }
+
     /// Returns `true` if they have run.
     pub(super) fn is_spent(&self) -> bool {
         self.budget == 0

@@ -12,6 +12,7 @@ mod client;
 mod connecting;
 #[cfg(all(test, not(loom)))]
 mod guards;
+mod held;
 #[cfg(all(loom, test))]
 mod models;
 mod runtime;
@@ -38,6 +39,7 @@ use core::task::{Context, Poll, Waker, ready};
 use std::io::{self, ErrorKind, IoSlice};
 use std::panic::{self, AssertUnwindSafe};
 
+use self::held::Held;
 use self::timer::Alarm;
 use crate::drive::limits::{READ_BUFFER, gather};
 use crate::drive::{Busy, Driver, ONCE_MORE, READ_ON, Step, spare};
@@ -87,7 +89,7 @@ const MAX_LAST_WRITES: usize = 16;
 #[must_use = "a task does nothing unless it is polled"]
 pub struct Task<T: Transport, C: Timer> {
     // Dropped in this order: the peer sees the end first, and who waits for this task finds its callbacks done.
-    transport: T,
+    transport: Held<T>,
     driver: Driver,
     alarm: Alarm<C>,
     /// Output that was taken and is not written: the transport is full.
@@ -127,6 +129,7 @@ impl<T: Transport, C: Timer> Task<T, C> {
     /// client has one of its own.
     pub fn new(transport: T, driver: Driver, timer: C, registry: &Arc<Registry>) -> Self {
         let registration = Registration::new(registry.clone());
+        let transport = Held::new(transport);
         Self { transport, driver, alarm: Alarm::new(timer), stalled: Output::new(), registration }
     }
 
@@ -187,10 +190,10 @@ impl<T: Transport, C: Timer> Task<T, C> {
     }
 
     /// Returns the time, or when bytes were read just before. The clock is asked once in a turn if that will do, since a
-    /// reading costs as much as a small message: an open connection has no deadline that begins in between.
+    /// reading costs as much as a small message: an open connection that is read has no deadline that begins in between.
     #[inline]
     fn since(&self, read: Option<Time>) -> Time {
-        read.filter(|_| self.driver.is_open()).unwrap_or_else(|| self.alarm.now())
+        read.filter(|_| self.driver.is_open() && self.driver.is_reading()).unwrap_or_else(|| self.alarm.now())
     }
 
     /// What a transport needs that ends: `None` if it is to be read.
@@ -202,7 +205,12 @@ impl<T: Transport, C: Timer> Task<T, C> {
         }
         match self.driver.next_step(now) {
             Step::Read => None,
-            Step::Wait => Some(Turn::Idle(Settled::not_yet(now))),
+            Step::Wait => {
+                if self.driver.is_done() {
+                    self.transport.release();
+                }
+                Some(Turn::Idle(Settled::not_yet(now)))
+            }
             Step::Shutdown => {
                 // Whether that fails or not: there is nothing more to say.
                 let Poll::Ready(_) = self.transport.poll_shutdown(cx) else {

@@ -34,7 +34,12 @@ impl Dispatcher {
             shared.lock().read_on();
         }
         let returned = match polled {
-            Ok(Poll::Pending) => return true,
+            Ok(Poll::Pending) => {
+                if self.shared.is_due() {
+                    self.spend();
+                }
+                return true;
+            }
             Ok(Poll::Ready(outcome)) => Ok(outcome),
             Err(payload) => Err(payload),
         };

@@ -13,10 +13,15 @@ impl Shared {
         self.due.store(true, Ordering::Release);
     }
 
-    /// Returns `true` if that is to be polled, once.
+    /// Returns `true` if that is to be polled.
+    pub(in crate::drive) fn is_due(&self) -> bool {
+        self.due.load(Ordering::Relaxed)
+    }
+
+    /// The same, once.
     #[inline]
     pub(in crate::drive) fn take_due(&self) -> bool {
-        self.due.load(Ordering::Relaxed) && self.due.swap(false, Ordering::Acquire)
+        self.is_due() && self.due.swap(false, Ordering::Acquire)
     }
 }
 

@@ -15,6 +15,7 @@ backends! {
     pair {
         compressed_messages_of_every_size_come_back,
         many_compressed_messages_in_a_row_come_back_in_order,
+        d17_deflate_is_of_one_upgrade,
         d19_nothing_is_compressed_unless_both_sides_say_so,
     }
     both {
@@ -52,6 +53,22 @@ fn noise(size: usize) -> Vec<u8> {
 
 fn compressed(deflate: Deflate) -> Config {
     quiet().deflate(deflate)
+}
+
+fn d17_deflate_is_of_one_upgrade<B: Backend>() {
+    let backend = B::start();
+    for (default, own) in [(quiet(), compressed(Deflate::default())), (compressed(Deflate::default()), quiet())] {
+        let own_too = own.clone();
+        let server = backend.serve(Setup::new(default.clone()), move |request| {
+            let response = Response::websocket(listener());
+            if request.path() == "/own" { response.config(own_too.clone()) } else { response }
+        });
+        for (path, config) in [("/", &default), ("/own", &own)] {
+            let client = Connect::to(server.url(path)).config(compressed(Deflate::default()));
+            let client = backend.connect(client, listener()).unwrap();
+            assert_eq!(client.socket.compression().is_some(), config.deflate.is_some(), "{path}");
+        }
+    }
 }
 
 fn compressed_messages_of_every_size_come_back<B: Backend>() {

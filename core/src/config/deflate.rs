@@ -102,6 +102,16 @@ impl Deflate {
         self.server_no_context_takeover(true).client_no_context_takeover(true)
     }
 
+    /// Returns the same with windows that there are: a [`Config`](super::Config) need not have been checked.
+    pub(crate) fn with_valid_windows(self) -> Self {
+        let valid = |bits: u8| bits.clamp(*WINDOW_BITS.start(), *WINDOW_BITS.end());
+        Self {
+            server_max_window_bits: valid(self.server_max_window_bits),
+            client_max_window_bits: valid(self.client_max_window_bits),
+            ..self
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), InvalidConfig> {
         let invalid = |option, advice| Err(InvalidConfig { option, timeout: None, advice });
         if self.level > 9 {

@@ -13,6 +13,8 @@ pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 pub struct Compression {
     pub(crate) server: Window,
     pub(crate) client: Window,
+    /// The server's window is the largest one, and was negotiated as such.
+    pub(crate) names_largest_window: bool,
 }
 
 /// What the messages of one side may refer to.
@@ -62,11 +64,13 @@ impl Window {
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("permessage-deflate")?;
-        for (side, window) in [("server", self.server), ("client", self.client)] {
+        for (side, window, is_named) in
+            [("server", self.server, self.names_largest_window), ("client", self.client, false)]
+        {
             if window.no_context_takeover {
                 write!(f, "; {side}_no_context_takeover")?;
             }
-            if window.bits < MAX_WINDOW_BITS {
+            if window.bits < MAX_WINDOW_BITS || is_named {
                 write!(f, "; {side}_max_window_bits={}", window.bits)?;
             }
         }

@@ -53,19 +53,19 @@ impl Compression {
         extensions(offers.into_iter())
             .filter_map(Result::ok)
             .filter(|offer| offer.name.eq_ignore_ascii_case(NAME))
-            .find_map(|offer| Some(answer(&Parameters::parse(&offer)?, config)))
+            .find_map(|offer| Some(answer(&Parameters::parse(&offer)?, &config.with_valid_windows())))
     }
 
     /// Returns what a client offers, as the request's `Sec-WebSocket-Extensions` has it.
     pub fn offer(config: &Deflate) -> String {
-        offer(config)
+        offer(&config.with_valid_windows())
     }
 
-    /// Returns what a server has agreed to, by the values of the answer's headers `Sec-WebSocket-Extensions`, if there
-    /// are any. `None`: this is no answer to [what was offered](Self::offer), and RFC 7692 §7.1 has the client "_Fail the
-    /// WebSocket Connection_".
+    /// Returns what a server has agreed to, by the values of the answer's headers `Sec-WebSocket-Extensions`. Without
+    /// such a header it has declined, and there is nothing to ask here. `None`: this is no answer to
+    /// [what was offered](Self::offer), and RFC 7692 §7.1 has the client "_Fail the WebSocket Connection_".
     pub fn accepted<'a>(answer: impl IntoIterator<Item = &'a [u8]>, config: &Deflate) -> Option<Self> {
-        judge(answer.into_iter(), config)
+        judge(answer.into_iter(), &config.with_valid_windows())
     }
 }
 
@@ -89,7 +89,9 @@ fn answer(offer: &Parameters, config: &Deflate) -> Compression {
         // §7.1.1.2: the offer is a hint that the client will do so, and "a server MAY include" it in any response.
         no_context_takeover: config.client_no_context_takeover || offer.client_no_context_takeover,
     };
-    Compression { server, client }
+    // §7.1.2.1: a server accepts an offer of "server_max_window_bits" "by including" it, whatever its value.
+    let names_largest_window = offer.server_max_window_bits.is_some() && server.bits == MAX_WINDOW_BITS;
+    Compression { server, client, names_largest_window }
 }
 
 /// Returns what the client offers.
@@ -145,6 +147,7 @@ fn judge<'a>(answer: impl Iterator<Item = &'a [u8]>, config: &Deflate) -> Option
             bits: client,
             no_context_takeover: config.client_no_context_takeover || answer.client_no_context_takeover,
         },
+        names_largest_window: answer.server_max_window_bits == Some(MAX_WINDOW_BITS),
     })
 }
 
@@ -200,7 +203,7 @@ mod tests {
     }
 
     fn judged(answer: &[&'static str], config: Deflate) -> Option<String> {
-        judge(answer.iter().map(|answer| answer.as_bytes()), &config).map(|agreed| agreed.to_string())
+        Compression::accepted(answer.iter().map(|answer| answer.as_bytes()), &config).map(|agreed| agreed.to_string())
     }
 
     /// The whole window on both sides, so that what is seen comes from the offer.
@@ -222,7 +225,7 @@ mod tests {
             // §7.1.2.1: "with the same or smaller value as the offer".
             ("permessage-deflate; server_max_window_bits=10", Some("permessage-deflate; server_max_window_bits=10")),
             ("permessage-deflate; server_max_window_bits=8", Some("permessage-deflate; server_max_window_bits=8")),
-            ("permessage-deflate; server_max_window_bits=15", Some("permessage-deflate")),
+            ("permessage-deflate; server_max_window_bits=15", Some("permessage-deflate; server_max_window_bits=15")),
             ("permessage-deflate; client_max_window_bits=9", Some("permessage-deflate; client_max_window_bits=9")),
             // RFC 6455 §9.1: "the value after quoted-string unescaping MUST conform to the 'token' ABNF".
             (
@@ -312,6 +315,11 @@ mod tests {
             ),
             (
                 bare,
+                "permessage-deflate; server_max_window_bits=15",
+                Some("permessage-deflate; server_max_window_bits=15"),
+            ),
+            (
+                bare,
                 "permessage-deflate; client_max_window_bits=8",
                 Some("permessage-deflate; client_max_window_bits=8"),
             ),
@@ -371,7 +379,8 @@ mod tests {
     fn both_sides_agree_on_the_same() {
         let mut configs = alloc::vec::Vec::new();
         for alone in [(false, false), (true, false), (false, true), (true, true)] {
-            for bits in [(15, 15), (15, 8), (8, 15), (9, 12), (12, 9)] {
+            // Nobody has to check them: those beyond the range count as its ends.
+            for bits in [(15, 15), (15, 8), (8, 15), (9, 12), (12, 9), (0, 255), (64, 7)] {
                 configs.push(
                     Deflate::default()
                         .server_no_context_takeover(alone.0)
@@ -383,10 +392,13 @@ mod tests {
         }
         for client in &configs {
             for server in &configs {
-                let offer = offer(client);
+                let offer = Compression::offer(client);
                 let answer = Compression::accept([offer.as_bytes()], server).unwrap();
-                let agreed = judge([answer.to_string().as_bytes()].into_iter(), client).unwrap();
+                let agreed = Compression::accepted([answer.to_string().as_bytes()], client).unwrap();
                 assert_eq!(agreed, answer, "{offer}");
+                for bits in [agreed.server_max_window_bits(), agreed.client_max_window_bits()] {
+                    assert!(WINDOW_BITS.contains(&bits), "{offer}: {answer}");
+                }
             }
         }
     }

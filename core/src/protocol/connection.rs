@@ -135,7 +135,7 @@ impl Connection {
     /// Sets what this connection is about, for its handles: after a handshake that was made elsewhere. The handshakes
     /// here have set it.
     pub fn set_context(&mut self, context: SocketContext) {
-        if let Some(Compression { server, client }) = context.compression {
+        if let Some(Compression { server, client, .. }) = context.compression {
             let (sent, received) = if self.role == Role::Server { (server, client) } else { (client, server) };
             self.outbound.set_window(Some(sent));
             if let Some(inbound) = &mut self.inbound {

@@ -261,7 +261,7 @@ impl Prepared {
     pub fn new<'m>(message: impl Into<Outgoing<'m>>) -> Self {
         let message = message.into();
         match message.payload {
-            Payload::Prepared(prepared) => prepared.into_owned(),
+            Payload::Prepared(prepared) => Self { is_compressible: message.is_compressible, ..prepared.into_owned() },
             _ => Self { is_compressible: message.is_compressible, ..Self::encode(message.text, message.as_bytes()) },
         }
     }

@@ -114,6 +114,14 @@ fn a_message_that_is_not_to_be_compressed_is_not_and_is_not_referred_to() {
         assert!(!is_compressed(&bytes));
         assert_eq!(read(&mut client, bytes), [Seen::text(TEXT), Seen::text(TEXT)]);
     }
+    // Prepared first, and said afterwards.
+    let prepared = Prepared::new(TEXT);
+    for message in [Outgoing::from(&prepared), prepared.clone().into()] {
+        server.send(Prepared::new(message.uncompressed())).unwrap();
+        let bytes = output(&mut server);
+        assert!(!is_compressed(&bytes));
+        assert_eq!(read(&mut client, bytes), [Seen::text(TEXT)]);
+    }
     server.send(TEXT).unwrap();
     let bytes = output(&mut server);
     assert!(is_compressed(&bytes) && bytes.len() > TEXT.len() / 3);

@@ -52,7 +52,7 @@ impl Deflation {
 
 /// Of a message that is sent to many: none.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CompressedFrames(());
+pub(super) struct CompressedFrames {}
 
 impl CompressedFrames {
     pub(super) fn get(&self, _: Opcode, _: &[u8], window: Window, _: &Config) -> Option<&Bytes> {

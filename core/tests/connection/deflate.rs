@@ -5,6 +5,7 @@ mod abuse;
 mod limits;
 mod peer;
 mod prepared;
+mod turns;
 
 use bellwire_core::config::Deflate;
 use bellwire_core::proto::{Connection, SocketContext};

@@ -1,6 +1,8 @@
 //! The codec: raw DEFLATE (RFC 1951), by zlib-rs. Outside of its ranges it panics, so its arguments are put right here.
 
 use alloc::vec::Vec;
+#[cfg(target_has_atomic = "64")]
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
@@ -21,6 +23,26 @@ pub(super) struct Settings {
 pub(super) struct Compressor {
     codec: Deflate,
     settings: Settings,
+    /// Which message it has compressed last.
+    pub(super) last: Option<Mark>,
+}
+
+/// A message, told apart from all others of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+impl Mark {
+    #[cfg(target_has_atomic = "64")]
+    pub(super) fn next() -> Option<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Some(Self(NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A smaller number would come again.
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(super) fn next() -> Option<Self> {
+        None
+    }
 }
 
 impl Compressor {
@@ -33,7 +55,7 @@ impl Compressor {
             window_bits: -i32::from(settings.window_bits.clamp(9, MAX_WINDOW_BITS)),
             ..DeflateConfig::default()
         };
-        Self { codec: Deflate::new_with_config(config), settings }
+        Self { codec: Deflate::new_with_config(config), settings, last: None }
     }
 
     pub(super) fn settings(&self) -> Settings {
@@ -43,6 +65,7 @@ impl Compressor {
     /// Forgets what was compressed before.
     pub(super) fn reset(&mut self) {
         self.codec.reset();
+        self.last = None;
     }
 
     /// Takes what was sent before, in pieces, as if it had just been compressed.

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::codec::{Compressor, Settings};
+use super::codec::{Compressor, Mark, Settings};
 use super::history::History;
 use super::pool;
 use crate::config::{Config, Deflate};
@@ -12,6 +12,8 @@ use crate::context::Window;
 #[derive(Default)]
 pub(in crate::protocol) struct Deflation {
     history: History,
+    /// The last of these messages, if a compressor of the thread may remember it.
+    last: Option<Mark>,
     /// Instead of the thread's, and instead of the history.
     own: Option<Box<Compressor>>,
     /// Something was sent since the last [rest](Self::rest).
@@ -44,9 +46,14 @@ impl Deflation {
             return compress(own, payload, config, send);
         }
         let mut compressor = pool::compressor(Settings::new(window, config));
-        compressor.reset();
-        compressor.remember(memory.history.pieces());
+        // If it comes right from this connection's last message, it remembers that and what was before.
+        if memory.last.is_none() || memory.last != compressor.last {
+            compressor.reset();
+            compressor.remember(memory.history.pieces());
+        }
         let is_sent = compress(&mut compressor, payload, config, send);
+        compressor.last = if is_sent { Mark::next() } else { None };
+        memory.last = compressor.last;
         pool::keep_compressor(compressor);
         if is_sent {
             memory.history.push(payload, config.history.min(window.history()));
@@ -64,6 +71,7 @@ impl Deflation {
         let Some(config) = config.deflate.as_ref().filter(|config| remembers(window, config)) else { return };
         let memory = memory.get_or_insert_default();
         memory.is_in_use = true;
+        memory.last = None;
         if let Some(own) = &mut memory.own {
             // It has not seen the message, and would count wrongly how far back the ones before are.
             own.reset();

@@ -7,8 +7,8 @@ use super::codec::{End, Inflater};
 use super::history::History;
 use super::{TAIL, pool};
 use crate::context::{MAX_WINDOW_BITS, Window};
-use crate::protocol::Violation;
 use crate::protocol::partial::Partial;
+use crate::protocol::{Violation, pool as memory};
 
 /// From so many bytes of an unfinished message on, an inflater is held for it. Fewer are kept as they came: else a peer
 /// could have us hold much memory for a few bytes.
@@ -53,7 +53,9 @@ impl Inflation {
         message: &mut Partial,
         limit: usize,
     ) -> Result<(), Violation> {
-        if self.running.is_none() && self.compressed.len() + part.len() < HOLD {
+        let length = self.compressed.len() + part.len();
+        if self.running.is_none() && length < HOLD {
+            memory::grow(&mut self.compressed, part.len(), HOLD - length);
             self.compressed.extend_from_slice(part);
             return Ok(());
         }

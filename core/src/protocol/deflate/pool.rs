@@ -155,6 +155,6 @@ mod tests {
         });
         assert!((MOST_THREADS / 2..=MOST_THREADS).contains(&(kept_by_all / MOST)), "{kept_by_all}");
         // Those have ended.
-        assert_eq!(thread::spawn(|| kept(1)).join().unwrap(), 1);
+        assert_eq!(thread::scope(|scope| scope.spawn(|| kept(1)).join().unwrap()), 1);
     }
 }

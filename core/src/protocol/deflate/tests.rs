@@ -242,6 +242,18 @@ fn little_is_held_for_a_message_of_which_little_has_come() {
         core::mem::forget(inflation);
     });
     assert!(info.bytes_current < 100, "{}", info.bytes_current);
+    // Nor more than what has come, or 48 KiB, whatever the parts are.
+    for length in [1, 1000, 30_000, 49_000] {
+        let blocks = b"\x00\x00\x00\xff\xff".repeat(10_000);
+        let info = allocation_counter::measure(|| {
+            let mut inflation = Inflation::new(window(15, false));
+            for part in blocks[..49_151].chunks(length) {
+                inflation.part(part, &mut message, LIMIT).unwrap();
+            }
+            core::mem::forget(inflation);
+        });
+        assert!((49_151..=49_152).contains(&info.bytes_current), "{length} {}", info.bytes_current);
+    }
 }
 
 #[test]

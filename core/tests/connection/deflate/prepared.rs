@@ -9,14 +9,14 @@ use crate::common::*;
 
 const TEXT: &str = "a message that is long enough to be compressed, and long enough again to be worth it, and again";
 
-fn output(connection: &mut Connection) -> Vec<u8> {
+pub(super) fn output(connection: &mut Connection) -> Vec<u8> {
     let bytes: Vec<u8> = connection.output().pieces().flatten().copied().collect();
     connection.wrote(START, bytes.len());
     bytes
 }
 
 /// What the other end reads in these bytes.
-fn read(connection: &mut Connection, mut bytes: Vec<u8>) -> Vec<Seen> {
+pub(super) fn read(connection: &mut Connection, mut bytes: Vec<u8>) -> Vec<Seen> {
     let mut input = &mut bytes[..];
     std::iter::from_fn(|| connection.next_event(START, &mut input).map(Seen::from)).collect()
 }

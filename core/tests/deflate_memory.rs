@@ -287,6 +287,17 @@ fn floods_of_empty_messages_cost_the_same_for_each() {
     }
 }
 
+/// A message of many last blocks, each of which makes it longer by a byte, is not moved for each.
+#[test]
+fn last_blocks_that_say_little_cost_their_message() {
+    let long = [&deflated(&vec![0; 491_400])[..], b"\x00\x00\xff\xff"].concat();
+    let block = [&b"\x00\x00\x00\xff\xff".repeat(13)[..], b"\x4b\x04\x00"].concat();
+    for role in ROLES {
+        let info = cost(role, &frame(role, COMPRESSED, &[&long[..], &block.repeat(900)].concat()), 1);
+        assert!(info.count_total < 80, "{info:?}");
+    }
+}
+
 /// Fragments of one byte of a message that has something to say cost what it becomes.
 #[test]
 fn fragments_of_one_byte_cost_their_message() {

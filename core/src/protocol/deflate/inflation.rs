@@ -130,7 +130,7 @@ impl Running {
             self.is_fresh &= step.read == 0;
             // What came before a fault is judged first: the verdict does not depend on how the message is cut.
             let fits = step.written.min(room);
-            let is_whole = is_last && step.written < most;
+            let is_whole = is_last && input.is_empty() && step.written < most;
             message.append(output.get(..fits).unwrap_or_default(), if is_whole { 0 } else { room - fits })?;
             if step.written > room {
                 return Err(too_large(message, limit));

@@ -95,11 +95,11 @@ fn an_idle_connection_holds_no_more_than_docs_memory_says() {
     }
     // What is more is to be accounted for there. A sleep of tokio's is 112 bytes with its test-util, and 96 without.
     let rows: [(&str, (f64, f64), f64); 5] = [
-        ("listener, no keepalive", held(false, || Response::websocket(Silent)), 770.0),
-        ("listener", held(true, || Response::websocket(Silent)), 882.0),
-        ("listener of closures", held(true, closures), 994.0),
-        ("async listener", held(true, || AsyncResponse::websocket(async_listener())), 994.0),
-        ("stream and its task", held(true, echo), 1466.0),
+        ("listener, no keepalive", held(false, || Response::websocket(Silent)), 762.0),
+        ("listener", held(true, || Response::websocket(Silent)), 874.0),
+        ("listener of closures", held(true, closures), 986.0),
+        ("async listener", held(true, || AsyncResponse::websocket(async_listener())), 986.0),
+        ("stream and its task", held(true, echo), 1346.0),
     ];
     for (form, (bytes, count), most) in rows {
         println!("{form}: {bytes:.0} bytes in {count:.1} allocations");

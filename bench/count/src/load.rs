@@ -104,7 +104,7 @@ pub fn life(program: &str, form: &str, exchange: &Exchange) -> io::Result<Counts
         let mut server = Program::start(command(program)?.arg(form))?;
         let address = server.line()?;
         // One stays: the last to leave would give back memory that the next would take again.
-        let stays = connect(&server, &address, 1)?;
+        let stays = connect(&server, &address, None, 1)?;
         for _ in 0..turns {
             come_and_go(&server, &address, exchange)?;
         }
@@ -117,7 +117,7 @@ pub fn life(program: &str, form: &str, exchange: &Exchange) -> io::Result<Counts
 
 /// Many connections go through each step together.
 fn come_and_go(program: &Program, address: &str, exchange: &Exchange) -> io::Result<()> {
-    let mut peers = connect(program, address, BATCH)?;
+    let mut peers = connect(program, address, None, BATCH)?;
     let stopped = program.stop()?;
     peers.iter_mut().try_for_each(|peer| peer.send(exchange, 1))?;
     drop(stopped);

@@ -1,6 +1,6 @@
 //! bellwire on each backend, in each form of a handler.
 //!
-//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream [alone|takeover LEVEL [HISTORY [MEM_LEVEL]]] PORT`
+//! `bench-bellwire tokio|smol|async-std|blocking listener|async|stream [alone|takeover LEVEL [HISTORY [MEM_LEVEL [CLIENT_BITS]]]] PORT`
 
 use std::io;
 
@@ -21,7 +21,9 @@ impl Listener for Echo {
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [backend, form, deflate @ .., port] = &arguments[..] else {
-        return Err(io::Error::other("usage: bench-bellwire BACKEND FORM [CONTEXT LEVEL [HISTORY [MEM_LEVEL]]] PORT"));
+        return Err(io::Error::other(
+            "usage: bench-bellwire BACKEND FORM [CONTEXT LEVEL [HISTORY [MEM_LEVEL [CLIENT_BITS]]]] PORT",
+        ));
     };
     let config =
         config(deflate).ok_or_else(|| io::Error::other("CONTEXT is alone or takeover; then there are numbers"))?;
@@ -48,6 +50,9 @@ fn config(deflate: &[String]) -> Option<Config> {
     }
     if let Some(mem_level) = memory.get(1) {
         deflate = deflate.mem_level(mem_level.parse().ok()?);
+    }
+    if let Some(bits) = memory.get(2) {
+        deflate = deflate.client_max_window_bits(bits.parse().ok()?);
     }
     match &**context {
         "alone" => Some(config.deflate(deflate.no_context_takeover())),

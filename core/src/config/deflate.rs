@@ -42,9 +42,11 @@ pub struct Deflate {
     pub threshold: usize,
     /// How many of the bytes that were sent compressed a connection remembers, for the next message to refer to. Default
     /// 4 KiB; at most the window counts. With [no context takeover](Self::server_no_context_takeover) it remembers none.
+    /// While no other connection of its thread sends, all of the window may be referred to, unless this is 0.
     pub history: usize,
     /// Whether each connection has a compressor of its own, with the whole window as its history: about 380 KiB each.
-    /// Faster and a little smaller for few and busy connections, slower and much larger for many. Default `false`.
+    /// Faster and a little smaller for few and busy connections, slower and much larger for many. It forgets everything
+    /// when a message gets no shorter, and when a server sends a [`Prepared`](crate::Prepared). Default `false`.
     pub own_compressor: bool,
     /// Whether the server compresses each message by itself, so that neither side remembers what it sent. Default
     /// `false`.

@@ -101,7 +101,8 @@ const MAX_AHEAD: usize = 64 * 1024;
 pub enum Step {
     /// Read, then wait.
     Read,
-    /// Wait without reading: for the output to be written, for the handler's answer, or for the timeout.
+    /// Wait without reading: for the output to be written, for the handler's answer, or for the timeout. If the driver
+    /// [is done](Driver::is_done), it is for who has the connection as a stream: the transport is to be dropped before.
     Wait,
     /// Close the sending side, then say so with [`Driver::shut_down`], whether that has failed or not.
     Shutdown,

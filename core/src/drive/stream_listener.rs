@@ -60,8 +60,9 @@ pub fn stream() -> (StreamListener, Opened) {
 ///
 /// The connection is closed when the stream is dropped, and so at the latest when the future is done: with 1000 "Normal
 /// Closure". An error or a panic fails it with 1011, as one of a callback does; one that says how the connection has
-/// ended ([`StreamError`]) changes nothing. The future may go on when the connection has ended; it is dropped where it
-/// waits if the connection's task is, or if the upgrade is refused.
+/// ended ([`StreamError`]) changes nothing. The future may go on when the connection has ended: a server's shutdown waits for
+/// it as for a connection, and a client's `close` until it is done. It is dropped where it waits if the connection's task is,
+/// or if the upgrade is refused.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

@@ -126,7 +126,7 @@ impl Running {
             let output = scratch.get_mut(..most).unwrap_or_default();
             let step = self.inflater.step(input, output);
             input = input.get(step.read..).unwrap_or_default();
-            self.read += step.read;
+            self.read = self.read.saturating_add(step.read);
             self.is_fresh &= step.read == 0;
             // What came before a fault is judged first: the verdict does not depend on how the message is cut.
             let fits = step.written.min(room);

@@ -44,7 +44,7 @@ pub struct Deflate {
     /// 4 KiB; at most the window counts. With [no context takeover](Self::server_no_context_takeover) it remembers none.
     /// While no other connection of its thread sends, all of the window may be referred to, unless this is 0.
     pub history: usize,
-    /// Whether each connection has a compressor of its own, with the whole window as its history: about 380 KiB each.
+    /// Whether each connection has a compressor of its own, with the whole window as its history: about 280 KiB each.
     /// Faster and a little smaller for few and busy connections, slower and much larger for many. It forgets everything
     /// when a message gets no shorter, and when a server sends a [`Prepared`](crate::Prepared). Default `false`.
     pub own_compressor: bool,

@@ -1,4 +1,4 @@
-//! The codecs of a thread. A compressor has 380 KB and an inflater 48 KB, and each is lent for one message.
+//! The codecs of a thread. A compressor has 280 KB and an inflater 48 KB, and each is lent for one message.
 
 use alloc::vec::Vec;
 use core::cell::RefCell;

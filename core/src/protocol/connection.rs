@@ -134,7 +134,9 @@ impl Connection {
 
     /// Sets what this connection is about, for its handles: after a handshake that was made elsewhere. The handshakes
     /// here have set it.
-    pub fn set_context(&mut self, context: SocketContext) {
+    pub fn set_context(&mut self, mut context: SocketContext) {
+        let agreed = self.context.as_ref().and_then(|context| context.compression);
+        context.compression = context.compression.or(agreed);
         if let Some(Compression { server, client, .. }) = context.compression {
             let (sent, received) = if self.role == Role::Server { (server, client) } else { (client, server) };
             self.outbound.set_window(Some(sent));

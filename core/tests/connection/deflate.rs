@@ -7,9 +7,10 @@ mod peer;
 mod prepared;
 mod turns;
 
+use bellwire_core::backend::Driver;
 use bellwire_core::config::Deflate;
 use bellwire_core::proto::{Connection, SocketContext};
-use bellwire_core::{Compression, Config, Outgoing, Prepared, Role};
+use bellwire_core::{Compression, Config, Outgoing, Prepared, Role, listener};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -335,6 +336,15 @@ fn a_connection_says_what_was_negotiated_and_compresses_accordingly() {
         connection.send(&text).unwrap();
         assert_eq!(frames(&output(&connection), role)[0].payload, text.as_bytes());
     }
+}
+
+#[test]
+fn another_context_does_not_change_what_was_negotiated() {
+    let mut connection = deflating(Role::Server, &timeless().deflate(Deflate::default()), agreed(""));
+    connection.set_context(SocketContext::new().path("/other"));
+    let driver = Driver::connected(connection, listener());
+    let socket = driver.socket().unwrap();
+    assert_eq!((socket.path(), socket.compression()), (Some("/other"), Some(agreed(""))));
 }
 
 /// RFC 7692 §7.2.3.6: "a single byte 0x00".

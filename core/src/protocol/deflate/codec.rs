@@ -12,6 +12,9 @@ use crate::context::MAX_WINDOW_BITS;
 /// Longer messages are not compressed: the codec counts in 32 bits.
 const MAX_LENGTH: usize = i32::MAX as usize;
 
+/// After so many bytes a compressor begins anew: on some systems the codec counts all of them in 32 bits.
+const MAX_TOTAL: u64 = 1 << 30;
+
 /// What a compressor is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -81,6 +84,9 @@ impl Compressor {
     pub(super) fn compress<'o>(&mut self, payload: &[u8], output: &'o mut Vec<u8>) -> Option<&'o [u8]> {
         if payload.len() > MAX_LENGTH {
             return None;
+        }
+        if self.codec.total_in().max(self.codec.total_out()) > MAX_TOTAL {
+            self.reset();
         }
         // More than it can need: a flush into a buffer that gets full would be repeated, with a second tail. A symbol has
         // at most 9 bits where there are no codes for just this message.

@@ -407,3 +407,29 @@ fn l7_a_peer_has_all_its_time_from_when_a_callback_is_done_that_was_stopped() {
         }
     }
 }
+
+/// Nor for that at which the peer begins to be given what is left.
+#[test]
+fn l7_what_is_left_when_a_callback_fails_that_was_stopped_has_all_its_time() {
+    for role in ROLES {
+        let [_, _, case] = cases();
+        let world = World::default();
+        let stopped = world.clone();
+        let listener = listener().on_message(move |_, _| {
+            stopped.stop(Time::from_start(secs(60)), b"");
+            Err::<(), _>("no")
+        });
+        let mut task = task(&world, started(role, &case.config, listener.into_any_listener()));
+        world.0.lock().unwrap().is_full = true;
+        world.stop(START, &Frame::text("x").sent_by(peer_of(role)));
+        world.turn(START);
+        assert!(poll(&mut task).is_pending());
+        for now in [10, 20, 599] {
+            world.stop(Time::from_start(secs(60) + ms(now)), b"");
+            assert!(poll(&mut task).is_pending(), "{role:?}, {now}");
+        }
+        world.0.lock().unwrap().is_full = false;
+        let _ = poll(&mut task);
+        assert_eq!(world.written(), Frame::close(1011, "Unexpected Error").sent_by(role));
+    }
+}

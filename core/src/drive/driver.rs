@@ -215,7 +215,7 @@ impl Driver {
         self.eof = true;
         match &mut self.phase {
             Phase::Asked(question) if !question.sought => {}
-            Phase::Handshake(_) | Phase::Asked(_) => self.hang_up(now),
+            Phase::Handshake(_) | Phase::Asked(_) => self.hang_up(),
             Phase::Answer(_) => {}
             Phase::Open(dispatcher) => {
                 dispatcher.deliver_rest(now, self.service.as_deref());
@@ -441,7 +441,7 @@ impl Driver {
                 }
                 question.sought = true;
                 if self.eof {
-                    self.hang_up(now);
+                    self.hang_up();
                     return Err(Busy);
                 }
             }
@@ -496,7 +496,7 @@ impl Driver {
         let Phase::Open(dispatcher) = &mut self.phase else { return };
         dispatcher.dispatch(now, input, self.service.as_deref());
         if self.ending.is_none() && dispatcher.shared.status().is_finished() {
-            self.end(now);
+            self.end();
         }
     }
 }

@@ -100,6 +100,7 @@ fn flushing_ends_after_the_close_timeout() {
         let log = Log::default();
         let mut driver = started(role, &Config::default(), logging(&log, |_, _| Ok(())));
         driver.receive(at(secs(5)), &mut Frame::close(1000, "").sent_by(peer_of(role)));
+        assert_eq!(driver.step(at(secs(5))), Step::Read);
         assert_eq!(driver.poll_timeout(), Some(at(secs(15))));
         driver.handle_timeout(at(secs(15) - ms(1)));
         assert_eq!(driver.step(at(secs(15) - ms(1))), Step::Read);

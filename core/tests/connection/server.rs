@@ -271,7 +271,7 @@ fn d17_an_upgrade_may_bring_its_own_deadlines() {
     let server = Server::new(move |_, listener| Response::websocket(listener).config(config()));
     let (mut driver, _) = server.answer(&request(""));
     driver.receive(START, &mut Frame::close(1000, "").sent_by(Role::Client));
-    assert_eq!(driver.poll_timeout(), Some(at(secs(50))), "until all is written");
+    assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Read, Some(at(secs(50)))), "until all is written");
     written(&mut driver);
     assert_eq!((driver.step(START), driver.poll_timeout()), (Step::Shutdown, Some(at(secs(70)))));
 }

@@ -27,11 +27,11 @@ impl Driver {
         if let Err(error) = service.config().check() {
             service.report(&ServerError::Config(error));
             let answer = service.encode(request.as_ref().ok(), &PlainResponse::internal_error());
-            return self.reply(answer, now);
+            return self.reply(answer);
         }
         let mut request = match request {
             Ok(request) => request,
-            Err(refused) => return self.reply(refuse(&service, peer, refused, None), now),
+            Err(refused) => return self.reply(refuse(&service, peer, refused, None)),
         };
         request.set_peer_addr(peer);
         match service.ask(&request) {
@@ -80,18 +80,18 @@ impl Driver {
     ) {
         match accept(service, request, answer, now) {
             Ok((connection, listener)) => self.upgrade(service, connection, listener),
-            Err(bytes) => self.reply(bytes, now),
+            Err(bytes) => self.reply(bytes),
         }
     }
 
     /// Answers with plain HTTP.
-    pub(super) fn reply(&mut self, bytes: Vec<u8>, now: Time) {
+    pub(super) fn reply(&mut self, bytes: Vec<u8>) {
         let mut output = Output::new();
         output.push_large(bytes.into());
         let left = output.len();
         self.say_answered();
         self.phase = Phase::Answer(Box::new(Answer { output, left }));
-        self.end(now);
+        self.end();
     }
 
     pub(super) fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {

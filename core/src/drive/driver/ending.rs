@@ -24,6 +24,10 @@ pub(super) enum Ending {
     Done,
 }
 
+/// For a flush: its time counts from when the driver is asked next. The callback or the handler whose end it is may have
+/// taken long since the time that is known. Until then it is due at once.
+const NOT_YET: Option<Time> = Some(Time::ZERO);
+
 /// What comes when the sending side is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
@@ -78,6 +82,7 @@ impl Driver {
         Some(match ending {
             Ending::Flush(..) if self.is_lost() => self.leave(now),
             Ending::Flush(..) if self.unwritten() == 0 => self.linger(now),
+            Ending::Flush(_, NOT_YET) => self.flush(now),
             Ending::Linger(_, Sending::Closed) if self.eof => Ending::Done,
             Ending::Linger(_, Sending::Open) if self.eof => self.leave(now),
             ending => ending,
@@ -128,14 +133,14 @@ impl Driver {
         }
     }
 
-    pub(super) fn end(&mut self, now: Time) {
+    pub(super) fn end(&mut self) {
         if let Phase::Open(dispatcher) = &mut self.phase {
             dispatcher.leave(self.service.as_deref());
         }
-        self.ending = Some(self.flush(now));
+        self.ending = Some(Ending::Flush(self.unwritten() as u32, NOT_YET));
     }
 
-    pub(super) fn flush(&self, now: Time) -> Ending {
+    fn flush(&self, now: Time) -> Ending {
         Ending::Flush(self.unwritten() as u32, self.timeouts().0.map(|timeout| now + timeout))
     }
 
@@ -152,16 +157,16 @@ impl Driver {
     /// The end has taken too long: it goes on only while the peer takes what is left.
     pub(super) fn end_late(&mut self, now: Time) {
         self.ending = Some(match self.ending {
-            Some(Ending::Flush(left, _)) if self.unwritten() as u32 != left => self.flush(now),
+            Some(Ending::Flush(left, until)) if until == NOT_YET || self.unwritten() as u32 != left => self.flush(now),
             Some(Ending::Linger(_, Sending::Open)) => self.leave(now),
             _ => Ending::Done,
         });
     }
 
     /// The peer has left before there was an answer.
-    pub(super) fn hang_up(&mut self, now: Time) {
+    pub(super) fn hang_up(&mut self) {
         self.phase = Phase::Answer(Box::default());
-        self.end(now);
+        self.end();
     }
 
     /// The transport is gone: there is no one to answer.

@@ -9,6 +9,7 @@ mod turns;
 
 use bellwire_core::backend::Driver;
 use bellwire_core::config::Deflate;
+use bellwire_core::listener::IntoAnyListener;
 use bellwire_core::proto::{Connection, SocketContext};
 use bellwire_core::{Compression, Config, Outgoing, Prepared, Role, listener};
 use proptest::prelude::*;
@@ -342,7 +343,7 @@ fn a_connection_says_what_was_negotiated_and_compresses_accordingly() {
 fn another_context_does_not_change_what_was_negotiated() {
     let mut connection = deflating(Role::Server, &timeless().deflate(Deflate::default()), agreed(""));
     connection.set_context(SocketContext::new().path("/other"));
-    let driver = Driver::connected(connection, listener());
+    let driver = Driver::connected(connection, listener().into_any_listener());
     let socket = driver.socket().unwrap();
     assert_eq!((socket.path(), socket.compression()), (Some("/other"), Some(agreed(""))));
 }

@@ -19,6 +19,8 @@ Usage: autobahn_client --connect ws://HOST:PORT [OPTIONS]
   --backend B    blocking, tokio, smol or async-std [the first that is compiled in]
   --agent NAME   what the report calls this client [bellwire-BACKEND]
   --deflate      compress messages (needs --features deflate)
+  --alone        compress each message by itself, and offer to: the cases of 13.2, 13.5 and 13.6
+                 want that
   --help         this text";
 
 /// The largest message of the cases is 16 MiB.
@@ -80,6 +82,8 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("connect") => connect = Some(parser.value()?.string()?),
             Long("backend") => backend = parser.value()?.parse()?,
             Long("agent") => agent = Some(parser.value()?.string()?),
+            #[cfg(feature = "deflate")]
+            Long("alone") => config.deflate = config.deflate.map(|deflate| deflate.client_no_context_takeover(true)),
             Long("deflate") => config = common::compressed(config, 0)?,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),

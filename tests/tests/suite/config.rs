@@ -164,21 +164,30 @@ const SIZE: usize = 1004;
 
 const LOW: usize = 4 * 1024;
 
-/// To "much" it sends much, and to anything else how much of it is unsent.
-fn much() -> impl IntoListener {
-    listener().on_message(|socket, message| match message {
+/// To "much" it sends much, and to anything else how much of it is unsent: when it has looked, it says so to `looked`, too.
+fn much(looked: mpsc::Sender<()>) -> impl IntoListener {
+    listener().on_message(move |socket, message| match message {
         Message::Text("much") => (0..MANY).try_for_each(|_| socket.send(vec![1; SIZE - 4])),
-        _ => socket.send(socket.buffered().to_string()),
+        _ => {
+            let unsent = socket.buffered();
+            let _ = looked.send(());
+            socket.send(unsent.to_string())
+        }
     })
 }
 
 /// A connection through a pipe that holds little, so that nearly all that is unread is unsent, too. Its
 /// configuration is that of one upgrade, or of a client.
-fn through_a_narrow_pipe<B: Backend>(backend: &B, role: Role, config: Config) -> Connection<Raw<B::MemoryPeer>> {
+fn through_a_narrow_pipe<B: Backend>(
+    backend: &B,
+    role: Role,
+    config: Config,
+    looked: mpsc::Sender<()>,
+) -> Connection<Raw<B::MemoryPeer>> {
     let (stream, peer, _) = backend.memory(2 * SIZE);
     match role {
         Role::Server => {
-            let (handler, logs) = logged_handler(|_| much());
+            let (handler, logs) = logged_handler(move |_| much(looked.clone()));
             let answer = move |request: &_| handler(request).config(config.clone());
             backend.acceptor(Setup::default(), answer).accept(Over::Memory(stream), None);
             let peer = Raw::open_over(peer, &upgrade_request("/", &[]));
@@ -190,7 +199,7 @@ fn through_a_narrow_pipe<B: Backend>(backend: &B, role: Role, config: Config) ->
                 raw.write(&raw.switching(&[]));
                 raw
             });
-            let (listener, log) = logged(much());
+            let (listener, log) = logged(much(looked));
             let connect = Connect::to("ws://localhost/").config(config);
             backend.connect_over(connect, Over::Memory(stream), listener).map(drop).unwrap();
             Connection { log, peer: peer.join().unwrap() }
@@ -202,7 +211,8 @@ fn through_a_narrow_pipe<B: Backend>(backend: &B, role: Role, config: Config) ->
 /// peer has read only so many messages, that is waited for.
 fn asked_how_much<B: Backend>(role: Role, config: Config, goes_on_after: Option<usize>) -> usize {
     let backend = B::start();
-    let Connection { log, mut peer } = through_a_narrow_pipe(&backend, role, config);
+    let (looks, looked) = mpsc::channel();
+    let Connection { log, mut peer } = through_a_narrow_pipe(&backend, role, config, looks);
     let message = Frame::new(BINARY, vec![1; SIZE - 4]);
     peer.send([Frame::text("much")]);
     // What is sent by a callback leaves behind it.
@@ -212,6 +222,8 @@ fn asked_how_much<B: Backend>(role: Role, config: Config, goes_on_after: Option<
     for read in 1..MANY {
         if goes_on_after == Some(read) {
             log.expect([Event::text("how much")]);
+            // Nothing is read before that: what is unsent would become less meanwhile.
+            looked.recv_timeout(PATIENCE).unwrap();
         }
         assert!(peer.read() == message, "message {read}");
     }

@@ -17,8 +17,7 @@ use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
 use super::output::Output;
 use crate::config::Config;
-use crate::context::Compression;
-use crate::context::SocketContext;
+use crate::context::{Compression, SocketContext};
 use crate::entropy::Entropy;
 use crate::protocol::StreamOffset;
 use crate::time::Time;
@@ -133,7 +132,8 @@ impl Connection {
     }
 
     /// Sets what this connection is about, for its handles: after a handshake that was made elsewhere. The handshakes
-    /// here have set it.
+    /// here have set it. If it says how messages are compressed, they are from now on, as far as [`Config`] allows it; a
+    /// context that does not say so changes nothing in this.
     pub fn set_context(&mut self, mut context: SocketContext) {
         let agreed = self.context.as_ref().and_then(|context| context.compression);
         context.compression = context.compression.or(agreed);

@@ -118,7 +118,7 @@ impl Outbound {
             }
             payload => Deflation::message(&mut memory, payload.as_bytes(), window, config, |compressed| {
                 let header = Header { reserved: ReservedBits::RSV1, ..self.header(opcode, compressed.len()) };
-                mask::append(self.begin(header, compressed.len()), compressed, header.mask.unwrap_or_default());
+                self.copy(header, compressed);
             }),
         };
         self.deflation = memory;
@@ -323,7 +323,17 @@ impl Outbound {
     #[inline(never)]
     fn masked_frame(&mut self, opcode: Opcode, payload: &[u8]) {
         let header = self.header(opcode, payload.len());
-        mask::append(self.begin(header, payload.len()), payload, header.mask.unwrap_or_default());
+        self.copy(header, payload);
+    }
+
+    /// Queues a frame, its payload masked if the header has a key.
+    #[inline(always)]
+    fn copy(&mut self, header: Header, payload: &[u8]) {
+        let output = self.begin(header, payload.len());
+        match header.mask {
+            Some(key) => mask::append(output, payload, key),
+            None => output.extend_from_slice(payload),
+        }
     }
 
     fn large_vec(&mut self, opcode: Opcode, mut payload: Vec<u8>) {

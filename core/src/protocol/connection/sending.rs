@@ -25,11 +25,10 @@ impl Connection {
     #[cfg(feature = "std")]
     #[cold]
     pub(crate) fn send_last(&mut self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        self.check_open()?;
         let unbounded = Config { max_queued: usize::MAX, ..(*self.config).clone() };
-        let config = core::mem::replace(&mut self.config, alloc::sync::Arc::new(unbounded));
-        let sent = self.send(message);
-        self.config = config;
-        sent
+        let result = self.outbound.message(message, &unbounded);
+        self.judge(result)
     }
 
     /// Sends a ping with at most 125 bytes of data.

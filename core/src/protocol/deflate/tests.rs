@@ -281,3 +281,21 @@ fn text_is_refused_at_its_first_impossible_byte() {
     assert_eq!(failed, Err(Violation::TextNotUtf8));
     assert!(message.len() < 100_000, "{}", message.len());
 }
+
+#[test]
+fn a_compressor_that_has_seen_much_begins_anew_and_is_still_understood() {
+    let all = window(15, false);
+    for config in [Deflate::default(), Deflate::default().own_compressor(true)] {
+        let (mut deflation, mut inflation) = (Memory::default(), Inflation::new(all));
+        let text: Vec<u8> = noise(1, 8000).into_iter().map(|byte| b'a' + byte % 16).collect();
+        let lengths: Vec<usize> = (0..80)
+            .map(|_| {
+                let bytes = deflated(&mut deflation, &text, all, &config).unwrap();
+                assert_eq!(inflated(&mut inflation, &[&bytes], LIMIT).unwrap(), text);
+                bytes.len()
+            })
+            .collect();
+        // The first one, and one after each 256 KiB.
+        assert_eq!(lengths.iter().filter(|&&length| length > text.len() / 3).count(), 3, "{lengths:?}");
+    }
+}

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use bellwire_core::backend::Redirects;
 use bellwire_core::config::Config;
 use bellwire_core::listener::TypedSendError;
 use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidProtocol};
@@ -47,6 +48,14 @@ fn refused() -> HandshakeError {
     handshake.receive(Time::ZERO, &mut &mut answer[..]).unwrap().unwrap_err()
 }
 
+fn redirected(location: &str) -> ConnectError {
+    let target = Target::new("ws://h").unwrap().redirects(1);
+    let mut handshake = Handshake::new(&target, Box::new(|bytes: &mut [u8]| bytes.fill(0)), Time::ZERO);
+    let mut answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let error = handshake.receive(Time::ZERO, &mut &mut answer[..]).unwrap().unwrap_err();
+    Redirects::new().follow(&target, error.into()).unwrap_err()
+}
+
 #[test]
 fn connect_errors_say_nothing_twice() {
     let zero = Config::default().open_timeout(std::time::Duration::ZERO);
@@ -60,6 +69,8 @@ fn connect_errors_say_nothing_twice() {
         ConnectError::Connect(io::ErrorKind::ConnectionRefused.into()),
         ConnectError::Timeout,
         ConnectError::Handshake(refused()),
+        redirected("/"),
+        redirected("ftp://h/"),
         ConnectError::Io(io::Error::other(Outer(io::ErrorKind::BrokenPipe.into()))),
         ConnectError::Thread(io::Error::from_raw_os_error(11)),
     ] {

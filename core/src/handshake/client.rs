@@ -13,6 +13,7 @@ use core::net::SocketAddr;
 
 pub use self::error::HandshakeError;
 pub use self::response::Response;
+pub use super::redirect::{RedirectError, RedirectErrorKind};
 pub use super::target::{IntoTarget, InvalidProtocol};
 pub use crate::http::MAX_BODY;
 

@@ -4,7 +4,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
 
-use super::client::{HandshakeError, Response};
+use super::client::{HandshakeError, RedirectError, Response};
 use super::target::InvalidProtocol;
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
@@ -33,6 +33,8 @@ pub enum ConnectError {
     Timeout,
     /// The server refused, or its answer is not that of a WebSocket server.
     Handshake(HandshakeError),
+    /// The server redirects, and [`Target::redirects`](crate::Target::redirects) did not let the client follow.
+    Redirect(RedirectError),
     /// The transport failed during the handshake.
     #[cfg(feature = "std")]
     Io(io::Error),
@@ -42,7 +44,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns the server's answer if it refused, with a status other than 101.
+    /// Returns the server's answer if it refused, with a status other than 101; of several that redirect, the last one's.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -54,6 +56,7 @@ impl ConnectError {
     pub fn response(&self) -> Option<&Response> {
         match self {
             Self::Handshake(HandshakeError::Refused(response)) => Some(response),
+            Self::Redirect(error) => Some(error.response()),
             _ => None,
         }
     }
@@ -86,6 +89,7 @@ impl fmt::Display for ConnectError {
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Timeout => f.write_str("connecting took longer than the open timeout"),
             Self::Handshake(error) => error.fmt(f),
+            Self::Redirect(error) => error.fmt(f),
             #[cfg(feature = "std")]
             Self::Io(error) => write!(f, "the transport failed during the handshake: {error}"),
             #[cfg(feature = "std")]
@@ -100,6 +104,7 @@ impl core::error::Error for ConnectError {
         match self {
             #[cfg(feature = "std")]
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => error.source(),
+            Self::Redirect(error) => error.source(),
             // Those of bellwire's own have none.
             _ => None,
         }

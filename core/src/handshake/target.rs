@@ -1,7 +1,8 @@
 //! Where a client connects, and how.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,6 +23,9 @@ const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that are set already, or would make no sense twice: the last value counts.
 const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
+
+/// Headers that were meant for the server that they were set for, and for no other.
+const CREDENTIALS: [&str; 3] = ["Authorization", "Cookie", "Proxy-Authorization"];
 
 /// Where a client connects, and how: a URL, headers, subprotocols, limits and deadlines.
 ///
@@ -44,6 +48,8 @@ pub struct Target {
     pub(super) protocols: Vec<String>,
     pub(super) config: Arc<Config>,
     pub(super) peer_addr: Option<SocketAddr>,
+    /// How many redirects are followed.
+    pub(super) redirects: u8,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -146,6 +152,33 @@ impl Target {
         self
     }
 
+    /// Sets how many redirects `connect` follows, one after the other; by default none is, and the server's answer is a
+    /// [`ConnectError::Handshake`]. Each is a new connection; all of it has to be done within
+    /// [`Config::open_timeout`](crate::Config::open_timeout).
+    ///
+    /// Followed are 301, 302, 303, 307 and 308 with a `Location`, which is relative to the URL or is one of `http`, `https`,
+    /// `ws` or `wss`. From `wss` to `ws` is never followed, nor is a `Location` with a user name in it, nor one where the
+    /// client has been: all of them are a [`ConnectError::Redirect`], as is one too many.
+    ///
+    /// `Authorization`, `Cookie` and `Proxy-Authorization` are for the scheme, host and port that were set here: they are
+    /// dropped when a redirect changes one of them, also from `ws` to `wss` on the same host, and do not come back. **All
+    /// other headers and the subprotocols are sent on**, wherever the server points to. A
+    /// [request target](Self::request_target) is for the first URL only. `connect_over` follows nothing: its stream leads to
+    /// where it leads.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Target;
+    ///
+    /// let target = Target::new("ws://example.com/chat")?.redirects(5);
+    /// # Ok::<(), bellwire::ConnectError>(())
+    /// ```
+    #[must_use]
+    pub fn redirects(mut self, most: u8) -> Self {
+        self.redirects = most;
+        self
+    }
+
     /// Returns where to connect.
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -174,18 +207,38 @@ impl Target {
     /// Returns the path that is asked for, as a [server](crate::Request::path) sees it: without scheme and host, if the
     /// [request target](Self::request_target) has them.
     pub(super) fn path(&self) -> Box<str> {
-        let Some(target) = &self.request_target else { return self.uri.path().into() };
-        let target = String::from_utf8_lossy(target);
-        let resource = match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
-                rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default()
-            }
-            _ => &target,
-        };
-        match resource.split('?').next() {
+        match self.resource().split('?').next() {
             None | Some("") => "/".into(),
             Some(path) => path.into(),
         }
+    }
+
+    /// The path and query that are asked for.
+    fn resource(&self) -> Cow<'_, str> {
+        let Some(target) = &self.request_target else { return self.uri.resource().into() };
+        let target = String::from_utf8_lossy(target);
+        match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+                let resource = rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default();
+                resource.to_string().into()
+            }
+            _ => target,
+        }
+    }
+
+    /// Returns the URI of what is asked for, without credentials.
+    pub(super) fn effective_uri(&self) -> Uri {
+        self.uri.with_resource(&self.resource())
+    }
+
+    /// Returns the target that a redirect leads to.
+    pub(super) fn redirected(&self, uri: Uri) -> Self {
+        let mut target = Self { request_target: None, ..self.clone() };
+        if !self.uri.same_origin(&uri) {
+            CREDENTIALS.iter().for_each(|name| target.headers.remove(name));
+        }
+        target.uri = uri;
+        target
     }
 
     /// Encodes the request (RFC 6455 §4.1).
@@ -217,7 +270,15 @@ impl From<Uri> for Target {
         if let Some(credentials) = uri.credentials() {
             headers.push("Authorization", credentials.as_bytes());
         }
-        Self { uri, request_target: None, headers, protocols: Vec::new(), config: Arc::default(), peer_addr: None }
+        Self {
+            uri,
+            request_target: None,
+            headers,
+            protocols: Vec::new(),
+            config: Arc::default(),
+            peer_addr: None,
+            redirects: 0,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// The maximum length of a value from outside that is quoted, in bytes.
-const MAX_SHOWN: usize = 120;
+pub(crate) const MAX_SHOWN: usize = 120;
 
 /// Quotes a value from outside for a text that ends up in a log or a browser: control characters, quotes and tags are
 /// escaped, and a long value is cut.

@@ -144,6 +144,24 @@ impl Uri {
         self.with_port(host)
     }
 
+    /// Returns this URI with another path and query, which are encoded, and without credentials.
+    pub(crate) fn with_resource(&self, resource: &str) -> Self {
+        Self { host: self.host.clone(), resource: resource_name(resource), credentials: None, ..*self }
+    }
+
+    /// Returns `true` if scheme, host and port are the same (RFC 6454 §5).
+    pub(crate) fn same_origin(&self, other: &Self) -> bool {
+        self.security == other.security && self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
+    }
+
+    /// Returns the scheme, `ws` or `wss`.
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.security {
+            Security::Plain => "ws",
+            Security::Tls => "wss",
+        }
+    }
+
     /// Returns the value of `Authorization`, if there is a user name before the host.
     pub(crate) fn credentials(&self) -> Option<&str> {
         self.credentials.as_deref()
@@ -196,7 +214,7 @@ impl FromStr for Uri {
 
 /// URL Standard, basic URL parser: "Remove any leading and trailing C0 control or space from input", and "Remove all
 /// ASCII tab or newline from input".
-fn without_blanks(text: &str) -> Cow<'_, str> {
+pub(super) fn without_blanks(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(|character| character <= ' ');
     if text.contains(['\t', '\n', '\r']) { text.replace(['\t', '\n', '\r'], "").into() } else { text.into() }
 }
@@ -215,7 +233,7 @@ fn parse_scheme(scheme: &str) -> Result<Security, UriError> {
 }
 
 /// RFC 3986 §3.1: `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
-fn is_scheme(text: &str) -> bool {
+pub(super) fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
@@ -276,15 +294,11 @@ fn resource_name(text: &str) -> String {
 /// Leaves out user name and password.
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.security {
-            Security::Plain => "ws",
-            Security::Tls => "wss",
-        };
         let host = match self.host.split_once('%') {
             Some((address, zone)) if self.is_ipv6() => self.with_port(format!("[{address}%25{}]", encode_all(zone))),
             _ => self.host_header(),
         };
-        write!(f, "{scheme}://{host}{}", self.resource)
+        write!(f, "{}://{host}{}", self.scheme(), self.resource)
     }
 }
 

@@ -59,9 +59,9 @@ impl Response {
     }
 
     /// Returns `true` if the server redirects. RFC 6455 §4.1: "the server might redirect the client using a 3xx status
-    /// code (but clients are not required to follow them)". It is not followed: credentials and cookies were meant for
-    /// the server that was asked.
-    fn is_redirect(&self) -> bool {
+    /// code (but clients are not required to follow them)". It is followed only if the program has asked for it: headers
+    /// of its own were meant for the server that was asked.
+    pub(in crate::handshake) fn is_redirect(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.contains("Location")
     }
 
@@ -70,7 +70,10 @@ impl Response {
     pub(super) fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server refused the WebSocket with status {}", self.status)?;
         if self.is_redirect() {
-            f.write_str(" (no redirect is followed: connect to what its Location says, if you trust that)")?;
+            f.write_str(
+                " (a redirect that was not followed: let connect do so with Target::redirects, or connect to what its \
+                 Location says, if you trust that)",
+            )?;
         }
         // A character has at most four bytes.
         let bytes = self.body.trim_ascii().get(..BODY_START * 4 + 1).unwrap_or(self.body.trim_ascii());

@@ -19,7 +19,8 @@
 //!
 //! Each imports only from those before it in this list: `http` (heads, headers, URLs), `protocol` (frames and the
 //! connection), `handshake` (both roles), `api` (listeners, sockets, responses), `serve` (a server without its
-//! transport), `drive` (a transport from its first byte to its last), `task` (the loop of runtimes that poll).
+//! transport), `drive` (a transport from its first byte to its last), `reconnect` (connections that are made again),
+//! `task` (the loop of runtimes that poll).
 //!
 //! # Driving it by hand
 //!
@@ -137,6 +138,7 @@ mod api;
 mod serve;
 #[cfg(feature = "std")]
 mod drive;
+pub mod reconnect;
 #[cfg(feature = "std")]
 mod task;
 #[cfg(feature = "std")]

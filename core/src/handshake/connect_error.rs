@@ -60,6 +60,30 @@ impl ConnectError {
             _ => None,
         }
     }
+
+    /// Returns `true` if the same might succeed later: the host could not be resolved or reached, something took too long
+    /// or broke off, or the server answered with 429, 500, 502, 503 or 504. Everything else is final: what is wrong with
+    /// the target or a certificate, other refusals, an answer that breaks a rule.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Request, Response, testing};
+    ///
+    /// let answers = |status| testing::connect(move |_: &Request| Response::new(status)).unwrap_err();
+    /// assert!(answers(503).is_retryable());
+    /// assert!(!answers(401).is_retryable());
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            #[cfg(feature = "std")]
+            Self::Resolve(_) | Self::Connect(_) | Self::Io(_) | Self::Thread(_) => true,
+            Self::Timeout | Self::Handshake(HandshakeError::Timeout | HandshakeError::Eof) => true,
+            Self::Handshake(HandshakeError::Refused(response)) => {
+                matches!(response.status(), 429 | 500 | 502..=504)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// [`HandshakeError::Timeout`] becomes [`ConnectError::Timeout`].

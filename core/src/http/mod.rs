@@ -15,6 +15,7 @@ mod uri;
 
 pub(crate) use authority::{Authority, default_port};
 pub use date::date;
+pub(crate) use date::parse_date;
 pub(crate) use extensions::is_extension_list;
 #[cfg(feature = "deflate")]
 pub(crate) use extensions::{Extension, extensions};

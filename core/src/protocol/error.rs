@@ -127,6 +127,8 @@ pub enum SendError {
     CloseCode(CloseCode),
     /// The data of a ping or pong is longer than 125 bytes: here is its length.
     ControlTooLong(usize),
+    /// There is no connection now, but there will be another try: what a client that [reconnects](crate::reconnect) says.
+    Offline,
 }
 
 impl Error {
@@ -236,6 +238,9 @@ impl fmt::Display for SendError {
             Self::ControlTooLong(length) => {
                 write!(f, "ping and pong carry at most 125 bytes, not {length}: send a message instead")
             }
+            Self::Offline => f.write_str(
+                "there is no connection now: send again when there is one, or have messages kept with Policy::offline",
+            ),
         }
     }
 }

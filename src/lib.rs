@@ -74,8 +74,8 @@
 //! | | threads | tokio (the others have the same names) |
 //! |---|---|---|
 //! | a server | [`blocking::serve`], [`blocking::Server`] | [`tokio::serve`], [`serve_async`], [`Server`] |
-//! | a client | [`blocking::connect`] | [`tokio::connect`], or [`connect_stream`] without a listener |
-//! | streams you have accepted | [`blocking::Acceptor`] | [`tokio::Acceptor`], [`accept_stream`] |
+//! | a client | [`blocking::connect`], or [`blocking::connect_stream`] without a listener | [`tokio::connect`], or [`connect_stream`] |
+//! | streams you have accepted | [`blocking::Acceptor`], [`blocking::accept_stream`] | [`tokio::Acceptor`], [`accept_stream`] |
 //! | streams upgraded elsewhere: axum, hyper | [`blocking::upgraded`] | [`tokio::upgraded`] |
 //! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
@@ -121,6 +121,8 @@
 //! [`blocking::serve`]: blocking/fn.serve.html
 //! [`blocking::Server`]: blocking/struct.Server.html
 //! [`blocking::connect`]: blocking/fn.connect.html
+//! [`blocking::connect_stream`]: blocking/fn.connect_stream.html
+//! [`blocking::accept_stream`]: blocking/fn.accept_stream.html
 //! [`blocking::Acceptor`]: blocking/struct.Acceptor.html
 //! [`blocking::upgraded`]: blocking/fn.upgraded.html
 //! [`tokio::serve`]: tokio/fn.serve.html

@@ -1,18 +1,23 @@
 //! Streams that the caller has accepted.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use bellwire_core::backend::report::printing;
-use bellwire_core::backend::{Driver, Service};
+use bellwire_core::backend::{Driver, Service, stream_service};
 use bellwire_core::listener::IntoResponse;
 use bellwire_core::proto::Time;
 use bellwire_core::{Config, Request, Responder, ServerError};
 
 use crate::drive::Drive;
+use crate::end::End;
+use crate::message_stream::MessageStream;
 use crate::server::{print, unix_time};
 use crate::stream::Stream;
+use crate::wait::wait_until;
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
 #[derive(Debug, Clone)]
@@ -67,4 +72,43 @@ impl Acceptor {
     pub fn close_all(&self) {
         self.0.registry().close_all();
     }
+}
+
+/// Answers the one request on a stream that the caller has accepted, and makes a [`MessageStream`] of the connection. It
+/// takes no longer than [`Config::open_timeout`].
+///
+/// ```no_run
+/// # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }
+/// use bellwire::Config;
+/// use bellwire::blocking::accept_stream;
+/// use std::net::TcpListener;
+/// use std::thread;
+///
+/// for tcp in TcpListener::bind("127.0.0.1:9001")?.incoming() {
+///     let tcp = tcp?;
+///     thread::spawn(move || {
+///         let mut messages = accept_stream(tcp, Config::default())?;
+///         while let Some(Ok(message)) = messages.recv() {
+///             println!("{message:?}");
+///         }
+///         Ok::<(), std::io::Error>(())
+///     });
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// What was wrong with the request, in words; the peer was told. Those of the system if no thread can be started for the
+/// connection.
+pub fn accept_stream(stream: impl Stream, config: Config) -> io::Result<MessageStream> {
+    let close_timeout = config.close_timeout;
+    let (service, accepted) = stream_service(config);
+    service.lend_clock(unix_time);
+    let driver = Driver::server(service, None, Time::ZERO);
+    let drive = Drive::new(Arc::new(stream), driver, Instant::now());
+    // If nothing comes of the request, `accepted` learns it when the last of the service is gone.
+    let thread = thread::Builder::new().name("bellwire".into()).spawn(move || drive.run(&mut []))?;
+    let messages = wait_until(None, accepted).unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
+    let end = End::new(messages.socket().clone(), close_timeout, thread);
+    Ok(MessageStream::new(messages, end))
 }

@@ -2,37 +2,42 @@
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bellwire_core::backend::limits::HANDSHAKE_BUFFER;
 use bellwire_core::backend::{Driver, READ_ON, Shared};
-use bellwire_core::listener::IntoListener;
+use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoListener};
 use bellwire_core::proto::client::IntoTarget;
 use bellwire_core::proto::client::{Handshake, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
-use bellwire_core::{Closed, ClosedBy, ConnectError, Socket, Target, WebSocket};
+use bellwire_core::stream::Opened;
+use bellwire_core::{Closed, ConnectError, Target, WebSocket, stream};
 
 use crate::drive::{Drive, SHORTEST};
+use crate::end::End;
+use crate::message_stream::MessageStream;
 use crate::pause::Pause;
 use crate::race::race;
+use crate::resolve::resolve;
 use crate::stream::Stream;
-use crate::writer::{is_timeout, is_writer_of};
-
-/// How long dropping a client may wait if there is no close timeout.
-const DROP_PATIENCE: Duration = Duration::from_secs(10);
+use crate::wait::wait_until;
+use crate::writer::is_timeout;
 
 /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305, a thread for each
 /// attempt if there are several), and makes the opening handshake, all within
-/// [`Config::open_timeout`](bellwire_core::Config::open_timeout), except that the system's resolver cannot be
-/// interrupted. `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this
-/// returns, `on_open` has run, however long that takes.
+/// [`Config::open_timeout`](bellwire_core::Config::open_timeout). `target` is a `ws://` URL, or a
+/// [`Target`](bellwire_core::Target), which has options. When this returns, `on_open` has run, however long that takes.
 ///
 /// # Errors
 /// Every [`ConnectError`]. A refusal carries status, headers and the start of the body.
 pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<Client, ConnectError> {
+    open(target, listener.into_listener().into()).map(Client)
+}
+
+fn open(target: impl IntoTarget, listener: AnyListener) -> Result<Connected, ConnectError> {
     let target = target.into_target()?;
     if target.uri().is_secure() {
         return Err(ConnectError::Tls);
@@ -55,7 +60,52 @@ pub fn connect_over(
     stream: impl Stream,
     listener: impl IntoListener,
 ) -> Result<Client, ConnectError> {
+    open_over(target, stream, listener.into_listener().into()).map(Client)
+}
+
+fn open_over(target: impl IntoTarget, stream: impl Stream, listener: AnyListener) -> Result<Connected, ConnectError> {
     Opening::new(&target.into_target()?).finish(stream, listener)
+}
+
+/// As [`connect`], and the connection is a [`MessageStream`]: `recv` and `send` without callbacks.
+///
+/// ```no_run
+/// # mod bellwire { pub use bellwire_core::*; pub mod blocking { pub use bellwire_blocking::*; } }
+/// use bellwire::blocking::connect_stream;
+/// use std::time::Duration;
+///
+/// let (mut messages, _response) = connect_stream("ws://127.0.0.1:9001/")?;
+/// messages.send("hello")?;
+/// if let Some(answer) = messages.recv_timeout(Duration::from_secs(2)) {
+///     println!("{:?}", answer?);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_stream(target: impl IntoTarget) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(open(target, listener.into_any_listener())?, opened)
+}
+
+/// As [`connect_over`], and the connection is a [`MessageStream`].
+///
+/// # Errors
+/// As [`connect_over`].
+pub fn connect_stream_over(
+    target: impl IntoTarget,
+    transport: impl Stream,
+) -> Result<(MessageStream, Response), ConnectError> {
+    let (listener, opened) = stream();
+    streamed(open_over(target, transport, listener.into_any_listener())?, opened)
+}
+
+fn streamed(connected: Connected, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
+    // `on_open` has been called.
+    let messages =
+        wait_until(None, opened).flatten().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+    Ok((MessageStream::new(messages, connected.end), connected.response))
 }
 
 /// The client's end of a connection: what [`connect`] returns.
@@ -68,30 +118,30 @@ pub fn connect_over(
 /// returns (10 s if there is none). [`close`](Self::close) says goodbye besides, and how that went. A socket that is
 /// kept longer than its `Client`, and [`std::process::exit`], wait for nothing.
 #[derive(Debug)]
-pub struct Client {
-    socket: WebSocket,
+pub struct Client(Connected);
+
+/// A connection that has opened.
+#[derive(Debug)]
+struct Connected {
+    end: End,
     shared: Arc<Shared>,
     response: Response,
-    /// How long dropping it may wait.
-    patience: Duration,
-    /// `None` once it has ended.
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Client {
     /// Returns the connection's handle.
     pub fn socket(&self) -> &WebSocket {
-        &self.socket
+        self.0.end.socket()
     }
 
     /// Returns the server's answer to the handshake.
     pub fn response(&self) -> &Response {
-        &self.response
+        &self.0.response
     }
 
     /// Returns the subprotocol that the server chose.
     pub fn protocol(&self) -> Option<&str> {
-        self.response.protocol()
+        self.0.response.protocol()
     }
 
     /// Closes with 1000 "Normal Closure" after what was sent, and waits as [`closed`](Self::closed) does: nothing that
@@ -99,7 +149,7 @@ impl Client {
     /// [`closed`](Self::closed).
     pub fn close(&mut self) -> Closed {
         // Closed already: that is what is wanted.
-        let _ = self.socket.close();
+        let _ = self.socket().close();
         self.closed()
     }
 
@@ -107,35 +157,14 @@ impl Client {
     /// its own callbacks, nor from what [`WebSocket::send_with`] calls, which run on the threads that would be waited
     /// for: there it does not wait.
     pub fn closed(&mut self) -> Closed {
-        if !self.is_on_own_thread() {
-            if let Some(thread) = self.thread.take() {
-                // However it ended: the driver has seen to `on_close`.
-                let _ = thread.join();
-            }
-        }
-        self.socket.closed().unwrap_or_else(|| Closed::abnormal(ClosedBy::Local))
-    }
-
-    /// Returns `true` if this is one of the two threads that it would wait for.
-    fn is_on_own_thread(&self) -> bool {
-        let current = thread::current().id();
-        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) || is_writer_of(&self.shared)
-    }
-
-    /// Waits until what is queued is written, or will not be any more.
-    fn drain(&self) {
-        let (sender, written) = mpsc::channel();
-        let queued = self.shared.queued();
-        // The receiver may be gone already.
-        self.shared.when_written(queued, Box::new(move |_| sender.send(()).unwrap_or_default()));
-        let _ = written.recv_timeout(self.patience);
+        self.0.end.wait()
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.thread.is_some() && !self.is_on_own_thread() && !self.shared.discards_output() {
-            self.drain();
+        if !self.0.shared.discards_output() {
+            self.0.end.drain();
         }
     }
 }
@@ -162,10 +191,10 @@ impl Opening {
     }
 
     /// Shakes hands, and lets a thread of its own drive the connection.
-    fn finish(&mut self, stream: impl Stream, listener: impl IntoListener) -> Result<Client, ConnectError> {
+    fn finish(&mut self, stream: impl Stream, listener: AnyListener) -> Result<Connected, ConnectError> {
         let (connection, response, mut leftover) = self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
-        let patience = connection.config().close_timeout.unwrap_or(DROP_PATIENCE);
-        let driver = Driver::connected(connection, listener.into_listener());
+        let close_timeout = connection.config().close_timeout;
+        let driver = Driver::connected(connection, listener);
         let (Some(socket), Some(shared)) = (driver.socket().cloned(), driver.shared().cloned()) else {
             return Err(ConnectError::Io(ErrorKind::NotConnected.into()));
         };
@@ -177,7 +206,7 @@ impl Opening {
             .map_err(ConnectError::Thread)?;
         // What `on_open` sends comes before what the caller sends, and before a close. Nothing comes here but the end.
         let _ = opened.recv();
-        Ok(Client { socket, shared, response, patience, thread: Some(thread) })
+        Ok(Connected { end: End::new(socket, close_timeout, thread), shared, response })
     }
 
     /// There is no connection: tells the peer that nothing more comes.
@@ -254,7 +283,7 @@ impl Opening {
 
 /// Resolves the host, and connects to the first of its addresses that answers. One alone needs no thread.
 fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
-    let addrs = (uri.host(), uri.port()).to_socket_addrs().map_err(ConnectError::Resolve)?;
+    let addrs = resolve(uri.host(), uri.port(), deadline)?;
     let &[addr] = addrs.as_slice() else { return race(addrs, deadline, connect_one) };
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     match left {

@@ -14,7 +14,7 @@ use bellwire_core::{Config, Role};
 
 use crate::pause::Pause;
 use crate::stream::Stream;
-use crate::writer::{WRITE_PATIENCE, Writer, is_timeout, write_some};
+use crate::writer::{Resume, WRITE_PATIENCE, Writer, is_timeout, write_some};
 
 /// The shortest read timeout: zero would mean for ever.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
@@ -48,12 +48,14 @@ pub(crate) struct Drive<S> {
     driver: Driver,
     writer: Arc<Writer<S>>,
     waker: Waker,
+    /// Wakes this thread alone, for a callback or a handler that is pending.
+    resume: Waker,
     /// What the transport's read timeout is set to.
     read_timeout: Option<Duration>,
     /// What a write has failed with: what the peer had sent before is still read.
     failure: Option<io::Error>,
-    /// How far the second thread was seen to be.
-    progress: u64,
+    /// How much of the second thread's news was seen.
+    seen: u64,
     pause: Pause,
 }
 
@@ -62,8 +64,9 @@ impl<S: Stream> Drive<S> {
     pub(crate) fn new(stream: Arc<S>, driver: Driver, start: Instant) -> Self {
         let writer = Writer::new(stream.clone(), start);
         let waker = Waker::from(writer.clone());
+        let resume = Waker::from(Arc::new(Resume(writer.clone())));
         let (failure, pause) = (None, Pause::default());
-        Self { stream, driver, writer, waker, read_timeout: None, failure, progress: 0, pause }
+        Self { stream, driver, writer, waker, resume, read_timeout: None, failure, seen: 0, pause }
     }
 
     /// Drives the connection to its end. `leftover` was read before.
@@ -166,7 +169,7 @@ impl<S: Stream> Drive<S> {
 
     /// Polls what is pending, and makes sure that there is nothing to do but to read or to wait.
     fn settle(&mut self, now: Time) -> Result<Option<Time>, Busy> {
-        self.driver.poll_pending(now, &self.waker)?;
+        self.driver.poll_pending(now, &self.resume)?;
         self.driver.settle(&self.waker)
     }
 
@@ -222,7 +225,8 @@ impl<S: Stream> Drive<S> {
         self.judge(asked);
         if !self.driver.is_ending() {
             // It has taken something in the very moment: more time, but nothing more to read.
-            self.writer.wait(&mut self.progress, self.driver.poll_timeout());
+            let patience = self.now() + WRITE_PATIENCE;
+            self.writer.wait(&mut self.seen, self.driver.poll_timeout().into_iter().chain([patience]).min());
         }
     }
 
@@ -241,7 +245,7 @@ impl<S: Stream> Drive<S> {
         self.writer.wait_woken(timeout)
     }
 
-    /// So much output waits for the peer that it is not read, or so much input for the handler's answer.
+    /// So much output waits for the peer that it is not read, or so much input for a callback or the handler's answer.
     fn wait(&mut self) {
         let Ok(deadline) = self.settle(self.now()) else { return self.share() };
         if self.driver.is_asking() {
@@ -252,7 +256,9 @@ impl<S: Stream> Drive<S> {
         }
         // Before the wait: the second thread may have been stopped with this one.
         let asked = self.now();
-        self.writer.wait(&mut self.progress, deadline);
+        // One that is pending is woken. Who waits for the peer to take output looks every now and then as well.
+        let patience = if self.driver.is_suspended() { None } else { Some(asked + WRITE_PATIENCE) };
+        self.writer.wait(&mut self.seen, deadline.into_iter().chain(patience).min());
         match self.writer.take_failure() {
             Some(error) => self.failure = Some(error),
             None => self.judge(asked),

@@ -24,20 +24,26 @@
 //! | `writer` | the second thread: writes what others send, and wakes the first |
 //! | `server`, `acceptor` | accepts, or takes over what was accepted elsewhere |
 //! | `client` | connects |
+//! | `end` | waits for a connection's end, or until what was sent is written |
+//! | `message_stream` | a connection as a stream of messages, in place of callbacks |
 #![forbid(unsafe_code)]
 
 mod acceptor;
 mod client;
 mod drive;
+mod end;
+mod message_stream;
 mod pause;
 mod race;
+mod resolve;
 mod server;
 mod stream;
 mod wait;
 mod writer;
 
-pub use acceptor::Acceptor;
-pub use client::{Client, connect, connect_over};
+pub use acceptor::{Acceptor, accept_stream};
+pub use client::{Client, connect, connect_over, connect_stream, connect_stream_over};
 pub use drive::upgraded;
+pub use message_stream::{MessageReceiver, MessageSender, MessageStream};
 pub use server::{Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bellwire_core::backend::Timer;
 use bellwire_core::proto::Time;
@@ -45,11 +45,42 @@ impl Wake for Unpark {
     }
 }
 
+std::thread_local! {
+    static UNPARK: Waker = unpark_current();
+}
+
+fn unpark_current() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
+/// What wakes this thread.
+fn waker() -> Waker {
+    UNPARK.try_with(Waker::clone).unwrap_or_else(|_| unpark_current())
+}
+
+/// Waits on this thread for a future, at the latest until `deadline`: then it returns `None`, and the future is dropped.
+pub(crate) fn wait_until<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    let (mut future, waker) = (pin!(future), waker());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
+        }
+        let Some(deadline) = deadline else {
+            thread::park();
+            continue;
+        };
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => return None,
+            left => thread::park_timeout(left),
+        }
+    }
+}
+
 /// Waits on this thread for a future, which sleeps by the clock that it gets.
 pub(crate) fn block_on<F: Future>(future: impl FnOnce(Clock) -> F) -> F::Output {
     let (start, alarm) = (Instant::now(), Rc::new(Cell::new(None)));
     let mut future = pin!(future(Clock { start, deadline: Time::ZERO, alarm: alarm.clone() }));
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = waker();
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return output;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bellwire_core::backend::Shared;
 use bellwire_core::backend::limits::gather;
 use bellwire_core::proto::{Output, Time};
+use bellwire_core::{Socket, SocketId, WebSocket};
 
 use crate::drive::SHORTEST;
 use crate::pause::Pause;
@@ -33,7 +34,10 @@ pub(crate) struct Writer<S> {
     start: Instant,
     shared: OnceLock<Arc<Shared>>,
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is news for the first thread.
+    first: Condvar,
+    /// There is work for the second.
+    second: Condvar,
 }
 
 #[derive(Default)]
@@ -46,8 +50,8 @@ struct State {
     left: Option<Output>,
     /// What a write has failed with.
     failure: Option<io::Error>,
-    /// How often the second thread got on.
-    progress: u64,
+    /// How often something has happened that the first thread may wait for: the second got on, say.
+    news: u64,
     /// The peer has had its time to answer a close. The reading side was closed to say so.
     late: bool,
     /// The connection is over.
@@ -55,13 +59,13 @@ struct State {
 }
 
 std::thread_local! {
-    /// The connection that this thread writes for: its address, or zero.
-    static WRITES_FOR: Cell<usize> = const { Cell::new(0) };
+    /// The connection that this thread writes for.
+    static WRITES_FOR: Cell<Option<SocketId>> = const { Cell::new(None) };
 }
 
 /// Returns `true` if this is the second thread of that connection: it runs completions.
-pub(crate) fn is_writer_of(shared: &Arc<Shared>) -> bool {
-    WRITES_FOR.get() == Arc::as_ptr(shared).addr()
+pub(crate) fn is_writer_of(socket: &WebSocket) -> bool {
+    WRITES_FOR.get() == Some(socket.id())
 }
 
 enum Work {
@@ -73,7 +77,16 @@ impl<S> Writer<S> {
     /// The connection is over.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
-        self.changed.notify_all();
+        self.second.notify_all();
+    }
+
+    /// Changes the state, and lets the first thread know.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        state.news += 1;
+        drop(state);
+        self.first.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,7 +96,8 @@ impl<S> Writer<S> {
 
 impl<S: Stream> Writer<S> {
     pub(crate) fn new(stream: Arc<S>, start: Instant) -> Arc<Self> {
-        Arc::new(Self { stream, start, shared: OnceLock::new(), state: Mutex::default(), changed: Condvar::new() })
+        let (first, second) = (Condvar::new(), Condvar::new());
+        Arc::new(Self { stream, start, shared: OnceLock::new(), state: Mutex::default(), first, second })
     }
 
     /// Which connection's output this writes.
@@ -112,20 +126,24 @@ impl<S: Stream> Writer<S> {
         self.lock().failure.take()
     }
 
-    /// Waits until the second thread has got on since `seen`, at the latest until `deadline`.
+    /// Waits until there is news since `seen`, at the latest until `deadline`.
     pub(crate) fn wait(&self, seen: &mut u64, deadline: Option<Time>) {
         let mut state = self.lock();
-        if state.progress == *seen && state.failure.is_none() {
-            let left = deadline.map_or(WRITE_PATIENCE, |at| at.saturating_since(self.now()));
-            let timeout = left.clamp(SHORTEST, WRITE_PATIENCE);
-            state = self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0;
+        if state.news == *seen && state.failure.is_none() {
+            state = match deadline {
+                None => self.first.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let left = at.saturating_since(self.now()).max(SHORTEST);
+                    self.first.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
-        *seen = state.progress;
+        *seen = state.news;
     }
 
     /// Waits for a wake-up, before there is a second thread. False if none has come by then.
     pub(crate) fn wait_woken(&self, timeout: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.woken);
+        let waited = self.first.wait_timeout_while(self.lock(), timeout, |state| !state.woken);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         std::mem::take(&mut state.woken)
     }
@@ -135,19 +153,21 @@ impl<S: Stream> Writer<S> {
     fn wake_thread(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         state.woken = true;
+        state.news += 1;
         if !state.started && self.shared.get().is_some() {
             let writer = self.clone();
             let thread = thread::Builder::new().name("bellwire-writer".into()).spawn(move || writer.run());
             // Out of threads: what was queued leaves when the first thread wakes for the next time.
             state.started = thread.is_ok();
         }
-        self.changed.notify_all();
+        self.first.notify_all();
+        self.second.notify_all();
         state.started
     }
 
     fn run(&self) {
         let Some(shared) = self.shared.get() else { return };
-        WRITES_FOR.set(Arc::as_ptr(shared).addr());
+        WRITES_FOR.set(Some(shared.id()));
         while let Some(work) = self.next_work(shared) {
             match work {
                 Work::Write(output) => self.write(shared, output),
@@ -176,8 +196,8 @@ impl<S: Stream> Writer<S> {
             let due = if state.late { None } else { self.close_due_in(shared) };
             state = match due {
                 Some(Duration::ZERO) => return Some(Work::Look),
-                Some(timeout) => self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(timeout) => self.second.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.second.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -193,8 +213,7 @@ impl<S: Stream> Writer<S> {
                 Ok(count) => {
                     output.advance(count);
                     shared.wrote(now, count);
-                    self.lock().progress += 1;
-                    self.changed.notify_all();
+                    self.tell(|_| ());
                 }
                 Err(error) if is_timeout(&error) => {}
                 Err(error) => return self.fail(error),
@@ -217,26 +236,43 @@ impl<S: Stream> Writer<S> {
     fn look_around(&self, shared: &Shared) {
         if self.close_due_in(shared) == Some(Duration::ZERO) && !std::mem::replace(&mut self.lock().late, true) {
             let _ = self.stream.shutdown(Shutdown::Read);
-            self.changed.notify_all();
+            self.tell(|_| ());
         }
         if shared.is_awaited() {
             // With nothing left to say to the peer, a write that is stuck is ended as well.
             let how = if shared.discards_output() { Shutdown::Both } else { Shutdown::Read };
             let _ = self.stream.shutdown(how);
-            self.changed.notify_all();
+            self.tell(|_| ());
         }
     }
 
     fn fail(&self, error: io::Error) {
-        self.lock().failure = Some(error);
+        self.tell(|state| state.failure = Some(error));
         let _ = self.stream.shutdown(Shutdown::Read);
-        self.changed.notify_all();
     }
 }
 
 impl<S: Stream> Wake for Writer<S> {
     fn wake(self: Arc<Self>) {
         self.wake_thread();
+    }
+}
+
+/// Wakes the first thread alone, for a callback that it waits for. Before there is a connection the handler is what it
+/// waits for.
+pub(crate) struct Resume<S>(pub(crate) Arc<Writer<S>>);
+
+impl<S: Stream> Wake for Resume<S> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match self.0.shared.get() {
+            // There is no second thread yet.
+            None => _ = self.0.wake_thread(),
+            Some(_) => self.0.tell(|_| ()),
+        }
     }
 }
 
@@ -265,6 +301,8 @@ mod tests {
     use std::sync::mpsc;
     use std::task::Waker;
 
+    use bellwire_core::proto::Connection;
+
     use super::*;
 
     #[test]
@@ -279,5 +317,30 @@ mod tests {
             waits.send(writer.wait_woken(Duration::from_secs(10))).unwrap();
         });
         assert!(waited.recv_timeout(Duration::from_secs(20)).unwrap());
+    }
+
+    #[test]
+    fn what_resumes_the_first_thread_wakes_it_alone_and_is_not_lost() {
+        let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+        let writer = Writer::new(Arc::new(stream), Instant::now());
+        let config = Arc::new(bellwire_core::Config::default());
+        writer.set_shared(&Arc::new(Shared::new(Connection::server(config, Time::ZERO))));
+        let resume = Waker::from(Arc::new(Resume(writer.clone())));
+        let (mut seen, before) = (0, 0);
+        resume.wake_by_ref();
+        // With no deadline at all: it has come before.
+        writer.wait(&mut seen, None);
+        assert!(seen > before);
+        let waiting = thread::spawn({
+            let writer = writer.clone();
+            move || {
+                writer.wait(&mut seen, None);
+                seen
+            }
+        });
+        resume.wake();
+        assert_eq!(waiting.join().unwrap(), seen + 1);
+        assert!(!writer.lock().started && !writer.lock().woken);
     }
 }

@@ -156,6 +156,11 @@ impl Driver {
         }
     }
 
+    /// Returns `true` if a callback is pending: nothing is read until it is done.
+    pub fn is_suspended(&self) -> bool {
+        self.dispatcher().is_some_and(Dispatcher::is_waiting)
+    }
+
     /// Returns `true` if no request has been answered yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshake(_) | Phase::Asked(_))

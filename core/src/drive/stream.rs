@@ -109,6 +109,8 @@ pub enum StreamError {
     Connection(Error),
     /// A message was refused. It was not sent.
     Send(SendError),
+    /// On threads, a call that may wait only so long: nothing was received, or not sent. The connection goes on.
+    Timeout,
 }
 
 impl Future for Opened {
@@ -392,6 +394,10 @@ impl MessageSender {
     }
 }
 
+/// How a timeout reads.
+pub(super) const TIMEOUT: &str =
+    "it took longer than the timeout: nothing was received or sent, the connection goes on";
+
 impl From<SendError> for StreamError {
     fn from(error: SendError) -> Self {
         Self::Send(error)
@@ -403,6 +409,7 @@ impl fmt::Display for StreamError {
         match self {
             Self::Connection(error) => error.fmt(f),
             Self::Send(error) => error.fmt(f),
+            Self::Timeout => f.write_str(TIMEOUT),
         }
     }
 }
@@ -411,7 +418,7 @@ impl core::error::Error for StreamError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Connection(error) => error.source(),
-            Self::Send(_) => None,
+            Self::Send(_) | Self::Timeout => None,
         }
     }
 }

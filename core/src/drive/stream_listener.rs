@@ -109,6 +109,7 @@ fn known(outcome: Outcome) -> Outcome {
     match outcome.map_err(|error| error.downcast::<StreamError>().map(|error| *error)) {
         Ok(()) | Err(Ok(StreamError::Connection(_))) => Ok(()),
         Err(Ok(StreamError::Send(error))) => Err(error.into()),
+        Err(Ok(StreamError::Timeout)) => Err(StreamError::Timeout.into()),
         Err(Err(error)) => Err(error),
     }
 }

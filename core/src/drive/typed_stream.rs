@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::task::{Context, Poll};
 
-use super::stream::{MessageReceiver, MessageSender, MessageStream, StreamError};
+use super::stream::{MessageReceiver, MessageSender, MessageStream, StreamError, TIMEOUT};
 use crate::api::{Codec, TypedSocket};
 use crate::protocol::{BoxError, Closed, Error, OwnedMessage, SendError};
 
@@ -37,6 +37,8 @@ pub enum TypedStreamError {
     Connection(Error),
     /// A message was refused. It was not sent.
     Send(SendError),
+    /// On threads, a call that may wait only so long: nothing was received, or not sent. The connection goes on.
+    Timeout,
     /// A message that was received could not be decoded. The connection stays open.
     Decode(BoxError),
     /// A value could not be encoded. It was not sent.
@@ -213,6 +215,7 @@ impl From<StreamError> for TypedStreamError {
         match error {
             StreamError::Connection(error) => Self::Connection(error),
             StreamError::Send(error) => Self::Send(error),
+            StreamError::Timeout => Self::Timeout,
         }
     }
 }
@@ -222,6 +225,7 @@ impl fmt::Display for TypedStreamError {
         match self {
             Self::Connection(error) => error.fmt(f),
             Self::Send(error) => error.fmt(f),
+            Self::Timeout => f.write_str(TIMEOUT),
             Self::Decode(error) => write!(f, "a message could not be decoded: {error}"),
             Self::Encode(error) => write!(f, "the message could not be encoded: {error}"),
         }
@@ -232,7 +236,7 @@ impl core::error::Error for TypedStreamError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Connection(error) => error.source(),
-            Self::Send(_) => None,
+            Self::Send(_) | Self::Timeout => None,
             Self::Decode(error) | Self::Encode(error) => error.source(),
         }
     }

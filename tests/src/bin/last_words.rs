@@ -11,7 +11,7 @@ use bellwire::async_std::AsyncStd;
 use bellwire::futures_io::{Executor, FuturesIo, Server, connect, connect_stream};
 use bellwire::listener::ListenerBuilder;
 use bellwire::smol::Smol;
-use bellwire::{AsyncResponse, Closed, Response, blocking, listener, stream, tokio};
+use bellwire::{AsyncResponse, Closed, Config, Response, blocking, listener, stream, tokio};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -30,6 +30,18 @@ fn main() -> Result {
         ("close", "blocking") => close_blocking(&url),
         ("on_open", "blocking") => ended_well(&blocking::connect(&url, says_it_at_once())?.close()),
         ("shutdown", "blocking") => shutdown_blocking(),
+        // Dropping it waits.
+        ("stream_send", "blocking") => Ok(blocking::connect_stream(&url)?.0.send(LAST_WORDS)?),
+        ("stream_close", "blocking") => {
+            let (mut messages, _) = blocking::connect_stream(&url)?;
+            messages.send(LAST_WORDS)?;
+            ended_well(&messages.close())
+        }
+        ("stream_server", "blocking") => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            announce(listener.local_addr()?)?;
+            Ok(blocking::accept_stream(listener.accept()?.0, Config::default())?.send(LAST_WORDS)?)
+        }
         (_, "tokio") => multi_threaded()?.block_on(on_tokio(&program, &url)),
         (_, "tokio_single_threaded") => single_threaded()?.block_on(on_tokio(&program, &url)),
         (_, "async_std") => async_std::task::block_on(on_futures_io(AsyncStd, &program, &url)),

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use bellwire_tests::{AsyncStd, Blocking, Frame, Multi, OnTokio, Raw, Single, Smol, backends, tasks};
+use bellwire_tests::{AsyncStd, Blocking, Frame, Multi, OnTokio, Raw, Single, Smol, backends};
 
 backends! {
     server {
@@ -21,7 +21,7 @@ backends! {
 mod streams {
     use super::*;
 
-    tasks! {
+    backends! {
         server {
             e3_a_servers_stream_that_sends_and_returns_loses_no_last_word,
         }

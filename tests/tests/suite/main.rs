@@ -26,6 +26,7 @@
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
 //! | `streams` | transports that the caller has, and how many connections a server takes |
 //! | `stopped` | a process that is stopped while its peers answer |
+//! | `blocking_streams` | the same on threads: `recv`, `send`, timeouts, an iterator |
 //! | `stream_form` | a connection as a stream of messages and a sink for them |
 //! | `tls` | rustls as such a transport |
 //! | `frames` | what a peer may put on the wire, and what it may not |
@@ -40,6 +41,7 @@
 mod answering;
 mod asking;
 mod async_forms;
+mod blocking_streams;
 mod client;
 mod client_example;
 mod config;

@@ -1,5 +1,5 @@
 //! A connection as a stream of messages and a sink for them: N1 to N6, and what users of tokio and of smol expect
-//! besides. A backend of threads has no such form.
+//! besides. `blocking_streams` has that of threads.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

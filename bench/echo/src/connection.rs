@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use crate::deflate::{Context, Inflating};
 use crate::frames::Batch;
+use crate::wire::{Address, Wire};
 
 /// What takes longer does not work.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connects, and upgrades unless the server echoes raw bytes; where messages are to be compressed, both agree on that.
-pub fn open(address: SocketAddr, raw: bool, deflate: Option<Context>) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+pub fn open(address: &Address, raw: bool, deflate: Option<Context>) -> io::Result<Wire<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&address.at, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = Wire::open(stream, address.tls.as_ref())?;
     if !raw {
-        stream.write_all(&upgrade(address, deflate))?;
+        stream.write_all(&upgrade(address.at, deflate))?;
         let answer = upgraded(&mut stream)?;
         if let Some(context) = deflate {
             context.check(&answer)?;
@@ -110,13 +112,19 @@ impl<'a, S: Read + Write> Connection<'a, S> {
 
     /// Goes on to write what there was no room for.
     pub fn write(&mut self) -> io::Result<()> {
+        match self.write_all() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            result => result,
+        }
+    }
+
+    fn write_all(&mut self) -> io::Result<()> {
+        // Over TLS there may be some of it left that has been taken.
+        self.stream.flush()?;
         while self.unsent > 0 {
             let wire = &self.batches[self.sending.batch].wire;
-            match self.stream.write(&wire[self.sending.offset..]) {
-                Ok(count) => self.unsent -= usize::from(self.sending.advance(count, wire.len(), self.batches.len())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+            let count = self.stream.write(&wire[self.sending.offset..])?;
+            self.unsent -= usize::from(self.sending.advance(count, wire.len(), self.batches.len()));
         }
         Ok(())
     }

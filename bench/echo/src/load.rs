@@ -5,7 +5,6 @@
 //! time from then: a server that stops for a while makes all late that were due meanwhile.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -14,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::connection::{self, Connection, PATIENCE};
 use crate::deflate::Context;
 use crate::frames::Batch;
+use crate::wire::{Address, Wire};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -21,7 +21,7 @@ const BUFFER: usize = 256 * 1024;
 pub struct Load<'a> {
     poll: Poll,
     events: Events,
-    connections: Vec<Connection<'a, TcpStream>>,
+    connections: Vec<Connection<'a, Wire<TcpStream>>>,
     buffer: Vec<u8>,
     wait: Duration,
 }
@@ -38,7 +38,7 @@ pub struct Echoed {
 impl<'a> Load<'a> {
     /// `wait`: how long it sleeps at most while there is nothing to read.
     pub fn open(
-        address: SocketAddr,
+        address: &Address,
         raw: bool,
         deflate: Option<Context>,
         count: usize,
@@ -47,10 +47,11 @@ impl<'a> Load<'a> {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let connect = |at| {
-            let stream = connection::open(address, raw, deflate)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
-            poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+            let stream = connection::open(address, raw, deflate)?.nonblocking(|tcp| {
+                let mut tcp = TcpStream::from_std(tcp);
+                poll.registry().register(&mut tcp, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+                Ok(tcp)
+            })?;
             Ok(Connection::new(stream, batches, at, deflate.filter(|_| !raw)))
         };
         let connections = (0..count).map(connect).collect::<io::Result<_>>()?;
@@ -155,7 +156,10 @@ impl<'a> Load<'a> {
     }
 
     /// Waits for events, and calls `then` for each connection with how many batches came. How many came in all.
-    fn turn(&mut self, mut then: impl FnMut(&mut Connection<'a, TcpStream>, u64) -> io::Result<()>) -> io::Result<u64> {
+    fn turn(
+        &mut self,
+        mut then: impl FnMut(&mut Connection<'a, Wire<TcpStream>>, u64) -> io::Result<()>,
+    ) -> io::Result<u64> {
         self.poll.poll(&mut self.events, Some(self.wait))?;
         let mut all = 0;
         for event in &self.events {
@@ -197,7 +201,7 @@ mod tests {
     use std::thread;
 
     /// Echoes the bytes of one connection; `change` sees each part before it is sent back.
-    fn server(mut change: impl FnMut(&mut [u8]) + Send + 'static) -> SocketAddr {
+    fn server(mut change: impl FnMut(&mut [u8]) + Send + 'static) -> Address {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
@@ -209,7 +213,7 @@ mod tests {
                 }
             }
         });
-        address
+        Address { at: address, tls: None }
     }
 
     fn batches() -> Vec<Batch> {
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn a_closed_load_counts_what_came_in_its_window() {
         let batches = batches();
-        let mut load = Load::open(server(|_| ()), true, None, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(&server(|_| ()), true, None, 1, &batches, SHORT).unwrap();
         let mut ended = false;
         let end = |seven| {
             ended = seven == 7;
@@ -244,7 +248,7 @@ mod tests {
                 bytes[0] ^= 0x20;
             }
         });
-        let mut load = Load::open(address, true, None, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(&address, true, None, 1, &batches, SHORT).unwrap();
         let error = load.closed(SHORT, 100 * SHORT, || Ok(()), |()| Ok(())).unwrap_err().to_string();
         assert!(error.contains("a wrong echo"), "{error}");
     }
@@ -258,7 +262,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(200));
             }
         });
-        let mut load = Load::open(address, true, None, 1, &batches, SHORT).unwrap();
+        let mut load = Load::open(&address, true, None, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, Duration::from_millis(400)).unwrap();
         assert_eq!(times.len(), 400);
         // Only the first message waited for the server; but each of the 100 after it was due at least 100 ms before
@@ -271,7 +275,8 @@ mod tests {
     fn what_never_comes_counts_as_late() {
         let batches = batches();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut load = Load::open(listener.local_addr().unwrap(), true, None, 1, &batches, SHORT).unwrap();
+        let address = Address { at: listener.local_addr().unwrap(), tls: None };
+        let mut load = Load::open(&address, true, None, 1, &batches, SHORT).unwrap();
         let times = load.paced(1000.0, SHORT).unwrap();
         assert_eq!(times.len(), 30);
         assert!(times[0] >= nanoseconds(SHORT));

@@ -12,6 +12,7 @@ mod report;
 mod scenario;
 mod server;
 mod stats;
+mod wire;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +27,8 @@ use options::{Ask, HELP, Options};
 use process::Cores;
 use report::{Results, Row};
 use scenario::{Load, SCENARIOS, Scenario};
-use server::Server;
+use server::{Server, Wants};
+use wire::Certificate;
 
 /// Descriptors that a program needs for other things than connections.
 const OTHER_DESCRIPTORS: usize = 300;
@@ -71,10 +73,12 @@ fn run(mut options: Options) -> io::Result<bool> {
     if cores.shared() {
         eprintln!("There is one processor: the load takes time from the servers. Compare nothing but processor time.");
     }
+    let certificate = Certificate::make()?;
     let wanted = SCENARIOS.iter().filter(|scenario| options.scenarios.iter().any(|name| name == scenario.name));
     let mut works = true;
     for scenario in wanted {
-        let results = Turns { options: &options, cores, scenario, not_built: &not_built }.results();
+        let results =
+            Turns { options: &options, cores, scenario, certificate: &certificate, not_built: &not_built }.results();
         works &= results.rows.iter().all(|row| row.failure.is_none() || not_built.contains_key(&row.name));
         println!("{}", results.table());
         if let Some(folder) = &options.plots {
@@ -114,13 +118,13 @@ struct Turns<'a> {
     options: &'a Options,
     cores: Cores,
     scenario: &'a Scenario,
+    certificate: &'a Certificate,
     not_built: &'a HashMap<String, String>,
 }
 
 impl Turns<'_> {
     fn results(&self) -> Results {
-        let deflate = self.scenario.deflate();
-        let servers: Vec<_> = self.options.servers.iter().filter(|server| server.takes_part(deflate)).collect();
+        let servers: Vec<_> = self.options.servers.iter().filter(|server| server.takes_part(self.wants())).collect();
         let mut rows: Vec<Row> = servers.iter().map(|server| Row::new(server)).collect();
         for row in &mut rows {
             row.failure = self.not_built.get(&row.name).cloned();
@@ -152,6 +156,10 @@ impl Turns<'_> {
         Results { title: self.scenario.title, pace: effort.pace, rows }
     }
 
+    fn wants(&self) -> Wants<'_> {
+        Wants { deflate: self.scenario.deflate(), tls: self.scenario.tls.then_some(self.certificate) }
+    }
+
     /// Memory is the same each time.
     fn rounds(&self) -> usize {
         if let Load::Idle { .. } = self.scenario.load { 1 } else { self.options.rounds }
@@ -163,7 +171,7 @@ impl Turns<'_> {
             return;
         }
         let measured = server
-            .start(self.cores, self.scenario.deflate())
+            .start(self.cores, self.wants())
             .and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
         match measured {
             Ok(figures) => row.rounds.push(figures),

@@ -1,7 +1,7 @@
 //! One server in one scenario, once.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::connection::{open, upgrade, upgraded};
@@ -69,7 +69,7 @@ fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: E
         None => None,
     };
     let before = resident(server.pid())?;
-    let mut load = load::Load::open(server.address, raw, shape.deflate, connections, &batches, effort.wait)?;
+    let mut load = load::Load::open(&server.address, raw, shape.deflate, connections, &batches, effort.wait)?;
     if shape.deflate == Some(Context::Takeover) {
         load.fill((connections * WINDOW.div_ceil(shape.length * shape.depth)) as u64)?;
     }
@@ -114,10 +114,10 @@ fn uncompressed<'a>(
     [batches, without]: [&'a [Batch]; 2],
     effort: Effort,
 ) -> io::Result<([load::Load<'a>; 2], f64)> {
-    let mut first = load::Load::open(server.address, raw, shape.deflate, 1, batches, effort.wait)?;
+    let mut first = load::Load::open(&server.address, raw, shape.deflate, 1, batches, effort.wait)?;
     first.once()?;
     let before = resident(server.pid())?;
-    let mut others = load::Load::open(server.address, raw, None, connections, without, effort.wait)?;
+    let mut others = load::Load::open(&server.address, raw, None, connections, without, effort.wait)?;
     others.once()?;
     Ok(([first, others], grown(server, before)? / connections as f64))
 }
@@ -133,10 +133,10 @@ const WARM: usize = 200;
 fn idle(server: &Running, raw: bool, connections: usize, length: usize) -> io::Result<Figures> {
     let message = frames::message(Content::Binary, length, raw);
     let mut streams: Vec<_> =
-        (0..WARM.min(connections)).map(|_| open(server.address, raw, None)).collect::<io::Result<_>>()?;
+        (0..WARM.min(connections)).map(|_| open(&server.address, raw, None)).collect::<io::Result<_>>()?;
     let before = settled(server)?;
     for _ in 0..connections {
-        streams.push(open(server.address, raw, None)?);
+        streams.push(open(&server.address, raw, None)?);
     }
     let opened = settled(server)?;
     streams.iter_mut().try_for_each(|stream| once(stream, &message))?;
@@ -151,7 +151,7 @@ fn settled(server: &Running) -> io::Result<u64> {
     resident(server.pid())
 }
 
-fn once(stream: &mut TcpStream, message: &Batch) -> io::Result<()> {
+fn once(stream: &mut (impl Read + Write), message: &Batch) -> io::Result<()> {
     stream.write_all(&message.wire)?;
     let mut echo = vec![0; message.echo.len()];
     stream.read_exact(&mut echo)?;
@@ -178,8 +178,8 @@ fn churn(server: &Running, raw: bool, connections: usize, at_once: usize) -> io:
 /// So many connections go through each step together.
 fn come_and_go(server: &Running, raw: bool, count: usize) -> io::Result<()> {
     // Not upgraded yet, even where the server could.
-    let mut streams: Vec<_> = (0..count).map(|_| open(server.address, true, None)).collect::<io::Result<_>>()?;
-    let request = upgrade(server.address, None);
+    let mut streams: Vec<_> = (0..count).map(|_| open(&server.address, true, None)).collect::<io::Result<_>>()?;
+    let request = upgrade(server.address.at, None);
     streams.iter_mut().try_for_each(|stream| stream.write_all(&request))?;
     let mut echo = vec![0; request.len()];
     streams
@@ -187,13 +187,13 @@ fn come_and_go(server: &Running, raw: bool, count: usize) -> io::Result<()> {
         .try_for_each(|stream| if raw { stream.read_exact(&mut echo) } else { upgraded(stream).map(|_| ()) })?;
     let close = frames::close();
     for stream in &mut streams {
-        if raw { stream.shutdown(Shutdown::Write)? } else { stream.write_all(&close)? }
+        if raw { stream.tcp().shutdown(Shutdown::Write)? } else { stream.write_all(&close)? }
     }
     streams.iter_mut().try_for_each(|stream| closed(stream, raw))
 }
 
 /// The server closes the connection, after a close frame where there are frames.
-fn closed(stream: &mut TcpStream, raw: bool) -> io::Result<()> {
+fn closed(stream: &mut impl Read, raw: bool) -> io::Result<()> {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(_) if raw && rest.is_empty() => Ok(()),

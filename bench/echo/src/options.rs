@@ -15,7 +15,8 @@ Usage: bench echo [OPTIONS]
 
   --servers A,B        only servers whose names begin so; `--list` shows all
   --server NAME=CMD    one more server, by its command line, with {port} in it; with {deflate} as well, which stands
-                       for \"alone\" or \"takeover\", it is for the scenarios with compression; may be said again
+                       for \"alone\" or \"takeover\", it is for the scenarios with compression; with {cert} and
+                       {key}, which are files in PEM, for those over TLS; may be said again
   --only A,B           only these scenarios
   --rounds N           how often each server has its turn [5]
   --window SECONDS     how long it is measured in a turn [1]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::deflate::Context;
 use crate::process::{Cores, pin};
+use crate::wire::{Address, Certificate};
 
 /// All others are compared with this one.
 pub const FLOOR: &str = "raw-epoll";
@@ -19,6 +20,8 @@ pub struct Server {
     command: Program,
     /// It is for the scenarios in which messages are compressed.
     compresses: bool,
+    /// It is for those over TLS.
+    secures: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub enum Kind {
 enum Program {
     /// A package of this workspace, and the arguments that come before the port.
     Package(&'static str, &'static [&'static str]),
-    /// A command, with `{port}` somewhere, and `{deflate}` if it compresses.
+    /// A command, with `{port}` somewhere, `{deflate}` if it compresses, `{cert}` and `{key}` if it speaks TLS.
     Command(Vec<String>),
 }
 
@@ -77,10 +80,32 @@ const ALL: &[(&str, Kind, &str, &[&str])] = &[
     ("yawc+deflate", Kind::Peer, "bench-yawc", &["send", DEFLATE, "6"]),
     ("yawc+deflate+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "6"]),
     ("yawc+deflate-1+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "1"]),
+    ("tokio-tungstenite+tls", Kind::Peer, "bench-tokio-tungstenite", &["send", CERT, KEY]),
+    ("tokio-tungstenite+tls+batch", Kind::Peer, "bench-tokio-tungstenite", &["batch", CERT, KEY]),
 ];
 
 /// Where it stands, a server is told how to compress: `alone` or `takeover`.
 const DEFLATE: &str = "{deflate}";
+
+/// Where these stand, it gets the files of a certificate and its key.
+const CERT: &str = "{cert}";
+const KEY: &str = "{key}";
+
+/// What a scenario asks of a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wants<'a> {
+    pub deflate: Option<Context>,
+    pub tls: Option<&'a Certificate>,
+}
+
+impl Wants<'_> {
+    /// An argument, with the port and what else stands in braces.
+    fn filled(self, argument: &str, port: &str) -> String {
+        let argument = argument.replace("{port}", port).replace(DEFLATE, self.deflate.map_or("", Context::name));
+        let Some(tls) = self.tls else { return argument };
+        argument.replace(CERT, &tls.certificate().to_string_lossy()).replace(KEY, &tls.key().to_string_lossy())
+    }
+}
 
 impl Server {
     /// Those of this workspace.
@@ -90,6 +115,7 @@ impl Server {
             kind,
             command: Program::Package(package, arguments),
             compresses: arguments.contains(&DEFLATE),
+            secures: arguments.contains(&CERT),
         };
         ALL.iter().map(server).collect()
     }
@@ -101,13 +127,14 @@ impl Server {
             return Err(format!("--server {text}: it takes a name, and a command with {{port}} in it"));
         }
         let words = command.split_whitespace().map(str::to_owned).collect();
-        let (command, compresses) = (Program::Command(words), command.contains(DEFLATE));
-        Ok(Self { name: name.to_owned(), kind: Kind::Peer, command, compresses })
+        let (compresses, secures) = (command.contains(DEFLATE), command.contains(CERT));
+        Ok(Self { name: name.to_owned(), kind: Kind::Peer, command: Program::Command(words), compresses, secures })
     }
 
-    /// Whether it is for scenarios with these messages. What echoes raw bytes is for all.
-    pub fn takes_part(&self, deflate: Option<Context>) -> bool {
-        self.kind == Kind::Raw || self.compresses == deflate.is_some()
+    /// Whether it is for scenarios with these messages. What echoes raw bytes is for all, but over TLS.
+    pub fn takes_part(&self, wants: Wants<'_>) -> bool {
+        let compresses = self.kind == Kind::Raw || self.compresses == wants.deflate.is_some();
+        compresses && self.secures == wants.tls.is_some()
     }
 
     /// Builds it, if it is a package.
@@ -135,9 +162,9 @@ impl Server {
     }
 
     /// Starts it on a processor of its own, and waits until it takes connections.
-    pub fn start(&self, cores: Cores, deflate: Option<Context>) -> io::Result<Running> {
-        let address = free_address()?;
-        let mut command = self.command(address.port(), deflate)?;
+    pub fn start(&self, cores: Cores, wants: Wants<'_>) -> io::Result<Running> {
+        let address = Address { at: free_address()?, tls: wants.tls.map(|certificate| certificate.client.clone()) };
+        let mut command = self.command(address.at.port(), wants)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         pin(cores.server)?;
         let child = command.spawn();
@@ -148,16 +175,16 @@ impl Server {
         Ok(running)
     }
 
-    fn command(&self, port: u16, deflate: Option<Context>) -> io::Result<Command> {
-        let (port, deflate) = (port.to_string(), deflate.map_or("", Context::name));
+    fn command(&self, port: u16, wants: Wants<'_>) -> io::Result<Command> {
+        let port = port.to_string();
         match &self.command {
             Program::Package(package, arguments) => {
                 let mut command = Command::new(target()?.join("release").join(package));
-                command.args(arguments.iter().map(|argument| argument.replace(DEFLATE, deflate))).arg(port);
+                command.args(arguments.iter().map(|argument| wants.filled(argument, &port))).arg(&port);
                 Ok(command)
             }
             Program::Command(words) => {
-                let mut words = words.iter().map(|word| word.replace("{port}", &port).replace(DEFLATE, deflate));
+                let mut words = words.iter().map(|word| wants.filled(word, &port));
                 let mut command = Command::new(words.next().unwrap_or_default());
                 command.args(words);
                 Ok(command)
@@ -181,7 +208,7 @@ fn free_address() -> io::Result<SocketAddr> {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 impl Running {
@@ -191,7 +218,7 @@ impl Running {
 
     fn ready(&mut self) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(self.address).is_err() {
+        while TcpStream::connect(self.address.at).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("it does not start: {status}")));
             }
@@ -216,6 +243,10 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
+    fn compressed(context: Context) -> Wants<'static> {
+        Wants { deflate: Some(context), tls: None }
+    }
+
     #[test]
     fn names_are_unique() {
         let mut names: Vec<_> = Server::all().into_iter().map(|server| server.name).collect();
@@ -227,10 +258,10 @@ mod tests {
     #[test]
     fn a_command_has_a_name_and_a_place_for_the_port() {
         let server = Server::parse("mine=python3 echo.py --port={port}").unwrap();
-        let command = server.command(1234, None).unwrap();
+        let command = server.command(1234, Wants::default()).unwrap();
         assert_eq!(command.get_program(), "python3");
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["echo.py", "--port=1234"]);
-        assert!(server.takes_part(None) && !server.takes_part(Some(Context::Alone)));
+        assert!(server.takes_part(Wants::default()) && !server.takes_part(compressed(Context::Alone)));
         for wrong in ["mine", "=run {port}", "mine=run 9001"] {
             assert!(Server::parse(wrong).is_err(), "{wrong}");
         }
@@ -239,22 +270,37 @@ mod tests {
     #[test]
     fn a_command_that_compresses_is_told_how() {
         let server = Server::parse("mine=echo {deflate} {port}").unwrap();
-        assert!(server.takes_part(Some(Context::Takeover)) && !server.takes_part(None));
-        let command = server.command(1234, Some(Context::Takeover)).unwrap();
+        assert!(server.takes_part(compressed(Context::Takeover)) && !server.takes_part(Wants::default()));
+        let command = server.command(1234, compressed(Context::Takeover)).unwrap();
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["takeover", "1234"]);
-        for deflate in [None, Some(Context::Alone)] {
-            assert!(
-                Server::all().iter().filter(|server| server.takes_part(deflate)).any(|server| server.name == FLOOR)
-            );
+        for wants in [Wants::default(), compressed(Context::Alone)] {
+            assert!(Server::all().iter().filter(|server| server.takes_part(wants)).any(|server| server.name == FLOOR));
         }
+    }
+
+    #[test]
+    fn a_command_over_tls_is_told_of_a_certificate() {
+        let certificate = Certificate::make().unwrap();
+        let wants = Wants { deflate: None, tls: Some(&certificate) };
+        let server = Server::parse("mine=echo {cert} {key} {port}").unwrap();
+        assert!(server.takes_part(wants) && !server.takes_part(Wants::default()));
+        let command = server.command(1234, wants).unwrap();
+        let files: Vec<_> = command.get_args().map(Path::new).collect();
+        assert!(std::fs::read_to_string(files[0]).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+        assert!(std::fs::read_to_string(files[1]).unwrap().starts_with("-----BEGIN PRIVATE KEY"));
+        assert!(!Server::all().iter().filter(|server| server.takes_part(wants)).any(|server| server.kind == Kind::Raw));
+        let file = files[0].to_owned();
+        drop(certificate);
+        assert!(!file.exists());
     }
 
     #[test]
     fn a_program_that_is_missing_or_ends_does_not_start() {
         let cores = Cores::find().unwrap();
-        let missing = Server::parse("missing=/nonexistent/program {port}").unwrap().start(cores, None).unwrap_err();
+        let missing =
+            Server::parse("missing=/nonexistent/program {port}").unwrap().start(cores, Wants::default()).unwrap_err();
         assert!(missing.to_string().contains("does not start"), "{missing}");
-        let ends = Server::parse("ends=false {port}").unwrap().start(cores, None).unwrap_err();
+        let ends = Server::parse("ends=false {port}").unwrap().start(cores, Wants::default()).unwrap_err();
         assert!(ends.to_string().contains("does not start"), "{ends}");
     }
 }

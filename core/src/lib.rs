@@ -157,7 +157,7 @@ pub use protocol::{
     BoxError, CloseCode, Closed, ClosedBy, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError,
 };
 
-pub use handshake::{ConnectError, Request, Target, is_upgrade_request, request_protocols};
+pub use handshake::{ConnectError, Proxy, Request, Target, is_upgrade_request, request_protocols};
 
 #[cfg(feature = "serde")]
 pub use api::Json;

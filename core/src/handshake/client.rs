@@ -2,6 +2,7 @@
 //!
 //! A [`Target`] says what is asked for; what comes of it is a [`Connection`] or a [`HandshakeError`].
 
+mod answer;
 mod error;
 mod response;
 
@@ -11,8 +12,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+pub(super) use self::answer::{Answer, AnswerReader};
 pub use self::error::HandshakeError;
 pub use self::response::Response;
+pub use super::proxy::{InvalidProxy, ProxyError, ProxyRules, SocksFailure, Tunnel};
 pub use super::redirect::{RedirectError, RedirectErrorKind};
 pub use super::target::{IntoTarget, InvalidProtocol};
 pub use crate::http::MAX_BODY;
@@ -25,7 +28,7 @@ use crate::config::Config;
 use crate::context::Compression;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
-use crate::http::{Framing, HeadReader, Headers, token_list};
+use crate::http::{Headers, token_list};
 use crate::protocol::Connection;
 use crate::time::Time;
 
@@ -44,16 +47,7 @@ pub struct Handshake {
     protocols: Vec<String>,
     entropy: Option<Box<dyn Entropy>>,
     deadline: Option<Time>,
-    /// The number of bytes of heads that may still come.
-    room: usize,
-    state: State,
-}
-
-enum State {
-    Head(HeadReader),
-    /// The server has refused, and the body of its answer is being read.
-    Body(Box<Response>, Framing),
-    Done,
+    answer: AnswerReader,
 }
 
 impl Handshake {
@@ -76,8 +70,7 @@ impl Handshake {
             protocols: target.protocols.clone(),
             entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
-            room: config.max_head,
-            state: State::Head(HeadReader::response(config.max_head)),
+            answer: AnswerReader::new(config.max_head, |status| status == 101),
             config,
         }
     }
@@ -113,20 +106,14 @@ impl Handshake {
         now: Time,
         input: &mut &mut [u8],
     ) -> Option<Result<(Connection, Response), HandshakeError>> {
-        while let State::Head(reader) = &mut self.state {
-            let head = reader.receive(input)?;
-            match head.map_err(HandshakeError::from).and_then(|head| self.read_head(head)) {
-                Ok(Some(response)) => return Some(self.establish(response, now)),
-                Ok(None) => {}
-                Err(error) => {
-                    self.state = State::Done;
-                    return Some(Err(error));
-                }
-            }
-        }
-        let State::Body(response, framing) = &mut self.state else { return None };
-        framing.receive(input, &mut response.body);
-        framing.is_complete(&response.body).then(|| Err(self.finish(HandshakeError::Eof)))
+        Some(match self.answer.receive(input)? {
+            Ok(Answer::Agreed(1, response)) => self.establish(response, now),
+            Ok(Answer::Agreed(..)) => Err(HandshakeError::HttpVersion),
+            // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
+            // response per HTTP [RFC2616] procedures." Here: by handing it over.
+            Ok(Answer::Refused(response)) => Err(HandshakeError::Refused(response)),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// Reports that the peer has ended its side of the transport. Returns the refusal whose body was being read, or
@@ -149,7 +136,7 @@ impl Handshake {
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) must be called, if ever.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if matches!(self.state, State::Done) { None } else { self.deadline }
+        if self.answer.is_done() { None } else { self.deadline }
     }
 
     /// Gives up if the deadline has passed: with the refusal whose body was being read, or with
@@ -160,37 +147,10 @@ impl Handshake {
 
     /// Ends the phase, with the refusal if there is one.
     fn finish(&mut self, error: HandshakeError) -> HandshakeError {
-        match core::mem::replace(&mut self.state, State::Done) {
-            State::Body(response, _) => HandshakeError::Refused(response),
-            State::Head(_) | State::Done => error,
-        }
-    }
-
-    /// Reads a whole head. Returns a 101, or `None` if there is more to read.
-    fn read_head(&mut self, mut head: Vec<u8>) -> Result<Option<Response>, HandshakeError> {
-        response::unfold(&mut head);
-        let (version, response) = Response::parse(&head, self.config.max_head)?;
-        match response.status {
-            // RFC 9110 §15.2: 101 is for the upgrade, and to be judged; of the other 1xx "a client MUST be
-            // able to parse one or more 1xx responses received prior to a final response".
-            101 if version == 1 => return Ok(Some(response)),
-            101 => return Err(HandshakeError::HttpVersion),
-            100..=199 => {
-                self.room = self.room.saturating_sub(head.len());
-                self.state = State::Head(HeadReader::response(self.room));
-            }
-            // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
-            // response per HTTP [RFC2616] procedures." Here: by handing it over.
-            _ => {
-                let framing = Framing::of(response.status, &response.headers);
-                self.state = State::Body(Box::new(response), framing);
-            }
-        }
-        Ok(None)
+        self.answer.finish().map_or(error, HandshakeError::Refused)
     }
 
     fn establish(&mut self, response: Response, now: Time) -> Result<(Connection, Response), HandshakeError> {
-        self.state = State::Done;
         let (protocol, compression) = self.check(&response.headers)?;
         // It is taken only here, and only once.
         let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;

@@ -4,7 +4,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
 
-use super::client::{HandshakeError, RedirectError, Response};
+use super::client::{HandshakeError, InvalidProxy, ProxyError, RedirectError, Response};
 use super::target::InvalidProtocol;
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
@@ -29,6 +29,8 @@ pub enum ConnectError {
     /// None of the host's addresses could be connected to; the error names each of them.
     #[cfg(feature = "std")]
     Connect(io::Error),
+    /// The proxy is invalid, or there is no connection through it.
+    Proxy(ProxyError),
     /// Connecting took longer than [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,
     /// The server refused, or its answer is not that of a WebSocket server.
@@ -96,6 +98,19 @@ impl From<HandshakeError> for ConnectError {
     }
 }
 
+impl From<ProxyError> for ConnectError {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
+/// [`ConnectError::Proxy`] with [`ProxyError::Invalid`].
+impl From<InvalidProxy> for ConnectError {
+    fn from(error: InvalidProxy) -> Self {
+        Self::Proxy(error.into())
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -111,6 +126,7 @@ impl fmt::Display for ConnectError {
             Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
             #[cfg(feature = "std")]
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Proxy(error) => error.fmt(f),
             Self::Timeout => f.write_str("connecting took longer than the open timeout"),
             Self::Handshake(error) => error.fmt(f),
             Self::Redirect(error) => error.fmt(f),
@@ -129,6 +145,7 @@ impl core::error::Error for ConnectError {
             #[cfg(feature = "std")]
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => error.source(),
             Self::Redirect(error) => error.source(),
+            Self::Proxy(error) => error.source(),
             // Those of bellwire's own have none.
             _ => None,
         }

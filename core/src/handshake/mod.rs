@@ -7,6 +7,7 @@ mod deflate;
 mod key;
 mod origin;
 mod plain;
+mod proxy;
 mod redirect;
 mod refusal;
 mod request;
@@ -16,6 +17,7 @@ mod target;
 pub use connect_error::ConnectError;
 pub(crate) use key::check_reserved;
 pub(crate) use plain::PlainResponse;
+pub use proxy::Proxy;
 pub use redirect::Redirects;
 pub use request::{Request, is_upgrade_request, request_protocols};
 #[cfg(feature = "std")]

@@ -12,6 +12,7 @@ use super::connect_error::ConnectError;
 #[cfg(feature = "deflate")]
 use super::key::EXTENSIONS;
 use super::key::{VERSION, check_reserved};
+use super::proxy::{Proxy, ProxyRules};
 use crate::config::Config;
 use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
 
@@ -19,7 +20,7 @@ use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
 ///
 /// RFC 9110 §10.1.5: "A user agent SHOULD send a User-Agent header field in each request unless specifically configured
 /// not to do so."
-const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("bellwire/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that are set already, or would make no sense twice: the last value counts.
 const SINGLE: [&str; 2] = ["User-Agent", "Authorization"];
@@ -50,6 +51,8 @@ pub struct Target {
     pub(super) peer_addr: Option<SocketAddr>,
     /// How many redirects are followed.
     pub(super) redirects: u8,
+    /// Asked again for each URL: a redirect may leave them.
+    proxies: ProxyRules,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -179,6 +182,38 @@ impl Target {
         self
     }
 
+    /// Sets the proxy through which `connect` reaches the host, or the [rules](super::client::ProxyRules) that choose it;
+    /// `None` for no proxy, which is the default. `connect_over` takes a stream that leads to the host already.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::{Proxy, Target};
+    ///
+    /// let target = Target::new("wss://example.com/")?.proxy(Proxy::new("socks5h://localhost:9050")?);
+    /// # Ok::<(), bellwire::ConnectError>(())
+    /// ```
+    #[must_use]
+    pub fn proxy(mut self, proxy: impl Into<ProxyRules>) -> Self {
+        self.proxies = proxy.into();
+        self
+    }
+
+    /// Sets the proxies that this process's environment names, in `HTTPS_PROXY`, `http_proxy`, `ALL_PROXY` and `NO_PROXY`:
+    /// see [`ProxyRules`](super::client::ProxyRules).
+    ///
+    /// # Errors
+    /// [`ConnectError::Proxy`] with [`ProxyError::Variable`](super::client::ProxyError::Variable), which names a variable
+    /// that cannot be understood.
+    #[cfg(feature = "std")]
+    pub fn proxy_from_env(self) -> Result<Self, ConnectError> {
+        Ok(self.proxy(ProxyRules::from_env().map_err(ConnectError::Proxy)?))
+    }
+
+    /// Returns the proxy through which the host is reached, if there is one.
+    pub fn proxy_for(&self) -> Option<&Proxy> {
+        self.proxies.proxy_for(&self.uri)
+    }
+
     /// Returns where to connect.
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -278,6 +313,7 @@ impl From<Uri> for Target {
             config: Arc::default(),
             peer_addr: None,
             redirects: 0,
+            proxies: ProxyRules::default(),
         }
     }
 }

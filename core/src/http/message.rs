@@ -211,7 +211,7 @@ impl Framing {
     pub(crate) fn of(status: u16, headers: &Headers) -> Self {
         // RFC 9112 §6.3: "any response with a 1xx (Informational), 204 (No Content), or 304 (Not Modified)
         // status code is always terminated by the first empty line after the header fields".
-        if matches!(status, 204 | 304) {
+        if matches!(status, 100..=199 | 204 | 304) {
             return Self::Complete;
         }
         // "If a message is received with both a Transfer-Encoding and a Content-Length header field, the

@@ -2,6 +2,7 @@
 //! ends, URLs. Nothing here knows the opening handshake.
 
 mod authority;
+mod credentials;
 mod date;
 mod extensions;
 mod grammar;
@@ -14,6 +15,7 @@ mod status;
 mod uri;
 
 pub(crate) use authority::{Authority, default_port};
+pub(crate) use credentials::Credentials;
 pub use date::date;
 pub(crate) use date::parse_date;
 pub(crate) use extensions::is_extension_list;
@@ -24,6 +26,8 @@ pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};
 pub use message::MAX_BODY;
 pub(crate) use message::{Framing, HeadError, HeadReader, parse_request, parse_response};
+pub(crate) use percent::encode_all;
 pub(crate) use shown::{MAX_SHOWN, Shown};
 pub(crate) use status::reason_phrase;
+pub(crate) use uri::parse_host;
 pub use uri::{Uri, UriError};

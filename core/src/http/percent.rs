@@ -40,7 +40,7 @@ pub(super) fn encode_query(text: &str) -> String {
 }
 
 /// Encodes all but letters, digits, and `-._~` (RFC 3986 §2.3).
-pub(super) fn encode_all(text: &str) -> String {
+pub(crate) fn encode_all(text: &str) -> String {
     let mut encoded = String::new();
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     encode(text, unreserved, &mut encoded);

@@ -7,10 +7,8 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::authority::{Authority, AuthorityError, is_name_byte, is_percent_encoded};
+use super::credentials::Credentials;
 use super::percent::{decode, encode_all, encode_path, encode_query};
 
 /// A `ws://` or `wss://` URI: where a client connects, and the resource it asks for.
@@ -199,15 +197,8 @@ impl FromStr for Uri {
             Some((user_info, authority)) => (basic(user_info)?, authority),
             None => (None, authority),
         };
-        let (authority, zone) = split_zone(authority)?;
-        check_characters(&authority)?;
-        let parsed = Authority::parse(&authority)?;
-        let port = parsed.port.unwrap_or(security.default_port());
-        if port == 0 {
-            return Err(UriError::Port);
-        }
-        let host = parsed.host.trim_matches(['[', ']']);
-        let host = zone.map_or_else(|| host.to_string(), |zone| format!("{host}%{zone}"));
+        let (host, port) = parse_host(authority)?;
+        let port = port.unwrap_or(security.default_port());
         Ok(Self { security, host, port, resource: resource_name(resource), credentials })
     }
 }
@@ -239,20 +230,22 @@ pub(super) fn is_scheme(text: &str) -> bool {
 }
 
 /// Encodes what stands before the `@` as Basic credentials; none if it is empty.
-///
-/// RFC 7617 §2: "the user-id and password MUST NOT contain any control characters"; "a user-id containing a colon
-/// character is invalid, as the first colon in a user-pass string separates user-id and password from one another".
 fn basic(user_info: &str) -> Result<Option<Box<str>>, UriError> {
-    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
-    let (user, password) = (decode(user), decode(password));
-    if user.is_empty() && password.is_empty() {
-        return Ok(None);
+    let Some(credentials) = Credentials::decode(user_info) else { return Ok(None) };
+    credentials.basic().map(|basic| Some(basic.into())).ok_or(UriError::UserInfo)
+}
+
+/// Parses a host and the port after it, if there is one. An IPv6 address comes without its brackets, and with its zone
+/// after a `%`.
+pub(crate) fn parse_host(authority: &str) -> Result<(String, Option<u16>), UriError> {
+    let (authority, zone) = split_zone(authority)?;
+    check_characters(&authority)?;
+    let parsed = Authority::parse(&authority)?;
+    if parsed.port == Some(0) {
+        return Err(UriError::Port);
     }
-    if user.contains(&b':') || user.iter().chain(&password).any(u8::is_ascii_control) {
-        return Err(UriError::UserInfo);
-    }
-    let encoded = STANDARD.encode([&user[..], b":", &password].concat());
-    Ok(Some(format!("Basic {encoded}").into()))
+    let host = parsed.host.trim_matches(['[', ']']);
+    Ok((zone.map_or_else(|| host.to_string(), |zone| format!("{host}%{zone}")), parsed.port))
 }
 
 /// Takes the zone out of an address in brackets.

@@ -5,13 +5,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::error::HandshakeError;
-use crate::http::{Headers, parse_response};
+use crate::http::{HeadError, Headers, parse_response};
 
 /// The number of characters of a refusal's body that the error quotes: a line or two.
 const BODY_START: usize = 200;
 
-/// A server's answer: a 101, or the refusal in [`HandshakeError::Refused`].
+/// A server's answer: a 101, or the refusal in [`HandshakeError::Refused`](super::HandshakeError::Refused) or
+/// [`ProxyError::Refused`](super::ProxyError::Refused).
 #[derive(Clone)]
 pub struct Response {
     pub(super) status: u16,
@@ -22,7 +22,7 @@ pub struct Response {
 
 impl Response {
     /// Parses a head. Returns the minor version of HTTP/1, and the response without its body.
-    pub(super) fn parse(head: &[u8], max_head: usize) -> Result<(u8, Self), HandshakeError> {
+    pub(super) fn parse(head: &[u8], max_head: usize) -> Result<(u8, Self), HeadError> {
         let (version, status, headers) = parse_response(head, max_head)?;
         Ok((version, Self { status, headers, protocol: None, body: Vec::new() }))
     }
@@ -65,8 +65,7 @@ impl Response {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.contains("Location")
     }
 
-    /// Describes a refusal, with the start of its body, which often says why. It is escaped, since it may end up in a
-    /// terminal or a log.
+    /// Describes a server's refusal.
     pub(super) fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server refused the WebSocket with status {}", self.status)?;
         if self.is_redirect() {
@@ -75,6 +74,12 @@ impl Response {
                  Location says, if you trust that)",
             )?;
         }
+        self.fmt_body(f)
+    }
+
+    /// Quotes the start of a refusal's body, which often says why. It is escaped, since it may end up in a terminal or a
+    /// log.
+    pub(in crate::handshake) fn fmt_body(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A character has at most four bytes.
         let bytes = self.body.trim_ascii().get(..BODY_START * 4 + 1).unwrap_or(self.body.trim_ascii());
         let text = String::from_utf8_lossy(bytes);

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
-use self::options::{Options, Source};
 pub(crate) use self::options::{HELP, parse};
+use self::options::{Options, Source};
 use self::sending::Sender;
 use crate::exit::{Exit, Failure, judge};
 use crate::output::{Note, Printer};
@@ -52,8 +52,12 @@ fn opened(target: &Target, client: &bellwire::tokio::Client, verbose: bool) -> N
     let (url, socket) = (target.uri().to_string(), client.socket());
     let protocol = client.protocol().map(ToString::to_string);
     let extension = socket.compression().map(|compression| compression.to_string());
-    let headers: Vec<(String, String)> =
-        client.response().headers().iter().map(|(name, value)| (name.into(), String::from_utf8_lossy(value).into())).collect();
+    let headers: Vec<(String, String)> = client
+        .response()
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.into(), String::from_utf8_lossy(value).into()))
+        .collect();
     let mut text = format!("connected to {url}");
     for (what, value) in [("subprotocol", &protocol), ("extension", &extension)] {
         if let Some(value) = value {
@@ -190,7 +194,9 @@ impl Talk {
         match self.count.map_or(0, |count| count.saturating_sub(self.received)) {
             0 => Ok(Exit::Clean),
             1 => Err(Failure::new(Exit::NoReply, "a message that was waited for did not come")),
-            missing => Err(Failure::new(Exit::NoReply, format_args!("{missing} messages that were waited for did not come"))),
+            missing => {
+                Err(Failure::new(Exit::NoReply, format_args!("{missing} messages that were waited for did not come")))
+            }
         }
     }
 }

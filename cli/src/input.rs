@@ -123,7 +123,8 @@ fn without_one_slash(line: String) -> String {
 
 /// An object with one of the keys `text`, `binary`, `ping`, `pong`, `close`.
 fn object(line: &str) -> Result<Input, String> {
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("a line of the input is not JSON: {error}"))?;
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| format!("a line of the input is not JSON: {error}"))?;
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     if let Some(text) = text("text") {
         return Ok(Input::Message(text.into()));

@@ -270,7 +270,12 @@ mod tests {
             assert_eq!(parse_hex(wrong), None, "{wrong}");
         }
         let shown = dump(b"0123456789abcdef\x00\xff");
-        assert_eq!(shown.lines().next(), Some("00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|"));
-        assert!(shown.lines().nth(1).is_some_and(|row| row.starts_with("00000010  00 ff  ") && row.ends_with("  |..|")));
+        assert_eq!(
+            shown.lines().next(),
+            Some("00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|")
+        );
+        assert!(
+            shown.lines().nth(1).is_some_and(|row| row.starts_with("00000010  00 ff  ") && row.ends_with("  |..|"))
+        );
     }
 }

@@ -77,7 +77,8 @@ impl Reach {
     }
 
     fn add_header(&mut self, text: &str) -> Result<(), Failure> {
-        let (name, value) = text.split_once(':').ok_or_else(|| Failure::usage("--header takes 'Name: value', or @FILE"))?;
+        let (name, value) =
+            text.split_once(':').ok_or_else(|| Failure::usage("--header takes 'Name: value', or @FILE"))?;
         self.headers.push((name.trim().into(), value.trim().into()));
         Ok(())
     }

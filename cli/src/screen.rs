@@ -165,9 +165,8 @@ fn fitting(text: &str, most: usize) -> (usize, usize) {
 /// A terminal obeys control characters, and what comes from a peer must not command it. Nor may it turn the direction of
 /// the text around.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let harmful =
+        |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }

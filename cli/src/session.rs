@@ -108,7 +108,8 @@ mod tests {
         for number in 0..=PINGS {
             pings.sent((SocketId::from(7), number.to_string().into()));
         }
-        let answered = |on: u64, number: usize| pings.answered(on.into(), number.to_string().as_bytes(), Instant::now());
+        let answered =
+            |on: u64, number: usize| pings.answered(on.into(), number.to_string().as_bytes(), Instant::now());
         assert_eq!(answered(7, 0), None);
         assert_eq!(answered(8, 1), None, "of another connection");
         assert!(answered(7, 1).is_some() && answered(7, PINGS).is_some());

@@ -84,7 +84,8 @@ fn it_stays_when_the_input_has_ended() {
 #[test]
 fn jsonl_says_all_that_happens() {
     let server = Served::echo();
-    let input = "{\"text\":\"a\\nb\"}\n{\"binary\":\"AP8=\"}\n{\"ping\":\"p\"}\n{\"close\":4000,\"reason\":\"enough\"}\n";
+    let input =
+        "{\"text\":\"a\\nb\"}\n{\"binary\":\"AP8=\"}\n{\"ping\":\"p\"}\n{\"close\":4000,\"reason\":\"enough\"}\n";
     let ended = run(&["connect", &server.url(), "--jsonl", "--protocol", "unknown", "--deflate"], input);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let [open] = &ended.events("open")[..] else { panic!("{ended:?}") };
@@ -131,9 +132,8 @@ fn timestamps_stand_before_messages() {
 /// Runs it against a server that sends back what it was asked with.
 fn asked_with(arguments: &[&str]) -> Ended {
     let server = Served::new(|request: &Request| {
-        let told = ["Authorization", "Origin", "X-A", "X-B"].map(|name| {
-            request.header_values(name).map(|value| format!("{name}: {value}\n")).collect::<String>()
-        });
+        let told = ["Authorization", "Origin", "X-A", "X-B"]
+            .map(|name| request.header_values(name).map(|value| format!("{name}: {value}\n")).collect::<String>());
         let listener = listener().on_open(move |socket| socket.send(told.concat()));
         Response::websocket(listener).select_protocol(request, &["b"]).header("X-Answer", "42")
     });
@@ -146,7 +146,19 @@ fn headers_origins_and_credentials_are_sent() {
     let file = std::env::temp_dir().join(format!("bellwire-headers-{}", std::process::id()));
     fs::File::create(&file).unwrap().write_all(b"X-B: from a file\n\nX-B: twice\n").unwrap();
     let from_file = format!("@{}", file.display());
-    let ended = asked_with(&["--auth", "user:pa:ss", "-H", "X-A:1", "--header", &from_file, "--protocol", "a", "--protocol", "b", "-v"]);
+    let ended = asked_with(&[
+        "--auth",
+        "user:pa:ss",
+        "-H",
+        "X-A:1",
+        "--header",
+        &from_file,
+        "--protocol",
+        "a",
+        "--protocol",
+        "b",
+        "-v",
+    ]);
     fs::remove_file(file).unwrap();
     assert_eq!(ended.text(), "Authorization: Basic dXNlcjpwYTpzcw==\nX-A: 1\nX-B: from a file\nX-B: twice\n\n");
     assert!(ended.err.contains("subprotocol: b\n") && ended.err.contains("  X-Answer: 42\n"), "{ended:?}");
@@ -220,7 +232,11 @@ fn a_line_that_makes_no_sense_ends_it() {
 fn secrets_are_not_printed() {
     let server = Served::new(|_| Response::new(401));
     let url = format!("ws://user:hunter2@{}/", server.addr);
-    for arguments in [&["connect", &url][..], &["connect", &url, "--jsonl", "-v"], &["connect", &server.url(), "--bearer", "hunter2"]] {
+    for arguments in [
+        &["connect", &url][..],
+        &["connect", &url, "--jsonl", "-v"],
+        &["connect", &server.url(), "--bearer", "hunter2"],
+    ] {
         let ended = run(arguments, "");
         assert_eq!(ended.status, Some(4));
         assert!(!ended.err.contains("hunter2") && !ended.text().contains("hunter2"), "{ended:?}");

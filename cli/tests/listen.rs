@@ -85,7 +85,8 @@ fn an_address_in_use_is_a_failure() {
 fn ctrl_c_closes_what_is_open() {
     use rustix::process::{Pid, Signal, kill_process};
 
-    let interrupt = |running: &Running| kill_process(Pid::from_raw(running.pid() as i32).unwrap(), Signal::INT).unwrap();
+    let interrupt =
+        |running: &Running| kill_process(Pid::from_raw(running.pid() as i32).unwrap(), Signal::INT).unwrap();
     let (mut server, url) = listening(&["--echo"]);
     let [mut one, mut other] = [(); 2].map(|()| Running::start(&["connect", &url, "--jsonl"]));
     (0..2).for_each(|_| drop(server.event("open")));

@@ -143,10 +143,10 @@ pub use bellwire_core::Compression;
 #[cfg(feature = "serde")]
 pub use bellwire_core::Json;
 pub use bellwire_core::{
-    AsyncListener, AsyncResponse, BoxError, Bytes, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError, Error,
-    Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response, Role,
-    SendError, ServerError, Socket, SocketId, StreamError, Target, TypedAsyncListener, TypedListener, TypedSocket,
-    WebSocket,
+    AsyncListener, AsyncResponse, BoxError, Bytes, ClientTls, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError,
+    Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response,
+    Role, SendError, ServerError, ServerTls, Socket, SocketId, StreamError, Target, TlsError, TypedAsyncListener,
+    TypedListener, TypedSocket, WebSocket,
 };
 pub use bellwire_core::{
     async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, stream_listener, typed,

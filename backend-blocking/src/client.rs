@@ -11,10 +11,10 @@ use bellwire_core::backend::limits::HANDSHAKE_BUFFER;
 use bellwire_core::backend::{Driver, READ_ON, Shared};
 use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoListener};
 use bellwire_core::proto::client::IntoTarget;
-use bellwire_core::proto::client::{Handshake, Response};
+use bellwire_core::proto::client::{Handshake, Phase, Response};
 use bellwire_core::proto::{Connection, Time, Uri};
 use bellwire_core::stream::Opened;
-use bellwire_core::{Closed, ConnectError, Target, WebSocket, stream};
+use bellwire_core::{Closed, ConnectError, Target, TlsError, WebSocket, stream};
 
 use crate::drive::{Drive, SHORTEST};
 use crate::end::End;
@@ -40,7 +40,7 @@ pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<C
 fn open(target: impl IntoTarget, listener: AnyListener) -> Result<Connected, ConnectError> {
     let target = target.into_target()?;
     if target.uri().is_secure() {
-        return Err(ConnectError::Tls);
+        return Err(ConnectError::Tls(TlsError::NotBuiltIn));
     }
     let mut opening = Opening::new(&target);
     let stream = connect_any(target.uri(), opening.deadline())?;
@@ -266,7 +266,7 @@ impl Opening {
     }
 
     fn timed_out(&mut self) -> ConnectError {
-        self.handshake.handle_timeout(self.now()).map_or(ConnectError::Timeout, ConnectError::from)
+        self.handshake.handle_timeout(self.now()).map_or(ConnectError::Timeout(Phase::Handshake), ConnectError::from)
     }
 
     /// Goes on after a timeout or an interruption, and fails with any other error of the transport.
@@ -287,9 +287,9 @@ fn connect_any(uri: &Uri, deadline: Option<Instant>) -> Result<TcpStream, Connec
     let &[addr] = addrs.as_slice() else { return race(addrs, deadline, connect_one) };
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     match left {
-        Some(Duration::ZERO) => Err(ConnectError::Timeout),
+        Some(Duration::ZERO) => Err(ConnectError::Timeout(Phase::Connect)),
         left => connect_one(addr, left).map_err(|error| match is_timeout(&error) {
-            true => ConnectError::Timeout,
+            true => ConnectError::Timeout(Phase::Connect),
             false => ConnectError::Connect(error),
         }),
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bellwire_core::ConnectError;
 use bellwire_core::backend::Race;
 use bellwire_core::proto::Time;
+use bellwire_core::proto::client::Phase;
 
 /// How much longer than the race an attempt may take: so it is the race that ends at the deadline.
 const SLACK: Duration = Duration::from_secs(1);
@@ -49,7 +50,9 @@ pub(crate) fn race<S: Send + 'static>(
         match result {
             Ok((_, Ok(stream))) => return Ok(stream),
             Ok((addr, Err(error))) => race.failed(addr, error),
-            Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Err(ConnectError::Timeout),
+            Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                return Err(ConnectError::Timeout(Phase::Connect));
+            }
             Err(_) => {}
         }
     }
@@ -152,7 +155,7 @@ mod tests {
     fn e8_the_deadline_ends_the_race() {
         let start = Instant::now();
         let late = run(&Network::default(), &[SWALLOWS, SWALLOWS], Duration::from_millis(400));
-        assert!(matches!(late, Err(ConnectError::Timeout)));
+        assert!(matches!(late, Err(ConnectError::Timeout(Phase::Connect))));
         assert!(start.elapsed() >= Duration::from_millis(400));
     }
 }

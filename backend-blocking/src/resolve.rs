@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use bellwire_core::ConnectError;
+use bellwire_core::proto::client::Phase;
 
 /// Returns the addresses of a host. One that is an address itself needs no thread, and no resolver.
 pub(crate) fn resolve(host: &str, port: u16, deadline: Option<Instant>) -> Result<Vec<SocketAddr>, ConnectError> {
@@ -35,7 +36,7 @@ fn resolve_by(
     thread::Builder::new().name("bellwire-resolve".into()).spawn(looking_up).map_err(ConnectError::Thread)?;
     match resolved.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Ok(addrs) => addrs.map_err(ConnectError::Resolve),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(ConnectError::Timeout),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(ConnectError::Timeout(Phase::Resolve)),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
             Err(ConnectError::Resolve(io::Error::other("the resolver has panicked")))
         }
@@ -87,7 +88,7 @@ mod tests {
                 let (open, look_up) = hanging(begins.clone());
                 let start = Instant::now();
                 let late = resolve_by(look_up, "slow.example", 80, soon(timeout));
-                assert!(matches!(late, Err(ConnectError::Timeout)), "{late:?}");
+                assert!(matches!(late, Err(ConnectError::Timeout(Phase::Resolve))), "{late:?}");
                 assert!(start.elapsed() >= timeout);
                 begun.recv().unwrap();
                 open

@@ -132,6 +132,7 @@ mod time;
 // The rooms, in the order of the bytes. Each imports only from those above it.
 mod http;
 mod protocol;
+mod tls;
 mod handshake;
 mod api;
 #[cfg(feature = "std")]
@@ -156,6 +157,8 @@ pub use context::SocketId;
 pub use protocol::{
     BoxError, CloseCode, Closed, ClosedBy, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError,
 };
+
+pub use tls::{ClientTls, ServerTls, TlsError};
 
 pub use handshake::{ConnectError, Proxy, Request, Target, is_upgrade_request, request_protocols};
 
@@ -222,4 +225,6 @@ pub mod backend {
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
     #[cfg(feature = "std")]
     pub use crate::task::*;
+    #[cfg(feature = "std")]
+    pub use crate::tls::Session;
 }

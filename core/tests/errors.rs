@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bellwire_core::backend::Redirects;
 use bellwire_core::config::Config;
 use bellwire_core::listener::TypedSendError;
-use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidProtocol};
+use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidProtocol, Phase};
 use bellwire_core::proto::server::{Accept, AcceptError, Refusal, Refused};
 use bellwire_core::proto::{InvalidHeader, Time, Timeout, Uri, UriError, Violation};
 use bellwire_core::stream::TypedStreamError;
 use bellwire_core::{
-    BoxError, CloseCode, Closed, ClosedBy, ConnectError, Error, Request, SendError, StreamError, Target,
+    BoxError, CloseCode, Closed, ClosedBy, ConnectError, Error, Request, SendError, StreamError, Target, TlsError,
 };
 
 /// Fails if the text of a source is in that of an error above it.
@@ -64,10 +64,11 @@ fn connect_errors_say_nothing_twice() {
         ConnectError::Header(InvalidHeader::Name),
         ConnectError::Protocol(InvalidProtocol::Repeated),
         Target::new("ws://h").unwrap().config(zero).into_target().unwrap_err(),
-        ConnectError::Tls,
+        ConnectError::Tls(TlsError::NotBuiltIn),
+        ConnectError::Tls(TlsError::Protocol(Outer(io::ErrorKind::BrokenPipe.into()).into())),
         ConnectError::Resolve(io::Error::other("no such host")),
         ConnectError::Connect(io::ErrorKind::ConnectionRefused.into()),
-        ConnectError::Timeout,
+        ConnectError::Timeout(Phase::Proxy),
         ConnectError::Handshake(refused()),
         redirected("/"),
         redirected("ftp://h/"),
@@ -180,7 +181,7 @@ fn a_refusal_has_the_servers_answer_and_no_other_error_has() {
     let error = ConnectError::from(refused());
     assert_eq!(error.response().map(|answer| (answer.status(), answer.body())), Some((403, &b"no"[..])));
     assert!(ConnectError::from(HandshakeError::Eof).response().is_none());
-    assert!(ConnectError::Timeout.response().is_none());
+    assert!(ConnectError::Timeout(Phase::Handshake).response().is_none());
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn e8_what_all_have_failed_with_is_told() {
 #[test]
 fn e8_the_open_timeout_ends_the_race() {
     let outcome = race(Config::default().open_timeout(Duration::from_secs(1)), &[Hangs; 9]);
-    assert!(matches!(outcome.result, Err(ConnectError::Timeout)), "{:?}", outcome.result);
+    assert!(matches!(outcome.result, Err(ConnectError::Timeout(_))), "{:?}", outcome.result);
     assert_eq!((outcome.at, outcome.starts.len(), outcome.dropped), (1002, 4, 4));
 }
 

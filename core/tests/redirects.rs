@@ -5,7 +5,7 @@ use std::error::Error;
 use bellwire_core::backend::Redirects;
 use bellwire_core::proto::client::{Handshake, RedirectError, RedirectErrorKind};
 use bellwire_core::proto::{Time, UriError};
-use bellwire_core::{ConnectError, Target};
+use bellwire_core::{ConnectError, Target, TlsError};
 use proptest::prelude::*;
 
 /// How an answer arrives: in pieces of this many bytes, after a first one of another size.
@@ -120,7 +120,10 @@ fn u15_what_is_no_redirect_comes_back_at_the_end_of_the_way() {
     let (_, result) = connect(&target("ws://a/"), &[to("/b"), "SSH-2.0-x\r\n\r\n".into()]);
     assert!(matches!(result, Err(ConnectError::Handshake(_))));
     let mut redirects = Redirects::new();
-    assert!(matches!(redirects.follow(&target("ws://a/"), ConnectError::Tls), Err(ConnectError::Tls)));
+    assert!(matches!(
+        redirects.follow(&target("ws://a/"), ConnectError::Tls(TlsError::Eof)),
+        Err(ConnectError::Tls(TlsError::Eof))
+    ));
 }
 
 #[test]

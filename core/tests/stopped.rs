@@ -253,7 +253,7 @@ fn l7_an_answer_that_came_while_the_client_was_stopped_is_read() {
         }
         match result {
             Poll::Ready(Err(ConnectError::Handshake(_))) => assert!(!arrives.is_empty()),
-            Poll::Ready(Err(ConnectError::Timeout)) => assert!(arrives.is_empty()),
+            Poll::Ready(Err(ConnectError::Timeout(_))) => assert!(arrives.is_empty()),
             result => panic!("{}", result.is_pending()),
         }
     }

@@ -11,6 +11,7 @@
 //! | `raw` | a peer made of bytes, which shares no code with bellwire |
 //! | `theirs` | tungstenite, the peer that nobody here wrote |
 //! | `memory` | a transport in memory, for threads and for futures-io |
+//! | `trust` | certificates, and who trusts them |
 //! | `script` | a transport that plays a peer by script, and goes wrong where a test wants it to |
 //!
 //! Nothing here sleeps to let something happen. What a test waits for has [`PATIENCE`] as its bound, which
@@ -30,6 +31,7 @@ mod raw;
 mod script;
 mod tasks;
 mod theirs;
+mod trust;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -46,6 +48,7 @@ pub use raw::{BINARY, CLOSE, CONTINUATION, Frame, Http, PING, PONG, Raw, TEXT, h
 pub use script::{Call, Fault, Line, Script, Scripted, What, When};
 pub use tasks::{Ending, Shutdown, Task, Tasks};
 pub use theirs::Theirs;
+pub use trust::{Certified, Trust};
 
 pub use bellwire::Role;
 use bellwire::listener::ListenerBuilder;

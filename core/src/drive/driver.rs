@@ -235,13 +235,17 @@ impl Driver {
     pub fn transport_failed(&mut self, now: Time, error: impl Into<BoxError>) {
         let error = error.into();
         let gone = Gone::of(&error);
-        if let Phase::Open(dispatcher) = &mut self.phase {
-            dispatcher.deliver_rest(now, self.service.as_deref());
-            match gone {
-                None => dispatcher.shared.lock().transport_failed(error),
-                Some(_) => dispatcher.shared.lock().vanished(),
+        match (&mut self.phase, &self.service) {
+            (Phase::Open(dispatcher), service) => {
+                dispatcher.deliver_rest(now, service.as_deref());
+                match gone {
+                    None => dispatcher.shared.lock().transport_failed(error),
+                    Some(_) => dispatcher.shared.lock().vanished(),
+                }
+                self.dispatch(now, &mut []);
             }
-            self.dispatch(now, &mut []);
+            (Phase::Handshake(opening), Some(service)) => asking::report_tls(service, opening.peer, error),
+            _ => {}
         }
         self.transport_gone();
         if gone == Some(Gone::Truncated) {

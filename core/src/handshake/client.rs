@@ -15,6 +15,7 @@ use core::net::SocketAddr;
 pub(super) use self::answer::{Answer, AnswerReader};
 pub use self::error::HandshakeError;
 pub use self::response::Response;
+pub use super::connect_error::Phase;
 pub use super::proxy::{InvalidProxy, ProxyError, ProxyRules, SocksFailure, Tunnel};
 pub use super::redirect::{RedirectError, RedirectErrorKind};
 pub use super::target::{IntoTarget, InvalidProtocol};

@@ -8,6 +8,7 @@ use super::client::{HandshakeError, InvalidProxy, ProxyError, RedirectError, Res
 use super::target::InvalidProtocol;
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
+use crate::tls::TlsError;
 
 /// The reason why a client could not connect. No callback has run.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub enum ConnectError {
     Protocol(InvalidProtocol),
     /// The configuration is invalid.
     Config(InvalidConfig),
-    /// `wss://` needs TLS, which is not built in: create the TLS stream and use the backend's `connect_over`.
-    Tls,
+    /// TLS could not be agreed on, or is not built in.
+    Tls(TlsError),
     /// The host's name could not be resolved.
     #[cfg(feature = "std")]
     Resolve(io::Error),
@@ -31,8 +32,8 @@ pub enum ConnectError {
     Connect(io::Error),
     /// The proxy is invalid, or there is no connection through it.
     Proxy(ProxyError),
-    /// Connecting took longer than [`Config::open_timeout`](crate::Config::open_timeout).
-    Timeout,
+    /// Connecting took longer than [`Config::open_timeout`](crate::Config::open_timeout), and had come so far.
+    Timeout(Phase),
     /// The server refused, or its answer is not that of a WebSocket server.
     Handshake(HandshakeError),
     /// The server redirects, and [`Target::redirects`](crate::Target::redirects) did not let the client follow.
@@ -43,6 +44,34 @@ pub enum ConnectError {
     /// No thread could be started for the connection.
     #[cfg(feature = "std")]
     Thread(io::Error),
+}
+
+/// What a client does until it has a connection, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The host's name is looked up.
+    Resolve,
+    /// Its addresses are tried.
+    Connect,
+    /// A proxy is asked for the way.
+    Proxy,
+    /// TLS is agreed on, with the server or with a proxy.
+    Tls,
+    /// The opening handshake of WebSocket.
+    Handshake,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "the host's name was still being looked up",
+            Self::Connect => "none of the host's addresses had answered",
+            Self::Proxy => "the proxy had not answered",
+            Self::Tls => "TLS was not agreed on",
+            Self::Handshake => "the server had not answered the request",
+        })
+    }
 }
 
 impl ConnectError {
@@ -79,7 +108,7 @@ impl ConnectError {
         match self {
             #[cfg(feature = "std")]
             Self::Resolve(_) | Self::Connect(_) | Self::Io(_) | Self::Thread(_) => true,
-            Self::Timeout | Self::Handshake(HandshakeError::Timeout | HandshakeError::Eof) => true,
+            Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout | HandshakeError::Eof) => true,
             Self::Handshake(HandshakeError::Refused(response)) => {
                 matches!(response.status(), 429 | 500 | 502..=504)
             }
@@ -92,7 +121,7 @@ impl ConnectError {
 impl From<HandshakeError> for ConnectError {
     fn from(error: HandshakeError) -> Self {
         match error {
-            HandshakeError::Timeout => Self::Timeout,
+            HandshakeError::Timeout => Self::Timeout(Phase::Handshake),
             error => Self::Handshake(error),
         }
     }
@@ -118,16 +147,13 @@ impl fmt::Display for ConnectError {
             Self::Header(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
-            Self::Tls => f.write_str(
-                "wss:// needs TLS, which is not built in: make the TLS stream and hand it to connect_over, or \
-                     connect_stream_over",
-            ),
+            Self::Tls(error) => error.fmt(f),
             #[cfg(feature = "std")]
             Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
             #[cfg(feature = "std")]
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Proxy(error) => error.fmt(f),
-            Self::Timeout => f.write_str("connecting took longer than the open timeout"),
+            Self::Timeout(phase) => write!(f, "connecting took longer than the open timeout: {phase}"),
             Self::Handshake(error) => error.fmt(f),
             Self::Redirect(error) => error.fmt(f),
             #[cfg(feature = "std")]
@@ -146,6 +172,7 @@ impl core::error::Error for ConnectError {
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) | Self::Thread(error) => error.source(),
             Self::Redirect(error) => error.source(),
             Self::Proxy(error) => error.source(),
+            Self::Tls(error) => error.source(),
             // Those of bellwire's own have none.
             _ => None,
         }

@@ -15,6 +15,7 @@ use super::key::{VERSION, check_reserved};
 use super::proxy::{Proxy, ProxyRules};
 use crate::config::Config;
 use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
+use crate::tls::ClientTls;
 
 /// The `User-Agent` that is sent unless the program sets another.
 ///
@@ -53,6 +54,7 @@ pub struct Target {
     pub(super) redirects: u8,
     /// Asked again for each URL: a redirect may leave them.
     proxies: ProxyRules,
+    tls: Option<ClientTls>,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -214,6 +216,21 @@ impl Target {
         self.proxies.proxy_for(&self.uri)
     }
 
+    /// Sets with what TLS is spoken if the URL is `wss://`: private roots, a client certificate. Without this it is that
+    /// of the [platform](ClientTls::platform).
+    ///
+    /// With the feature `rustls` this takes a `rustls::ClientConfig`, with `native-tls` a `native_tls::TlsConnector`.
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Returns with what TLS is spoken, if that was set.
+    pub fn client_tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
     /// Returns where to connect.
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -314,6 +331,7 @@ impl From<Uri> for Target {
             peer_addr: None,
             redirects: 0,
             proxies: ProxyRules::default(),
+            tls: None,
         }
     }
 }

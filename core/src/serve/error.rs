@@ -12,6 +12,7 @@ use crate::config::InvalidConfig;
 use crate::handshake::server::Refused;
 use crate::http::{InvalidHeader, Shown};
 use crate::protocol::BoxError;
+use crate::tls::TlsError;
 
 /// A failure of a server outside of any listener: what `Server::on_error` is told.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ use crate::protocol::BoxError;
 pub enum ServerError {
     /// Accepting a connection failed: out of descriptors, or the peer gave up. The server goes on.
     Accept(io::Error),
+    /// A client could not agree with the server on TLS.
+    #[non_exhaustive]
+    Tls {
+        /// Where it came from.
+        peer: Option<SocketAddr>,
+        /// Why.
+        error: TlsError,
+    },
     /// A request was refused before or after the handler had its say.
     #[non_exhaustive]
     Refused {
@@ -67,6 +76,8 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
+            Self::Tls { peer: Some(peer), error } => write!(f, "no TLS with {peer}: {error}"),
+            Self::Tls { peer: None, error } => write!(f, "no TLS: {error}"),
             Self::Refused { peer, refused } => {
                 f.write_str("request")?;
                 if let Some(peer) = peer {
@@ -108,6 +119,7 @@ impl Error for ServerError {
         match self {
             Self::Accept(error) => error.source(),
             Self::Handler(error) => error.source(),
+            Self::Tls { error, .. } => error.source(),
             // Those of bellwire's own have none.
             _ => None,
         }

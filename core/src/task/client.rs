@@ -4,18 +4,18 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use std::io::ErrorKind;
 
-use super::Transport;
 use super::connecting::Opening;
-use super::runtime::{Adopt, Resolve, Runtime};
+use super::reaching::reach;
+use super::runtime::{Adopt, Resolve};
 use crate::api::{IntoAnyListener, WebSocket};
 use crate::drive::{MessageStream, Opened, stream};
 use crate::handshake::client::Response;
-use crate::handshake::{ConnectError, IntoTarget};
+use crate::handshake::{ConnectError, IntoTarget, Redirects};
 use crate::protocol::{Closed, ClosedBy};
 use crate::serve::Registry;
 
 /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305), and makes the
-/// opening handshake, all within [`Config::open_timeout`](crate::Config::open_timeout). `target` is a `ws://` URL, or a
+/// opening handshake, all within [`Config::open_timeout`](crate::Config::open_timeout). `target` is a `ws://` or `wss://` URL, or a
 /// [`Target`](crate::Target), which has options. When this returns, `on_open` has run; that of an asynchronous listener
 /// has begun.
 ///
@@ -29,17 +29,20 @@ pub async fn connect<R: Resolve<(String, u16)>>(
     target: impl IntoTarget,
     listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
-    let target = target.into_target()?;
-    if target.uri().is_secure() {
-        return Err(ConnectError::Tls);
-    }
+    let mut target = target.into_target()?;
     let mut opening = Opening::new(&target, runtime.timer());
-    let resolving = runtime.resolve((target.uri().host().into(), target.uri().port()));
-    let (stream, peer) = opening.connect(resolving, |addr| runtime.connect(addr)).await?;
-    finish(&runtime, opening.peer_addr(peer), stream, listener).await
+    let mut redirects = Redirects::new();
+    loop {
+        let mut way = reach(&runtime, &target, &mut opening).await?;
+        match way.shake_hands(&mut opening).await {
+            Ok(established) => return way.open(&runtime, opening, established, listener.into_any_listener()),
+            Err(error) => target = redirects.follow(&target, error)?,
+        }
+        opening.turn_to(&target);
+    }
 }
 
-/// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket, memory.
+/// Makes the opening handshake over a stream that the caller has: a Unix socket, memory, TLS that was made elsewhere.
 /// When this returns, `on_open` has run; that of an asynchronous listener has begun.
 ///
 /// # Errors
@@ -53,20 +56,10 @@ pub async fn connect_over<S, R: Adopt<S, Transport: Send + 'static>>(
     stream: S,
     listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
-    let opening = Opening::new(&target.into_target()?, runtime.timer());
-    finish(&runtime, opening, runtime.adopt(stream), listener).await
-}
-
-/// Shakes hands, and lets a task of its own drive the connection.
-async fn finish<R: Runtime>(
-    runtime: &R,
-    opening: Opening<R::Timer>,
-    transport: impl Transport + Send + 'static,
-    listener: impl IntoAnyListener,
-) -> Result<Client, ConnectError> {
-    let (client, task) = opening.finish(transport, listener.into_any_listener()).await?;
-    runtime.spawn(task);
-    Ok(client)
+    let mut opening = Opening::new(&target.into_target()?, runtime.timer());
+    let mut transport = runtime.adopt(stream);
+    let established = opening.shake_hands(&mut transport).await?;
+    opening.spawn(&runtime, established, transport, listener.into_any_listener())
 }
 
 /// As [`connect`], and the connection is a [`MessageStream`]: a `Stream` of messages and a `Sink` for them.

@@ -10,11 +10,12 @@ use core::task::{Poll, ready};
 use std::io::{self, ErrorKind, IoSlice};
 
 use super::client::Client;
+use super::runtime::Runtime;
 use super::timer::{Limit, Timer, in_time};
 use crate::api::AnyListener;
 use crate::drive::limits::HANDSHAKE_BUFFER;
 use crate::drive::{Driver, Race};
-use crate::handshake::client::{Handshake, Response};
+use crate::handshake::client::{Handshake, Phase, Response};
 use crate::handshake::{ConnectError, Target};
 use crate::protocol::Connection;
 use crate::task::{Task, Transport};
@@ -25,19 +26,33 @@ use crate::time::Time;
 pub struct Opening<C> {
     handshake: Handshake,
     timer: C,
+    start: Time,
 }
+
+/// What a handshake has come to: the connection, the server's answer, and what was read after it.
+pub(super) type Established = (Connection, Response, Vec<u8>);
 
 impl<C: Timer> Opening<C> {
     /// Begins a handshake: the deadline of everything that follows counts from now.
     pub fn new(target: &Target, timer: C) -> Self {
-        Self { handshake: target.handshake(timer.now()), timer }
+        let start = timer.now();
+        Self { handshake: target.handshake(start), timer, start }
+    }
+
+    /// Begins anew with another target, within the deadline of the first.
+    pub(super) fn turn_to(&mut self, target: &Target) {
+        self.handshake = target.handshake(self.start);
     }
 
     /// Sets where the other end of the transport is, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     #[must_use]
     pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
-        self.handshake.set_peer_addr(addr);
+        self.set_peer_addr(addr);
         self
+    }
+
+    pub(super) fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
+        self.handshake.set_peer_addr(addr);
     }
 
     /// Resolves the host, and tries its addresses as RFC 8305 says ([`Race`]): 250 ms apart, until the first succeeds;
@@ -54,9 +69,8 @@ impl<C: Timer> Opening<C> {
         connecting: impl Fn(SocketAddr) -> F,
     ) -> Result<S, ConnectError> {
         let deadline = self.handshake.poll_timeout();
-        let resolved = in_time(&mut self.timer, deadline, resolving).await;
-        let addrs = resolved.ok_or(ConnectError::Timeout)?.map_err(ConnectError::Resolve)?;
-        let (mut race, mut attempts) = (Race::new(addrs), Vec::new());
+        let resolved = self.in_time(Phase::Resolve, resolving).await?;
+        let (mut race, mut attempts) = (Race::new(resolved.map_err(ConnectError::Resolve)?), Vec::new());
         loop {
             if let Some(addr) = race.next(self.timer.now()) {
                 attempts.push((addr, Box::pin(connecting(addr))));
@@ -68,10 +82,20 @@ impl<C: Timer> Opening<C> {
             match in_time(&mut self.timer, until, first(&mut attempts)).await {
                 Some((_, Ok(stream))) => return Ok(stream),
                 Some((addr, Err(error))) => race.failed(addr, error),
-                None if until == deadline => return Err(ConnectError::Timeout),
+                None if until == deadline => return Err(ConnectError::Timeout(Phase::Connect)),
                 None => {}
             }
         }
+    }
+
+    /// Waits for a part of connecting, within the deadline of the whole.
+    pub(super) async fn in_time<T>(
+        &mut self,
+        phase: Phase,
+        future: impl Future<Output = T>,
+    ) -> Result<T, ConnectError> {
+        let deadline = self.handshake.poll_timeout();
+        in_time(&mut self.timer, deadline, future).await.ok_or(ConnectError::Timeout(phase))
     }
 
     /// Makes the handshake, and runs `on_open`. The task is to be spawned.
@@ -86,13 +110,33 @@ impl<C: Timer> Opening<C> {
         mut transport: T,
         listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
-        let (connection, response, mut leftover) = match self.shake_hands(&mut transport).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.hang_up(&mut transport).await;
-                return Err(error);
-            }
-        };
+        let established = self.shake_hands(&mut transport).await?;
+        self.open(established, transport, listener)
+    }
+
+    /// As [`open`](Self::open), and lets a task of its own drive the connection.
+    pub(super) fn spawn<R: Runtime<Timer = C>>(
+        self,
+        runtime: &R,
+        established: Established,
+        transport: impl Transport + Send + 'static,
+        listener: AnyListener,
+    ) -> Result<Client, ConnectError>
+    where
+        C: Send + 'static,
+    {
+        let (client, task) = self.open(established, transport, listener)?;
+        runtime.spawn(task);
+        Ok(client)
+    }
+
+    /// Opens the connection of a handshake that was made, and runs `on_open`.
+    fn open<T: Transport>(
+        self,
+        (connection, response, mut leftover): Established,
+        transport: T,
+        listener: AnyListener,
+    ) -> Result<(Client, Task<T, C>), ConnectError> {
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
         let registry = Arc::default();
@@ -101,19 +145,21 @@ impl<C: Timer> Opening<C> {
         Ok((Client::new(socket, response, registry), task))
     }
 
-    /// There is no connection: tells the peer that nothing more comes, as far as the transport does that in time.
-    async fn hang_up<T: Transport>(&mut self, transport: &mut T) {
-        let until = self.handshake.hang_up_by(self.timer.now());
-        let shutdown = core::future::poll_fn(|cx| transport.poll_shutdown(cx));
-        // Whether that fails or not: there is nothing more to say.
-        let _ = in_time(&mut self.timer, Some(until), shutdown).await;
+    /// Makes the handshake. If there is no connection, the peer is told that nothing more comes, as far as the transport
+    /// does that in time.
+    pub(super) async fn shake_hands(&mut self, transport: &mut impl Transport) -> Result<Established, ConnectError> {
+        let result = self.converse(transport).await;
+        if result.is_err() {
+            let until = self.handshake.hang_up_by(self.timer.now());
+            let shutdown = core::future::poll_fn(|cx| transport.poll_shutdown(cx));
+            // Whether that fails or not: there is nothing more to say.
+            let _ = in_time(&mut self.timer, Some(until), shutdown).await;
+        }
+        result
     }
 
-    /// Writes the request, reads the answer, and returns what was read after it.
-    async fn shake_hands<T: Transport>(
-        &mut self,
-        transport: &mut T,
-    ) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+    /// Writes the request, and reads the answer.
+    async fn converse(&mut self, transport: &mut impl Transport) -> Result<Established, ConnectError> {
         let Self { handshake, timer, .. } = self;
         let deadline = handshake.poll_timeout();
         let mut limit = Limit::new(deadline);
@@ -160,7 +206,7 @@ async fn first<F: Future>(attempts: &mut Vec<(SocketAddr, Pin<Box<F>>)>) -> (Soc
 
 /// A refusal whose body takes too long is told as well.
 fn timed_out(handshake: &mut Handshake, now: Time) -> ConnectError {
-    handshake.handle_timeout(now).map_or(ConnectError::Timeout, ConnectError::from)
+    handshake.handle_timeout(now).map_or(ConnectError::Timeout(Phase::Handshake), ConnectError::from)
 }
 
 async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {

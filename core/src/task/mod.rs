@@ -15,10 +15,12 @@ mod guards;
 mod held;
 #[cfg(all(loom, test))]
 mod models;
+mod reaching;
 mod runtime;
 mod server;
 mod shutdown;
 mod timer;
+mod tls;
 
 pub use self::acceptor::{Acceptor, accept_stream, stream_service, upgraded};
 pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over};
@@ -27,6 +29,7 @@ pub use self::runtime::{Adopt, Resolve, Runtime, named_runtime};
 pub use self::server::{Server, ServerHandle};
 pub use self::shutdown::accept_failed;
 pub use self::timer::Timer;
+pub use self::tls::Tls;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use super::runtime::{Resolve, Runtime};
 use super::shutdown::accept_failed;
 use super::timer::Timer;
+use super::tls::Tls;
 use super::{Task, Transport};
 use crate::api::{IntoAsyncResponse, IntoResponse};
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::drive::Driver;
 use crate::handshake::Request;
 use crate::serve::report::printing;
 use crate::serve::{Registry, Responder, ServerError, Service};
+use crate::tls::{ServerTls, Session};
 
 /// How many connections a server has at most, unless it is told otherwise.
 const MAX_CONNECTIONS: usize = 100_000;
@@ -34,6 +36,7 @@ pub struct Server<R: Runtime> {
     max_connections: usize,
     on_error: OnError,
     registry: Arc<Registry>,
+    tls: Option<ServerTls>,
 }
 
 /// Shuts a [`Server`] down, from any task.
@@ -95,7 +98,17 @@ impl<R: Runtime> Server<R> {
             max_connections: MAX_CONNECTIONS,
             on_error: Box::new(printing(R::unix_time, R::print)),
             registry: Arc::default(),
+            tls: None,
         }
+    }
+
+    /// Speaks TLS with everybody who connects. A handshake has as long as [`Config::open_timeout`] says, together with
+    /// the request, and holds up nobody else; one that fails is [told](Self::on_error).
+    ///
+    /// With the feature `rustls` this takes a `rustls::ServerConfig`, with `native-tls` a `native_tls::TlsAcceptor`.
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -188,11 +201,11 @@ impl<R: Runtime> Server<R> {
     }
 
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
-        let Self { runtime, listener, config, max_connections, on_error, registry } = self;
+        let Self { runtime, listener, config, max_connections, on_error, registry, tls } = self;
         config.check()?;
         let service = Arc::new(service(config, on_error).with_registry(registry.clone()));
         service.lend_clock(R::unix_time);
-        registry.run(accept_all(&runtime, &listener, &service, max_connections)).await;
+        registry.run(accept_all(&runtime, &listener, &service, tls.as_ref(), max_connections)).await;
         drop(listener);
         registry.wait_for_end().await;
         Ok(())
@@ -200,12 +213,24 @@ impl<R: Runtime> Server<R> {
 }
 
 /// Accepts for ever.
-async fn accept_all<R: Runtime>(runtime: &R, listener: &R::Listener, service: &Arc<Service>, max_connections: usize) {
+async fn accept_all<R: Runtime>(
+    runtime: &R,
+    listener: &R::Listener,
+    service: &Arc<Service>,
+    tls: Option<&ServerTls>,
+    max_connections: usize,
+) {
     let registry = service.registry();
     loop {
         registry.wait_for_room(max_connections).await;
         match runtime.accept(listener).await {
-            Ok((stream, peer)) => runtime.spawn(answer(service, stream, peer, runtime.timer(), registry)),
+            Ok((stream, peer)) => match tls.map(Session::server) {
+                None => runtime.spawn(answer(service, stream, peer, runtime.timer(), registry)),
+                Some(Ok(session)) => {
+                    runtime.spawn(answer(service, Tls::new(stream, session), peer, runtime.timer(), registry));
+                }
+                Some(Err(error)) => service.report(&ServerError::Tls { peer, error }),
+            },
             Err(error) => accept_failed(service, error, runtime.timer()).await,
         }
     }

@@ -11,7 +11,7 @@ use super::Sent;
 use super::server::ServerEnd;
 use crate::api::{IntoAsyncResponse, IntoResponse, WebSocket};
 use crate::config::Config;
-use crate::handshake::client::{Handshake, Response};
+use crate::handshake::client::{Handshake, Phase, Response};
 use crate::handshake::{ConnectError, IntoTarget, Request};
 use crate::protocol::{CloseCode, Closed, Connection, Event, Outgoing, OwnedMessage, SendError};
 use crate::serve::{ServerError, Service};
@@ -94,7 +94,7 @@ pub fn connect_to<R: IntoResponse>(
     let service = Arc::new(Service::new(Config::default(), handler, tell));
     let mut opening = Opening::new(target, service)?;
     // Such a handler has answered when it returns.
-    opening.go_on(Waker::noop()).unwrap_or(Err(ConnectError::Timeout))
+    opening.go_on(Waker::noop()).unwrap_or(Err(ConnectError::Timeout(Phase::Handshake)))
 }
 
 /// As [`connect_to`], with an asynchronous handler. Waits for its answer.

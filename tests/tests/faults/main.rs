@@ -320,7 +320,7 @@ fn last_events(state: State, struck: Option<(Call, Fault)>, silence: Silence) ->
 
 fn fails_to_connect(result: &Result<(), ConnectError>, call: Call, fault: Fault) -> bool {
     match (result, call, fault) {
-        (Err(ConnectError::Timeout), _, Fault::Stall) => true,
+        (Err(ConnectError::Timeout(_)), _, Fault::Stall) => true,
         (Err(ConnectError::Handshake(HandshakeError::Eof)), _, Fault::Eof) => true,
         (Err(ConnectError::Io(error)), Call::Read, Fault::Error) => error.kind() == ErrorKind::ConnectionReset,
         (Err(ConnectError::Io(error)), _, Fault::Error) => error.kind() == ErrorKind::BrokenPipe,

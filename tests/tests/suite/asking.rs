@@ -146,7 +146,7 @@ fn u11_a_zone_is_for_connecting_and_is_not_sent<B: Backend>() {
     drop(server);
     // By its name: such an address is found, though there is nobody.
     let error = fail(&backend, Connect::to(format!("ws://[fe80::1%25lo]:{port}/")));
-    assert!(matches!(error, ConnectError::Connect(_) | ConnectError::Timeout), "{error:?}");
+    assert!(matches!(error, ConnectError::Connect(_) | ConnectError::Timeout(_)), "{error:?}");
     let error = fail(&backend, Connect::to(format!("ws://[fe80::1%25no-such-interface]:{port}/")));
     assert!(matches!(error, ConnectError::Resolve(_)), "{error:?}");
 }

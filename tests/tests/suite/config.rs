@@ -500,7 +500,7 @@ fn d17_open_timeout_of_one_client_bounds_the_wait_for_an_answer<B: Backend>() {
         let mut peer = Raw::accept(&server);
         let with = backend.connect(Connect::to(&url).config(quiet().open_timeout(SHORT)), listener());
         match with.map(drop) {
-            Err(ConnectError::Timeout | ConnectError::Handshake(HandshakeError::Timeout)) => {}
+            Err(ConnectError::Timeout(_) | ConnectError::Handshake(HandshakeError::Timeout)) => {}
             other => panic!("{other:?}"),
         }
         assert!(!without.is_finished(), "it still waits");

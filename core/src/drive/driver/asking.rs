@@ -7,6 +7,7 @@ use core::mem;
 use core::net::SocketAddr;
 use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
+use std::io;
 
 use super::{Answer, Driver, Phase, Question};
 use crate::api::{AnyListener, AsyncResponse};
@@ -14,9 +15,10 @@ use crate::config::Config;
 use crate::drive::callbacks::Dispatcher;
 use crate::handshake::server::{AcceptError, Refused};
 use crate::handshake::{PlainResponse, Request};
-use crate::protocol::{Connection, Output};
+use crate::protocol::{BoxError, Connection, Output};
 use crate::serve::{Asked, ServerError, Service};
 use crate::time::Time;
+use crate::tls::TlsError;
 
 impl Driver {
     /// Asks the handler, unless what has come is refused.
@@ -110,6 +112,14 @@ impl Driver {
         if let Some(answered) = answered {
             answered.store(true, Ordering::Release);
         }
+    }
+}
+
+/// Tells the owner if there is no request because there is no TLS.
+pub(super) fn report_tls(service: &Service, peer: Option<SocketAddr>, error: BoxError) {
+    let Ok(error) = error.downcast::<io::Error>() else { return };
+    if let Ok(error) = TlsError::from_io(*error) {
+        service.report(&ServerError::Tls { peer, error });
     }
 }
 

@@ -74,7 +74,7 @@ macro_rules! named_runtime {
 
         /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305), and
         /// makes the opening handshake, all within [`Config::open_timeout`](bellwire_core::Config::open_timeout).
-        /// `target` is a `ws://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
+        /// `target` is a `ws://` or `wss://` URL, or a [`Target`](bellwire_core::Target), which has options. When this returns,
         /// `on_open` has run; that of an asynchronous listener has begun.
         ///
         $(#[$connect])*
@@ -93,8 +93,8 @@ macro_rules! named_runtime {
             $crate::backend::connect($runtime, target, listener).await
         }
 
-        /// Makes the opening handshake over a stream that the caller has: TLS for a `wss://` URL, a Unix socket,
-        /// memory. When this returns, `on_open` has run; that of an asynchronous listener has begun.
+        /// Makes the opening handshake over a stream that the caller has: a Unix socket, memory, TLS that
+        /// was made elsewhere. When this returns, `on_open` has run; that of an asynchronous listener has begun.
         ///
         /// # Errors
         /// Those [`ConnectError`](bellwire_core::ConnectError)s that come after connecting.

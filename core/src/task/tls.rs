@@ -1,0 +1,237 @@
+//! A transport in TLS, over any other.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::task::{Context, Poll, ready};
+use std::io::{self, ErrorKind, IoSlice, Write};
+
+use super::Transport;
+use crate::drive::limits::READ_BUFFER;
+use crate::tls::{Session, TlsError};
+
+/// A transport in TLS, over any other.
+// Why not tokio-rustls and futures-rustls: they want the streams of their runtime, and this wants a `Transport`. So it
+// serves every runtime, nests (`wss://` through a proxy that is itself spoken to over TLS), has one place for how a
+// stream ends, and reads into the one buffer that a thread has.
+pub struct Tls<T> {
+    transport: T,
+    session: Session,
+    /// Encrypted bytes that were read, and for which the session had no room yet.
+    arrived: Vec<u8>,
+    eof: bool,
+    closed: bool,
+}
+
+impl<T: Transport> Tls<T> {
+    /// Puts a session on a transport. Its handshake is made by the first read or write.
+    pub fn new(transport: T, session: Session) -> Self {
+        Self { transport, session, arrived: Vec::new(), eof: false, closed: false }
+    }
+
+    /// Makes the handshake now, and returns when both sides are sure of each other.
+    ///
+    /// # Errors
+    /// Those of the transport, and with a [`TlsError`] inside if the two do not agree.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing; it may be called again.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        core::future::poll_fn(|cx| {
+            while self.session.is_handshaking() {
+                if self.eof {
+                    return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, TlsError::Eof)));
+                }
+                ready!(self.poll_fill(cx))?;
+            }
+            self.poll_send(cx)
+        })
+        .await
+    }
+
+    /// Reads encrypted bytes into the session, once it has said what it has to say.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.arrived.is_empty() {
+            // Whether the peer takes it or not: what it says is read.
+            let _ = self.poll_send(cx)?;
+            let mut scratch = Scratch::take();
+            let read = self.transport.poll_read(cx, &mut scratch.0);
+            let result = read.map(|read| self.take(read, &scratch));
+            scratch.give_back();
+            return result;
+        }
+        let arrived = core::mem::take(&mut self.arrived);
+        Poll::Ready(self.receive(&arrived))
+    }
+
+    fn take(&mut self, read: io::Result<usize>, scratch: &Scratch) -> io::Result<()> {
+        match read? {
+            0 => {
+                self.eof = true;
+                self.session.receive_eof();
+                Ok(())
+            }
+            count => self.receive(scratch.0.get(..count).unwrap_or_default()),
+        }
+    }
+
+    fn receive(&mut self, mut input: &[u8]) -> io::Result<()> {
+        let result = self.session.receive(&mut input);
+        self.arrived.extend_from_slice(input);
+        result.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    }
+
+    /// Writes what is encrypted.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.wants_write() {
+            let mut writer = Polled { transport: &mut self.transport, cx };
+            match self.session.write_tls(&mut writer) {
+                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The peer is told what is wrong, if it takes that at once.
+    fn failed(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Result<usize>> {
+        let _ = self.poll_send(cx);
+        Poll::Ready(Err(error))
+    }
+
+    /// Reads as much as there is of what has arrived: a read may bring more than one record.
+    fn read_on(&mut self, buffer: &mut [u8], mut count: usize) -> usize {
+        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            match self.session.read(rest) {
+                // What is wrong with the stream is still wrong at the next read.
+                Ok(0) | Err(_) if self.arrived.is_empty() => break,
+                Ok(more) if more > 0 => count += more,
+                Ok(_) => break,
+                Err(_) => {
+                    let arrived = core::mem::take(&mut self.arrived);
+                    if self.receive(&arrived).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        count
+    }
+}
+
+impl<T: Transport> Transport for Tls<T> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.session.read(buffer) {
+                Ok(count) => return Poll::Ready(Ok(if count > 0 { self.read_on(buffer, count) } else { 0 })),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(()) => {}
+                Err(error) => return self.failed(cx, error),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.session.write(slices) {
+                Ok(count) => {
+                    // What the transport does not take now leaves with the next write, or when it is flushed.
+                    let _ = self.poll_send(cx)?;
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.session.is_handshaking() => {
+                    if self.eof {
+                        return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+                    }
+                    ready!(self.poll_fill(cx))?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.poll_send(cx))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        self.transport.poll_flush(cx)
+    }
+
+    /// RFC 8446 §6.1: "Each party MUST send a "close_notify" alert before closing its write side of the connection,
+    /// unless it has already sent some error alert."
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !core::mem::replace(&mut self.closed, true) {
+            self.session.close();
+        }
+        ready!(self.poll_flush(cx))?;
+        self.transport.poll_shutdown(cx)
+    }
+}
+
+impl<T: Transport> Transport for Box<T> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, slices)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+}
+
+/// A transport as a session writes to it: what it does not take now would block.
+struct Polled<'a, 'cx, T> {
+    transport: &'a mut T,
+    cx: &'a mut Context<'cx>,
+}
+
+impl<T: Transport> Write for Polled<'_, '_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.transport.poll_write(self.cx, slices) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where encrypted bytes are read: one for all connections of a thread, as the buffer for plain ones is.
+struct Scratch(Vec<u8>);
+
+std::thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    /// Out of its cell, not borrowed from there: below there may be TLS again.
+    fn take() -> Self {
+        let mut memory = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        memory.resize(READ_BUFFER, 0);
+        Self(memory)
+    }
+
+    fn give_back(self) {
+        // A thread that is about to end has no use for it.
+        let _ = SCRATCH.try_with(|memory| memory.set(self.0));
+    }
+}
+
+debug!(Tls<T> => |this| session: this.session);

@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::config::Deflate;
 #[cfg(feature = "deflate")]
 use crate::context::{Compression, SocketContext};
-use crate::handshake::Target;
 use crate::handshake::server::{Accept, AcceptError};
+use crate::handshake::{Proxy, Target};
 use crate::handshake::{client, server};
 use crate::protocol::{Connection, Event, Header, MAX_HEADER, ReservedBits, Role};
 use crate::time::Time;
@@ -198,6 +198,52 @@ pub fn client_handshake(data: &[u8]) {
             Err(error) => (format!("{error:?}"), Vec::new()),
         }
     });
+}
+
+/// A client and a proxy: the first byte chooses its kind. It is asked for the same, and its answers mean the same, however
+/// they are cut; nothing is taken of what follows. Or the bytes are lines of text: a proxy, exceptions and a host, none
+/// of which gets into a request what it does not belong there.
+pub fn proxy(data: &[u8]) {
+    let Some((first, text)) = data.split_first() else { return };
+    let url = match first & 3 {
+        0 => "http://user:password@proxy",
+        1 => "socks5h://proxy",
+        2 => "socks5://user:password@proxy",
+        _ => return proxy_texts(&String::from_utf8_lossy(text)),
+    };
+    in_every_way(data, |pieces| {
+        let tunnel = url.parse().ok().and_then(|proxy: Proxy| proxy.tunnel("example.com", 443, 2048).ok());
+        let Some(mut tunnel) = tunnel else { return (String::new(), Vec::new()) };
+        let mut sent = Vec::new();
+        let (result, left) = receive(pieces, |input| {
+            sent.extend_from_slice(tunnel.output());
+            tunnel.wrote(usize::MAX);
+            tunnel.receive(input)
+        });
+        sent.extend_from_slice(tunnel.output());
+        let result = result.unwrap_or_else(|| Err(tunnel.receive_eof()));
+        (format!("{result:?} {sent:?}"), left)
+    });
+}
+
+fn proxy_texts(text: &str) {
+    let mut lines = text.split('\n');
+    let (url, exceptions, host) = (lines.next(), lines.next(), lines.next().unwrap_or_default());
+    let variable = |name: &str| match name {
+        "all_proxy" => url.map(String::from),
+        "no_proxy" => exceptions.map(String::from),
+        _ => None,
+    };
+    if let (Ok(rules), Ok(uri)) = (client::ProxyRules::from_variables(variable), format!("ws://{host}").parse()) {
+        rules.proxy_for(&uri);
+    }
+    let Ok(proxy) = url.unwrap_or_default().parse::<Proxy>() else { return };
+    let shown = format!("{proxy}");
+    assert_eq!(shown.parse().map(|proxy: Proxy| format!("{proxy}")), Ok(shown));
+    let Ok(tunnel) = proxy.tunnel(host, 443, 2048) else { return };
+    let lines = tunnel.output().split(|byte| *byte == b'\n').count();
+    // The request line, `Host`, `User-Agent`, maybe `Proxy-Authorization`, and an empty one.
+    assert!(tunnel.output().starts_with(b"\x05") || (5..=6).contains(&lines), "{lines}");
 }
 
 fn role(first: u8) -> Role {

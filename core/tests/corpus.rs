@@ -46,6 +46,14 @@ fn client_handshakes_of_the_corpus_hold() {
     run_corpus("client_handshake", fuzzing::client_handshake);
 }
 
+#[test]
+fn proxies_of_the_corpus_hold() {
+    let names = run_corpus("proxy", fuzzing::proxy);
+    for kind in ["connect_", "socks5_", "text_"] {
+        assert!(names.iter().any(|name| name.starts_with(kind)), "{kind}");
+    }
+}
+
 #[cfg(feature = "deflate")]
 #[test]
 fn compressed_connections_of_the_corpus_hold() {
@@ -147,6 +155,85 @@ proptest! {
     #[test]
     fn client_handshakes_hold_for_any_bytes(data in data()) {
         fuzzing::client_handshake(&data);
+    }
+}
+
+/// What proxies answer, and texts that name them.
+mod proxies {
+    use super::*;
+
+    const HTTP: &[&[u8]] = &[
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Proxy-Authenticate: Basic\r\n",
+        b"\r\n",
+        b"3\r\nabc\r\n",
+        b"\x16\x03\x03",
+    ];
+
+    const SOCKS5: &[&[u8]] = &[
+        b"\x05\0",
+        b"\x05\x02",
+        b"\x05\xff",
+        b"\x01\0",
+        b"\x05\0\0\x01",
+        b"\x05\0\0\x03",
+        b"\x05\0\0\x04",
+        b"\x05\x05\0\x01",
+        b"\x04p.de",
+        b"\x7f\0\0\x01\0\x50",
+        b"\0\0\0\0\0\0\0\0\0\0\0\x01",
+        b"\x16\x03\x03",
+    ];
+
+    const TEXTS: &[&[u8]] = &[
+        b"http://",
+        b"socks5h://",
+        b"user:",
+        b"%40",
+        b"%0d%0a",
+        b"@",
+        b"example.com",
+        b"10.0.0.1",
+        b"[::1]",
+        b"[fe80::1%25a]",
+        b":8080",
+        b"/8",
+        b".",
+        b"*",
+        b",",
+        b"\n",
+        b"\r",
+    ];
+
+    fn data(words: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+        let any = prop::collection::vec(any::<u8>(), 0..4);
+        let word = prop_oneof![1 => any, 9 => prop::sample::select(words).prop_map(<[u8]>::to_vec)];
+        prop::collection::vec(word, 0..12).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn answers_to_connect_hold_for_any_bytes(cut in 0..64_u8, data in data(HTTP)) {
+            fuzzing::proxy(&[&[cut * 4], &data[..]].concat());
+        }
+
+        #[test]
+        fn answers_in_socks5_hold_for_any_bytes(cut in 0..64_u8, kind in 1..3_u8, data in data(SOCKS5)) {
+            fuzzing::proxy(&[&[cut * 4 + kind], &data[..]].concat());
+        }
+
+        #[test]
+        fn texts_hold_for_any_bytes(data in data(TEXTS)) {
+            fuzzing::proxy(&[&[3], &data[..]].concat());
+        }
     }
 }
 

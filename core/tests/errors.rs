@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bellwire_core::backend::Redirects;
 use bellwire_core::config::Config;
 use bellwire_core::listener::TypedSendError;
-use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidProtocol, Phase};
+use bellwire_core::proto::client::{Handshake, HandshakeError, IntoTarget, InvalidCredentials, InvalidProtocol, Phase};
 use bellwire_core::proto::server::{Accept, AcceptError, Refusal, Refused};
 use bellwire_core::proto::{InvalidHeader, Time, Timeout, Uri, UriError, Violation};
 use bellwire_core::stream::TypedStreamError;
@@ -63,6 +63,10 @@ fn connect_errors_say_nothing_twice() {
         Target::new("http://h").unwrap_err(),
         ConnectError::Header(InvalidHeader::Name),
         ConnectError::Protocol(InvalidProtocol::Repeated),
+        ConnectError::Credentials(InvalidCredentials::Basic),
+        ConnectError::Credentials(InvalidCredentials::Bearer),
+        ConnectError::Credentials(InvalidCredentials::CookieName),
+        ConnectError::Credentials(InvalidCredentials::CookieValue),
         Target::new("ws://h").unwrap().config(zero).into_target().unwrap_err(),
         ConnectError::Tls(TlsError::NotBuiltIn),
         ConnectError::Tls(TlsError::Protocol(Outer(io::ErrorKind::BrokenPipe.into()).into())),

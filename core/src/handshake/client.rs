@@ -18,7 +18,7 @@ pub use self::response::Response;
 pub use super::connect_error::Phase;
 pub use super::proxy::{InvalidProxy, ProxyError, ProxyRules, SocksFailure, Tunnel};
 pub use super::redirect::{RedirectError, RedirectErrorKind};
-pub use super::target::{IntoTarget, InvalidProtocol};
+pub use super::target::{IntoTarget, InvalidCredentials, InvalidProtocol};
 pub use crate::http::MAX_BODY;
 
 #[cfg(feature = "std")]

@@ -5,7 +5,7 @@ use core::fmt;
 use std::io;
 
 use super::client::{HandshakeError, InvalidProxy, ProxyError, RedirectError, Response};
-use super::target::InvalidProtocol;
+use super::target::{InvalidCredentials, InvalidProtocol};
 use crate::config::InvalidConfig;
 use crate::http::{InvalidHeader, UriError};
 use crate::tls::TlsError;
@@ -18,6 +18,8 @@ pub enum ConnectError {
     Url(UriError),
     /// A header cannot be sent.
     Header(InvalidHeader),
+    /// A user name, a password, a token or a cookie cannot be sent.
+    Credentials(InvalidCredentials),
     /// A subprotocol cannot be offered.
     Protocol(InvalidProtocol),
     /// The configuration is invalid.
@@ -145,6 +147,7 @@ impl fmt::Display for ConnectError {
         match self {
             Self::Url(error) => error.fmt(f),
             Self::Header(error) => error.fmt(f),
+            Self::Credentials(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),

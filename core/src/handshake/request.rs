@@ -5,9 +5,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+mod credentials;
+
+pub use self::credentials::{BasicAuth, Bearer};
 use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
-use crate::http::{Authority, Headers, InvalidHeader, as_token, default_port, elements, lists, parse_request};
+use crate::http::{Authority, Headers, InvalidHeader, as_token, cookies, default_port, elements, lists, parse_request};
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -101,6 +104,43 @@ impl Request {
     /// Returns what follows the first `?` of the target, not decoded.
     pub fn query(&self) -> Option<&str> {
         self.resource().split_once('?').map(|(_, query)| query)
+    }
+
+    /// Returns the names and values of the query, decoded, in order (`application/x-www-form-urlencoded`, as the URL Standard
+    /// has it): `+` is a space, what is not UTF-8 becomes U+FFFD, and a name without `=` has an empty value. A name may come
+    /// more than once.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Request;
+    ///
+    /// let request = Request::upgrade("/chat?room=caf%C3%A9&name=Jane+Doe");
+    /// let room = request.query_pairs().find(|(name, _)| name == "room").map(|(_, value)| value);
+    /// assert_eq!(room.as_deref(), Some("café"));
+    /// ```
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
+    }
+
+    /// Returns the names and values of all cookies, in order (RFC 6265 §4.2.1). Quotes around a value are removed; nothing
+    /// else is decoded. What has no name or no `=`, or is not UTF-8, is left out.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Request;
+    ///
+    /// let request = Request::upgrade("/").with_header("Cookie", "session=f00d; lang=\"en\"")?;
+    /// assert_eq!(request.cookies().collect::<Vec<_>>(), [("session", "f00d"), ("lang", "en")]);
+    /// # Ok::<(), bellwire::proto::InvalidHeader>(())
+    /// ```
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        cookies(&self.headers)
+    }
+
+    /// Returns the value of the first cookie of this name, in exactly this case. RFC 6265 §5.4: of those that have the same
+    /// name, browsers send the one with the longest path first.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// Returns the headers. If the target names a host, that is the value of `Host`: RFC 9112 §3.2.2: the server
@@ -332,6 +372,30 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
             assert_eq!(parse(head.into_bytes(), 1024).unwrap_err(), Refusal::Target, "{target}");
         }
+    }
+
+    #[test]
+    fn u19_queries_are_decoded() {
+        for (target, expected) in [
+            ("/?a=1&b=2", &[("a", "1"), ("b", "2")][..]),
+            ("/?caf%C3%A9=a+b%2Bc&a=1&a=", &[("café", "a b+c"), ("a", "1"), ("a", "")]),
+            ("/?a&=b&&c=d=e?f", &[("a", ""), ("", "b"), ("c", "d=e?f")]),
+            ("/?a=%FF%zz%", &[("a", "\u{fffd}%zz%")]),
+            ("/?", &[]),
+            ("/x", &[]),
+        ] {
+            let request = Request::get(target);
+            let pairs: Vec<_> = request.query_pairs().collect();
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+            assert_eq!(pairs, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn u19_a_cookie_is_the_first_of_its_name() {
+        let request = with(&[("Cookie", "a=1; b=2"), ("cookie", "a=3; B=4")]);
+        assert_eq!((request.cookie("a"), request.cookie("B"), request.cookie("c")), (Some("1"), Some("4"), None));
+        assert_eq!(request.cookies().count(), 4);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use core::fmt;
 
 pub use super::plain::PlainResponse;
 pub use super::refusal::{Refusal, Refused};
+pub use super::request::{BasicAuth, Bearer};
 
 use super::key::{EXTENSIONS, VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;

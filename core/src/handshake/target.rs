@@ -8,13 +8,16 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+mod credentials;
+
+pub use self::credentials::InvalidCredentials;
 use super::connect_error::ConnectError;
 #[cfg(feature = "deflate")]
 use super::key::EXTENSIONS;
 use super::key::{VERSION, check_reserved};
 use super::proxy::{Proxy, ProxyRules};
 use crate::config::Config;
-use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, write_field};
+use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, join_cookies, write_field};
 use crate::tls::ClientTls;
 
 /// The `User-Agent` that is sent unless the program sets another.
@@ -82,7 +85,7 @@ impl Target {
     }
 
     /// Adds a header to the request. A `User-Agent` replaces bellwire's own (`bellwire/` and its version), an
-    /// `Authorization` the credentials in the URL; with an empty value neither is sent.
+    /// `Authorization` the credentials in the URL; with an empty value neither is sent. Several `Cookie` headers become one.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -253,7 +256,9 @@ impl Target {
                 return Ok(());
             }
         }
-        self.headers.append(name, value)
+        self.headers.append(name, value)?;
+        join_cookies(&mut self.headers);
+        Ok(())
     }
 
     /// Returns the path that is asked for, as a [server](crate::Request::path) sees it: without scheme and host, if the

@@ -25,6 +25,15 @@ impl Credentials {
         if user.is_empty() && password.is_empty() { None } else { Some(Self { user, password }) }
     }
 
+    /// Decodes what stands behind `Basic`. Returns `None` for what is not Base64, has no colon, or has control characters.
+    pub(crate) fn from_basic(encoded: &str) -> Option<Self> {
+        let text = STANDARD.decode(encoded).ok()?;
+        let colon = text.iter().position(|&byte| byte == b':')?;
+        let (user, password) = text.split_at_checked(colon)?;
+        let (user, password) = (user.to_vec(), password.get(1..)?.to_vec());
+        if text.iter().any(u8::is_ascii_control) { None } else { Some(Self { user, password }) }
+    }
+
     /// Returns the value of `Authorization`, or `None` if Basic credentials cannot carry them.
     ///
     /// RFC 7617 §2: "the user-id and password MUST NOT contain any control characters"; "a user-id containing a colon

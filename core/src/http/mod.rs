@@ -2,6 +2,7 @@
 //! ends, URLs. Nothing here knows the opening handshake.
 
 mod authority;
+mod cookies;
 mod credentials;
 mod date;
 mod extensions;
@@ -15,6 +16,7 @@ mod status;
 mod uri;
 
 pub(crate) use authority::{Authority, default_port};
+pub(crate) use cookies::{cookies, is_cookie_value, join_cookies, set_cookie};
 pub(crate) use credentials::Credentials;
 pub use date::date;
 pub(crate) use date::parse_date;

@@ -128,6 +128,20 @@ fn u15_what_is_no_redirect_comes_back_at_the_end_of_the_way() {
 }
 
 #[test]
+fn u15_nobody_waits_for_the_body_of_what_is_followed() {
+    let answered = |target: &Target, answer: &[u8]| {
+        let mut handshake = Handshake::new(target, Box::new(|bytes: &mut [u8]| bytes.fill(0)), Time::ZERO);
+        let result = handshake.receive(Time::ZERO, &mut &mut answer.to_vec()[..]);
+        assert_eq!(handshake.poll_timeout().is_none(), result.is_some());
+        result.is_some()
+    };
+    let redirect = b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 100\r\n\r\n";
+    assert!(answered(&target("ws://a/"), redirect) && !answered(&Target::new("ws://a/").unwrap(), redirect));
+    let refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n";
+    assert!(!answered(&target("ws://a/"), refusal));
+}
+
+#[test]
 fn u15_http_is_ws_and_https_is_wss() {
     for (location, uri, host) in [
         ("http://b/x", "ws://b/x", "b"),

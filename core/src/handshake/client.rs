@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::context::Compression;
 use crate::context::SocketContext;
 use crate::entropy::Entropy;
-use crate::http::{Headers, token_list};
+use crate::http::{HeadError, Headers, token_list};
 use crate::protocol::Connection;
 use crate::time::Time;
 
@@ -49,6 +49,8 @@ pub struct Handshake {
     entropy: Option<Box<dyn Entropy>>,
     deadline: Option<Time>,
     answer: AnswerReader,
+    /// A redirect will be followed.
+    follows: bool,
 }
 
 impl Handshake {
@@ -72,6 +74,7 @@ impl Handshake {
             entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
             answer: AnswerReader::new(config.max_head, |status| status == 101),
+            follows: target.redirects > 0,
             config,
         }
     }
@@ -101,13 +104,14 @@ impl Handshake {
     /// Takes bytes of the answer; those after a 101 stay in `input` and belong to the connection. Returns `None` if all
     /// were taken and more are needed. After a result it takes nothing more.
     ///
-    /// A refusal is reported when its body is complete, or has [`MAX_BODY`] bytes.
+    /// A refusal is reported when its body is complete, or has [`MAX_BODY`] bytes; a redirect at once, without its body, if
+    /// [`Target::redirects`] lets it be followed.
     pub fn receive(
         &mut self,
         now: Time,
         input: &mut &mut [u8],
     ) -> Option<Result<(Connection, Response), HandshakeError>> {
-        Some(match self.answer.receive(input)? {
+        Some(match self.answer.receive(input).or_else(|| self.redirect())? {
             Ok(Answer::Agreed(1, response)) => self.establish(response, now),
             Ok(Answer::Agreed(..)) => Err(HandshakeError::HttpVersion),
             // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
@@ -144,6 +148,14 @@ impl Handshake {
     /// [`HandshakeError::Timeout`]. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Time) -> Option<HandshakeError> {
         if now < self.poll_timeout()? { None } else { Some(self.finish(HandshakeError::Timeout)) }
+    }
+
+    /// Nobody reads the body of a redirect that is followed, so nobody waits for it.
+    fn redirect(&mut self) -> Option<Result<Answer, HeadError>> {
+        if !self.follows || !self.answer.refusal()?.is_redirect() {
+            return None;
+        }
+        self.answer.finish().map(|response| Ok(Answer::Refused(response)))
     }
 
     /// Ends the phase, with the refusal if there is one.

@@ -56,6 +56,14 @@ impl AnswerReader {
         }
     }
 
+    /// Returns the refusal whose body is being read.
+    pub(in crate::handshake) fn refusal(&self) -> Option<&Response> {
+        match &self.state {
+            State::Body(response, _) => Some(response),
+            State::Head(_) | State::Done => None,
+        }
+    }
+
     /// Ends it. Returns the refusal whose body was being read.
     pub(in crate::handshake) fn finish(&mut self) -> Option<Box<Response>> {
         match core::mem::replace(&mut self.state, State::Done) {

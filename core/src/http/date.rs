@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn dates_are_read_in_each_form_that_http_has() {
-        let now = |year: u64| Duration::from_secs((year - 1970) * 31_556_952);
+        // In the middle of a year: the average year ends before the calendar's.
+        let now = |year: u64| Duration::from_secs((year - 1970) * 31_556_952 + 15_000_000);
         let at = Some(Duration::from_secs(784_111_777));
         for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(parse_date(text, now(2020)), at, "{text}");

@@ -144,9 +144,9 @@ pub use bellwire_core::Compression;
 pub use bellwire_core::Json;
 pub use bellwire_core::{
     AsyncListener, AsyncResponse, BoxError, Bytes, ClientTls, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError,
-    Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Request, Responder, Response,
-    Role, SendError, ServerError, ServerTls, Socket, SocketId, StreamError, Target, TlsError, TypedAsyncListener,
-    TypedListener, TypedSocket, WebSocket,
+    Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Proxy, Request, Responder,
+    Response, Role, SendError, ServerError, ServerTls, Socket, SocketId, StreamError, Target, TlsError,
+    TypedAsyncListener, TypedListener, TypedSocket, WebSocket,
 };
 pub use bellwire_core::{
     async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, stream_listener, typed,

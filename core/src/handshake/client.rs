@@ -79,6 +79,11 @@ impl Handshake {
         }
     }
 
+    /// Returns the limits and deadlines.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Returns the deadline for closing the sending side if the handshake fails now: [`Config::linger_timeout`], within
     /// [`Config::open_timeout`].
     pub fn hang_up_by(&self, now: Time) -> Time {

@@ -23,6 +23,7 @@ pub use self::rules::ProxyRules;
 pub use self::tunnel::Tunnel;
 use super::key::check_reserved;
 use crate::http::{Headers, InvalidHeader};
+use crate::tls::ClientTls;
 
 /// A proxy through which a client connects: an HTTP proxy, which is asked with CONNECT (RFC 9110 §9.3.6), or a SOCKS5
 /// proxy (RFC 1928).
@@ -57,6 +58,7 @@ pub struct Proxy {
     credentials: Option<Vec<u8>>,
     /// Of CONNECT.
     headers: Headers,
+    tls: Option<ClientTls>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,19 @@ impl Proxy {
         }
         self.set_header(name, value.as_ref()).map_err(InvalidProxy::Header)?;
         Ok(self)
+    }
+
+    /// Sets with what TLS is spoken to an `https://` proxy. Without this it is what the target has
+    /// ([`Target::tls`](crate::Target::tls)).
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Returns with what TLS is spoken to the proxy, if that was set.
+    pub fn client_tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
     }
 
     /// Returns the proxy's host, to connect to: a name, or an address. An IPv6 address comes without its brackets, and

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::runtime::Runtime;
 use super::timer::{Limit, Timer, in_time};
 use crate::api::AnyListener;
+use crate::config::Config;
 use crate::drive::limits::HANDSHAKE_BUFFER;
 use crate::drive::{Driver, Race};
 use crate::handshake::client::{Handshake, Phase, Response};
@@ -49,6 +50,10 @@ impl<C: Timer> Opening<C> {
     pub fn peer_addr(mut self, addr: Option<SocketAddr>) -> Self {
         self.set_peer_addr(addr);
         self
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        self.handshake.config()
     }
 
     pub(super) fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
@@ -209,12 +214,12 @@ fn timed_out(handshake: &mut Handshake, now: Time) -> ConnectError {
     handshake.handle_timeout(now).map_or(ConnectError::Timeout(Phase::Handshake), ConnectError::from)
 }
 
-async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {
+pub(super) async fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {
     core::future::poll_fn(|cx| transport.poll_write(cx, &[IoSlice::new(bytes)])).await
 }
 
 /// Streams that buffer by themselves, such as TLS, hold the request back until they are flushed.
-async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) async fn flush_and_read(transport: &mut impl Transport, buffer: &mut [u8]) -> io::Result<usize> {
     core::future::poll_fn(|cx| {
         ready!(transport.poll_flush(cx))?;
         transport.poll_read(cx, buffer)

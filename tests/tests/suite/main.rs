@@ -40,7 +40,6 @@
 
 mod answering;
 mod asking;
-mod built_in_tls;
 mod async_forms;
 mod blocking_streams;
 mod client;

@@ -8,6 +8,7 @@ use std::io;
 use super::challenge::schemes;
 use crate::handshake::client::Response;
 use crate::http::{HeadError, InvalidHeader, Shown};
+use crate::tls::TlsError;
 
 /// The reason why a client could not connect through a proxy.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum ProxyError {
     /// None of the proxy's addresses could be connected to; the error names each of them.
     #[cfg(feature = "std")]
     Connect(io::Error),
+    /// TLS could not be agreed on with an `https://` proxy.
+    Tls(TlsError),
     /// The transport failed before the proxy had answered.
     #[cfg(feature = "std")]
     Io(io::Error),
@@ -158,6 +161,7 @@ impl fmt::Display for ProxyError {
             Self::Resolve(error) => write!(f, "cannot resolve the proxy's host: {error}"),
             #[cfg(feature = "std")]
             Self::Connect(error) => write!(f, "cannot connect to the proxy: {error}"),
+            Self::Tls(error) => write!(f, "no TLS with the proxy: {error}"),
             #[cfg(feature = "std")]
             Self::Io(error) => write!(f, "the transport failed before the proxy had answered: {error}"),
             Self::Eof => f.write_str(
@@ -272,6 +276,7 @@ impl core::error::Error for ProxyError {
         match self {
             #[cfg(feature = "std")]
             Self::Resolve(error) | Self::Connect(error) | Self::Io(error) => error.source(),
+            Self::Tls(error) => error.source(),
             // Those of bellwire's own have none.
             _ => None,
         }

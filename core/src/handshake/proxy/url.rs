@@ -29,7 +29,8 @@ pub(super) fn parse(text: &str) -> Result<Proxy, InvalidProxy> {
         return Err(InvalidProxy::Path);
     }
     let (host, port) = parse_host(authority)?;
-    let proxy = Proxy { kind, host, port: port.unwrap_or(default_port), credentials: None, headers: Headers::new() };
+    let proxy =
+        Proxy { kind, host, port: port.unwrap_or(default_port), credentials: None, headers: Headers::new(), tls: None };
     with_credentials(proxy, credentials)
 }
 

@@ -7,11 +7,8 @@ use std::time::Duration;
 use bellwire::{ClosedBy, ConnectError, Target, TlsError};
 use bellwire::{ServerError, tokio as backend};
 use bellwire_tests::{PATIENCE, Trust, echo};
-use tokio::time::timeout;
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("in time")
-}
+use crate::within;
 
 /// Starts an echo server over TLS. Its errors come out of the channel.
 async fn server(tls: impl Into<bellwire::ServerTls>) -> (String, mpsc::Receiver<String>, backend::ServerHandle) {

@@ -62,6 +62,12 @@ impl Arguments {
         let mistake = || Failure::usage(format_args!("--{option} takes seconds, more than none"));
         Some(self.seconds(option)?).filter(|time| !time.is_zero()).ok_or_else(mistake)
     }
+
+    /// Reads a number that is not zero.
+    pub(crate) fn positive(&mut self, option: &str) -> Result<usize, Failure> {
+        let mistake = || Failure::usage(format_args!("--{option} takes a number, at least 1"));
+        Some(self.parsed(option, "a number, at least 1")?).filter(|&number| number > 0).ok_or_else(mistake)
+    }
 }
 
 fn long_name(letter: char) -> Result<&'static str, Failure> {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod connect;
 mod exit;
 mod input;
@@ -14,6 +15,7 @@ mod timestamp;
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::thread;
 
 use arguments::{Arguments, Given};
 use exit::{Exit, Failure};
@@ -25,6 +27,7 @@ Usage: bellwire COMMAND ..
 
   connect URL   sends lines as messages, and prints what arrives
   listen ADDR   a server that prints what arrives, and sends lines to all
+  bench URL     sends messages to a server that echoes, and measures how long each takes
 
   bellwire COMMAND --help lists its options
 
@@ -61,6 +64,10 @@ fn command(arguments: &mut Arguments) -> Result<Exit, Failure> {
             Some(options) => run(2, listen::run(options)),
             None => say(listen::HELP),
         },
+        Some(Given::Value(name)) if name == "bench" => match bench::parse(arguments)? {
+            Some(options) => run(thread::available_parallelism()?.get(), bench::run(options)),
+            None => say(bench::HELP),
+        },
         Some(Given::Option(name)) if name == "help" => say(HELP),
         Some(Given::Option(name)) if name == "version" => say(concat!("bellwire ", env!("CARGO_PKG_VERSION"))),
         Some(Given::Value(name)) if name.contains("://") => {
@@ -68,7 +75,7 @@ fn command(arguments: &mut Arguments) -> Result<Exit, Failure> {
         }
         Some(Given::Value(name)) => Err(Failure::usage(format_args!("there is no command {name:?}"))),
         Some(Given::Option(name)) => Err(arguments::unknown(&name)),
-        None => Err(Failure::usage("a command is missing: connect or listen")),
+        None => Err(Failure::usage("a command is missing: connect, listen or bench")),
     }
 }
 

@@ -79,6 +79,11 @@ impl Printer {
         self.page().note(about, note)
     }
 
+    /// Prints an event of `--jsonl`.
+    pub(crate) fn event(&self, event: &str, fields: Value) -> io::Result<()> {
+        self.page().json(event, None, fields)
+    }
+
     /// Asks for the next line, where somebody types one.
     pub(crate) fn prompt(&self) -> io::Result<()> {
         let mut page = self.page();

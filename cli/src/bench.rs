@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use self::load::{Line, Load};
-use self::options::{Options, Pace};
 pub(crate) use self::options::{HELP, parse};
+use self::options::{Options, Pace};
 use self::pace::Schedule;
 use self::progress::Progress;
 use self::report::Report;
@@ -126,12 +126,7 @@ async fn open(
 }
 
 /// Sends the first messages, or lets a thread send all.
-fn begin(
-    options: &Options,
-    load: &Arc<Load>,
-    start: Instant,
-    lines: Lines,
-) -> Option<Pacing> {
+fn begin(options: &Options, load: &Arc<Load>, start: Instant, lines: Lines) -> Option<Pacing> {
     match options.pace {
         Pace::Rate(rate) => {
             let (schedule, load) = (Schedule { rate, duration: options.duration }, load.clone());
@@ -195,7 +190,8 @@ fn report(
     lateness: Option<Histogram<u64>>,
 ) -> Report {
     let [sent, answered, different, unasked, lost] =
-        [&load.sent, &load.answered, &load.different, &load.unasked, &load.lost].map(|count| count.load(Ordering::Relaxed));
+        [&load.sent, &load.answered, &load.different, &load.unasked, &load.lost]
+            .map(|count| count.load(Ordering::Relaxed));
     Report {
         url,
         pace: options.pace,

@@ -55,7 +55,8 @@ fn at_a_rate_all_messages_are_sent_and_counted() {
 #[test]
 fn one_after_the_other_each_answer_sends_the_next() {
     let server = Served::echo();
-    let (result, status) = result(&server.url(), &["--duration", "0.2", "--connections", "2", "--depth", "3", "--binary"]);
+    let (result, status) =
+        result(&server.url(), &["--duration", "0.2", "--connections", "2", "--depth", "3", "--binary"]);
     assert_eq!(status, Some(0), "{result}");
     assert!(result["answered"].as_u64().unwrap() >= 6, "{result}");
     assert_eq!(result["sent"], result["answered"]);

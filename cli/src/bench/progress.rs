@@ -44,7 +44,8 @@ impl Progress {
             self.told = (time.as_secs(), answered);
             let sent = load.sent.load(Ordering::Relaxed);
             let rate = (answered - before) as f64 / (time.as_secs() - second) as f64;
-            let fields = json!({ "second": time.as_secs(), "sent": sent, "answered": answered, "messages_per_second": rate });
+            let fields =
+                json!({ "second": time.as_secs(), "sent": sent, "answered": answered, "messages_per_second": rate });
             self.printer.event("progress", fields)?;
         }
         Ok(())

@@ -68,14 +68,20 @@ impl Report {
         let _ = writeln!(text, "connections  {connections}, open after {connected:.1} ms; {how}");
         let (sent, answered) = (thousands(self.sent), thousands(self.answered));
         let _ = write!(text, "messages     {sent} sent, {answered} answered");
-        for (what, count) in [("without an answer", self.lost), ("answered with another", self.different), ("unasked", self.unasked)] {
+        for (what, count) in
+            [("without an answer", self.lost), ("answered with another", self.different), ("unasked", self.unasked)]
+        {
             if count > 0 {
                 let _ = write!(text, ", {} {what}", thousands(count));
             }
         }
         let bytes = self.rate() * self.size as f64 / 1e6;
         let rate = thousands(self.rate() as u64);
-        let _ = writeln!(text, "\nrate         {rate} messages/s of {} bytes, {bytes:.2} MB/s", thousands(self.size as u64));
+        let _ = writeln!(
+            text,
+            "\nrate         {rate} messages/s of {} bytes, {bytes:.2} MB/s",
+            thousands(self.size as u64)
+        );
         text
     }
 
@@ -87,9 +93,9 @@ impl Report {
             latency.insert(name.into(), json!(as_millis(self.latencies.value_at_quantile(quantile))));
         }
         latency.insert("max".into(), json!(as_millis(self.latencies.max())));
-        let buckets = buckets(&self.latencies).into_iter().map(|(from, count)| {
-            json!({ "from_ms": as_millis(from), "to_ms": as_millis(from * 2), "count": count })
-        });
+        let buckets = buckets(&self.latencies)
+            .into_iter()
+            .map(|(from, count)| json!({ "from_ms": as_millis(from), "to_ms": as_millis(from * 2), "count": count }));
         json!({
             "url": self.url,
             "connections": self.connections,

@@ -19,6 +19,8 @@ pub struct Tls<T> {
     session: Session,
     /// Encrypted bytes that were read, and for which the session had no room yet.
     arrived: Vec<u8>,
+    /// What is wrong with what came last. What came before is read first.
+    failure: Option<io::Error>,
     eof: bool,
     closed: bool,
 }
@@ -26,7 +28,7 @@ pub struct Tls<T> {
 impl<T: Transport> Tls<T> {
     /// Puts a session on a transport. Its handshake is made by the first read or write.
     pub fn new(transport: T, session: Session) -> Self {
-        Self { transport, session, arrived: Vec::new(), eof: false, closed: false }
+        Self { transport, session, arrived: Vec::new(), failure: None, eof: false, closed: false }
     }
 
     /// Makes the handshake now, and returns when both sides are sure of each other.
@@ -42,7 +44,9 @@ impl<T: Transport> Tls<T> {
                 if self.eof {
                     return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, TlsError::Eof)));
                 }
-                ready!(self.poll_fill(cx))?;
+                if let Err(error) = ready!(self.poll_fill(cx)) {
+                    return self.failed(cx, error);
+                }
             }
             self.poll_send(cx)
         })
@@ -51,34 +55,38 @@ impl<T: Transport> Tls<T> {
 
     /// Reads encrypted bytes into the session, once it has said what it has to say.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
         if self.arrived.is_empty() {
-            // Whether the peer takes it or not: what it says is read.
-            let _ = self.poll_send(cx)?;
+            // Whether the peer takes it or not, or is gone: what it has said is read.
+            let _ = self.poll_send(cx);
             let mut scratch = Scratch::take();
             let read = self.transport.poll_read(cx, &mut scratch.0);
-            let result = read.map(|read| self.take(read, &scratch));
+            let result = read.map_ok(|count| self.take(scratch.0.get(..count).unwrap_or_default()));
             scratch.give_back();
             return result;
         }
         let arrived = core::mem::take(&mut self.arrived);
-        Poll::Ready(self.receive(&arrived))
+        self.receive(&arrived);
+        Poll::Ready(Ok(()))
     }
 
-    fn take(&mut self, read: io::Result<usize>, scratch: &Scratch) -> io::Result<()> {
-        match read? {
-            0 => {
-                self.eof = true;
-                self.session.receive_eof();
-                Ok(())
-            }
-            count => self.receive(scratch.0.get(..count).unwrap_or_default()),
+    /// Nothing is the end.
+    fn take(&mut self, input: &[u8]) {
+        if input.is_empty() {
+            self.eof = true;
+            self.session.receive_eof();
+        } else {
+            self.receive(input);
         }
     }
 
-    fn receive(&mut self, mut input: &[u8]) -> io::Result<()> {
-        let result = self.session.receive(&mut input);
+    fn receive(&mut self, mut input: &[u8]) {
+        if let Err(error) = self.session.receive(&mut input) {
+            self.failure = Some(io::Error::new(ErrorKind::InvalidData, error));
+        }
         self.arrived.extend_from_slice(input);
-        result.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
     }
 
     /// Writes what is encrypted.
@@ -96,7 +104,7 @@ impl<T: Transport> Tls<T> {
     }
 
     /// The peer is told what is wrong, if it takes that at once.
-    fn failed(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Result<usize>> {
+    fn failed<V>(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Result<V>> {
         let _ = self.poll_send(cx);
         Poll::Ready(Err(error))
     }
@@ -105,16 +113,16 @@ impl<T: Transport> Tls<T> {
     fn read_on(&mut self, buffer: &mut [u8], mut count: usize) -> usize {
         while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
             match self.session.read(rest) {
-                // What is wrong with the stream is still wrong at the next read.
-                Ok(0) | Err(_) if self.arrived.is_empty() => break,
                 Ok(more) if more > 0 => count += more,
-                Ok(_) => break,
-                Err(_) => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.arrived.is_empty() => {
                     let arrived = core::mem::take(&mut self.arrived);
-                    if self.receive(&arrived).is_err() {
+                    self.receive(&arrived);
+                    if self.failure.is_some() {
                         break;
                     }
                 }
+                // An end, which the next read finds again.
+                _ => break,
             }
         }
         count

@@ -1,5 +1,7 @@
 //! A transport in TLS, over any other.
 
+#![allow(clippy::disallowed_types, reason = "a session writes to a writer, and here that is a transport")]
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;

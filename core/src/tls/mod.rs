@@ -4,6 +4,9 @@
 //! TLS, over TCP, through a proxy, and through a proxy that is spoken to over TLS itself. With neither feature on, a
 //! session cannot be started, and says so.
 
+// Both libraries are spoken to through these traits. What stands behind them here are buffers.
+#![allow(clippy::disallowed_types, reason = "rustls and native-tls take readers and writers")]
+
 mod config;
 mod error;
 #[cfg(feature = "native-tls")]

@@ -239,8 +239,21 @@ fn any_other_status_is_a_refusal_with_its_headers_and_its_body() {
         assert_eq!((response.status(), response.body()), (status, body.as_bytes()), "{wire}");
         assert_eq!(response.header("x").as_deref(), Some("1"));
         let text = ConnectError::from(error).to_string();
-        let quoted = if body.is_empty() { String::new() } else { format!(": {body:?}") };
-        assert_eq!(text, format!("the proxy refused to connect to the host with status {status}{quoted}"));
+        assert!(text.starts_with(&format!("the proxy refused to connect to the host with status {status}")), "{text}");
+        assert!(body.is_empty() || text.ends_with(&format!(": {body:?}")), "{text}");
+    }
+}
+
+#[test]
+fn a_refusals_text_has_words_and_no_markup() {
+    for (answer, expected) in [
+        ("403 X\r\n\r\nport 80", "403 (Forbidden): \"port 80\""),
+        ("599 X\r\n\r\nport 80", "599: \"port 80\""),
+        ("502 X\r\n\r\n", "502 (Bad Gateway)"),
+        ("503 X\r\n\r\n \n<!DOCTYPE html><html>", "503 (Service Unavailable)"),
+    ] {
+        let text = refused(&format!("HTTP/1.1 {answer}")).to_string();
+        assert_eq!(text, format!("the proxy refused to connect to the host with status {expected}"));
     }
 }
 
@@ -272,7 +285,11 @@ fn a_407_says_which_credentials_the_proxy_takes() {
         "the proxy wants credentials, or others (status 407, Proxy-Authenticate: \"Bearer\"): set them with \
          Proxy::header(\"Proxy-Authorization\", ..)"
     );
-    assert!(text("").starts_with("the proxy wants credentials, or others (status 407): set them"), "{}", text(""));
+    let unknown = "the proxy wants credentials, or others (status 407): put user:password@ before the host in its URL";
+    assert_eq!(text(""), unknown);
+    // What tinyproxy answers to a wrong password.
+    let other = refused("HTTP/1.0 401 Unauthorized\r\nContent-Type: text/html\r\n\r\n<html>").to_string();
+    assert_eq!(other, unknown.replace("407", "401"));
     let long = text(&format!("Proxy-Authenticate: {}\r\n", "x".repeat(1000)));
     assert!(long.len() < 400, "{long}");
 }
@@ -335,6 +352,20 @@ fn a_deadline_tells_the_refusal_that_was_being_read() {
     let error = tunnel.timed_out().unwrap();
     assert_eq!(error.response().unwrap().body(), b"not th");
     assert!(tunnel.timed_out().is_none() && matches!(tunnel.receive_eof(), ProxyError::Eof));
+}
+
+#[test]
+fn a_failure_of_the_transport_tells_the_refusal_that_was_being_read() {
+    use std::io::{Error, ErrorKind};
+    let reset = || Error::from(ErrorKind::ConnectionReset);
+    let mut wire = *b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nnot th";
+    let mut tunnel = http();
+    assert!(tunnel.receive(&mut &mut wire[..]).is_none());
+    assert_eq!(tunnel.transport_failed(reset()).response().unwrap().body(), b"not th");
+    for mut tunnel in [http(), anonymous()] {
+        assert!(matches!(tunnel.transport_failed(ErrorKind::UnexpectedEof.into()), ProxyError::Eof));
+        assert!(matches!(tunnel.transport_failed(reset()), ProxyError::Io(_)));
+    }
 }
 
 const ANONYMOUS: &[u8] = b"\x05\x01\x00";

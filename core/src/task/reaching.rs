@@ -158,8 +158,7 @@ async fn ask(transport: &mut impl Transport, tunnel: &mut Tunnel) -> Result<(), 
         let count = match flush_and_read(transport, &mut buffer).await {
             Ok(0) => return Err(tunnel.receive_eof()),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(tunnel.receive_eof()),
-            Err(error) => return Err(tunnel.timed_out().unwrap_or(ProxyError::Io(error))),
+            Err(error) => return Err(tunnel.transport_failed(error)),
         };
         let mut input = buffer.get_mut(..count).unwrap_or_default();
         if let Some(answer) = tunnel.receive(&mut input) {

@@ -7,8 +7,8 @@ use crate::http::{Headers, is_token};
 
 /// Returns the names of the schemes, in order.
 ///
-/// RFC 9110 §11.6.1: "a challenge itself can contain a comma-separated list of authentication parameters", as the list of
-/// challenges is one: what has a `=` after its first word is a parameter.
+/// RFC 9110 §11.6.1: "it might contain more than one challenge, and each challenge can contain a comma-separated list of
+/// authentication parameters": what has a `=` after its first word is a parameter.
 pub(super) fn schemes(headers: &Headers) -> Vec<String> {
     let mut schemes = Vec::new();
     for value in headers.texts("Proxy-Authenticate") {

@@ -1,13 +1,14 @@
 //! Why there is no proxy, or no connection through it.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
 
 use super::challenge::schemes;
 use crate::handshake::client::Response;
-use crate::http::{HeadError, InvalidHeader, Shown};
+use crate::http::{HeadError, InvalidHeader, Shown, reason_phrase};
 use crate::tls::TlsError;
 
 /// The reason why a client could not connect through a proxy.
@@ -203,18 +204,27 @@ impl fmt::Display for ProxyError {
     }
 }
 
-/// Describes a refusal, and says of a 407 which header to give.
+/// Describes a refusal. Of a 407 it says which header to give; 401 is what some proxies answer to a wrong password.
 fn fmt_refusal(response: &Response, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if response.status() != 407 {
-        write!(f, "the proxy refused to connect to the host with status {}", response.status())?;
-        return response.fmt_body(f);
+    let status = response.status();
+    if matches!(status, 401 | 407) {
+        return fmt_unauthorized(status, &schemes(response.headers()), f);
     }
-    let schemes = schemes(response.headers());
-    f.write_str("the proxy wants credentials, or others (status 407")?;
+    write!(f, "the proxy refused to connect to the host with status {status}")?;
+    match reason_phrase(status) {
+        "" => {}
+        reason => write!(f, " ({reason})")?,
+    }
+    // The start of a page is markup, and says nothing.
+    if response.body().trim_ascii_start().starts_with(b"<") { Ok(()) } else { response.fmt_body(f) }
+}
+
+fn fmt_unauthorized(status: u16, schemes: &[String], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "the proxy wants credentials, or others (status {status}")?;
     if !schemes.is_empty() {
         write!(f, ", Proxy-Authenticate: {}", Shown(&schemes.join(", ")))?;
     }
-    match schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
+    match schemes.is_empty() || schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
         true => f.write_str("): put user:password@ before the host in its URL"),
         false => f.write_str("): set them with Proxy::header(\"Proxy-Authorization\", ..)"),
     }

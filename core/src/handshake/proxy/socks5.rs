@@ -22,7 +22,7 @@ const NO_ACCEPTABLE_METHODS: u8 = 0xff;
 /// RFC 1928 §4: the value of CMD.
 const CONNECT: u8 = 1;
 
-/// RFC 1928 §4: "Fields marked RESERVED (RSV) must be set to X'00'."
+/// RFC 1928 §6: "Fields marked RESERVED (RSV) must be set to X'00'."
 const RESERVED: u8 = 0;
 
 /// RFC 1928 §6: the value of REP that is no failure.

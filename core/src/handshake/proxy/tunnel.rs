@@ -110,10 +110,21 @@ impl Tunnel {
         }
     }
 
-    /// Reports that the proxy has ended its side of the transport, or that it has failed. Returns the refusal whose
-    /// body was being read, or [`ProxyError::Eof`].
+    /// Reports that the proxy has ended its side of the transport. Returns the refusal whose body was being read, or
+    /// [`ProxyError::Eof`].
     pub fn receive_eof(&mut self) -> ProxyError {
         self.timed_out().unwrap_or(ProxyError::Eof)
+    }
+
+    /// Reports that the transport has failed. Returns the refusal whose body was being read, which tells more than the
+    /// reset that cut it off, or else the failure.
+    #[cfg(feature = "std")]
+    pub fn transport_failed(&mut self, error: std::io::Error) -> ProxyError {
+        match self.receive_eof() {
+            // The end of TLS without a `close_notify` is an end.
+            ProxyError::Eof if error.kind() != std::io::ErrorKind::UnexpectedEof => ProxyError::Io(error),
+            known => known,
+        }
     }
 
     /// Gives up, since the caller's deadline has passed. Returns the refusal whose body was being read, which tells more

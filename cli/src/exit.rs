@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use bellwire::proto::client::HandshakeError;
-use bellwire::{CloseCode, Closed, ClosedBy, ConnectError, Error};
+use bellwire::proto::client::{HandshakeError, ProxyError, SocksFailure};
+use bellwire::{CloseCode, Closed, ClosedBy, ConnectError, Error, TlsError};
 
 /// The exit statuses. They are documented in `--help` and in the README: a number never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,16 +79,43 @@ impl From<io::Error> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let exit = match &error {
-            ConnectError::Url(_) | ConnectError::Header(_) | ConnectError::Protocol(_) | ConnectError::Config(_) => {
-                return Self::usage(error);
-            }
-            ConnectError::Handshake(HandshakeError::Refused(_)) => Exit::Refused,
+            ConnectError::Url(_)
+            | ConnectError::Header(_)
+            | ConnectError::Credentials(_)
+            | ConnectError::Protocol(_)
+            | ConnectError::Config(_)
+            | ConnectError::Proxy(ProxyError::Invalid(_) | ProxyError::Variable(..)) => return Self::usage(error),
+            ConnectError::Handshake(HandshakeError::Refused(_)) | ConnectError::Redirect(_) => Exit::Refused,
             ConnectError::Handshake(HandshakeError::Eof) => Exit::Unreachable,
             ConnectError::Handshake(_) => Exit::Protocol,
+            ConnectError::Proxy(error) => by_proxy(error),
             ConnectError::Thread(_) => Exit::Failed,
+            ConnectError::Tls(TlsError::Certificate(cause)) => {
+                let hint = "--ca FILE takes other roots";
+                return Self::new(
+                    Exit::Unreachable,
+                    format_args!("the peer's certificate is not trusted: {cause} ({hint})"),
+                );
+            }
             _ => Exit::Unreachable,
         };
         Self::new(exit, error)
+    }
+}
+
+fn by_proxy(error: &ProxyError) -> Exit {
+    match error {
+        ProxyError::Refused(_)
+        | ProxyError::CredentialsNeeded
+        | ProxyError::CredentialsRefused
+        | ProxyError::NoMethod
+        | ProxyError::Socks(SocksFailure::NotAllowed) => Exit::Refused,
+        ProxyError::NotHttp
+        | ProxyError::TooLarge
+        | ProxyError::TooManyFields(_)
+        | ProxyError::NotSocks5
+        | ProxyError::SpokeFirst => Exit::Protocol,
+        _ => Exit::Unreachable,
     }
 }
 

@@ -41,13 +41,17 @@ pub(crate) async fn run(options: Options) -> Exit {
 }
 
 async fn listen(options: Options, printer: Printer) -> Result<(), Failure> {
-    let server = Server::bind(&options.addr).await?.config(options.config.clone());
+    let mut server = Server::bind(&options.addr).await?.config(options.config.clone());
+    let scheme = if options.tls.is_some() { "wss" } else { "ws" };
+    if let Some(tls) = options.tls.clone() {
+        server = server.tls(tls);
+    }
     let (addr, handle, troubles) = (server.local_addr()?, server.handle(), printer.clone());
     let server = server.on_error(move |error| drop(troubles.note(None, &Note::Trouble(&error.to_string()))));
     let hall = Arc::new(Hall::new(printer.clone(), &options));
     let answering = hall.clone();
     let running = tokio::spawn(server.run(move |request| answer(&answering, request)));
-    printer.note(None, &Note::Listening { url: &format!("ws://{addr}/") })?;
+    printer.note(None, &Note::Listening { url: &format!("{scheme}://{addr}/") })?;
     if let Some(every) = options.ping {
         tokio::spawn(ping_all(hall.clone(), every));
     }

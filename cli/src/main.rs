@@ -12,6 +12,7 @@ mod reach;
 mod screen;
 mod session;
 mod timestamp;
+mod tls;
 
 use std::future::Future;
 use std::process::ExitCode;

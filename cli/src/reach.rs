@@ -3,13 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bellwire::config::Deflate;
-use bellwire::{Config, Target};
+use bellwire::proto::client::ProxyError;
+use bellwire::{Config, ConnectError, Proxy, Target};
 
 use crate::arguments::Arguments;
 use crate::exit::Failure;
+use crate::screen::{Colour, Screen, Stream};
+use crate::tls::{INSECURE, TlsOptions};
 
 /// The longest message that is taken, unless the user says otherwise: nobody is served here whom that could hurt.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -21,10 +22,27 @@ const DEFLATE_FROM: usize = 64;
 pub(crate) struct Reach {
     url: Option<String>,
     headers: Vec<(String, String)>,
+    credentials: Option<Credentials>,
     protocols: Vec<String>,
+    tls: TlsOptions,
+    proxy: Option<String>,
+    no_proxy: bool,
+    redirects: u8,
     deflate: bool,
     open_timeout: Option<Duration>,
     max_message: usize,
+}
+
+/// What the `Authorization` is to be. Its `Debug` would show it, so it has none.
+enum Credentials {
+    Basic(String, String),
+    Bearer(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("..")
+    }
 }
 
 impl Default for Reach {
@@ -32,7 +50,12 @@ impl Default for Reach {
         Self {
             url: None,
             headers: Vec::new(),
+            credentials: None,
             protocols: Vec::new(),
+            tls: TlsOptions::default(),
+            proxy: None,
+            no_proxy: false,
+            redirects: 0,
             deflate: false,
             open_timeout: None,
             max_message: MAX_MESSAGE,
@@ -56,15 +79,15 @@ impl Reach {
             "header" => self.take_header(&arguments.text(option)?)?,
             "origin" => self.headers.push(("Origin".into(), arguments.text(option)?)),
             "auth" => self.take_credentials(&arguments.text(option)?)?,
-            "bearer" => {
-                let token = arguments.text(option)?;
-                self.headers.push(("Authorization".into(), format!("Bearer {token}")));
-            }
+            "bearer" => self.credentials = Some(Credentials::Bearer(arguments.text(option)?)),
+            "proxy" => self.proxy = Some(arguments.text(option)?),
+            "no-proxy" => self.no_proxy = true,
+            "redirects" => self.redirects = arguments.parsed(option, "a number of redirects, at most 255")?,
             "protocol" => self.protocols.push(arguments.text(option)?),
             "deflate" => self.deflate = true,
             "timeout" => self.open_timeout = Some(arguments.some_seconds(option)?),
             "max-message" => self.max_message = arguments.parsed(option, "a number of bytes")?,
-            _ => return Ok(false),
+            option => return self.tls.takes(option, arguments),
         }
         Ok(true)
     }
@@ -84,10 +107,8 @@ impl Reach {
     }
 
     fn take_credentials(&mut self, text: &str) -> Result<(), Failure> {
-        if !text.contains(':') {
-            return Err(Failure::usage("--auth takes USER:PASSWORD"));
-        }
-        self.headers.push(("Authorization".into(), format!("Basic {}", BASE64_STANDARD.encode(text))));
+        let (user, password) = text.split_once(':').ok_or_else(|| Failure::usage("--auth takes USER:PASSWORD"))?;
+        self.credentials = Some(Credentials::Basic(user.into(), password.into()));
         Ok(())
     }
 
@@ -101,7 +122,8 @@ impl Reach {
         if let Some(timeout) = self.open_timeout {
             config = config.open_timeout(timeout);
         }
-        let mut target = Target::new(url)?.config(change(config));
+        let target = Target::new(url)?.config(change(config)).redirects(self.redirects);
+        let mut target = self.with_tls(self.with_proxy(self.with_credentials(target)?)?)?;
         for (name, value) in &self.headers {
             target = target.header(name, value)?;
         }
@@ -109,5 +131,35 @@ impl Reach {
             target = target.protocol(protocol)?;
         }
         Ok(target)
+    }
+
+    fn with_credentials(&self, target: Target) -> Result<Target, ConnectError> {
+        match &self.credentials {
+            Some(Credentials::Basic(user, password)) => target.basic_auth(user, password),
+            Some(Credentials::Bearer(token)) => target.bearer(token),
+            None => Ok(target),
+        }
+    }
+
+    /// The environment's proxy, unless the user says otherwise.
+    fn with_proxy(&self, target: Target) -> Result<Target, Failure> {
+        Ok(match &self.proxy {
+            Some(_) if self.no_proxy => return Err(Failure::usage("--proxy and --no-proxy exclude each other")),
+            Some(url) => {
+                target.proxy(Proxy::new(url).map_err(|error| ConnectError::Proxy(ProxyError::Invalid(error)))?)
+            }
+            None if self.no_proxy => target,
+            None => target.proxy_from_env()?,
+        })
+    }
+
+    fn with_tls(&self, target: Target) -> Result<Target, Failure> {
+        if self.tls.insecure {
+            Screen::new(Stream::Err, true).print(Some(Colour::Red), &format!("bellwire: {INSECURE}"))?;
+        }
+        Ok(match self.tls.client()? {
+            Some(tls) => target.tls(tls),
+            None => target,
+        })
     }
 }

@@ -43,8 +43,16 @@ The way to the server
   --bearer TOKEN        send a bearer token
   --protocol P          offer a subprotocol; may be repeated, the most wanted first
   --deflate             offer to compress messages
+  --redirects N         follow so many redirects [0]
   --timeout SECONDS     how long connecting may take [10]
   --max-message BYTES   the longest message taken [67108864]
+  --proxy URL           go through this proxy: http, https, socks5 or socks5h, as
+                        http://USER:PASSWORD@HOST:PORT [that of HTTPS_PROXY, http_proxy, ALL_PROXY]
+  --no-proxy            go through none
+  --ca FILE             roots in PEM to check the server's certificate with [those of the system]
+  --cert FILE           a client certificate in PEM, with those that it needs; and its
+  --key FILE            private key
+  -k, --insecure        do not check the server's certificate
 
 The exit status is explained by bellwire --help.";
 

@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use bellwire::Config;
 use bellwire::config::Deflate;
+use bellwire::{Config, ServerTls};
 
 use crate::arguments::{Arguments, Given, unexpected, unknown};
 use crate::exit::Failure;
 use crate::input::Form;
 use crate::output::{Format, Style};
+use crate::tls;
 
 pub(crate) const HELP: &str = "\
 A server for debugging: prints what arrives, and sends the lines of the standard input to all.
@@ -23,6 +24,7 @@ What it does
   --echo                send every message back
   --once                end when the first connection has ended
   --protocol P          choose this subprotocol, if it is offered; may be repeated, the best first
+  --tls CERT KEY        speak TLS, with a certificate and its private key, files in PEM
   --any-origin          take browsers from every page, not only from the same host
   --deflate             compress messages, if the client wants it
   --ping SECONDS        send pings, and print how long their answers take
@@ -56,6 +58,7 @@ pub(crate) struct Options {
     pub(super) ping: Option<Duration>,
     pub(super) form: Form,
     pub(super) config: Config,
+    pub(super) tls: Option<ServerTls>,
 }
 
 /// Reads the options; `None` if it is help that is wanted.
@@ -70,6 +73,7 @@ pub(crate) fn parse(arguments: &mut Arguments) -> Result<Option<Options>, Failur
         ping: None,
         form: if io::stdin().is_terminal() { Form::Commands } else { Form::Lines },
         config: Config::default().max_message(MAX_MESSAGE),
+        tls: None,
     };
     while let Some(given) = arguments.next()? {
         match given {
@@ -91,6 +95,7 @@ impl Options {
             "no-commands" => self.form = Form::Lines,
             "protocol" => self.protocols.push(arguments.text(option)?),
             "ping" => self.ping = Some(arguments.some_seconds(option)?),
+            "tls" => self.tls = Some(tls::server(&arguments.text(option)?, &arguments.text(option)?)?),
             "any-origin" => self.change(Config::any_origin),
             "deflate" => self.change(|config| config.deflate(Deflate::default())),
             "max-message" => {

@@ -12,17 +12,35 @@ use tokio::runtime::Runtime;
 /// A server on a free port, for as long as it lives.
 pub(crate) struct Served {
     pub(crate) addr: SocketAddr,
+    scheme: &'static str,
     _runtime: Runtime,
 }
 
 impl Served {
     pub(crate) fn new(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
+        Self::start(handler, None)
+    }
+
+    /// Sends every message back, over TLS.
+    pub(crate) fn over_tls(config: rustls::ServerConfig) -> Self {
+        let echo = |_: &Request| Response::websocket(listener().on_message(|socket, message| socket.send(message)));
+        Self::start(echo, Some(config))
+    }
+
+    fn start(
+        handler: impl Fn(&Request) -> Response + Send + Sync + 'static,
+        tls: Option<rustls::ServerConfig>,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(bellwire::tokio::Server::bind("127.0.0.1:0")).unwrap();
         let config = bellwire::Config::default().deflate(bellwire::config::Deflate::default());
-        let (addr, server) = (server.local_addr().unwrap(), server.config(config).on_error(|_| ()));
+        let (addr, mut server) = (server.local_addr().unwrap(), server.config(config).on_error(|_| ()));
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        if let Some(tls) = tls {
+            server = server.tls(tls);
+        }
         runtime.spawn(server.run(handler));
-        Self { addr, _runtime: runtime }
+        Self { addr, scheme, _runtime: runtime }
     }
 
     /// Sends every message back.
@@ -39,7 +57,7 @@ impl Served {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/", self.addr)
+        format!("{}://{}/", self.scheme, self.addr)
     }
 }
 

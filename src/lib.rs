@@ -152,7 +152,7 @@ pub use bellwire_core::{
     async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, stream_listener, typed,
     typed_async, typed_async_listener, typed_listener,
 };
-pub use bellwire_core::{backend, config, proto, testing};
+pub use bellwire_core::{backend, config, proto, reconnect, testing};
 
 /// Servers and clients on the threads of the standard library.
 #[cfg(feature = "blocking")]

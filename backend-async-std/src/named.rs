@@ -47,6 +47,9 @@ macro_rules! named {
             /// [`AsyncRead`]` + `[`AsyncWrite`]` + Unpin`. See the [methods](task::Acceptor).
             pub type Acceptor = task::Acceptor<Runtime>;
 
+            /// Builds a client that connects again when the connection is lost: see the [methods](task::ReconnectBuilder).
+            pub type ReconnectBuilder = task::ReconnectBuilder<Runtime>;
+
             bellwire_core::backend::named_runtime! {
                 RUNTIME,
                 addresses: AsyncToSocketAddrs,
@@ -56,6 +59,7 @@ macro_rules! named {
                 serve_async;
                 connect;
                 connect_stream;
+                reconnecting;
             }
         }
     };

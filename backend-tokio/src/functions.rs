@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::ToSocketAddrs;
 
-use crate::{Server, Tokio};
+use crate::{ReconnectBuilder, Server, Tokio};
 
 bellwire_core::backend::named_runtime! {
     Tokio,
@@ -79,4 +79,24 @@ bellwire_core::backend::named_runtime! {
     /// # }
     /// ```
     connect_stream;
+
+    /// ```no_run
+    /// # mod bellwire { pub use bellwire_core::*; pub mod tokio { pub use bellwire_tokio::*; } }
+    /// use bellwire::tokio::reconnecting;
+    /// use bellwire::listener;
+    /// use bellwire::reconnect::Policy;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let feed = reconnecting("ws://127.0.0.1:9001/", Policy::new())?
+    ///     .on_disconnected(|disconnected| eprintln!("{disconnected}"))
+    ///     .listen(|_connected| {
+    ///         listener()
+    ///             .on_open(|socket| socket.send("subscribe"))
+    ///             .on_message(|_, message| println!("{}", message.as_text().unwrap_or("(binary)")))
+    ///     });
+    /// println!("{}", feed.wait().await); // or `close`, to be the one who ends it
+    /// # Ok(())
+    /// # }
+    /// ```
+    reconnecting;
 }

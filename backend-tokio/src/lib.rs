@@ -29,7 +29,8 @@ mod runtime;
 
 pub use bellwire_core::backend::Client;
 pub use functions::{
-    accept_stream, connect, connect_over, connect_stream, connect_stream_over, serve, serve_async, serve_with, upgraded,
+    accept_stream, connect, connect_over, connect_stream, connect_stream_over, reconnecting, reconnecting_over, serve,
+    serve_async, serve_with, upgraded,
 };
 pub use runtime::Tokio;
 
@@ -82,3 +83,7 @@ pub type ServerHandle = bellwire_core::backend::ServerHandle<Tokio>;
 /// # }
 /// ```
 pub type Acceptor = bellwire_core::backend::Acceptor<Tokio>;
+
+/// Builds a client that connects again when the connection is lost: see the
+/// [methods](bellwire_core::backend::ReconnectBuilder).
+pub type ReconnectBuilder = bellwire_core::backend::ReconnectBuilder<Tokio>;

@@ -6,9 +6,10 @@ use std::collections::BinaryHeap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use bellwire_core::proto::client::{Phase, ProxyError, SocksFailure};
 use bellwire_core::proto::{Entropy, Time};
 use bellwire_core::reconnect::{Backoff, Failure, Next, Policy};
-use bellwire_core::{BoxError, Closed, ClosedBy, ConnectError, Target};
+use bellwire_core::{BoxError, Closed, ClosedBy, ConnectError, Target, TlsError};
 use proptest::prelude::*;
 
 const START: Time = Time::ZERO;
@@ -142,6 +143,10 @@ fn each_failure_is_worth_another_try_or_is_final() {
         refused_connection(),
         Failure::Connect(ConnectError::Io(io(ErrorKind::ConnectionReset))),
         Failure::Hook("the token service is down".into()),
+        Failure::Connect(ConnectError::Timeout(Phase::Tls)),
+        Failure::Connect(ConnectError::Tls(TlsError::Eof)),
+        Failure::Connect(ConnectError::Proxy(ProxyError::Connect(io(ErrorKind::TimedOut)))),
+        Failure::Connect(ConnectError::Proxy(ProxyError::Socks(SocksFailure::HostUnreachable))),
         answered("429 Too Many Requests"),
         answered("500 Internal Server Error"),
         answered("502 Bad Gateway"),
@@ -159,6 +164,10 @@ fn each_failure_is_worth_another_try_or_is_final() {
     let finals = [
         Failure::Connect(wrong_url()),
         Failure::Hook(wrong_url().into()),
+        Failure::Connect(ConnectError::Tls(TlsError::Certificate("expired".into()))),
+        Failure::Connect(ConnectError::Tls(TlsError::NotTls)),
+        Failure::Connect(ConnectError::Proxy(ProxyError::CredentialsRefused)),
+        Failure::Connect(ConnectError::Proxy(ProxyError::Socks(SocksFailure::NotAllowed))),
         answered("101 Switching Protocols"),
         answered("200 OK"),
         answered("302 Found\r\nLocation: ws://other/"),

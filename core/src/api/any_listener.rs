@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::async_listener::BoxAsyncListener;
 use super::listener::{IntoListener, Listener};
+use crate::handshake::client;
 
 /// A listener of either kind: what [`Driver::connected`](crate::backend::Driver::connected) takes.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub(crate) enum Kind {
 pub trait IntoAnyListener {
     /// Returns the listener, ready to receive events.
     fn into_any_listener(self) -> AnyListener;
+}
+
+impl AnyListener {
+    /// Tells a client's listener what the server has answered, before it is opened.
+    pub(crate) fn answered(&mut self, response: &client::Response) {
+        if let Kind::Async(listener) = &mut self.0 {
+            listener.0.answered(response);
+        }
+    }
 }
 
 impl<L: IntoListener> IntoAnyListener for L {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::called::Called;
 use super::listener::{Listener, Outcome};
 use super::socket::WebSocket;
+use crate::handshake::client;
 use crate::protocol::{CloseCode, Error, OwnedMessage};
 use crate::sync::Mutex;
 
@@ -131,6 +132,8 @@ pub(crate) type Conversation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// An asynchronous listener without its type.
 pub(crate) trait Callbacks: Send {
     fn call(&mut self, socket: &WebSocket, call: Call) -> Called;
+    /// Called on a client before everything else: what the server has answered.
+    fn answered(&mut self, _: &client::Response) {}
     /// Returns `true` if the peer's close is not to be answered before `Call::Closing` is done: for a listener that has
     /// handed its messages on, and whose answers to them are still to come.
     fn answers_close_later(&self) -> bool {

@@ -151,6 +151,12 @@ pub trait Socket: Send + Sync + 'static {
         self.inner().map_or(StreamOffset::new(0), Socket::queued)
     }
 
+    /// Returns the position up to which output was handed to the transport. It stays what it is when the connection has
+    /// ended.
+    fn written(&self) -> StreamOffset {
+        self.inner().map_or(StreamOffset::new(0), Socket::written)
+    }
+
     /// Returns the position up to which output must have been written before there is room for a message of this many
     /// bytes: until it fits, and until output that is above the high watermark is below the low one (see
     /// [`Config`](crate::Config)). `None`: there is room now.

@@ -176,7 +176,7 @@ impl MessageStream {
         core::future::poll_fn(|cx| self.poll_recv(cx))
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, StreamError>>> {
         poll_next(&mut self.batch, &self.sender.channel, cx)
     }
 

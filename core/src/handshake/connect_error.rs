@@ -94,9 +94,9 @@ impl ConnectError {
         }
     }
 
-    /// Returns `true` if the same might succeed later: the host could not be resolved or reached, something took too long
-    /// or broke off, or the server answered with 429, 500, 502, 503 or 504. Everything else is final: what is wrong with
-    /// the target or a certificate, other refusals, an answer that breaks a rule.
+    /// Returns `true` if the same might succeed later: the host or the proxy could not be resolved or reached, something
+    /// took too long or broke off, or one of the two answered with 429, 500, 502, 503 or 504. Everything else is final:
+    /// what is wrong with the target or a certificate, other refusals and redirects, an answer that breaks a rule.
     ///
     /// ```
     /// # use bellwire_core as bellwire;
@@ -110,10 +110,10 @@ impl ConnectError {
         match self {
             #[cfg(feature = "std")]
             Self::Resolve(_) | Self::Connect(_) | Self::Io(_) | Self::Thread(_) => true,
-            Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout | HandshakeError::Eof) => true,
-            Self::Handshake(HandshakeError::Refused(response)) => {
-                matches!(response.status(), 429 | 500 | 502..=504)
-            }
+            Self::Timeout(_) | Self::Tls(TlsError::Eof) => true,
+            Self::Handshake(HandshakeError::Timeout | HandshakeError::Eof) => true,
+            Self::Handshake(HandshakeError::Refused(response)) => response.is_transient(),
+            Self::Proxy(error) => error.is_retryable(),
             _ => false,
         }
     }

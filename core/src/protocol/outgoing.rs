@@ -90,6 +90,18 @@ impl<'m> Outgoing<'m> {
         Self { text: true, is_compressible: true, payload: Payload::Bytes(share(text.into_bytes())) }
     }
 
+    /// Returns the message with a payload that may be kept, and sent [again](Self::again) without being copied.
+    #[cfg(feature = "std")]
+    pub(crate) fn into_shared(self) -> Outgoing<'static> {
+        let payload = match self.payload {
+            Payload::Borrowed(payload) => Bytes::copy_from_slice(payload),
+            Payload::Vec(payload) => share(payload),
+            Payload::Bytes(payload) => payload,
+            Payload::Prepared(prepared) => prepared.to_bytes(),
+        };
+        Outgoing { payload: Payload::Bytes(payload), text: self.text, is_compressible: self.is_compressible }
+    }
+
     /// Returns the same message once more, with a share of its payload or a borrow.
     #[cfg(feature = "std")]
     pub(crate) fn again(&self) -> Outgoing<'_> {

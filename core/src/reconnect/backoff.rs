@@ -7,6 +7,8 @@ use super::failure::Failure;
 use super::policy::Policy;
 use super::retry_after::retry_after;
 use crate::entropy::Entropy;
+use crate::handshake::ConnectError;
+use crate::handshake::client::Response;
 use crate::time::Time;
 
 /// Says when to try again, as a [`Policy`] wants it: a state machine without a clock, and without randomness of its own.
@@ -79,7 +81,8 @@ impl Backoff {
         if self.policy.max_tries.is_some_and(|most| self.tries >= most) {
             return Next::GiveUp;
         }
-        let asked = failure.connect_error().and_then(|error| retry_after(error.response()?, unix_time));
+        let answer = failure.connect_error().and_then(refusal);
+        let asked = answer.and_then(|answer| retry_after(answer, unix_time));
         let asked = asked.unwrap_or_default().min(self.policy.max_retry_after);
         // Those who were all told the same do not come back all at once.
         Next::RetryAt(now + asked + self.draw())
@@ -101,6 +104,14 @@ impl Backoff {
         let drawn = (random * (u128::from(nanos) + 1)) >> 64;
         self.ceiling = self.policy.ceiling_after(self.ceiling);
         Duration::from_nanos(drawn as u64)
+    }
+}
+
+/// Returns the answer of who has refused, a server or a proxy.
+fn refusal(error: &ConnectError) -> Option<&Response> {
+    match error {
+        ConnectError::Proxy(error) => error.response(),
+        error => error.response(),
     }
 }
 

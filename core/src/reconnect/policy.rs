@@ -40,7 +40,7 @@ pub struct Policy {
     pub(super) reset_after: Duration,
     pub(super) max_tries: Option<u32>,
     pub(super) max_retry_after: Duration,
-    pub(super) offline: Offline,
+    offline: Offline,
     retry_if: Option<Arc<RetryIf>>,
 }
 
@@ -141,6 +141,11 @@ impl Policy {
     pub fn retry_if(mut self, decide: impl Fn(&Failure) -> Option<bool> + Send + Sync + 'static) -> Self {
         self.retry_if = Some(Arc::new(decide));
         self
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn when_offline(&self) -> Offline {
+        self.offline
     }
 
     /// Returns `true` if another try is worth while.

@@ -140,8 +140,9 @@ impl<C: Timer> Opening<C> {
         self,
         (connection, response, mut leftover): Established,
         transport: T,
-        listener: AnyListener,
+        mut listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
+        listener.answered(&response);
         let driver = Driver::connected(connection, listener);
         let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
         let registry = Arc::default();

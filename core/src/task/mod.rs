@@ -16,6 +16,7 @@ mod held;
 #[cfg(all(loom, test))]
 mod models;
 mod reaching;
+mod reconnecting;
 mod runtime;
 mod server;
 mod shutdown;
@@ -25,6 +26,7 @@ mod tls;
 pub use self::acceptor::{Acceptor, accept_stream, stream_service, upgraded};
 pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over};
 pub use self::connecting::Opening;
+pub use self::reconnecting::ReconnectBuilder;
 pub use self::runtime::{Adopt, Resolve, Runtime, named_runtime};
 pub use self::server::{Server, ServerHandle};
 pub use self::shutdown::accept_failed;

@@ -222,6 +222,10 @@ impl Socket for Recording {
         self.lock().closed.clone()
     }
 
+    fn written(&self) -> StreamOffset {
+        StreamOffset::new(self.lock().sent.len() as u64)
+    }
+
     /// What is recorded counts as written.
     fn when_written(&self, _: StreamOffset, done: Done) {
         done(Ok(()));

@@ -129,6 +129,10 @@ impl Socket for Shared {
         self.lock().queued()
     }
 
+    fn written(&self) -> StreamOffset {
+        self.lock().written()
+    }
+
     fn room_at(&self, length: usize) -> Option<StreamOffset> {
         self.lock().room_at(length)
     }

@@ -53,6 +53,12 @@ impl Response {
         self.protocol.as_deref()
     }
 
+    /// Returns `true` if this refusal may be another answer soon: too many requests, an error of the server's, or of what is
+    /// in front of it.
+    pub(in crate::handshake) fn is_transient(&self) -> bool {
+        matches!(self.status, 429 | 500 | 502..=504)
+    }
+
     /// Returns the body of a refusal as far as it came, at most [`MAX_BODY`](super::MAX_BODY) bytes.
     pub fn body(&self) -> &[u8] {
         &self.body

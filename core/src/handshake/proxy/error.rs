@@ -115,6 +115,28 @@ impl ProxyError {
             _ => None,
         }
     }
+
+    /// Returns `true` if the same might succeed later.
+    pub(in crate::handshake) fn is_retryable(&self) -> bool {
+        match self {
+            #[cfg(feature = "std")]
+            Self::Resolve(_) | Self::Connect(_) | Self::Io(_) => true,
+            Self::Eof => true,
+            Self::Refused(response) => response.is_transient(),
+            Self::Socks(failure) => failure.is_transient(),
+            _ => false,
+        }
+    }
+}
+
+impl SocksFailure {
+    /// Returns `true` if it is about the way to the host, which may be another one soon.
+    fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::General | Self::NetworkUnreachable | Self::HostUnreachable | Self::Refused | Self::TtlExpired
+        )
+    }
 }
 
 impl From<InvalidProxy> for ProxyError {

@@ -1,12 +1,12 @@
 //! The functions of a runtime that has a name, so that they and their documentation are written once.
 
 /// Defines the functions that most programs need, for a [`Runtime`](crate::backend::Runtime) that has a name: `serve`,
-/// `serve_with`, `serve_async`, `connect`, `connect_over`, `connect_stream`, `connect_stream_over`, `accept_stream` and
-/// `upgraded`, without a runtime to pass on.
+/// `serve_with`, `serve_async`, `connect`, `connect_over`, `connect_stream`, `connect_stream_over`, `reconnecting`,
+/// `reconnecting_over`, `accept_stream` and `upgraded`, without a runtime to pass on.
 ///
 /// It takes a value of the runtime, what its addresses and streams implement, when its functions panic, and examples
-/// for four of them. Where it stands, `Server` is that of this runtime, and `bellwire_core` this crate: their
-/// documentation has links to both.
+/// for five of them. Where it stands, `Server` and `ReconnectBuilder` are those of this runtime, and `bellwire_core` is this
+/// crate: their documentation has links to them.
 #[macro_export]
 macro_rules! named_runtime {
     (
@@ -16,6 +16,7 @@ macro_rules! named_runtime {
         $(#[$serve_async:meta])* serve_async;
         $(#[$connect:meta])* connect;
         $(#[$connect_stream:meta])* connect_stream;
+        $(#[$reconnecting:meta])* reconnecting;
     ) => {
         /// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
         /// options, tells its address, and can be shut down.
@@ -140,6 +141,49 @@ macro_rules! named_runtime {
             transport: S,
         ) -> ::core::result::Result<($crate::MessageStream, $crate::proto::client::Response), $crate::ConnectError> {
             $crate::backend::connect_stream_over($runtime, target, transport).await
+        }
+
+        /// Prepares a client that connects, and connects again when the connection is lost, as the
+        /// [`Policy`](bellwire_core::reconnect::Policy) says. [`listen`](bellwire_core::backend::ReconnectBuilder::listen)
+        /// or [`stream`](bellwire_core::backend::ReconnectBuilder::stream) start it.
+        ///
+        $(#[$reconnecting])*
+        ///
+        /// # Errors
+        /// [`ConnectError::Url`](bellwire_core::ConnectError::Url) and
+        /// [`ConnectError::Config`](bellwire_core::ConnectError::Config), which say what is wrong with the target. What fails
+        /// later is told later.
+        pub fn reconnecting(
+            target: impl $crate::proto::client::IntoTarget,
+            policy: $crate::reconnect::Policy,
+        ) -> ::core::result::Result<ReconnectBuilder, $crate::ConnectError> {
+            ReconnectBuilder::new($runtime, target, policy, |target, listener| {
+                $crate::backend::connect($runtime, target, listener)
+            })
+        }
+
+        /// As [`reconnecting`], over streams that the caller makes: TLS of its own, Unix sockets, memory. `transport` makes
+        /// one for each try; how long that may take is its own affair.
+        ///
+        /// # Errors
+        /// As [`reconnecting`]. An error of `transport` is a [`ConnectError::Connect`](bellwire_core::ConnectError::Connect),
+        /// which is told later.
+        pub fn reconnecting_over<S, F>(
+            target: impl $crate::proto::client::IntoTarget,
+            policy: $crate::reconnect::Policy,
+            mut transport: impl FnMut() -> F + Send + 'static,
+        ) -> ::core::result::Result<ReconnectBuilder, $crate::ConnectError>
+        where
+            S: $($Stream)+,
+            F: ::core::future::Future<Output = ::std::io::Result<S>> + Send + 'static,
+        {
+            ReconnectBuilder::new($runtime, target, policy, move |target, listener| {
+                let transport = transport();
+                async move {
+                    let stream = transport.await.map_err($crate::ConnectError::Connect)?;
+                    $crate::backend::connect_over($runtime, target, stream, listener).await
+                }
+            })
         }
 
         /// Answers the one request on a stream that the caller has accepted, and makes a

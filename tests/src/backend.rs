@@ -213,6 +213,8 @@ pub struct Connect {
     pub protocols: Vec<&'static str>,
     /// Limits and deadlines.
     pub config: Config,
+    /// How many redirects are followed.
+    pub redirects: u8,
 }
 
 impl Connect {
@@ -225,6 +227,7 @@ impl Connect {
             headers: Vec::new(),
             protocols: Vec::new(),
             config: quiet(),
+            redirects: 0,
         }
     }
 
@@ -239,7 +242,8 @@ impl Connect {
     /// # Errors
     /// Those of [`Target`].
     pub fn target(self) -> Result<Target, ConnectError> {
-        let mut target = Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr);
+        let mut target =
+            Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr).redirects(self.redirects);
         if let Some(request_target) = self.request_target {
             target = target.request_target(request_target)?;
         }

@@ -19,6 +19,7 @@
 //! | `peer` | tungstenite in both roles |
 //! | `plain` | plain HTTP as proxies and health checks send it, and what is no HTTP/1 |
 //! | `proxies` | what reverse proxies make of an upgrade and of its answer |
+//! | `redirects` | clients that are sent elsewhere |
 //! | `refusals` | what a refused request is told, and what the owner is told of it |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
 //! | `ending` | how connections end, and the invariant 1.13 |
@@ -63,6 +64,7 @@ mod peer;
 mod plain;
 mod pressure;
 mod proxies;
+mod redirects;
 mod refusals;
 mod ring;
 mod runtime;

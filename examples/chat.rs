@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::listener::IntoListener;
-use bellwire::{Config, Message, Outcome, Request, Response, WebSocket, broadcast, is_upgrade_request, listener};
+use bellwire::{
+    Config, Message, Outcome, Request, Response, ServerTls, WebSocket, broadcast, is_upgrade_request, listener,
+};
 use common::{Backend, BoxError};
 use lexopt::prelude::*;
 
@@ -29,6 +31,8 @@ Usage: chat [OPTIONS]
   --keepalive SECONDS
                   how long a client may be quiet before it gets a ping [20]
   --deflate       compress messages (needs --features deflate)
+  --tls CERT KEY  speak TLS, with a certificate and its private key, files in PEM (needs --features
+                  rustls)
   --help          this text";
 
 /// The longest message that is accepted, in bytes. Each is sent to every member, so it is short.
@@ -45,6 +49,7 @@ struct Options {
     backend: Backend,
     tick: Duration,
     config: Config,
+    tls: Option<ServerTls>,
 }
 
 fn main() -> ExitCode {
@@ -64,27 +69,39 @@ fn run() -> Result<(), BoxError> {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
             let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if options.tls.is_some() {
+                return Err("threads have no TLS yet: choose another backend".into());
+            }
             server.config(config).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => tokio::runtime::Runtime::new()?.block_on(async {
-            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "smol")]
         Backend::Smol => smol::block_on(async {
-            let server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => async_std::task::block_on(async {
-            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -249,6 +266,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
         backend: Backend::default()?,
         tick: Duration::from_secs(60),
         config: Config::default(),
+        tls: None,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -261,6 +279,9 @@ fn parse() -> Result<Option<Options>, BoxError> {
                 options.config = options.config.keepalive_interval(every);
             }
             Long("deflate") => options.config = common::compressed(options.config, 64)?,
+            Long("tls") => {
+                options.tls = Some(common::tls::server(&parser.value()?.string()?, &parser.value()?.string()?)?)
+            }
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bellwire::listener::IntoListener;
 use bellwire::proto::client::{HandshakeError, Response};
-use bellwire::{CloseCode, Closed, Config, ConnectError, OwnedMessage, SendError, Target, WebSocket, listener};
+use bellwire::{CloseCode, Closed, Config, ConnectError, OwnedMessage, Proxy, SendError, Target, WebSocket, listener};
 use common::{Backend, BoxError, Connected};
 use lexopt::prelude::*;
 
@@ -29,6 +29,10 @@ Usage: client URL [OPTIONS]
   --keepalive SECONDS
                    how long the server may be quiet before it gets a ping [20]
   --deflate        offer to compress messages (needs --features deflate)
+  --ca FILE        roots in PEM to check the server's certificate with, in place of the system's
+                   (needs --features rustls)
+  --proxy URL      go through this proxy [that of HTTPS_PROXY, http_proxy, ALL_PROXY]
+  --redirects N    follow so many redirects [0]
   --help           this text
 
 Exit status 0 after a clean closing handshake, with a reply to each --send. The answer of a server that
@@ -251,6 +255,7 @@ fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
 fn parse() -> Result<Option<Options>, BoxError> {
     let (mut backend, mut send, mut wait, mut echo) = (Backend::default()?, Vec::new(), WAIT, false);
     let (mut url, mut protocols, mut headers) = (None, Vec::new(), Vec::new());
+    let (mut ca, mut proxy, mut redirects) = (None, None, 0);
     // What arrives between our close and the server's is worth printing.
     let mut config = Config::default().deliver_after_close(true);
     let mut parser = lexopt::Parser::from_env();
@@ -266,13 +271,23 @@ fn parse() -> Result<Option<Options>, BoxError> {
             }
             Long("header") => headers.push(header(&parser.value()?.string()?)?),
             Long("deflate") => config = common::compressed(config, 64)?,
+            Long("ca") => ca = Some(common::tls::client(&parser.value()?.string()?)?),
+            Long("proxy") => proxy = Some(Proxy::new(parser.value()?.string()?)?),
+            Long("redirects") => redirects = parser.value()?.parse()?,
             Short('h') | Long("help") => return Ok(None),
             Value(value) if url.is_none() => url = Some(value.string()?),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
     let url = url.ok_or("a URL is missing: client ws://127.0.0.1:9001/; see --help")?;
-    let mut target = Target::new(&url)?.config(config);
+    let target = Target::new(&url)?.config(config).redirects(redirects);
+    let mut target = match proxy {
+        Some(proxy) => target.proxy(proxy),
+        None => target.proxy_from_env()?,
+    };
+    if let Some(ca) = ca {
+        target = target.tls(ca);
+    }
     for protocol in protocols {
         target = target.protocol(protocol)?;
     }

@@ -4,7 +4,9 @@ mod common;
 
 use std::process::ExitCode;
 
-use bellwire::{Config, Listener, Message, Outcome, Request, Response, WebSocket, is_upgrade_request, listener};
+use bellwire::{
+    Config, Listener, Message, Outcome, Request, Response, ServerTls, WebSocket, is_upgrade_request, listener,
+};
 use common::{Backend, BoxError};
 use lexopt::prelude::*;
 
@@ -24,6 +26,8 @@ Usage: echo [OPTIONS]
   --keepalive SECONDS  how long a client may be quiet before it gets a ping [20]
   --no-keepalive       do not ping quiet clients
   --deflate            compress messages, however short (needs --features deflate)
+  --tls CERT KEY       speak TLS, with a certificate and its private key, files in PEM (needs --features
+                       rustls)
   --help               this text";
 
 struct Options {
@@ -31,6 +35,7 @@ struct Options {
     backend: Backend,
     threads: Option<usize>,
     config: Config,
+    tls: Option<ServerTls>,
 }
 
 fn main() -> ExitCode {
@@ -46,27 +51,39 @@ fn run() -> Result<(), BoxError> {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
             let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if options.tls.is_some() {
+                return Err("threads have no TLS yet: choose another backend".into());
+            }
             server.config(options.config).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
-            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "smol")]
         Backend::Smol => smol::block_on(async {
-            let server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => async_std::task::block_on(async {
-            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
-            common::announce(options.backend, server.local_addr()?)?;
+            let mut server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
+            common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
+            }
             server.config(options.config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -128,6 +145,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
         backend: Backend::default()?,
         threads: None,
         config: Config::default(),
+        tls: None,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -142,6 +160,9 @@ fn parse() -> Result<Option<Options>, BoxError> {
             }
             Long("deflate") => options.config = common::compressed(options.config, 0)?,
             Long("no-keepalive") => options.config = options.config.keepalive_interval(None),
+            Long("tls") => {
+                options.tls = Some(common::tls::server(&parser.value()?.string()?, &parser.value()?.string()?)?)
+            }
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }

@@ -1,6 +1,8 @@
 //! What the examples share: the choice of a backend at run time.
 #![allow(dead_code, reason = "each example uses a part of it")]
 
+pub(crate) mod tls;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -139,9 +141,10 @@ pub(crate) fn connect(
 }
 
 /// Says where a server listens.
-pub(crate) fn announce(backend: Backend, addr: SocketAddr) -> io::Result<()> {
+pub(crate) fn announce(backend: Backend, addr: SocketAddr, is_secure: bool) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "listening on ws://{addr}/ with the {backend} backend; for a browser: http://{addr}/")?;
+    let s = if is_secure { "s" } else { "" };
+    writeln!(out, "listening on ws{s}://{addr}/ with the {backend} backend; for a browser: http{s}://{addr}/")?;
     out.flush()
 }
 

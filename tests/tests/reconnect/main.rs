@@ -6,9 +6,11 @@
 //! | `network` | a network in memory that goes wrong where a test wants it to |
 //! | `events` | what is told, in which order |
 //! | `sending` | what becomes of messages |
+//! | `real` | servers on the loopback that go away and come back |
 
 mod events;
 mod network;
+mod real;
 mod sending;
 
 use std::sync::Arc;

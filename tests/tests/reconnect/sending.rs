@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bellwire::reconnect::{EndReason, Event, Offline, Policy, Reconnecting};
-use bellwire::{OwnedMessage, Request, Response, SendError, WebSocket, async_listener, listener};
+use bellwire::{Bytes, OwnedMessage, Request, Response, SendError, WebSocket, async_listener, listener};
 use tokio::time::sleep;
 
 use crate::network::{Network, Try};
-use crate::{client, paused};
+use crate::{client, obedient, paused};
 
 const KEEP: Offline = Offline::Keep { messages: 20, bytes: 4000 };
 
@@ -237,4 +237,243 @@ fn thousands_of_faults_lose_nothing_and_send_nothing_twice() {
         }
     }
     assert!(lost > 4000 && returned > 1000, "{lost} losses, {returned} messages handed back");
+}
+
+fn keeping(messages: usize, bytes: usize) -> Policy {
+    Policy::new().offline(Offline::Keep { messages, bytes })
+}
+
+/// Lets everything happen that takes no time, and some that does.
+async fn a_while() {
+    sleep(Duration::from_secs(100)).await;
+}
+
+fn texts(messages: &[OwnedMessage]) -> Vec<&str> {
+    messages.iter().map(|message| message.as_text().unwrap()).collect()
+}
+
+#[test]
+fn what_was_kept_follows_what_on_open_sends() {
+    paused(async {
+        let network = Network::new(obedient);
+        network.plan([Try::Refused]);
+        let client = client(&network, keeping(10, 100)).listen(|_| {
+            async_listener().on_open(async |socket| {
+                sleep(Duration::from_secs(1)).await;
+                socket.send_and_wait("login").await
+            })
+        });
+        client.send("1").unwrap();
+        client.send("2").unwrap();
+        while client.socket().is_none() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // It is open, and its `on_open` is not done.
+        client.send("3").unwrap();
+        a_while().await;
+        client.send("4").unwrap();
+        client.close().await;
+        assert_eq!(network.messages(), [["login", "1", "2", "3", "4"]]);
+    });
+}
+
+#[test]
+fn what_was_kept_follows_what_a_streams_reader_sends_before_it_reads_on() {
+    paused(async {
+        let network = Network::new(obedient);
+        let mut stream = client(&network, keeping(10, 100)).stream();
+        stream.send("1").unwrap();
+        let Some(Event::Connected { socket, .. }) = stream.recv().await else { panic!() };
+        stream.send("2").unwrap();
+        socket.send("login").unwrap();
+        a_while().await;
+        assert_eq!(network.messages(), [["login"]]);
+        let Some(Event::Message(_)) = stream.recv().await else { panic!() };
+        stream.send("3").unwrap();
+        assert_eq!(stream.close().await.reason, EndReason::Closed);
+        assert_eq!(network.messages(), [["login", "1", "2", "3"]]);
+    });
+}
+
+#[test]
+fn without_a_connection_messages_are_refused_or_kept_up_to_both_bounds() {
+    paused(async {
+        let network = Network::new(obedient);
+        network.plan([Try::Refused; 3]);
+        let refusing = client(&network, Policy::new()).listen(|_| listener());
+        assert_eq!(refusing.send("now"), Err(SendError::Offline));
+        let ended = refusing.close().await;
+        assert_eq!((refusing.send("late"), ended.unsent.len()), (Err(SendError::Closed), 0));
+
+        for (messages, bytes, accepted) in [(2, 100, 2), (10, 7, 3), (0, 100, 0), (10, 1, 0)] {
+            let keeping = client(&network, keeping(messages, bytes)).listen(|_| listener());
+            for number in 0..5 {
+                let expected = if number < accepted { Ok(()) } else { Err(SendError::Full) };
+                assert_eq!(keeping.send(format!("n{number}")), expected, "{number} of {messages}, {bytes}");
+            }
+            let ended = keeping.close().await;
+            assert_eq!(texts(&ended.unsent), &["n0", "n1", "n2"][..accepted]);
+        }
+    });
+}
+
+#[test]
+fn room_comes_back_with_the_connection() {
+    paused(async {
+        let network = Network::new(obedient);
+        network.plan([Try::GOOD, Try::Refused]);
+        let client = client(&network, keeping(1, 10)).listen(|_| listener());
+        for round in ["a", "b"] {
+            client.send(round).unwrap();
+            assert_eq!(client.send("too much"), Err(SendError::Full));
+            a_while().await;
+            for _ in 0..10 {
+                client.send(round).unwrap();
+            }
+            client.send("close 1012").unwrap();
+            while client.is_connected() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        client.close().await;
+        let written = network.messages();
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [12, 12]);
+    });
+}
+
+#[test]
+fn what_was_not_written_is_handed_back_or_sent_again_before_all_that_is_newer() {
+    for (offline, again) in [(Offline::Refuse, false), (KEEP, true)] {
+        paused(async {
+            let network = Network::new(obedient).capacity(100);
+            network.plan([Try::Connected { writes: 400, reads: usize::MAX }]);
+            let returned = Arc::new(Mutex::new(Vec::new()));
+            let lost = returned.clone();
+            let client = client(&network, Policy::new().offline(offline))
+                .on_disconnected(move |disconnected| lost.lock().unwrap().extend(disconnected.unsent))
+                .listen(|_| listener());
+            a_while().await;
+            // The head of the handshake has taken half of the 400 bytes.
+            let sent: Vec<String> = (0..20).map(|number| format!("number {number:02}")).collect();
+            for text in &sent {
+                client.send(text).unwrap();
+            }
+            client.socket().unwrap().send("for this one").unwrap();
+            while client.is_connected() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(client.send("newer"), if again { Ok(()) } else { Err(SendError::Offline) });
+            a_while().await;
+            client.close().await;
+
+            let (written, returned) = (network.messages(), returned.lock().unwrap());
+            let first = written[0].len();
+            assert!((1..20).contains(&first), "{written:?}");
+            assert_eq!(written[0], sent[..first]);
+            if again {
+                assert_eq!(written[1][..20 - first], sent[first..]);
+                assert_eq!(written[1][20 - first..], ["newer"]);
+                assert_eq!(texts(&returned), ["for this one"]);
+            } else {
+                assert!(written[1].is_empty());
+                assert_eq!(texts(&returned)[..20 - first], sent[first..]);
+                assert_eq!(texts(&returned)[20 - first..], ["for this one"]);
+            }
+        });
+    }
+}
+
+/// Its owner's code runs when the last share of it is dropped, and sends.
+struct Sending(Reconnecting, Arc<AtomicU64>);
+
+impl AsRef<[u8]> for Sending {
+    fn as_ref(&self) -> &[u8] {
+        b"binary"
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        let _ = self.0.send("dropped");
+    }
+}
+
+#[test]
+fn a_payload_is_given_up_when_it_is_written_and_its_owner_may_send_then() {
+    paused(async {
+        let network = Network::new(obedient);
+        let (client, dropped) = (client(&network, Policy::new()).listen(|_| listener()), Arc::new(AtomicU64::new(0)));
+        a_while().await;
+        client.send(Bytes::from_owner(Sending(client.clone(), dropped.clone()))).unwrap();
+        a_while().await;
+        assert_eq!(dropped.load(Ordering::Relaxed), 1);
+        // The same with one that is never written, and one that is handed over to nobody.
+        network.mute();
+        let stuck = Bytes::from_owner(Sending(client.clone(), dropped.clone()));
+        client.send("x".repeat(4000)).unwrap();
+        client.send(stuck).unwrap();
+        client.socket().unwrap().abort();
+        a_while().await;
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+        client.close().await;
+        assert_eq!(network.messages()[0], ["dropped"]);
+    });
+}
+
+#[test]
+fn typed_and_prepared_and_large_messages_come_back_as_they_were() {
+    paused(async {
+        let network = Network::new(obedient);
+        let client = client(&network, keeping(10, 1_000_000)).listen(|_| listener());
+        let large = "€".repeat(100_000);
+        client.send(&bellwire::Prepared::new("prepared")).unwrap();
+        client.send(vec![1, 2, 3]).unwrap();
+        client.send(large.clone()).unwrap();
+        client.send(Bytes::from_static(b"shared")).unwrap();
+        let ended = client.close().await;
+        let expected: [OwnedMessage; 4] =
+            ["prepared".into(), vec![1, 2, 3].into(), large.into(), Bytes::from_static(b"shared").into()];
+        assert_eq!(ended.unsent, expected);
+    });
+}
+
+/// Real threads, and a real clock: handles that send while connections come and go.
+#[test]
+fn handles_on_several_threads_lose_nothing_and_send_nothing_twice() {
+    const SENDERS: usize = 4;
+    for offline in [Offline::Refuse, KEEP] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (random, ledger) = (Random::new(7), Ledger::default());
+            let network = Network::new(moody(&random)).capacity(300);
+            network.plan(troubles(&random));
+            let policy =
+                Policy::new().first_delay(Duration::ZERO).max_delay(Duration::from_millis(10)).offline(offline);
+            let lost = ledger.clone();
+            let client = client(&network, policy)
+                .on_disconnected(move |disconnected| lost.returned(&disconnected.unsent))
+                .listen(|_| listener());
+            let senders = (0..SENDERS).map(|sender| {
+                let (client, ledger, random) = (client.clone(), ledger.clone(), random.clone());
+                tokio::spawn(async move {
+                    for number in 0..400 {
+                        let text = message(&format!("sender{sender}"), number, random.below(100));
+                        let sent = client.send(&text);
+                        ledger.sent(text, sent);
+                        if random.below(5) == 0 {
+                            sleep(Duration::from_millis(1)).await;
+                        }
+                    }
+                })
+            });
+            for sender in senders.collect::<Vec<_>>() {
+                sender.await.unwrap();
+            }
+            let ended = client.close().await;
+            ledger.returned(&ended.unsent);
+            ledger.check(&network.messages(), "on threads");
+            assert!(network.tries() > 3, "{}", network.tries());
+        });
+    }
 }

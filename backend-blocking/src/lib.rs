@@ -20,24 +20,29 @@
 //! | file | what it does |
 //! |---|---|
 //! | `stream` | what a transport must be able to do: TCP, Unix sockets, or the caller's own (TLS, in-memory) |
+//! | `tls` | TLS over such a transport, for the two threads of a connection |
 //! | `drive` | the loop of a connection's thread: reads, writes, and sleeps until the core's deadline |
 //! | `writer` | the second thread: writes what others send, and wakes the first |
 //! | `server`, `acceptor` | accepts, or takes over what was accepted elsewhere |
-//! | `client` | connects |
+//! | `client`, `connecting`, `resolve`, `race`, `proxying`, `deadline` | connects: addresses, a proxy, TLS, the handshake, within one deadline |
 //! | `end` | waits for a connection's end, or until what was sent is written |
 //! | `message_stream` | a connection as a stream of messages, in place of callbacks |
 #![forbid(unsafe_code)]
 
 mod acceptor;
 mod client;
+mod connecting;
+mod deadline;
 mod drive;
 mod end;
 mod message_stream;
 mod pause;
+mod proxying;
 mod race;
 mod resolve;
 mod server;
 mod stream;
+mod tls;
 mod wait;
 mod writer;
 
@@ -47,3 +52,4 @@ pub use drive::upgraded;
 pub use message_stream::{MessageReceiver, MessageSender, MessageStream};
 pub use server::{Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;
+pub use tls::TlsStream;

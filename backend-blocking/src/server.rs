@@ -10,12 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bellwire_core::backend::report::printing;
-use bellwire_core::backend::{Driver, Registration, Registry, Service, Stage, accept_failed};
+use bellwire_core::backend::{Driver, Registration, Registry, Service, Session, Stage, accept_failed};
 use bellwire_core::listener::IntoResponse;
 use bellwire_core::proto::Time;
-use bellwire_core::{Config, Request, Responder, ServerError};
+use bellwire_core::{Config, Request, Responder, ServerError, ServerTls};
 
 use crate::drive::Drive;
+use crate::stream::Stream;
+use crate::tls::TlsStream;
 use crate::wait::block_on;
 
 /// How many connections a server has at most, unless it is told otherwise: each has a thread.
@@ -74,6 +76,7 @@ pub struct Server {
     max_connections: usize,
     on_error: OnError,
     registry: Arc<Registry>,
+    tls: Option<ServerTls>,
 }
 
 /// Shuts a [`Server`] down, from any thread.
@@ -122,7 +125,18 @@ impl Server {
             max_connections: MAX_CONNECTIONS,
             on_error: Box::new(printing(unix_time, print)),
             registry: Arc::default(),
+            tls: None,
         }
+    }
+
+    /// Speaks TLS with everybody who connects. A handshake has as long as [`Config::open_timeout`] says, together with
+    /// the request, and holds up nobody else; one that fails is [told](Self::on_error).
+    ///
+    /// With the feature `rustls` this takes a `rustls::ServerConfig`, with `native-tls` a `native_tls::TlsAcceptor`.
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -190,13 +204,13 @@ impl Server {
     }
 
     fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
-        let Self { listener, config, max_connections, on_error, registry } = self;
+        let Self { listener, config, max_connections, on_error, registry, tls } = self;
         config.check()?;
         // A listener that was another runtime's does not wait.
         listener.set_nonblocking(false)?;
         let service = Arc::new(service(config, on_error).with_registry(registry.clone()));
         service.lend_clock(unix_time);
-        accept_all(&listener, &service, max_connections);
+        accept_all(&listener, &service, tls.as_ref(), max_connections);
         drop(listener);
         block_on(|_| registry.wait_until(|_, threads| threads == 0));
         Ok(())
@@ -204,7 +218,7 @@ impl Server {
 }
 
 /// Accepts until the server is shut down.
-fn accept_all(listener: &TcpListener, service: &Arc<Service>, max_connections: usize) {
+fn accept_all(listener: &TcpListener, service: &Arc<Service>, tls: Option<&ServerTls>, max_connections: usize) {
     let registry = service.registry();
     loop {
         block_on(|_| registry.wait_for_room(max_connections));
@@ -212,16 +226,29 @@ fn accept_all(listener: &TcpListener, service: &Arc<Service>, max_connections: u
             return;
         }
         match listener.accept() {
-            Ok((stream, peer)) => start(service, stream, peer),
+            Ok((stream, peer)) => begin(service, tls, stream, peer),
             Err(error) => accept_later(service, error),
         }
     }
 }
 
-/// Starts a connection's thread.
-fn start(service: &Arc<Service>, stream: TcpStream, peer: SocketAddr) {
+/// Begins with a client that has come. TLS is agreed on by the connection's own thread.
+fn begin(service: &Arc<Service>, tls: Option<&ServerTls>, stream: TcpStream, peer: SocketAddr) {
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
+    match tls.map(Session::server) {
+        None => start(service, stream, peer),
+        Some(Ok(session)) => start(service, TlsStream::new(stream, session), peer),
+        // The driver tells it.
+        Some(Err(error)) => {
+            Driver::server(service.clone(), Some(peer), Time::ZERO)
+                .transport_failed(Time::ZERO, io::Error::other(error));
+        }
+    }
+}
+
+/// Starts a connection's thread.
+fn start(service: &Arc<Service>, stream: impl Stream, peer: SocketAddr) {
     let (stream, answered, registry) = (Arc::new(stream), Arc::<AtomicBool>::default(), service.registry().clone());
     let mut registration = Registration::new(registry.clone());
     let entry = Arc::new(Entry { stream: stream.clone(), answered: answered.clone(), registry });
@@ -248,7 +275,7 @@ fn accept_later(service: &Service, error: io::Error) {
 
 /// A connection as its server sees it. A thread that waits for its peer is woken by the end of its stream.
 struct Entry {
-    stream: Arc<TcpStream>,
+    stream: Arc<dyn Stream>,
     /// Whether its request was answered.
     answered: Arc<AtomicBool>,
     registry: Arc<Registry>,

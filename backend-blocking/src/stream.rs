@@ -6,11 +6,9 @@ use std::time::Duration;
 
 /// A byte stream that two threads can share: one reads while the other writes.
 ///
-/// Implemented for TCP and Unix sockets, which are put into blocking mode: that of tokio's `into_std` is another. For
-/// TLS, implement it over a TCP stream and the TLS state in a mutex that is held while bytes are encrypted or
-/// decrypted, and not while the TCP stream is read. Take out what is decrypted before decrypting more. There is no
-/// flush: a write that times out with a record half sent reports that nothing was written, and the same bytes come
-/// again. The tests of this repository do it with rustls (`tests/tests/suite/tls.rs`).
+/// Implemented for TCP and Unix sockets, which are put into blocking mode: that of tokio's `into_std` is another; and for
+/// [`TlsStream`](crate::TlsStream), TLS over any of these or yours. There is no flush: a stream that encrypts, and times out
+/// with a record half sent, reports that nothing was written, and the same bytes come again.
 pub trait Stream: Send + Sync + 'static {
     /// Makes reads and writes wait, if they might not. Called once, before anything else. The default does nothing.
     ///

@@ -1,15 +1,12 @@
-//! TLS as the caller's own stream: rustls, over the blocking backend's `Stream` as its documentation says,
-//! and tokio-rustls. Each backend serves the other, so that neither is tested against itself only.
+//! TLS as a stream that the caller has: the blocking backend's `TlsStream`, and tokio-rustls, which nobody here wrote. Each
+//! backend serves the other, so that neither is tested against itself only.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use bellwire::blocking::Stream;
+use bellwire::blocking::TlsStream;
 use bellwire::proto::client::HandshakeError;
 use bellwire::{Closed, ClosedBy, ConnectError, Listener, SendError, Target, WebSocket, blocking, listener};
 use bellwire_tests::{
@@ -22,8 +19,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
-    StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -80,131 +76,14 @@ impl ServerCertVerifier for TrustsAnybody {
     }
 }
 
-/// TLS over TCP, for two threads.
-struct TlsStream {
-    tcp: TcpStream,
-    /// Held while bytes are encrypted or decrypted, and never while the transport is waited for.
-    tls: Mutex<Connection>,
-    /// What has arrived and is not yet decrypted, and whether more will come.
-    arrived: Mutex<Vec<u8>>,
-    ended: AtomicBool,
-    /// What is encrypted and not yet written.
-    unsent: Mutex<Unsent>,
-}
-
-#[derive(Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// How many bytes of the last write are in there, of which the caller was told that nothing was written: it
-    /// comes again with the same bytes.
-    untold: usize,
-}
-
-impl TlsStream {
-    fn new(tcp: TcpStream, tls: impl Into<Connection>) -> Self {
-        Self {
-            tcp,
-            tls: Mutex::new(tls.into()),
-            arrived: Mutex::default(),
-            ended: AtomicBool::new(false),
-            unsent: Mutex::default(),
-        }
-    }
-
-    fn tls(&self) -> MutexGuard<'_, Connection> {
-        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unsent(&self) -> MutexGuard<'_, Unsent> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes what is encrypted.
-    fn flush(&self, unsent: &mut Unsent) -> io::Result<()> {
-        loop {
-            {
-                let mut tls = self.tls();
-                while tls.wants_write() {
-                    tls.write_tls(&mut unsent.bytes)?;
-                }
-            }
-            if unsent.bytes.is_empty() {
-                return Ok(());
-            }
-            let count = self.tcp.write(&unsent.bytes)?;
-            unsent.bytes.drain(..count);
-        }
-    }
-}
-
-impl Stream for TlsStream {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Only one thread reads.
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let answers = {
-                let mut tls = self.tls();
-                match tls.reader().read(buffer) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    // At the end, too: without a `close_notify` that is `UnexpectedEof`.
-                    result => return result,
-                }
-                if !arrived.is_empty() || self.ended.load(Ordering::Relaxed) {
-                    // Little by little: what is decrypted has to be taken before there is room for more.
-                    let count = tls.read_tls(&mut arrived.as_slice())?;
-                    arrived.drain(..count);
-                    tls.process_new_packets().map_err(io::Error::other)?;
-                }
-                tls.wants_write()
-            };
-            if answers {
-                match self.flush(&mut self.unsent()) {
-                    // It leaves with the next write.
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                    result => result?,
-                }
-            }
-            if arrived.is_empty() && self.tls().wants_read() {
-                arrived.resize(16 * 1024, 0);
-                let result = self.tcp.read(&mut arrived);
-                arrived.truncate(*result.as_ref().unwrap_or(&0));
-                self.ended.store(result? == 0, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut unsent = self.unsent();
-        if unsent.untold == 0 {
-            self.flush(&mut unsent)?;
-            unsent.untold = self.tls().writer().write(bytes)?;
-        }
-        self.flush(&mut unsent)?;
-        Ok(std::mem::take(&mut unsent.untold))
-    }
-
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp.set_read_timeout(timeout)
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp.set_write_timeout(timeout)
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how == Shutdown::Write {
-            self.tls().send_close_notify();
-            // Best effort: what follows says the same.
-            let _ = self.flush(&mut self.unsent());
-        }
-        self.tcp.shutdown(how)
-    }
-}
-
 fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (listener.accept().unwrap().0, there)
+}
+
+fn client_stream(tcp: TcpStream, config: Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    TlsStream::client(tcp, &config.into(), "localhost", Some(PATIENCE)).unwrap()
 }
 
 fn name() -> ServerName<'static> {
@@ -217,7 +96,7 @@ fn serve(on_tokio: Option<&OnTokio<Multi>>, config: Arc<ServerConfig>, tcp: TcpS
     match on_tokio {
         None => {
             let acceptor = blocking::Acceptor::new(handler).config(quiet()).on_error(|error| panic!("{error}"));
-            let stream = TlsStream::new(tcp, ServerConnection::new(config).unwrap());
+            let stream = TlsStream::server(tcp, &config.into()).unwrap();
             thread::spawn(move || acceptor.accept(stream, None));
         }
         Some(backend) => {
@@ -243,7 +122,7 @@ fn connect<L: Listener + 'static>(
     let target = Target::new("wss://localhost/").unwrap().config(quiet());
     match on_tokio {
         None => {
-            let stream = TlsStream::new(tcp, ClientConnection::new(config, name()).unwrap());
+            let stream = client_stream(tcp, config);
             let mut client = blocking::connect_over(target, stream, listener).unwrap();
             (client.socket().clone(), Box::new(move || client.closed()))
         }
@@ -355,7 +234,7 @@ fn says_close_notify_when_it_is_refused(backend: Option<&OnTokio<Multi>>) {
     let target = Target::new("wss://localhost/").unwrap().config(quiet());
     let refused = match backend {
         None => {
-            let stream = TlsStream::new(there, ClientConnection::new(client_config, name()).unwrap());
+            let stream = client_stream(there, client_config);
             blocking::connect_over(target, stream, listener()).err()
         }
         Some(backend) => backend.handle().block_on(async {

@@ -15,7 +15,7 @@ use crate::config::Deflate;
 #[cfg(feature = "deflate")]
 use crate::context::{Compression, SocketContext};
 use crate::handshake::server::{Accept, AcceptError};
-use crate::handshake::{Proxy, Target};
+use crate::handshake::{ConnectError, Proxy, Redirects, Request, Target};
 use crate::handshake::{client, server};
 use crate::protocol::{Connection, Event, Header, MAX_HEADER, ReservedBits, Role};
 use crate::time::Time;
@@ -175,10 +175,24 @@ pub fn server_handshake(data: &[u8]) {
             }
             Some(Ok(request)) => {
                 let accepted = accept(&request, config);
-                (format!("{request:?} {accepted}"), left)
+                (format!("{request:?} {accepted} {}", told(&request)), left)
             }
         }
     });
+}
+
+/// What a handler may want to know of a request.
+fn told(request: &Request) -> String {
+    let cookies: Vec<_> = request.cookies().collect();
+    assert!(cookies.iter().all(|(name, _)| !name.is_empty() && request.cookie(name).is_some()));
+    let auth = request.basic_auth();
+    if let Some(auth) = &auth {
+        assert!(auth.matches(auth.user(), auth.password()) && !auth.user().contains(':') && request.bearer().is_none());
+    }
+    if let Some(bearer) = request.bearer() {
+        assert!(bearer.matches(bearer.token()) && !bearer.matches(format!("{}x", bearer.token())));
+    }
+    format!("{cookies:?} {:?}", request.query_pairs().collect::<Vec<_>>())
 }
 
 /// A client reads a response, to the key of RFC 6455 §1.3 and its offer of "chat" and "superchat": the same
@@ -195,9 +209,36 @@ pub fn client_handshake(data: &[u8]) {
                 assert!(matches!(response.protocol(), None | Some("chat" | "superchat")));
                 (format!("{response:?}"), left)
             }
-            Err(error) => (format!("{error:?}"), Vec::new()),
+            Err(error) => (format!("{error:?} {}", redirected(error.clone())), Vec::new()),
         }
     });
+}
+
+/// Where a client goes from its server's answer, if that redirects: never out of TLS, with its credentials to no other
+/// server, and with one request.
+fn redirected(error: client::HandshakeError) -> String {
+    let Ok(target) = Target::new("wss://user:password@example.com/chat") else { return String::new() };
+    let target = target.redirects(1);
+    let next = match Redirects::new().follow(&target, error.into()) {
+        Ok(next) => next,
+        Err(error @ ConnectError::Redirect(_)) => {
+            let text = format!("{error} {error:?}");
+            assert!(text.len() < 2048, "{text}");
+            return text;
+        }
+        Err(error) => return format!("{error}"),
+    };
+    assert!(next.uri().is_secure());
+    let entropy = Box::new(|bytes: &mut [u8]| bytes.fill(0));
+    let head = String::from_utf8_lossy(client::Handshake::new(&next, entropy, Time::ZERO).output()).into_owned();
+    // The request line, `Host`, four of the upgrade, `User-Agent`, and an empty one.
+    let is_same = target.uri().same_origin(next.uri());
+    assert_eq!(
+        (head.lines().count(), head.contains("\nAuthorization: ")),
+        (8 + usize::from(is_same), is_same),
+        "{head}"
+    );
+    head
 }
 
 /// A client and a proxy: the first byte chooses its kind. It is asked for the same, and its answers mean the same, however

@@ -14,6 +14,7 @@ macro_rules! links {
 [streams]: crate::guide::streams
 [sending]: crate::guide::sending
 [closing]: crate::guide::closing
+[staying_connected]: crate::guide::staying_connected
 [before-a-program-ends]: crate::guide::closing#before-a-program-ends
 [testing]: crate::guide::testing
 [transports]: crate::guide::transports
@@ -59,6 +60,8 @@ pages! {
     streams = "guide/streams.md": "stream()" "MessageStream" "OwnedMessage" "StreamError";
     sending = "guide/sending.md": "WebSocket" "broadcast()" "Prepared" "SendError" "Config";
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
+    staying_connected = "guide/staying-connected.md": "reconnect" "reconnect::Policy" "reconnect::Reconnecting"
+        "reconnect::ReconnectingStream" "reconnect::Backoff";
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
     compression = "guide/compression.md": "Config" "Outgoing";

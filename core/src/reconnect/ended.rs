@@ -77,7 +77,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason.fmt(f)?;
         match &self.failure {
-            Some(failure) if self.reason != EndReason::Closed => write!(f, ": {failure}"),
+            Some(failure) if matches!(self.reason, EndReason::Final | EndReason::GaveUp) => write!(f, ": {failure}"),
             _ => Ok(()),
         }
     }

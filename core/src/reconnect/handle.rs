@@ -30,9 +30,10 @@ impl Reconnecting {
     /// Sends a text or binary message by the connection that there is. Without one it is refused or kept, as
     /// [`Policy::offline`](super::Policy::offline) says. `Ok` means accepted, in order.
     ///
-    /// What is kept leaves as soon as there is a connection and its `on_open` is done (in the stream form, when `recv` is
-    /// called again after [`Event::Connected`](super::Event::Connected)): what that sends by the connection's own socket, a
-    /// login say, goes first.
+    /// What is kept leaves when there is a connection and its `on_open` is done (in the stream form, when `recv` is called
+    /// again after [`Event::Connected`](super::Event::Connected)), and what is sent here meanwhile waits for that, too: so what
+    /// `on_open` sends by the connection's own socket, a login say, goes first. If messages are refused without a
+    /// connection, they are sent as soon as there is one: a task that must not speak before the login waits for it.
     ///
     /// # Errors
     /// [`SendError::Offline`] if there is no connection and messages are refused then; [`SendError::Full`] if too many are

@@ -62,11 +62,19 @@ struct Connection {
     socket: WebSocket,
     /// The same, for users.
     tracked: WebSocket,
+    /// What was kept is sent, so that what is sent now may follow.
+    flushed: bool,
     /// It was seen to be closed: nothing more is sent there.
     closed: bool,
     /// This side closes it, with this code.
     closed_with: Option<CloseCode>,
     error: Option<Error>,
+}
+
+impl Connection {
+    fn is_ready(&self) -> bool {
+        self.flushed && !self.closed
+    }
 }
 
 /// What is left of a connection.
@@ -119,8 +127,7 @@ impl Link {
             state.numbered += 1;
             message.number = state.numbered;
         }
-        let is_first = state.kept.is_empty() && !state.flushing;
-        if let Some(connection) = state.connection.as_ref().filter(|connection| is_first && !connection.closed) {
+        if let Some(connection) = state.connection.as_ref().filter(|connection| connection.is_ready()) {
             return Ok(Some((connection.socket.clone(), state.life, message)));
         }
         let Offline::Keep { messages, bytes } = self.offline else { return Err(SendError::Offline) };
@@ -197,9 +204,15 @@ impl Link {
         let mut state = self.lock();
         state.life += 1;
         let tracked = WebSocket::new(Tracked::new(socket.clone(), self.clone(), state.life));
-        let (socket, handle) = (socket.clone(), tracked.clone());
-        let connection =
-            Connection { socket: socket.clone(), tracked: handle, closed: false, closed_with: None, error: None };
+        let connection = Connection {
+            socket: socket.clone(),
+            tracked: tracked.clone(),
+            // Who is refused without a connection sends as soon as there is one.
+            flushed: self.offline == Offline::Refuse,
+            closed: false,
+            closed_with: None,
+            error: None,
+        };
         let before = state.connection.replace(connection);
         let closing = state.closing;
         drop(state);
@@ -228,14 +241,29 @@ impl Link {
         }
     }
 
+    /// Takes out what is to be sent next of what was kept.
     fn next_kept(&self, life: u64) -> Option<(WebSocket, Numbered)> {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let is_current = state.life == life;
-        let connection = state.connection.as_ref().filter(|connection| is_current && !connection.closed);
-        let socket = connection.map(|connection| connection.socket.clone());
-        let next = socket.and_then(|socket| Some((socket, state.kept.pop()?)));
+        let connection = state.connection.as_mut().filter(|connection| is_current && !connection.closed);
+        let next = connection.and_then(|connection| {
+            let next = state.kept.pop();
+            connection.flushed = next.is_none();
+            Some((connection.socket.clone(), next?))
+        });
         state.flushing = next.is_some();
+        let runner = if state.flushing { None } else { state.runner.take() };
+        drop(guard);
+        if let Some(runner) = runner {
+            runner.wake();
+        }
         next
+    }
+
+    /// Waits until each message that was kept is in its place: the one that another thread is about to send, too.
+    pub(crate) async fn settled(&self) {
+        core::future::poll_fn(|cx| self.poll_until(cx, |state| !state.flushing)).await;
     }
 
     /// Notes that this side is about to close a connection. Returns `true` if it is the first to do so.
@@ -308,7 +336,7 @@ impl Link {
     pub(crate) async fn unless_closing<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = core::pin::pin!(future);
         core::future::poll_fn(|cx| {
-            if self.poll_closing(cx).is_ready() {
+            if self.poll_until(cx, |state| state.closing).is_ready() {
                 return Poll::Ready(None);
             }
             future.as_mut().poll(cx).map(Some)
@@ -316,9 +344,10 @@ impl Link {
         .await
     }
 
-    fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For who connects: ready when something is so.
+    fn poll_until(&self, cx: &mut Context<'_>, ready: impl FnOnce(&State) -> bool) -> Poll<()> {
         let mut state = self.lock();
-        if state.closing {
+        if ready(&state) {
             return Poll::Ready(());
         }
         let before = state.runner.register(cx.waker());

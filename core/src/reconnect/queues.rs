@@ -48,10 +48,6 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
     pub(super) fn has_room(&self, message: &Numbered, messages: usize, bytes: usize) -> bool {
         self.messages.len() < messages && self.bytes.saturating_add(message.len()) <= bytes
     }

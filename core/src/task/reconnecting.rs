@@ -169,6 +169,7 @@ impl Running {
                 }
                 Err(failure) => failure,
             };
+            link.settled().await;
             let retry_at = match self.failed(failure, timer.now(), R::unix_time()) {
                 Ok(retry_at) => retry_at,
                 Err(reason) => break reason,

@@ -331,3 +331,28 @@ fn a_runtime_that_ends_ends_it() {
     assert!(told.contains(&"end: the task that connects was dropped".into()), "{told:?}");
     assert!(told.contains(&"close 1006 ".into()), "{told:?}");
 }
+
+#[test]
+fn a_function_that_panics_ends_it() {
+    paused(async {
+        let network = Network::new(obedient);
+        network.plan([Try::Refused; 2]);
+        let told = Told::default();
+        let tell = told.clone();
+        let client = client(&network, Policy::new())
+            .on_disconnected(|_| panic!("on purpose"))
+            .on_end(move |ended| tell.push(ended.to_string()))
+            .listen(|_| listener());
+        assert_eq!(client.wait().await.reason, EndReason::Abandoned);
+        assert_eq!(told.take(), ["the task that connects was dropped"]);
+        // The same in a stream.
+        let mut stream = crate::client(&network, Policy::new()).before_each(|_, tries| async move {
+            let target: Result<_, BoxError> = if tries == 0 { Err("not yet".into()) } else { panic!("on purpose") };
+            target
+        });
+        stream = stream.on_disconnected(|_| panic!("a stream has its own"));
+        let mut stream = stream.stream();
+        assert_eq!(next(&mut stream).await, "preparing to connect has failed: not yet");
+        assert_eq!(next(&mut stream).await, "the task that connects was dropped");
+    });
+}

@@ -278,6 +278,28 @@ fn what_was_kept_follows_what_on_open_sends() {
 }
 
 #[test]
+fn what_would_be_kept_waits_for_on_open_and_what_would_be_refused_does_not() {
+    for (policy, order) in [(keeping(10, 100), ["login", "soon"]), (Policy::new(), ["soon", "login"])] {
+        paused(async {
+            let network = Network::new(obedient);
+            let client = client(&network, policy).listen(|_| {
+                async_listener().on_open(async |socket| {
+                    sleep(Duration::from_secs(1)).await;
+                    socket.send_and_wait("login").await
+                })
+            });
+            while client.socket().is_none() {
+                sleep(Duration::from_millis(100)).await;
+            }
+            client.send("soon").unwrap();
+            a_while().await;
+            client.close().await;
+            assert_eq!(network.messages(), [order]);
+        });
+    }
+}
+
+#[test]
 fn what_was_kept_follows_what_a_streams_reader_sends_before_it_reads_on() {
     paused(async {
         let network = Network::new(obedient);

@@ -85,8 +85,11 @@ impl<T: Transport> Tls<T> {
     }
 
     fn receive(&mut self, mut input: &[u8]) {
+        let before = input.len();
         if let Err(error) = self.session.receive(&mut input) {
             self.failure = Some(io::Error::new(ErrorKind::InvalidData, error));
+        } else if input.len() == before {
+            self.failure = Some(io::Error::new(ErrorKind::InvalidData, "TLS takes no more, and has nothing to read"));
         }
         self.arrived.extend_from_slice(input);
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use bellwire::proto::client::{HandshakeError, ProxyError, SocksFailure};
+use bellwire::reconnect::{self, Ended};
 use bellwire::{CloseCode, Closed, ClosedBy, ConnectError, Error, TlsError};
 
 /// The exit statuses. They are documented in `--help` and in the README: a number never changes its meaning.
@@ -78,7 +79,13 @@ impl From<io::Error> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let exit = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&ConnectError> for Failure {
+    fn from(error: &ConnectError) -> Self {
+        let exit = match error {
             ConnectError::Url(_)
             | ConnectError::Header(_)
             | ConnectError::Credentials(_)
@@ -129,6 +136,22 @@ pub(crate) fn judge(closed: &Closed, error: Option<&Error>) -> Result<(), Failur
         (_, true, _) => Err(Failure::new(Exit::ClosedWith, format_args!("the server closed the connection: {closed}"))),
         (Some(error), ..) => Err(Failure::new(Exit::Lost, format_args!("the connection broke: {error}"))),
         (None, ..) => Err(Failure::new(Exit::Lost, format_args!("the connection broke: {closed}"))),
+    }
+}
+
+/// Judges how a client has ended, by what has failed last.
+pub(crate) fn judge_end(ended: &Ended, error: Option<&Error>) -> Result<(), Failure> {
+    match ended.failure.as_deref() {
+        None => {}
+        Some(reconnect::Failure::Connect(error)) => return Err(error.into()),
+        Some(reconnect::Failure::Closed(closed)) => judge(closed, error)?,
+        Some(failure) => return Err(Failure::new(Exit::Failed, failure)),
+    }
+    match ended.unsent.len() {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(Exit::Lost, format_args!("the connection has ended before {count} messages were sent")))
+        }
     }
 }
 

@@ -42,11 +42,27 @@ pub(crate) struct Style {
 /// What happens beside messages.
 #[derive(Debug)]
 pub(crate) enum Note<'a> {
-    Listening { url: &'a str },
-    Open { fields: Value, text: String },
-    Pong { data: &'a [u8], round_trip: Option<Duration> },
-    Ping { data: &'a [u8] },
+    Listening {
+        url: &'a str,
+    },
+    Open {
+        fields: Value,
+        text: String,
+    },
+    Pong {
+        data: &'a [u8],
+        round_trip: Option<Duration>,
+    },
+    Ping {
+        data: &'a [u8],
+    },
     Closed(&'a Closed),
+    /// Another try is made.
+    Retry {
+        why: &'a str,
+        after: Duration,
+        tries: u32,
+    },
     Trouble(&'a str),
     Help(&'a str),
 }
@@ -184,6 +200,9 @@ impl Note<'_> {
                 let (code, by) = (u16::from(closed.code), closed.by.to_string());
                 ("closed", json!({ "code": code, "reason": closed.reason, "clean": closed.clean, "by": by }))
             }
+            Self::Retry { why, after, tries } => {
+                ("retry", json!({ "message": why, "in_ms": millis(*after), "tries": tries }))
+            }
             Self::Trouble(message) => ("error", json!({ "message": message })),
             Self::Help(text) => ("help", json!({ "message": text })),
         }
@@ -197,6 +216,7 @@ impl Note<'_> {
             Self::Pong { data, .. } => format!("pong {}", text_or_hex(data)).trim_end().into(),
             Self::Ping { data } => format!("ping {}", text_or_hex(data)).trim_end().into(),
             Self::Closed(closed) => format!("closed: {closed}"),
+            Self::Retry { why, after, .. } => format!("{why}: another try in {:.1} s", after.as_secs_f64()),
             Self::Trouble(message) | Self::Help(message) => (*message).into(),
         }
     }
@@ -204,6 +224,7 @@ impl Note<'_> {
     fn colour(&self) -> Colour {
         match self {
             Self::Trouble(_) => Colour::Red,
+            Self::Retry { .. } => Colour::Yellow,
             _ => Colour::Green,
         }
     }

@@ -1,4 +1,4 @@
-//! A connection, as a channel of what happens on it.
+//! Connections to one server, one after the other, as a channel of what happens on them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,60 +6,98 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bellwire::listener::IntoAnyListener;
-use bellwire::{Bytes, Error, OwnedMessage, SendError, SocketId, WebSocket, async_listener};
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use bellwire::proto::client::Response;
+use bellwire::reconnect::{Disconnected, Policy, Reconnecting};
+use bellwire::tokio::reconnecting;
+use bellwire::{Bytes, ConnectError, OwnedMessage, SendError, SocketId, Target, WebSocket, async_listener};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many events wait until they are printed. Beyond that the server is not read.
+/// How many messages, pings and pongs wait until they are printed. Beyond that the server is not read.
 const AHEAD: usize = 64;
 
 /// How many pings are waited for. Older ones are forgotten.
 const PINGS: usize = 64;
 
-/// What happens on a connection. That it has ended is the end of the channel.
+/// What happens. The end of the channel is the end of everything.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Message(OwnedMessage),
-    Ping(Bytes),
+    /// There is a connection, and this is the server's answer.
+    Open(WebSocket, Arc<Response>),
+    Message(OwnedMessage, Place),
+    Ping(Bytes, Place),
     /// With the time when it came.
-    Pong(Bytes, Instant),
+    Pong(SocketId, Bytes, Instant, Place),
+    /// There is no connection any more, or a try to connect has failed.
+    Lost(Disconnected),
 }
 
-/// What a connection has to say.
-#[derive(Debug)]
-pub(crate) struct Events {
-    pub(crate) receiver: Receiver<Event>,
-    error: Arc<Mutex<Option<Error>>>,
-}
+/// A place in the queue. It is free when this is dropped.
+pub(crate) type Place = Option<OwnedSemaphorePermit>;
 
-impl Events {
-    /// What `on_error` was told, if it was.
-    pub(crate) fn error(&self) -> Option<Error> {
-        lock(&self.error).take()
-    }
-}
-
-/// A listener, and where its events come.
-pub(crate) fn events() -> (impl IntoAnyListener, Events) {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let error = Arc::new(Mutex::new(None));
-    let failed = error.clone();
-    let listener = async_listener()
-        .on_error(move |_, error| {
-            lock(&failed).get_or_insert_with(|| error.clone());
-        })
-        // Nobody listens any more: that is no failure of the connection.
-        .with_state(sender)
-        .on_message(async |events: Sender<Event>, _, message| {
-            let _ = events.send(Event::Message(message)).await;
-        })
-        .on_ping(async |events: Sender<Event>, socket: WebSocket, data: Bytes| {
-            socket.as_socket().answer_ping(&data);
-            let _ = events.send(Event::Ping(data)).await;
-        })
-        .on_pong(async |events: Sender<Event>, _, data| {
-            let _ = events.send(Event::Pong(data, Instant::now())).await;
+/// Connects, and tells what happens. Each connection sends the greetings first.
+pub(crate) fn start(
+    target: &Target,
+    policy: Policy,
+    greetings: Vec<String>,
+) -> Result<(Reconnecting, UnboundedReceiver<Event>), ConnectError> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (lost, places) = (sender.clone(), Arc::new(Semaphore::new(AHEAD)));
+    let greetings: Arc<[String]> = greetings.into();
+    let handle = reconnecting(target, policy)?
+        .on_disconnected(move |disconnected| drop(lost.send(Event::Lost(disconnected))))
+        .listen(move |connected| {
+            let response = Arc::new(connected.response.clone());
+            let (sender, places, greetings) = (sender.clone(), places.clone(), greetings.clone());
+            listener(Arc::new(Teller { sender, places, greetings, response }))
         });
-    (listener, Events { receiver, error })
+    Ok((handle, receiver))
+}
+
+fn listener(teller: Arc<Teller>) -> impl IntoAnyListener {
+    async_listener()
+        .with_state(teller)
+        .on_open(async |teller: Arc<Teller>, socket: WebSocket| {
+            teller.tell(Event::Open(socket.clone(), teller.response.clone()));
+            teller.greetings.iter().try_for_each(|greeting| socket.send(greeting.as_str()))
+        })
+        .on_message(async |teller: Arc<Teller>, _, message| {
+            let place = teller.place().await;
+            teller.tell(Event::Message(message, place));
+        })
+        .on_ping(async |teller: Arc<Teller>, socket: WebSocket, data: Bytes| {
+            socket.as_socket().answer_ping(&data);
+            let place = teller.place().await;
+            teller.tell(Event::Ping(data, place));
+        })
+        .on_pong(async |teller: Arc<Teller>, socket: WebSocket, data| {
+            let now = Instant::now();
+            let place = teller.place().await;
+            teller.tell(Event::Pong(socket.id(), data, now, place));
+        })
+}
+
+/// Tells what happens on a connection, to who prints it.
+#[derive(Debug)]
+struct Teller {
+    sender: UnboundedSender<Event>,
+    places: Arc<Semaphore>,
+    /// What is sent first.
+    greetings: Arc<[String]>,
+    response: Arc<Response>,
+}
+
+impl Teller {
+    /// Waits for a place in the queue.
+    async fn place(&self) -> Place {
+        // It is never closed.
+        self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// If nobody listens any more, that is no failure of the connection.
+    fn tell(&self, event: Event) {
+        let _ = self.sender.send(event);
+    }
 }
 
 /// The pings that were sent, and when.

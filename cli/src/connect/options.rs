@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use bellwire::reconnect::{Offline, Policy};
+
 use crate::arguments::{self, Arguments, unexpected, unknown};
 use crate::exit::Failure;
 use crate::input::Form;
@@ -17,6 +19,7 @@ Usage: bellwire connect URL [OPTIONS]
 What is sent
   --send TEXT           send this instead of the standard input; may be repeated
   --file FILE           send a file as a binary message; may be repeated, in turns with --send
+  --on-open TEXT        send this first, on each connection; may be repeated
   --binary              send the whole standard input as one binary message
   --no-commands         on a terminal: send lines like /ping, too; /help lists them
   --ping SECONDS        send pings, and print how long their answers take
@@ -26,6 +29,8 @@ When it ends
   --wait SECONDS        how long to wait for messages when the input has ended [5 if they are
                         counted, else 0]
   --stay                stay when the input has ended, until the server closes
+  --reconnect           connect again when that may help; what was not sent is sent then
+  --tries N             give up after so many tries in a row that came to nothing
 
 What is printed
   --jsonl               a JSON object in each line; the input as well, as {\"text\": ..}
@@ -59,16 +64,40 @@ The exit status is explained by bellwire --help.";
 /// How long to wait for messages that are counted.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// The longest delay before the first try to connect again: shorter than a program's, since somebody waits for it.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest delay before any.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// What is kept beside that, while a connection goes and nobody has noticed.
+const KEPT: Offline = Offline::Keep { messages: 64, bytes: 1024 * 1024 };
+
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(super) reach: Reach,
     pub(super) style: Style,
     pub(super) verbose: bool,
     pub(super) source: Source,
+    pub(super) on_open: Vec<String>,
+    reconnect: bool,
+    tries: Option<u32>,
     pub(super) ping: Option<Duration>,
     pub(super) count: Option<usize>,
     /// For ever, if there is none.
     pub(super) wait: Option<Duration>,
+}
+
+impl Options {
+    /// When to connect again. What a lost connection has not written is kept for the next.
+    pub(super) fn policy(&self) -> Policy {
+        let policy = Policy::new().first_delay(FIRST_DELAY).max_delay(MAX_DELAY).offline(KEPT);
+        match self.tries {
+            _ if !self.reconnect => policy.retry_if(|_| Some(false)),
+            Some(tries) => policy.max_tries(tries),
+            None => policy,
+        }
+    }
 }
 
 /// Where messages come from.
@@ -91,6 +120,9 @@ struct Draft {
     style: Style,
     verbose: bool,
     given: Vec<Given>,
+    on_open: Vec<String>,
+    reconnect: bool,
+    tries: Option<u32>,
     binary: bool,
     no_commands: bool,
     ping: Option<Duration>,
@@ -118,6 +150,12 @@ impl Draft {
         match option {
             "send" => self.given.push(Given::Text(arguments.text(option)?)),
             "file" => self.given.push(Given::File(arguments.text(option)?)),
+            "on-open" => self.on_open.push(arguments.text(option)?),
+            "reconnect" => self.reconnect = true,
+            "tries" => {
+                let tries = arguments.positive(option)?;
+                (self.reconnect, self.tries) = (true, Some(u32::try_from(tries).unwrap_or(u32::MAX)));
+            }
             "binary" => self.binary = true,
             "no-commands" => self.no_commands = true,
             "ping" => self.ping = Some(arguments.some_seconds(option)?),
@@ -133,7 +171,7 @@ impl Draft {
 
     fn finish(self) -> Result<Options, Failure> {
         let form = self.form()?;
-        let Self { reach, style, verbose, given, ping, mut count, .. } = self;
+        let Self { reach, style, verbose, given, on_open, reconnect, tries, ping, mut count, .. } = self;
         if !given.is_empty() && !self.stay {
             count = count.or(Some(given.len()));
         }
@@ -143,7 +181,7 @@ impl Draft {
             wait => wait.or(Some(Duration::ZERO)),
         };
         let source = if given.is_empty() { Source::Input(form) } else { Source::Given(given) };
-        Ok(Options { reach, style, verbose, source, ping, count, wait })
+        Ok(Options { reach, style, verbose, source, on_open, reconnect, tries, ping, count, wait })
     }
 
     fn form(&self) -> Result<Form, Failure> {

@@ -168,8 +168,9 @@ impl Running {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Waits for its end.
+    /// Ends its input, and waits for its end.
     pub(crate) fn end(mut self) -> Ended {
+        drop(self.input.take());
         let mut errors = self.errors.take().unwrap();
         let reading = thread::spawn(move || {
             let mut err = String::new();
@@ -179,7 +180,6 @@ impl Running {
         if let Some(mut output) = self.output.take() {
             output.read_to_end(&mut out).unwrap();
         }
-        drop(self.input.take());
         let status = self.child.wait().unwrap().code();
         Ended { status, out, err: reading.join().unwrap().unwrap() }
     }

@@ -4,9 +4,9 @@ mod trust;
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -246,6 +246,89 @@ fn what_comes_is_read_and_answered_while_a_peer_that_takes_nothing_stalls_the_wr
     }
     socket.abort();
     driving.join().unwrap();
+}
+
+/// A stream whose writes wait at a gate, once there is one.
+struct Gated {
+    tcp: TcpStream,
+    gate: Mutex<Option<Gate>>,
+}
+
+/// Says that a write has come, and when it may go on.
+type Gate = (mpsc::Sender<()>, Receiver<()>);
+
+impl Stream for Gated {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut &self.tcp, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some((came, may_go)) = self.gate.lock().unwrap().take() {
+            came.send(()).unwrap();
+            may_go.recv().unwrap();
+        }
+        Write::write(&mut &self.tcp, bytes)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp.set_write_timeout(timeout)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.tcp.shutdown(how)
+    }
+}
+
+#[test]
+fn who_reads_does_not_wait_for_a_write_that_is_stuck_and_what_it_has_to_say_leaves_behind_that() {
+    let (client, server) = trust();
+    let (here, there) = pair();
+    let agreeing = thread::spawn(move || {
+        let stream = TlsStream::server(Gated { tcp: here, gate: Mutex::default() }, &server.into()).unwrap();
+        assert_eq!(stream.read(&mut [0; 10]).unwrap(), 1);
+        Arc::new(stream)
+    });
+    let mut peer = StreamOwned::new(ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap(), there);
+    peer.write_all(b"x").unwrap();
+    let stream = agreeing.join().unwrap();
+    let ((comes, came), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    *stream.get_ref().gate.lock().unwrap() = Some((comes, may_go));
+    let writing = thread::spawn({
+        let stream = stream.clone();
+        move || stream.write(b"stuck").unwrap()
+    });
+    came.recv_timeout(PATIENCE).unwrap();
+    let (tells, told) = mpsc::channel();
+    let reading = thread::spawn({
+        let stream = stream.clone();
+        move || {
+            for _ in 0..2 {
+                let mut buffer = [0; 10];
+                tells.send(stream.read(&mut buffer).map(|count| buffer[..count].to_vec())).unwrap();
+            }
+        }
+    });
+    peer.conn.refresh_traffic_keys().unwrap();
+    peer.write_all(b"a").unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap(), b"a");
+    // A record that nobody can decrypt: TLS has an alert to say.
+    peer.sock
+        .write_all(&[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+        .unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap_err().kind(), ErrorKind::InvalidData);
+    reading.join().unwrap();
+    go.send(()).unwrap();
+    assert_eq!(writing.join().unwrap(), 5);
+    let mut buffer = [0; 5];
+    peer.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"stuck");
+    peer.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+    let alert = peer.read(&mut buffer).unwrap_err();
+    assert!(alert.to_string().contains("received fatal alert"), "{alert}");
 }
 
 #[test]

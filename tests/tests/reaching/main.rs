@@ -2,6 +2,7 @@
 
 mod built_in_tls;
 mod https_proxy;
+mod on_threads;
 
 use bellwire_tests::PATIENCE;
 

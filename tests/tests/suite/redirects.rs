@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bellwire::proto::client::{Phase, RedirectError, RedirectErrorKind};
 use bellwire::{ConnectError, Response, Target, is_upgrade_request, listener};
-use bellwire_tests::{Backend, Connect, Frame, Setup, Trust, echo, next, quiet, tasks};
+use bellwire_tests::{Backend, Connect, Frame, Setup, Trust, backends, echo, next, quiet};
 
 use crate::client::{fail, raw_server};
 
-tasks! {
+backends! {
     client {
         u15_u16_a_redirect_leads_to_another_server_and_takes_no_credentials_there,
         u15_nobody_is_asked_who_was_not_to_be,

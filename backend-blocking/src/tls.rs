@@ -92,9 +92,15 @@ impl<S: Stream> TlsStream<S> {
             tls.stream.set_write_timeout(left)?;
             match tls.shake_hands() {
                 Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-                result => return result.map(|()| tls),
+                result => {
+                    result?;
+                    break;
+                }
             }
         }
+        tls.stream.set_read_timeout(None)?;
+        tls.stream.set_write_timeout(None)?;
+        Ok(tls)
     }
 
     /// Makes a server's end. The first read agrees on TLS with the client.

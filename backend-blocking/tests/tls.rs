@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bellwire_blocking::{Acceptor, Server, ServerHandle, Stream, TlsStream, connect_over, connect_stream};
+use bellwire_blocking::{
+    Acceptor, Server, ServerHandle, Stream, TlsStream, connect_over, connect_stream, connect_stream_over,
+};
 use bellwire_core::proto::client::Phase;
 use bellwire_core::{
     ClientTls, CloseCode, Config, ConnectError, OwnedMessage, Request, Response, ServerError, ServerTls, Target,
@@ -466,4 +468,31 @@ fn a_stream_that_was_shut_here_ends_and_one_that_was_cut_off_there_fails() {
         assert_eq!(reading.join().unwrap().unwrap(), 0);
         drop(stream_there);
     }
+}
+
+#[test]
+fn a_conversation_over_streams_that_take_and_bring_what_they_like_loses_nothing() {
+    const COUNT: usize = 150;
+    let (client, server) = shared();
+    let (here, there) = pair();
+    let payload = |index: usize| vec![index as u8; index * index * 7 % 20_000];
+    let serving = thread::spawn(move || {
+        let echo = |_: &Request| Response::websocket(listener().on_message(|socket, message| socket.send(message)));
+        let stream = TlsStream::server(Whimsical { tcp: here, turn: AtomicUsize::new(2) }, &server).unwrap();
+        Acceptor::new(echo).on_error(|error| panic!("{error}")).accept(stream, None);
+    });
+    let stream = Whimsical { tcp: there, turn: AtomicUsize::new(0) };
+    let stream = TlsStream::client(stream, &client, "localhost", Some(PATIENCE)).unwrap();
+    let (messages, _) = connect_stream_over("wss://localhost/", stream).unwrap();
+    let (mut sender, mut receiver) = messages.split();
+    let sending = thread::spawn(move || {
+        (0..COUNT).for_each(|index| sender.send(payload(index)).unwrap());
+        sender
+    });
+    for index in 0..COUNT {
+        assert!(receiver.recv_timeout(PATIENCE).unwrap().unwrap() == payload(index), "message {index}");
+    }
+    let closed = sending.join().unwrap().close();
+    assert!(closed.clean, "{closed:?}");
+    serving.join().unwrap();
 }

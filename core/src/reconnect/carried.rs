@@ -36,10 +36,10 @@ impl Carried {
     fn open(&mut self, socket: &WebSocket) -> Called {
         let socket = &*self.socket.insert(self.link.opened(socket));
         let Some(inner) = &mut self.inner else { return Called::Done(Ok(())) };
-        let link = self.flushes.then(|| self.link.clone());
+        let link = self.flushes.then(|| (self.link.clone(), self.link.life()));
         let opened = move |outcome: Outcome| {
-            if let (Ok(()), Some(link)) = (&outcome, link) {
-                link.flush();
+            if let (Ok(()), Some((link, life))) = (&outcome, link) {
+                link.flush(life);
             }
             outcome
         };

@@ -9,6 +9,9 @@
 //! **Nothing is locked while a connection is told to send**: that calls wakers. So a connection may end between the sending
 //! and the noting, and then who sends finds out by itself what became of its message.
 
+#[cfg(all(loom, test))]
+mod models;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -202,7 +205,7 @@ impl Link {
     /// There is a connection. Returns its handle for users. What was kept waits until it is [flushed](Self::flush).
     pub(super) fn opened(self: &Arc<Self>, socket: &WebSocket) -> WebSocket {
         let mut state = self.lock();
-        state.life += 1;
+        (state.life, state.watched) = (state.life + 1, false);
         let tracked = WebSocket::new(Tracked::new(socket.clone(), self.clone(), state.life));
         let connection = Connection {
             socket: socket.clone(),
@@ -224,14 +227,18 @@ impl Link {
         tracked
     }
 
-    /// Sends what was kept, before anything else is sent.
-    pub(super) fn flush(self: &Arc<Self>) {
-        let current = self.lock().life;
-        while let Some((socket, numbered)) = self.next_kept(current) {
+    /// Returns which connection there is, or was last.
+    pub(super) fn life(&self) -> u64 {
+        self.lock().life
+    }
+
+    /// Sends what was kept by this connection, if it is still there, before anything else is sent. Once for each.
+    pub(super) fn flush(self: &Arc<Self>, life: u64) {
+        while let Some((socket, numbered)) = self.next_kept(life) {
             let left = match socket.as_socket().send_last(numbered.message.again()) {
-                Ok(end) => self.accepted(&socket, current, numbered.accepted(end)).err().map(Numbered::from),
+                Ok(end) => self.accepted(&socket, life, numbered.accepted(end)).err().map(Numbered::from),
                 Err(_) => {
-                    self.is_closed(current);
+                    self.is_closed(life);
                     Some(numbered)
                 }
             };
@@ -261,11 +268,6 @@ impl Link {
         next
     }
 
-    /// Waits until each message that was kept is in its place: the one that another thread is about to send, too.
-    pub(crate) async fn settled(&self) {
-        core::future::poll_fn(|cx| self.poll_until(cx, |state| !state.flushing)).await;
-    }
-
     /// Notes that this side is about to close a connection. Returns `true` if it is the first to do so.
     pub(super) fn closes(&self, life: u64, code: Option<CloseCode>) -> bool {
         let mut state = self.lock();
@@ -285,13 +287,16 @@ impl Link {
         }
     }
 
-    /// The connection has ended, and writes nothing any more.
-    pub(crate) fn lost(&self) -> Lost {
-        let mut state = self.lock();
-        let Some(connection) = state.connection.take() else { return Lost::default() };
-        let mut unwritten = mem::take(&mut state.unwritten);
-        state.watched = false;
-        drop(state);
+    /// The connection has ended, and writes nothing any more. Waits until a message that another thread has taken out of
+    /// those that were kept is in its place.
+    pub(crate) async fn lost(&self) -> Lost {
+        let taken = core::future::poll_fn(|cx| {
+            self.poll_until(cx, |state| {
+                let taken = || (state.connection.take(), mem::take(&mut state.unwritten));
+                (!state.flushing).then(taken)
+            })
+        });
+        let (Some(connection), mut unwritten) = taken.await else { return Lost::default() };
         drop(unwritten.take_up_to(connection.socket.as_socket().written()));
         let (mut unsent, keeps) = (Vec::new(), matches!(self.offline, Offline::Keep { .. }));
         for accepted in unwritten {
@@ -336,7 +341,7 @@ impl Link {
     pub(crate) async fn unless_closing<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = core::pin::pin!(future);
         core::future::poll_fn(|cx| {
-            if self.poll_until(cx, |state| state.closing).is_ready() {
+            if self.poll_until(cx, |state| state.closing.then_some(())).is_ready() {
                 return Poll::Ready(None);
             }
             future.as_mut().poll(cx).map(Some)
@@ -344,11 +349,11 @@ impl Link {
         .await
     }
 
-    /// For who connects: ready when something is so.
-    fn poll_until(&self, cx: &mut Context<'_>, ready: impl FnOnce(&State) -> bool) -> Poll<()> {
+    /// For who connects: ready when there is something to take.
+    fn poll_until<T>(&self, cx: &mut Context<'_>, take: impl FnOnce(&mut State) -> Option<T>) -> Poll<T> {
         let mut state = self.lock();
-        if ready(&state) {
-            return Poll::Ready(());
+        if let Some(taken) = take(&mut state) {
+            return Poll::Ready(taken);
         }
         let before = state.runner.register(cx.waker());
         drop(state);

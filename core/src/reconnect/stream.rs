@@ -44,8 +44,8 @@ pub struct ReconnectingStream {
     handle: Reconnecting,
     feed: Arc<Feed>,
     current: Current,
-    /// What was kept is to be sent when the next event is asked for.
-    unflushed: bool,
+    /// The connection by which what was kept is to be sent when the next event is asked for.
+    unflushed: Option<u64>,
 }
 
 /// What happens to a client that reconnects.
@@ -95,7 +95,7 @@ enum Item {
 
 impl ReconnectingStream {
     pub(crate) fn new(link: Arc<Link>, feed: Arc<Feed>) -> Self {
-        Self { handle: Reconnecting(link), feed, current: Current::None, unflushed: false }
+        Self { handle: Reconnecting(link), feed, current: Current::None, unflushed: None }
     }
 
     /// Receives what happens next; `None` when nothing more will happen, for good: [`ended`](Self::ended) says why.
@@ -137,8 +137,8 @@ impl ReconnectingStream {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        if mem::take(&mut self.unflushed) {
-            self.handle.0.flush();
+        if let Some(life) = self.unflushed.take() {
+            self.handle.0.flush(life);
         }
         loop {
             match mem::take(&mut self.current) {
@@ -174,7 +174,8 @@ impl ReconnectingStream {
 
     fn connected(&mut self, connected: Connected, messages: MessageStream) -> Event {
         let socket = messages.socket().clone();
-        (self.current, self.unflushed) = (Current::Open(messages), true);
+        // There is no other one before this event was received.
+        (self.current, self.unflushed) = (Current::Open(messages), Some(self.handle.0.life()));
         Event::Connected { socket, connected }
     }
 }

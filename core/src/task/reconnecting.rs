@@ -169,8 +169,8 @@ impl Running {
                 }
                 Err(failure) => failure,
             };
-            link.settled().await;
-            let retry_at = match self.failed(failure, timer.now(), R::unix_time()) {
+            let lost = link.lost().await;
+            let retry_at = match self.failed(failure, lost, timer.now(), R::unix_time()) {
                 Ok(retry_at) => retry_at,
                 Err(reason) => break reason,
             };
@@ -199,8 +199,8 @@ impl Running {
     }
 
     /// Tells of a failure. Returns when to try again, or why not.
-    fn failed(&mut self, failure: Failure, now: Time, unix_time: Duration) -> Result<Time, EndReason> {
-        let Lost { unsent, closed_with, error } = self.link.lost();
+    fn failed(&mut self, failure: Failure, lost: Lost, now: Time, unix_time: Duration) -> Result<Time, EndReason> {
+        let Lost { unsent, closed_with, error } = lost;
         let failure = Arc::new(as_meant(failure, closed_with));
         let next = match self.backoff.failed(now, unix_time, &failure) {
             _ if self.link.is_closing() => Err(EndReason::Closed),

@@ -19,6 +19,7 @@ macro_rules! links {
 [testing]: crate::guide::testing
 [transports]: crate::guide::transports
 [tls]: crate::guide::transports#tls
+[proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes
 [limits]: crate::guide::limits
 [compression]: crate::guide::compression
@@ -62,6 +63,7 @@ pages! {
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
     staying_connected = "guide/staying-connected.md": "reconnect" "reconnect::Policy" "reconnect::Reconnecting"
         "reconnect::ReconnectingStream" "reconnect::Backoff";
+    proxies = "guide/proxies.md": "Proxy" "Target" "proto::client::ProxyRules" "proto::client::ProxyError";
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
     compression = "guide/compression.md": "Config" "Outgoing";

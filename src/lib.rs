@@ -98,6 +98,7 @@
 //! | [Serving](guide::serving), [Listeners](guide::listeners) | handlers, plain HTTP, subprotocols, proxies; events, state, broadcast, codecs, middleware |
 //! | [Clients](guide::clients), [Streams](guide::streams) | targets, URLs, errors; `recv` and `send` in a loop |
 //! | [Sending](guide::sending), [Closing](guide::closing) | backpressure; how connections and programs end |
+//! | [Behind a proxy](guide::proxies) | CONNECT, SOCKS5, the environment's variables, credentials |
 //! | [Staying connected](guide::staying_connected) | clients that connect again: when, and what becomes of messages |
 //! | [Testing](guide::testing) | handlers and listeners in memory |
 //! | [Limits](guide::limits) | every default, origins, what a peer can cost |

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bellwire::listener::{IntoListener, IntoResponse};
 use bellwire::proto::client;
-use bellwire::{Closed, Config, ConnectError, Listener, Request, Responder, Role, ServerError, Target, WebSocket};
+use bellwire::{
+    Closed, Config, ConnectError, Listener, Proxy, Request, Responder, Role, ServerError, Target, WebSocket,
+};
 
 use crate::{Log, Logs, Scripted, logged_handler, next, quiet, within};
 
@@ -211,6 +213,8 @@ pub struct Connect {
     pub headers: Vec<(&'static str, &'static str)>,
     /// Subprotocols that are offered.
     pub protocols: Vec<&'static str>,
+    /// Through which proxy.
+    pub proxy: Option<Proxy>,
     /// Limits and deadlines.
     pub config: Config,
     /// How many redirects are followed.
@@ -226,6 +230,7 @@ impl Connect {
             request_target: None,
             headers: Vec::new(),
             protocols: Vec::new(),
+            proxy: None,
             config: quiet(),
             redirects: 0,
         }
@@ -237,13 +242,22 @@ impl Connect {
         Self { config, ..self }
     }
 
+    /// Through a proxy.
+    ///
+    /// # Panics
+    /// If that is not its URL.
+    #[must_use]
+    pub fn through(self, proxy: &str) -> Self {
+        Self { proxy: Some(Proxy::new(proxy).unwrap()), ..self }
+    }
+
     /// As bellwire takes it.
     ///
     /// # Errors
     /// Those of [`Target`].
     pub fn target(self) -> Result<Target, ConnectError> {
-        let mut target =
-            Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr).redirects(self.redirects);
+        let mut target = Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr);
+        target = target.redirects(self.redirects).proxy(self.proxy);
         if let Some(request_target) = self.request_target {
             target = target.request_target(request_target)?;
         }

@@ -18,6 +18,7 @@
 //! | `deflate` | compressed messages: what was agreed on, every size, and what a peer must not send |
 //! | `peer` | tungstenite in both roles |
 //! | `plain` | plain HTTP as proxies and health checks send it, and what is no HTTP/1 |
+//! | `through_proxies` | a client's own way: CONNECT and SOCKS5, and all that goes wrong there |
 //! | `proxies` | what reverse proxies make of an upgrade and of its answer |
 //! | `redirects` | clients that are sent elsewhere |
 //! | `refusals` | what a refused request is told, and what the owner is told of it |
@@ -75,5 +76,6 @@ mod stream_form;
 mod streams;
 mod tasks;
 mod threads;
+mod through_proxies;
 mod tls;
 mod typed;

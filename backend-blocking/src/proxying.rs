@@ -72,7 +72,8 @@ fn pass(deadline: &mut Deadline, stream: &impl Stream, mut tunnel: Tunnel) -> Re
         };
         let mut input = &mut buffer[..count];
         if let Some(answer) = tunnel.receive(&mut input) {
-            let last = if input.is_empty() { Ok(()) } else { Err(ProxyError::SpokeFirst) };
+            let waits = input.is_empty() && tunnel.output().is_empty();
+            let last = if waits { Ok(()) } else { Err(ProxyError::SpokeFirst) };
             return answer.and(last).map_err(ConnectError::Proxy);
         }
     }

@@ -16,7 +16,7 @@ fn through(variables: &[(&str, &str)], uri: &str) -> Option<String> {
 }
 
 #[test]
-fn variables_are_for_a_scheme_or_for_all() {
+fn u22_variables_are_for_a_scheme_or_for_all() {
     for (variables, secure, plain) in [
         (&[][..], None, None),
         (&[("https_proxy", "http://a")], Some("http://a:80"), None),
@@ -38,7 +38,7 @@ fn variables_are_for_a_scheme_or_for_all() {
 }
 
 #[test]
-fn what_no_proxy_names_is_reached_directly() {
+fn u22_what_no_proxy_names_is_reached_directly() {
     for (list, direct, proxied) in [
         ("*", &["wss://h", "ws://[::1]", "ws://10.0.0.1"][..], &[][..]),
         ("a.org,*", &["wss://h"], &[]),
@@ -80,7 +80,7 @@ fn what_no_proxy_names_is_reached_directly() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_understood_is_named_and_its_value_is_not() {
+fn u22_a_variable_that_cannot_be_understood_is_named_and_its_value_is_not() {
     for (name, value, expected) in [
         ("https_proxy", "ftp://s3cret", InvalidProxy::Scheme),
         ("HTTPS_PROXY", "user:s3cret", InvalidProxy::Port),

@@ -163,7 +163,8 @@ async fn ask(transport: &mut impl Transport, tunnel: &mut Tunnel) -> Result<(), 
         let mut input = buffer.get_mut(..count).unwrap_or_default();
         if let Some(answer) = tunnel.receive(&mut input) {
             answer?;
-            return if input.is_empty() { Ok(()) } else { Err(ProxyError::SpokeFirst) };
+            let waits = input.is_empty() && tunnel.output().is_empty();
+            return if waits { Ok(()) } else { Err(ProxyError::SpokeFirst) };
         }
     }
 }

@@ -54,7 +54,7 @@ pub enum ProxyError {
     NoMethod,
     /// The SOCKS5 proxy could not connect to the host, or did not want to.
     Socks(SocksFailure),
-    /// Bytes came after the proxy's answer, though a client speaks first through it.
+    /// Bytes came after the proxy's answer, though a client speaks first through it; or the answer before the question.
     SpokeFirst,
 }
 

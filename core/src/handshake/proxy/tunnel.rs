@@ -96,11 +96,11 @@ impl Tunnel {
     }
 
     /// Takes bytes of the proxy's answers. Returns `None` if all were taken and more are needed, or there is more to
-    /// [send](Self::output); `Ok` when the transport leads to the host, as soon as all output is sent. After a result it
-    /// takes nothing more.
+    /// [send](Self::output); `Ok` when the transport leads to the host. After a result it takes nothing more.
     ///
-    /// Nothing may be left in `input` after `Ok`, since a client speaks first, in TLS and in a WebSocket's handshake: if
-    /// something is, it came from the proxy, and the connection fails with [`ProxyError::SpokeFirst`].
+    /// After `Ok` nothing may be left in `input`, since a client speaks first, in TLS and in a WebSocket's handshake; nor
+    /// in the output, which the proxy has answered before it was sent. Otherwise the connection fails with
+    /// [`ProxyError::SpokeFirst`].
     ///
     /// A refusal is reported when its body is complete, or has [`MAX_BODY`](super::super::client::MAX_BODY) bytes.
     pub fn receive(&mut self, input: &mut &mut [u8]) -> Option<Result<(), ProxyError>> {

@@ -81,6 +81,8 @@ impl Redirects {
         let is_downgrade = self.way.last().is_some_and(Uri::is_secure) && !next.is_secure();
         let kind = if is_downgrade {
             RedirectErrorKind::Downgrade
+        // RFC 9110 §15.4: "A client SHOULD detect and intervene in cyclical redirections (i.e., "infinite" redirection
+        // loops)."
         } else if self.way.iter().any(|asked| asked.same_origin(&next) && asked.resource() == next.resource()) {
             RedirectErrorKind::Loop
         } else if self.way.len() > usize::from(most) {
@@ -165,7 +167,7 @@ impl RedirectError {
         &self.way
     }
 
-    /// Returns the last answer.
+    /// Returns the last answer. Its body was not waited for.
     pub fn response(&self) -> &Response {
         &self.response
     }

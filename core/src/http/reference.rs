@@ -9,8 +9,8 @@ use super::uri::{Uri, UriError, is_scheme, without_blanks};
 const MAX_SCHEME: usize = 32;
 
 impl Uri {
-    /// Resolves a reference against this URI, the one that was asked for: RFC 9110 §10.2.2: "If the value is a relative
-    /// reference (RFC 3986, Section 4.2), the final value is computed by resolving it against the target URI (RFC 3986,
+    /// Resolves a reference against this URI, the one that was asked for: RFC 9110 §10.2.2: "When it has the form of a
+    /// relative reference (\[URI\], Section 4.2), the final value is computed by resolving it against the target URI (\[URI\],
     /// Section 5)."
     ///
     /// `http` becomes `ws` and `https` becomes `wss`: what answers an upgrade with a redirect speaks of HTTP. A fragment is

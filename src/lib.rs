@@ -73,7 +73,7 @@
 //!
 //! | | threads | tokio (the others have the same names) |
 //! |---|---|---|
-//! | a server | [`blocking::serve`], [`blocking::Server`] | [`tokio::serve`], [`serve_async`], [`Server`] |
+//! | a server | [`blocking::serve`], [`blocking::Server`]; [`blocking::serve_streams`] without a listener | [`tokio::serve`], [`serve_async`], [`Server`] |
 //! | a client | [`blocking::connect`], or [`blocking::connect_stream`] without a listener | [`tokio::connect`], or [`connect_stream`] |
 //! | streams you have accepted | [`blocking::Acceptor`], [`blocking::accept_stream`] | [`tokio::Acceptor`], [`accept_stream`] |
 //! | streams upgraded elsewhere: axum, hyper | [`blocking::upgraded`] | [`tokio::upgraded`] |
@@ -123,6 +123,7 @@
 //! [`blocking::serve`]: blocking/fn.serve.html
 //! [`blocking::Server`]: blocking/struct.Server.html
 //! [`blocking::connect`]: blocking/fn.connect.html
+//! [`blocking::serve_streams`]: blocking/fn.serve_streams.html
 //! [`blocking::connect_stream`]: blocking/fn.connect_stream.html
 //! [`blocking::accept_stream`]: blocking/fn.accept_stream.html
 //! [`blocking::Acceptor`]: blocking/struct.Acceptor.html

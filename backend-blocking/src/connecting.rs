@@ -31,6 +31,9 @@ pub(crate) struct Connected {
     pub(crate) response: Response,
 }
 
+/// What a handshake has come to: the connection, the server's answer, and what was read after it.
+type Established = (Connection, Response, Vec<u8>);
+
 /// An opening handshake, and the deadline of all that leads to it.
 pub(crate) struct Opening {
     pub(crate) handshake: Handshake,
@@ -140,7 +143,7 @@ impl Opening {
     }
 
     /// Writes the request, reads the answer, and returns what was read after it.
-    fn shake_hands(&mut self, stream: &impl Stream) -> Result<(Connection, Response, Vec<u8>), ConnectError> {
+    fn shake_hands(&mut self, stream: &impl Stream) -> Result<Established, ConnectError> {
         self.converse(stream).map_err(|fault| match fault {
             Fault::Late => {
                 let refused = self.handshake.handle_timeout(self.deadline.now());
@@ -150,10 +153,7 @@ impl Opening {
         })?
     }
 
-    fn converse(
-        &mut self,
-        stream: &impl Stream,
-    ) -> Result<Result<(Connection, Response, Vec<u8>), ConnectError>, Fault> {
+    fn converse(&mut self, stream: &impl Stream) -> Result<Result<Established, ConnectError>, Fault> {
         stream.set_blocking().map_err(Fault::Io)?;
         while !self.handshake.output().is_empty() {
             let output = self.handshake.output();

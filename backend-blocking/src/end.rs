@@ -18,14 +18,19 @@ pub(crate) struct End {
     /// How long dropping its owner may wait.
     patience: Duration,
     id: ThreadId,
-    /// `None` once it has ended.
+    /// `None` once it has ended, or if it is its server that waits for it.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl End {
     pub(crate) fn new(socket: WebSocket, close_timeout: Option<Duration>, thread: JoinHandle<()>) -> Self {
-        let patience = close_timeout.unwrap_or(DROP_PATIENCE);
-        Self { socket, patience, id: thread.thread().id(), thread: Mutex::new(Some(thread)) }
+        let end = Self::of_server(socket, close_timeout, thread.thread().id());
+        Self { thread: Mutex::new(Some(thread)), ..end }
+    }
+
+    /// That of a connection whose thread its server waits for.
+    pub(crate) fn of_server(socket: WebSocket, close_timeout: Option<Duration>, id: ThreadId) -> Self {
+        Self { socket, patience: close_timeout.unwrap_or(DROP_PATIENCE), id, thread: Mutex::default() }
     }
 
     pub(crate) fn socket(&self) -> &WebSocket {

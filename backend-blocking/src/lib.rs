@@ -26,7 +26,7 @@
 //! | `server`, `acceptor` | accepts, or takes over what was accepted elsewhere |
 //! | `client`, `connecting`, `resolve`, `race`, `proxying`, `deadline` | connects: addresses, a proxy, TLS, the handshake, within one deadline |
 //! | `end` | waits for a connection's end, or until what was sent is written |
-//! | `message_stream` | a connection as a stream of messages, in place of callbacks |
+//! | `message_stream`, `talking` | a connection as a stream of messages, in place of callbacks; servers of such |
 #![forbid(unsafe_code)]
 
 mod acceptor;
@@ -42,6 +42,7 @@ mod race;
 mod resolve;
 mod server;
 mod stream;
+mod talking;
 mod tls;
 mod wait;
 mod writer;
@@ -52,4 +53,5 @@ pub use drive::upgraded;
 pub use message_stream::{MessageReceiver, MessageSender, MessageStream};
 pub use server::{Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;
+pub use talking::serve_streams;
 pub use tls::TlsStream;

@@ -23,7 +23,7 @@ use crate::wait::block_on;
 /// How many connections a server has at most, unless it is told otherwise: each has a thread.
 const MAX_CONNECTIONS: usize = 10_000;
 
-type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
+pub(crate) type OnError = Box<dyn Fn(&ServerError) + Send + Sync>;
 
 /// Listens on `addr` and answers every request with `handler`, until the process ends. [`Server`] has
 /// options, tells its address, and can be shut down.
@@ -203,7 +203,7 @@ impl Server {
         self.run_service(|config, on_error| Service::with_responder(config, handler, on_error))
     }
 
-    fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
+    pub(crate) fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
         let Self { listener, config, max_connections, on_error, registry, tls } = self;
         config.check()?;
         // A listener that was another runtime's does not wait.

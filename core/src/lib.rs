@@ -219,7 +219,7 @@ pub mod proto {
 pub mod backend {
     pub use crate::api::{Done, Upgrade};
     #[cfg(feature = "std")]
-    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, limits, spare};
+    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, conclude, limits, spare};
     pub use crate::handshake::Redirects;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};

@@ -23,5 +23,5 @@ pub use race::Race;
 pub(crate) use shared::GUARDS;
 pub use shared::{Busy, Shared};
 pub use stream::{MessageReceiver, MessageSender, MessageStream, Opened, StreamError};
-pub use stream_listener::{StreamListener, stream, stream_listener};
+pub use stream_listener::{StreamListener, conclude, stream, stream_listener};
 pub use typed_stream::{TypedReceiver, TypedSender, TypedStream, TypedStreamError};

@@ -22,7 +22,7 @@ use crate::api::{
     AnyListener, BoxAsyncListener, Call, Callbacks, Called, Conversation, IntoAnyListener, IntoAsyncListener,
     IntoOutcome, Outcome, WebSocket, outcome,
 };
-use crate::protocol::{CloseCode, Error};
+use crate::protocol::{CloseCode, Error, SendError};
 
 /// Creates a listener, and a future of the [`MessageStream`] that its connection becomes when it is open.
 ///
@@ -102,6 +102,21 @@ pub struct StreamListener {
     channel: Arc<Channel>,
     /// What is said on the other end, if it is the connection's task that says it.
     conversation: Option<Conversation>,
+}
+
+/// Ends a conversation that was not the connection's own task's, but a thread's: with 1011 if that has failed. Returns why,
+/// if nobody knows yet. For backends.
+///
+/// # Errors
+/// That of the conversation, unless it says how the connection has ended.
+pub fn conclude(socket: &WebSocket, returned: impl IntoOutcome) -> Outcome {
+    let Err(error) = known(outcome(returned)) else { return Ok(()) };
+    if error.downcast_ref() == Some(&SendError::Closed) {
+        return Ok(());
+    }
+    // It has ended already, perhaps.
+    let _ = socket.close_with(CloseCode::INTERNAL_ERROR, "Unexpected Error");
+    Err(error)
 }
 
 /// An error of the stream that is known already is none of who talks.

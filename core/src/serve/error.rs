@@ -36,7 +36,8 @@ pub enum ServerError {
         /// Why, with which status, and what of the request tells more.
         refused: Refused,
     },
-    /// The handler returned an error; the peer got 500.
+    /// The handler returned an error; the peer got 500. Or who talks on a connection did, on threads; it was closed with
+    /// 1011.
     Handler(BoxError),
     /// The handler panicked with this message; the peer got 500, unless its responder answers.
     HandlerPanicked(String),

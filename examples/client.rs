@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::listener::IntoListener;
+use bellwire::listener::ListenerBuilder;
 use bellwire::proto::client::{HandshakeError, Response};
+use bellwire::reconnect::Reconnecting;
 use bellwire::{CloseCode, Closed, Config, ConnectError, OwnedMessage, Proxy, SendError, Target, WebSocket, listener};
-use common::{Backend, BoxError, Connected};
+use common::{Backend, BoxError};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -33,6 +34,7 @@ Usage: client URL [OPTIONS]
                    (needs --features rustls)
   --proxy URL      go through this proxy [that of HTTPS_PROXY, http_proxy, ALL_PROXY]
   --redirects N    follow so many redirects [0]
+  --reconnect      connect again when that may help; what was not sent is sent then
   --help           this text
 
 Exit status 0 after a clean closing handshake, with a reply to each --send. The answer of a server that
@@ -47,6 +49,13 @@ struct Options {
     send: Vec<String>,
     wait: Duration,
     echo: bool,
+    reconnect: bool,
+}
+
+/// The other end: by one connection, or by whichever there is.
+enum Peer {
+    Once(WebSocket),
+    Again(Reconnecting),
 }
 
 /// What happens: from the input's thread, or from the connection's.
@@ -67,7 +76,38 @@ fn run() -> Result<(), BoxError> {
         return Ok(());
     };
     let (sender, happenings) = mpsc::channel();
-    let connected = match common::connect(options.backend, options.target, announcing(sender.clone())) {
+    let (peer, closed) = if options.reconnect {
+        let (messages, end) = (sender.clone(), sender.clone());
+        let on_end = move || drop(end.send(Happening::Closed));
+        let client =
+            common::reconnect::start(options.backend, options.target, move || printing(messages.clone()), on_end)?;
+        (Peer::Again(client.handle), client.closed)
+    } else {
+        connect_once(options.backend, options.target, &sender)?
+    };
+    let ended = if options.send.is_empty() && !options.echo {
+        // One line at a time, at the pace at which they are sent.
+        let (ask, asked) = mpsc::sync_channel(1);
+        thread::spawn(move || read_lines(&sender, &asked));
+        talk(&peer, &happenings, &ask)
+    } else if options.echo {
+        echo(&peer, &options.send, &happenings)
+    } else {
+        ask(&peer, &options.send, options.wait, &happenings)
+    };
+    // How the connection ended says more than a send that came too late.
+    finish(&peer, closed, &happenings, ended)
+}
+
+/// What waits for the end.
+type WaitClosed = Box<dyn FnOnce() -> Result<Closed, BoxError>>;
+
+fn connect_once(backend: Backend, target: Target, sender: &Sender<Happening>) -> Result<(Peer, WaitClosed), BoxError> {
+    let closed = sender.clone();
+    let listener = printing(sender.clone()).on_close(move |_, _, _| {
+        let _ = closed.send(Happening::Closed);
+    });
+    let connected = match common::connect(backend, target, listener) {
         Err(ConnectError::Handshake(HandshakeError::Refused(response))) => return Err(refused(&response)),
         connected => connected?,
     };
@@ -78,18 +118,7 @@ fn run() -> Result<(), BoxError> {
     if let Some(compression) = connected.socket.compression() {
         eprintln!("extension: {compression}");
     }
-    let ended = if options.send.is_empty() && !options.echo {
-        // One line at a time, at the pace at which they are sent.
-        let (ask, asked) = mpsc::sync_channel(1);
-        thread::spawn(move || read_lines(&sender, &asked));
-        talk(&connected.socket, &happenings, &ask)
-    } else if options.echo {
-        echo(&connected.socket, &options.send, &happenings)
-    } else {
-        ask(&connected.socket, &options.send, options.wait, &happenings)
-    };
-    // How the connection ended says more than a send that came too late.
-    finish(connected, &happenings, ended)
+    Ok((Peer::Once(connected.socket.clone()), Box::new(move || Ok(connected.closed()))))
 }
 
 /// Prints the server's answer, for a person to read.
@@ -103,30 +132,25 @@ fn refused(response: &Response) -> BoxError {
     format!("the server refused the WebSocket with status {}", response.status()).into()
 }
 
-/// A listener that passes on what happens.
-fn announcing(sender: Sender<Happening>) -> impl IntoListener {
-    let closed = sender.clone();
-    listener()
-        .on_message(move |_, message| {
-            let _ = sender.send(Happening::Message(message.into_owned()));
-        })
-        .on_close(move |_, _, _| {
-            let _ = closed.send(Happening::Closed);
-        })
+/// A listener that passes on what arrives.
+fn printing(sender: Sender<Happening>) -> ListenerBuilder {
+    listener().on_message(move |_, message| {
+        let _ = sender.send(Happening::Message(message.into_owned()));
+    })
 }
 
 /// Sends lines until there are none; prints what arrives. No reply is missed.
-fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<()>) -> Result<usize, BoxError> {
+fn talk(peer: &Peer, happenings: &Receiver<Happening>, ask: &SyncSender<()>) -> Result<usize, BoxError> {
     let _ = ask.send(());
     for happening in happenings {
         match happening {
             Happening::Message(message) => print(&message)?,
             Happening::Line(line) => {
-                send(socket, line)?;
+                peer.send(line)?;
                 let _ = ask.send(());
             }
             Happening::EndOfInput => {
-                socket.close()?;
+                peer.close();
                 break;
             }
             Happening::Closed => break,
@@ -136,15 +160,15 @@ fn talk(socket: &WebSocket, happenings: &Receiver<Happening>, ask: &SyncSender<(
 }
 
 /// Sends every message back until the server closes. No reply is missed.
-fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) -> Result<usize, BoxError> {
+fn echo(peer: &Peer, first: &[String], happenings: &Receiver<Happening>) -> Result<usize, BoxError> {
     for text in first {
-        send(socket, text.clone())?;
+        peer.send(text.clone())?;
     }
     for happening in happenings {
         match happening {
             Happening::Message(message) => {
                 print(&message)?;
-                send(socket, message)?;
+                peer.send(message)?;
             }
             Happening::Closed => break,
             Happening::Line(_) | Happening::EndOfInput => {}
@@ -154,14 +178,9 @@ fn echo(socket: &WebSocket, first: &[String], happenings: &Receiver<Happening>) 
 }
 
 /// Sends some texts and waits for as many replies; returns how many have not come.
-fn ask(
-    socket: &WebSocket,
-    texts: &[String],
-    wait: Duration,
-    happenings: &Receiver<Happening>,
-) -> Result<usize, BoxError> {
+fn ask(peer: &Peer, texts: &[String], wait: Duration, happenings: &Receiver<Happening>) -> Result<usize, BoxError> {
     for text in texts {
-        send(socket, text.clone())?;
+        peer.send(text.clone())?;
     }
     let deadline = Instant::now() + wait;
     let mut missed = texts.len();
@@ -176,32 +195,59 @@ fn ask(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
-    socket.close()?;
+    peer.close();
     Ok(missed)
 }
 
-/// Sends at the pace at which the server reads.
-fn send(socket: &WebSocket, message: impl Into<OwnedMessage>) -> Result<(), BoxError> {
-    let (written, outcome) = mpsc::channel();
-    socket.send_with(message.into(), move |result| {
-        let _ = written.send(result);
-    });
-    Ok(outcome.recv()??)
+impl Peer {
+    /// Sends at the pace at which the server reads.
+    fn send(&self, message: impl Into<OwnedMessage>) -> Result<(), BoxError> {
+        match self {
+            Self::Once(socket) => {
+                let (written, outcome) = mpsc::channel();
+                socket.send_with(message.into(), move |result| {
+                    let _ = written.send(result);
+                });
+                Ok(outcome.recv()??)
+            }
+            Self::Again(client) => Ok(common::reconnect::send(client, &message.into())?),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            // Closed already: that is what is wanted.
+            Self::Once(socket) => drop(socket.close()),
+            // It begins to close now.
+            Self::Again(client) => drop(client.close()),
+        }
+    }
+
+    fn abort(&self) {
+        match self {
+            Self::Once(socket) => socket.abort(),
+            Self::Again(client) => {
+                client.socket().iter().for_each(WebSocket::abort);
+                drop(client.close());
+            }
+        }
+    }
 }
 
 /// Waits for the end, prints what still arrives, and judges how it ended. `ended` says how many replies had not come.
 fn finish(
-    connected: Connected,
+    peer: &Peer,
+    closed: WaitClosed,
     happenings: &Receiver<Happening>,
     ended: Result<usize, BoxError>,
 ) -> Result<(), BoxError> {
     let too_late = |error: &BoxError| matches!(error.downcast_ref(), Some(SendError::Closed));
     if let Err(error) = &ended {
         if !too_late(error) {
-            connected.socket.abort();
+            peer.abort();
         }
     }
-    let closed = connected.closed();
+    let closed = closed()?;
     let mut late = 0;
     for happening in happenings.try_iter() {
         if let Happening::Message(message) = happening {
@@ -254,6 +300,7 @@ fn read_lines(sender: &Sender<Happening>, asked: &Receiver<()>) {
 
 fn parse() -> Result<Option<Options>, BoxError> {
     let (mut backend, mut send, mut wait, mut echo) = (Backend::default()?, Vec::new(), WAIT, false);
+    let mut reconnect = false;
     let (mut url, mut protocols, mut headers) = (None, Vec::new(), Vec::new());
     let (mut ca, mut proxy, mut redirects) = (None, None, 0);
     // What arrives between our close and the server's is worth printing.
@@ -273,6 +320,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("deflate") => config = common::compressed(config, 64)?,
             Long("ca") => ca = Some(common::tls::client(&parser.value()?.string()?)?),
             Long("proxy") => proxy = Some(Proxy::new(parser.value()?.string()?)?),
+            Long("reconnect") => reconnect = true,
             Long("redirects") => redirects = parser.value()?.parse()?,
             Short('h') | Long("help") => return Ok(None),
             Value(value) if url.is_none() => url = Some(value.string()?),
@@ -294,7 +342,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
     for (name, value) in headers {
         target = target.header(&name, value)?;
     }
-    Ok(Some(Options { target, backend, send, wait, echo }))
+    Ok(Some(Options { target, backend, send, wait, echo, reconnect }))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

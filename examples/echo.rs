@@ -50,10 +50,10 @@ fn run() -> Result<(), BoxError> {
     match options.backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
+            let mut server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
-            if options.tls.is_some() {
-                return Err("threads have no TLS yet: choose another backend".into());
+            if let Some(tls) = options.tls {
+                server = server.tls(tls);
             }
             server.config(options.config).run(app)?;
         }

@@ -1,6 +1,7 @@
 //! What the examples share: the choice of a backend at run time.
 #![allow(dead_code, reason = "each example uses a part of it")]
 
+pub(crate) mod reconnect;
 pub(crate) mod tls;
 
 use std::fmt;

@@ -1,10 +1,16 @@
 //! What a server says that refuses: in the error, and in what the `client` example prints, which is run as a program.
 //! And how that exits.
 
+use std::fs;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use bellwire::Response;
-use bellwire_tests::{AsyncStd, Backend, Blocking, Connect, Flavor, Frame, OnTokio, Setup, Smol, backends, echo};
+use bellwire::{Request, Response};
+use bellwire_tests::{
+    AsyncStd, Backend, Blocking, Connect, Flavor, Frame, OnTokio, Setup, Smol, Trust, backends, echo,
+};
 
 use crate::client::{fail, raw_server};
 
@@ -14,8 +20,11 @@ backends! {
         u14_the_client_example_prints_what_a_server_says_that_refuses,
         u14_the_client_example_fails_when_a_reply_does_not_come,
         u14_the_client_example_fails_when_the_server_closes_without_a_reply,
+        u14_the_client_example_checks_a_certificate_with_the_roots_of_a_file,
     }
     pair {
+        u14_the_client_example_follows_as_many_redirects_as_it_is_told,
+        u14_the_client_example_connects_again,
         u13_what_our_server_says_that_refuses_is_in_our_clients_error,
         u14_the_client_example_prints_a_reply_to_each_and_succeeds,
     }
@@ -121,4 +130,49 @@ fn u14_the_client_example_prints_a_reply_to_each_and_succeeds<B: Named>() {
     let server = backend.serve(Setup::default(), |_| Response::websocket(echo()));
     let (success, printed, errors) = client::<B>(&[&server.url("/"), "--send", "one", "--send", "two"]);
     assert_eq!((success, printed.as_str(), errors.as_str()), (true, "one\ntwo\n", ""));
+}
+
+fn u14_the_client_example_follows_as_many_redirects_as_it_is_told<B: Named>() {
+    let backend = B::start();
+    let server = backend.serve(Setup::default(), |request: &Request| match request.path() {
+        "/old" => Response::new(307).header("Location", "/new"),
+        _ => Response::websocket(echo()),
+    });
+    let url = server.url("/old");
+    let (success, printed, errors) = client::<B>(&[&url, "--redirects", "1", "--send", "hello"]);
+    assert!(success && printed == "hello\n", "{printed}{errors}");
+    let (success, _, errors) = client::<B>(&[&url, "--send", "hello"]);
+    assert!(!success && errors.contains("307"), "{errors}");
+}
+
+fn u14_the_client_example_checks_a_certificate_with_the_roots_of_a_file<B: Named>() {
+    let server = bellwire::blocking::Server::bind("127.0.0.1:0").unwrap().tls(Trust::shared().server());
+    let (url, handle) = (format!("wss://{}/", server.local_addr().unwrap()), server.handle());
+    let running = thread::spawn(move || server.on_error(|_| ()).run(|_| Response::websocket(echo())));
+    for (whose, trust, trusts) in [("shared", Trust::shared(), true), ("other", &Trust::new(), false)] {
+        // The port is this test's own.
+        let name = format!("bellwire-{whose}-{}", url.rsplit(':').next().unwrap().trim_end_matches('/'));
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, trust.root_pem()).unwrap();
+        let (success, printed, errors) = client::<B>(&[&url, "--ca", file.to_str().unwrap(), "--send", "hello"]);
+        fs::remove_file(file).unwrap();
+        assert!(success == trusts && (printed == "hello\n") == trusts, "{whose}: {printed}{errors}");
+        assert_eq!(errors.contains("certificate is not trusted"), !trusts, "{whose}: {errors}");
+    }
+    handle.shutdown(Duration::from_secs(1));
+    running.join().unwrap().unwrap();
+}
+
+fn u14_the_client_example_connects_again<B: Named>() {
+    let (backend, asked) = (B::start(), AtomicU32::new(0));
+    let server = backend.serve(Setup::default(), move |_: &Request| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Response::new(503),
+        _ => Response::websocket(echo()),
+    });
+    let (success, printed, errors) = client::<B>(&[&server.url("/"), "--reconnect", "--send", "hello"]);
+    if B::NAME == "blocking" {
+        return assert!(!success && errors.contains("threads do not reconnect"), "{errors}");
+    }
+    assert!(success && printed == "hello\n", "{printed}{errors}");
+    assert!(errors.contains("503") && errors.contains("another try in "), "{errors}");
 }

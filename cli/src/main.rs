@@ -39,7 +39,7 @@ Exit status
     3  no connection: name, network, proxy, TLS, or it took too long
     4  the server or a proxy answered, and refused
     5  the peer broke the protocol
-    6  the connection was lost without a closing handshake
+    6  the connection was lost without a closing handshake, or before everything was sent
     7  the server closed with another code
     8  what was waited for did not come
   130  Ctrl-C";

@@ -18,7 +18,8 @@ macro_rules! links {
 [before-a-program-ends]: crate::guide::closing#before-a-program-ends
 [testing]: crate::guide::testing
 [transports]: crate::guide::transports
-[tls]: crate::guide::transports#tls
+[tls]: crate::guide::tls
+[tls_of_another_library]: crate::guide::tls#tls-of-another-library
 [proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes
 [limits]: crate::guide::limits
@@ -67,6 +68,7 @@ pages! {
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
     compression = "guide/compression.md": "Config" "Outgoing";
+    tls = "guide/tls.md": "ClientTls" "ServerTls" "TlsError" "Target";
     transports = "guide/transports.md": "proto::server";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";

@@ -103,7 +103,8 @@
 //! | [Testing](guide::testing) | handlers and listeners in memory |
 //! | [Limits](guide::limits) | every default, origins, what a peer can cost |
 //! | [Compression](guide::compression) | permessage-deflate: what is agreed on, what it costs, secrets |
-//! | [Transports](guide::transports), [Runtimes](guide::runtimes) | TLS, axum, your own accept loop; features, smol, what differs |
+//! | [TLS](guide::tls) | `wss://`, certificates, servers, the system's TLS |
+//! | [Transports](guide::transports), [Runtimes](guide::runtimes) | axum, Unix sockets, your own accept loop; features, smol, what differs |
 //! | [By hand](guide::by_hand) | the protocol without I/O, in a loop of your own |
 //! | [From tokio-tungstenite](guide::from_tokio_tungstenite), [from Ring](guide::from_ring) | where everything is that you know |
 //! | [Real peers](guide::peers), [the contract](guide::contract) | what clients, servers and nine proxies do; what is promised, to the letter |
@@ -119,6 +120,10 @@
 //! | `futures-io` | [`futures_io`](futures_io/index.html) | an executor of your own, with the sockets of async-io |
 //! | `deflate` | | permessage-deflate, the compression of messages: [`config::Deflate`](config/struct.Deflate.html) |
 //! | `serde` | | [`Json`](struct.Json.html), a codec for [typed messages](typed_listener()) |
+//! | `rustls` | | [TLS](guide::tls) by rustls and ring, with the roots of the system: `wss://`, [`Target::tls`], `Server::tls` |
+//! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
+//! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
+//! | `native-tls` | | TLS by the operating system |
 //!
 //! [`blocking::serve`]: blocking/fn.serve.html
 //! [`blocking::Server`]: blocking/struct.Server.html
@@ -196,6 +201,17 @@ pub mod futures_io {
 // Their examples need these backends.
 #[cfg(all(
     doc,
-    any(not(doctest), all(feature = "blocking", feature = "tokio", feature = "async-std", feature = "deflate"))
+    any(
+        not(doctest),
+        all(
+            feature = "blocking",
+            feature = "tokio",
+            feature = "smol",
+            feature = "async-std",
+            feature = "deflate",
+            feature = "rustls",
+            feature = "native-tls"
+        )
+    )
 ))]
 pub mod guide;

@@ -42,7 +42,7 @@ impl<T: Transport> Tls<T> {
     /// Dropping the future loses nothing; it may be called again.
     pub async fn handshake(&mut self) -> io::Result<()> {
         core::future::poll_fn(|cx| {
-            while self.session.is_handshaking() {
+            while self.session.is_handshaking() || self.failure.is_some() {
                 if self.eof {
                     return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, TlsError::Eof)));
                 }
@@ -126,8 +126,13 @@ impl<T: Transport> Tls<T> {
                         break;
                     }
                 }
-                // An end, which the next read finds again.
-                _ => break,
+                // The next read finds it again.
+                Ok(_) => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
             }
         }
         count
@@ -138,7 +143,10 @@ impl<T: Transport> Transport for Tls<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             match self.session.read(buffer) {
-                Ok(count) => return Poll::Ready(Ok(if count > 0 { self.read_on(buffer, count) } else { 0 })),
+                Ok(count) if count > 0 => return Poll::Ready(Ok(self.read_on(buffer, count))),
+                // An end that comes from a failure is told as one.
+                _ if self.failure.is_some() => {}
+                Ok(_) => return Poll::Ready(Ok(0)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -27,3 +27,13 @@ pub use self::session::Session;
 /// RFC 7301: the one protocol that is offered and accepted. What is not HTTP/1.1 has no `Upgrade`.
 #[cfg(feature = "__tls")]
 const ALPN: &str = "http/1.1";
+
+/// RFC 8446 §6.1: "Any data received after a closure alert has been received MUST be ignored"; an end without one may be
+/// somebody else's doing, who has cut off the rest.
+#[cfg(feature = "__tls")]
+fn truncated() -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::UnexpectedEof,
+        "the peer's stream ended without TLS's close_notify: it may be cut off",
+    )
+}

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use native_tls::{HandshakeError, MidHandshakeTlsStream, TlsAcceptor, TlsConnector, TlsStream};
 
-use super::TlsError;
+use super::{TlsError, truncated};
 
 /// While so much is unsent, no more is encrypted.
 const MAX_UNSENT: usize = 64 * 1024;
@@ -29,6 +29,8 @@ enum State {
 struct Pipe {
     input: Vec<u8>,
     taken: usize,
+    /// Something was taken.
+    begun: bool,
     eof: bool,
     output: Vec<u8>,
 }
@@ -36,11 +38,13 @@ struct Pipe {
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut rest = self.input.get(self.taken..).unwrap_or_default();
-        if rest.is_empty() && !self.eof {
-            return Err(ErrorKind::WouldBlock.into());
+        if rest.is_empty() {
+            // Not the end: OpenSSL would take that for the peer's `close_notify`.
+            return Err(if self.eof { truncated() } else { ErrorKind::WouldBlock.into() });
         }
         let count = rest.read(buffer)?;
         self.taken += count;
+        self.begun |= count > 0;
         if self.taken == self.input.len() {
             (self.input, self.taken) = (Vec::new(), 0);
         }
@@ -72,6 +76,10 @@ impl Session {
 
     pub(super) fn receive(&mut self, input: &mut &[u8]) -> Result<(), TlsError> {
         let pipe = self.pipe_mut();
+        if !pipe.begun && input.first().is_some_and(|&first| !is_tls(first)) {
+            self.state = State::Failed(Pipe::default());
+            return Err(TlsError::NotTls);
+        }
         pipe.input.extend_from_slice(input);
         *input = &[];
         self.shake_hands()
@@ -90,7 +98,11 @@ impl Session {
     }
 
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let State::Open(tls) = &mut self.state else { return Err(ErrorKind::WouldBlock.into()) };
+        let tls = match &mut self.state {
+            State::Open(tls) => tls,
+            State::Shaking(_) => return Err(ErrorKind::WouldBlock.into()),
+            State::Failed(_) => return Err(ErrorKind::BrokenPipe.into()),
+        };
         let mut written = 0;
         for slice in slices {
             if tls.get_ref().output.len() >= MAX_UNSENT {
@@ -158,6 +170,11 @@ impl Session {
             State::Failed(pipe) => pipe,
         }
     }
+}
+
+/// RFC 8446 §5.1: a record begins with its type. A connection begins with a message of the handshake, or with an alert.
+fn is_tls(first: u8) -> bool {
+    matches!(first, 21 | 22)
 }
 
 /// What a step of the handshake has come to.

@@ -9,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, Error, InvalidMessage, ServerConfig, ServerConnection};
 
-use super::TlsError;
+use super::{TlsError, truncated};
 use crate::protocol::BoxError;
 
 /// One end of a connection.
@@ -77,15 +77,6 @@ impl Session {
     pub(super) fn is_handshaking(&self) -> bool {
         self.0.is_handshaking()
     }
-}
-
-/// RFC 8446 §6.1: "Any data received after a closure alert has been received MUST be ignored"; an end without one may be
-/// somebody else's doing, who has cut off the rest.
-fn truncated() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the peer's stream ended without TLS's close_notify: it may be cut off",
-    )
 }
 
 fn setup(error: Error) -> TlsError {

@@ -15,6 +15,8 @@ pub struct Session {
     /// Something has come.
     received: bool,
     eof: bool,
+    /// What has come is not what it should be.
+    failed: bool,
 }
 
 enum Kind {
@@ -74,7 +76,7 @@ impl Session {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, received: false, eof: false }
+        Self { kind, received: false, eof: false, failed: false }
     }
 
     /// Takes encrypted bytes from the front of `input`: some of them, until there is something to [read](Self::read).
@@ -84,7 +86,9 @@ impl Session {
     /// output.
     pub fn receive(&mut self, input: &mut &[u8]) -> Result<(), TlsError> {
         self.received = true;
-        each!(&mut self.kind, session => session.receive(input))
+        let result = each!(&mut self.kind, session => session.receive(input));
+        self.failed |= result.is_err();
+        result
     }
 
     /// Reports that no more encrypted bytes will come.
@@ -108,8 +112,12 @@ impl Session {
     /// Encrypts some of the plain bytes in `slices`.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) during the handshake, and while enough of the output is unsent.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) during the handshake, and while enough of the output is unsent;
+    /// [`BrokenPipe`](ErrorKind::BrokenPipe) after what has [failed](Self::receive).
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.failed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         each!(&mut self.kind, session => session.write(slices))
     }
 

@@ -231,7 +231,6 @@ fn any_other_status_is_a_refusal_with_its_headers_and_its_body() {
         ("HTTP/1.1 403 Forbidden\r\nX: 1\r\nContent-Length: 10\r\n\r\ncut", 403, "cut"),
         ("HTTP/1.1 302 Found\r\nX: 1\r\nLocation: http://login\r\nContent-Length: 0\r\n\r\n", 302, ""),
         ("HTTP/1.1 304 Not Modified\r\nX: 1\r\nContent-Length: 10\r\n\r\n", 304, ""),
-        // It switches to what was not asked for, and nothing else will come.
         ("HTTP/1.1 101 Switching Protocols\r\nX: 1\r\n\r\n", 101, ""),
     ] {
         let error = refused(wire);
@@ -241,6 +240,18 @@ fn any_other_status_is_a_refusal_with_its_headers_and_its_body() {
         let text = ConnectError::from(error).to_string();
         assert!(text.starts_with(&format!("the proxy refused to connect to the host with status {status}")), "{text}");
         assert!(body.is_empty() || text.ends_with(&format!(": {body:?}")), "{text}");
+    }
+}
+
+#[test]
+fn a_refusal_without_a_body_is_told_at_once() {
+    // RFC 9112 §6.3: no body comes after a 1xx, 204 or 304, whatever the header fields say. A 101 switches to what was
+    // not asked for.
+    for answer in
+        ["101 Switching Protocols\r\n", "304 Not Modified\r\nContent-Length: 9\r\n", "403 X\r\nContent-Length: 0\r\n"]
+    {
+        let (_, shown, _, left) = talk_in_pieces(http(), &[format!("HTTP/1.1 {answer}\r\nrest").as_bytes()]);
+        assert!(shown.starts_with("Some(Err(Refused(") && left == b"rest", "{shown}");
     }
 }
 

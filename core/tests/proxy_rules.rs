@@ -28,6 +28,7 @@ fn u22_variables_are_for_a_scheme_or_for_all() {
         (&[("HTTP_PROXY", "http://a")], None, None),
         (&[("all_proxy", "http://a")], Some("http://a:80"), Some("http://a:80")),
         (&[("ALL_PROXY", "http://a"), ("http_proxy", "http://b")], Some("http://a:80"), Some("http://b:80")),
+        (&[("HTTPS_PROXY", "http://a"), ("all_proxy", "http://b")], Some("http://a:80"), Some("http://b:80")),
         (&[("https_proxy", "a:3128")], Some("http://a:3128"), None),
         (&[("https_proxy", " user:secret@a\n")], Some("http://a:80"), None),
         (&[("https_proxy", "[::1]:3128")], Some("http://[::1]:3128"), None),

@@ -23,7 +23,7 @@ pub fn connect(target: impl IntoTarget, listener: impl IntoListener) -> Result<C
     open(target, listener.into_listener().into()).map(Client)
 }
 
-fn open(target: impl IntoTarget, listener: AnyListener) -> Result<Connected, ConnectError> {
+pub(crate) fn open(target: impl IntoTarget, listener: AnyListener) -> Result<Connected, ConnectError> {
     let target = target.into_target()?;
     Opening::new(&target, listener).connect(target)
 }

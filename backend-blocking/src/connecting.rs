@@ -119,7 +119,9 @@ impl Opening {
         let (connection, response, mut leftover) = self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
         let close_timeout = connection.config().close_timeout;
         let gone = || ConnectError::Io(ErrorKind::NotConnected.into());
-        let driver = Driver::connected(connection, self.listener.take().ok_or_else(gone)?);
+        let mut listener = self.listener.take().ok_or_else(gone)?;
+        listener.answered(&response);
+        let driver = Driver::connected(connection, listener);
         let (Some(socket), Some(shared)) = (driver.socket().cloned(), driver.shared().cloned()) else {
             return Err(gone());
         };

@@ -27,6 +27,7 @@
 //! | `client`, `connecting`, `resolve`, `race`, `proxying`, `deadline` | connects: addresses, a proxy, TLS, the handshake, within one deadline |
 //! | `end` | waits for a connection's end, or until what was sent is written |
 //! | `message_stream`, `talking` | a connection as a stream of messages, in place of callbacks; servers of such |
+//! | `reconnecting` | a client that connects again |
 #![forbid(unsafe_code)]
 
 mod acceptor;
@@ -39,6 +40,7 @@ mod message_stream;
 mod pause;
 mod proxying;
 mod race;
+mod reconnecting;
 mod resolve;
 mod server;
 mod stream;
@@ -51,6 +53,7 @@ pub use acceptor::{Acceptor, accept_stream};
 pub use client::{Client, connect, connect_over, connect_stream, connect_stream_over};
 pub use drive::upgraded;
 pub use message_stream::{MessageReceiver, MessageSender, MessageStream};
+pub use reconnecting::{Elapsed, ReconnectBuilder, Reconnecting, ReconnectingStream, reconnecting};
 pub use server::{Server, ServerHandle, serve, serve_with};
 pub use stream::Stream;
 pub use talking::serve_streams;

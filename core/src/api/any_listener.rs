@@ -31,8 +31,9 @@ pub trait IntoAnyListener {
 }
 
 impl AnyListener {
-    /// Tells a client's listener what the server has answered, before it is opened.
-    pub(crate) fn answered(&mut self, response: &client::Response) {
+    /// Tells a client's listener what the server has answered, before it is [given](crate::backend::Driver::connected) to
+    /// its connection: for authors of backends.
+    pub fn answered(&mut self, response: &client::Response) {
         if let Kind::Async(listener) = &mut self.0 {
             listener.0.answered(response);
         }

@@ -20,7 +20,6 @@ pub struct Connected {
 }
 
 /// There is no connection any more, or another try to connect has failed.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
     /// Why.
@@ -37,7 +36,6 @@ pub struct Disconnected {
 }
 
 /// Nothing more will happen.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Ended {
     /// Why.
@@ -93,3 +91,13 @@ impl fmt::Display for EndReason {
         })
     }
 }
+
+// How many messages, not what they say: what was to be sent may be a login, and what is printed ends up in logs.
+debug!(Disconnected => |this|
+    failure: this.failure,
+    error: this.error,
+    unsent: this.unsent.len(),
+    retry_in: this.retry_in,
+    tries: this.tries
+);
+debug!(Ended => |this| reason: this.reason, failure: this.failure, unsent: this.unsent.len());

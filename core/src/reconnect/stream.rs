@@ -128,12 +128,12 @@ impl ReconnectingStream {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing: it ends.
-    pub async fn close(&mut self) -> Arc<Ended> {
+    pub fn close(&mut self) -> impl Future<Output = Arc<Ended>> + Send + use<> {
         let ended = self.handle.close();
         // Messages that nobody takes would keep the peer's close from being seen.
         self.current = Current::None;
         self.feed.clear();
-        ended.await
+        ended
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {

@@ -89,7 +89,7 @@ impl Ledger {
 
 /// Each sender's numbers rise.
 #[track_caller]
-fn in_order<'a>(messages: impl IntoIterator<Item = &'a String>, what: &str) {
+pub(crate) fn in_order<'a>(messages: impl IntoIterator<Item = &'a String>, what: &str) {
     let mut last = std::collections::BTreeMap::new();
     for message in messages {
         let (sender, number) = name(message).split_once(' ').unwrap();
@@ -449,7 +449,7 @@ fn typed_and_prepared_and_large_messages_come_back_as_they_were() {
         let network = Network::new(obedient);
         let client = client(&network, keeping(10, 1_000_000)).listen(|_| listener());
         let large = "€".repeat(100_000);
-        client.send(&bellwire::Prepared::new("prepared")).unwrap();
+        client.send(bellwire::Prepared::new("prepared")).unwrap();
         client.send(vec![1, 2, 3]).unwrap();
         client.send(large.clone()).unwrap();
         client.send(Bytes::from_static(b"shared")).unwrap();

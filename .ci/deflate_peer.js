@@ -1,5 +1,6 @@
 // A peer of .ci/deflate: it sends messages, and wants each of them back. For Node: "client URL WISHES" or "server WISHES",
-// with parameters of permessage-deflate as JSON. A browser calls `talk`.
+// with parameters of permessage-deflate as JSON; a server with CERTIFICATE and KEY in the environment speaks TLS. A
+// browser calls `talk`.
 
 const SIZES = [0, 1, 63, 64, 125, 126, 1000, 65_535, 65_536, 300_000, 1 << 20];
 const RANDOM_SIZES = [1, 126, 5000, 65_536, 1 << 20];
@@ -92,17 +93,26 @@ function options(wishes) {
     };
 }
 
+function listener({CERTIFICATE, KEY}) {
+    if (!CERTIFICATE) {
+        return require('http').createServer();
+    }
+    const {readFileSync} = require('fs');
+    return require('https').createServer({cert: readFileSync(CERTIFICATE), key: readFileSync(KEY)});
+}
+
 async function main([role, ...rest]) {
     const {WebSocket, WebSocketServer} = require('ws');
     if (role === 'client') {
         const socket = new WebSocket(rest[0], {perMessageDeflate: options(JSON.parse(rest[1]))});
         await talk(socket, RECORDS);
     } else {
-        const server = new WebSocketServer({host: '127.0.0.1', port: 0, perMessageDeflate: options(JSON.parse(rest[0]))});
-        server.on('listening', () => console.log(`listening on 127.0.0.1:${server.address().port}`));
+        const http = listener(process.env);
+        const server = new WebSocketServer({server: http, perMessageDeflate: options(JSON.parse(rest[0]))});
+        http.listen(0, '127.0.0.1', () => console.log(`listening on 127.0.0.1:${http.address().port}`));
         const socket = await new Promise(resolve => server.on('connection', resolve));
         await talk(socket, RECORDS);
-        server.close();
+        http.close();
     }
 }
 

@@ -1,6 +1,7 @@
 """Peers of .ci/deflate: they send messages, and want each of them back. Run as: NAME client URL WISHES, or NAME server WISHES.
 
-A server serves one conversation. WISHES are parameters of permessage-deflate, as JSON.
+A server serves one conversation. WISHES are parameters of permessage-deflate, as JSON. With CERTIFICATE and KEY in the
+environment, that of websockets speaks TLS.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import sys
 import urllib.parse
 
@@ -74,7 +76,11 @@ async def websockets_server(wishes):
         await socket.close()
         done.set()
 
-    async with serve(handle, "127.0.0.1", 0, max_size=MOST) as server:
+    tls = None
+    if "CERTIFICATE" in os.environ:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(os.environ["CERTIFICATE"], os.environ["KEY"])
+    async with serve(handle, "127.0.0.1", 0, max_size=MOST, ssl=tls) as server:
         listening(server.sockets[0].getsockname()[1])
         await done.wait()
 

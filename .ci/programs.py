@@ -4,12 +4,15 @@ import contextlib
 import glob
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 START_SECONDS = 20
@@ -111,3 +114,24 @@ class Unpacked:
         command = [self.program(program), option]
         done = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.stdout.splitlines()[0]
+
+
+class Ports:
+    """Ports for proxies, each given once. Not of those that the system gives to connections: such a one can be taken
+    again before its proxy listens, and then whoever has it is taken for the proxy."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.given = set()
+
+    def free(self):
+        while True:
+            port = random.randrange(10_000, 32_000)
+            with self.lock, contextlib.suppress(OSError):
+                if port not in self.given:
+                    socket.create_server(("127.0.0.1", port)).close()
+                    self.given.add(port)
+                    return port
+
+
+PORTS = Ports()

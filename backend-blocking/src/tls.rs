@@ -57,7 +57,7 @@ struct Incoming {
     told: bool,
     /// Plain bytes were read.
     began: bool,
-    /// What has failed after bytes that were to be read before.
+    /// What is wrong with what has arrived. What came before is read first.
     failure: Option<io::Error>,
 }
 
@@ -276,31 +276,21 @@ impl<S> fmt::Debug for TlsStream<S> {
 impl Incoming {
     /// Reads plain bytes, as many as there are of what has arrived: a read of the stream may bring more than one record.
     fn read(&mut self, session: &mut Session, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
         let mut count = 0;
         loop {
-            let failure = match session.read(&mut buffer[count..]) {
+            match session.read(&mut buffer[count..]) {
                 Ok(0) => return Ok(count),
                 Ok(more) => {
                     count += more;
                     self.began = true;
-                    continue;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock && self.has_more() => match self.receive(session) {
-                    Ok(()) => continue,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            if count == 0 {
-                return Err(failure);
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.failure.is_none() && self.has_more() => {
+                    self.failure = self.receive(session).err();
+                }
+                // The next read finds it again.
+                Err(_) if count > 0 => return Ok(count),
+                Err(error) => return Err(self.failure.take().unwrap_or(error)),
             }
-            if failure.kind() != ErrorKind::WouldBlock {
-                self.failure = Some(failure);
-            }
-            return Ok(count);
         }
     }
 
@@ -341,7 +331,9 @@ impl Incoming {
 
     /// Reads encrypted bytes from the stream.
     fn fill(&mut self, stream: &impl Stream) -> io::Result<()> {
-        self.buffer.resize(RECORD, 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; RECORD];
+        }
         (self.start, self.end) = (0, stream.read(&mut self.buffer)?);
         self.eof = self.end == 0;
         Ok(())

@@ -334,6 +334,38 @@ fn who_reads_does_not_wait_for_a_write_that_is_stuck_and_what_it_has_to_say_leav
 }
 
 #[test]
+fn what_came_before_a_failure_is_read_first() {
+    let (client, server) = trust();
+    let (here, mut there) = pair();
+    let reading = thread::spawn(move || {
+        let stream = TlsStream::server(here, &server.into()).unwrap();
+        let (mut came, mut buffer) = (Vec::new(), [0; 10]);
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(count) => came.extend_from_slice(&buffer[..count]),
+                Err(error) => return (came, error.kind()),
+            }
+        }
+    });
+    let mut peer = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+    while peer.is_handshaking() {
+        peer.complete_io(&mut there).unwrap();
+    }
+    let mut record = |bytes: &[u8]| {
+        let mut record = Vec::new();
+        peer.writer().write_all(bytes).unwrap();
+        peer.write_tls(&mut record).unwrap();
+        record
+    };
+    // In one read: a good record, and one that nobody can decrypt.
+    let (good, mut spoiled) = (record(b"good"), record(b"spoiled"));
+    *spoiled.last_mut().unwrap() ^= 1;
+    there.write_all(&[good, spoiled].concat()).unwrap();
+    let (came, failure) = reading.join().unwrap();
+    assert_eq!((&*came, failure), (&b"good"[..], ErrorKind::InvalidData));
+}
+
+#[test]
 fn tls_goes_through_tls() {
     let (client, server) = shared();
     let (here, there) = pair();

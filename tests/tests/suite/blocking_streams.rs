@@ -685,7 +685,6 @@ fn a_send_that_times_out_was_not_sent<B: Backend>(role: Role) {
             Err(error) => panic!("{error}"),
         };
     let count = (0..).take_while(|&index| sent(index, &mut messages)).count();
-    assert!(matches!(messages.flush_timeout(Duration::from_millis(5)), Err(StreamError::Timeout)));
     for index in 0..count {
         assert!(peer.read() == Frame::new(BINARY, vec![index as u8; SIZE]), "{index} of {count}");
     }
@@ -696,12 +695,13 @@ fn a_send_that_times_out_was_not_sent<B: Backend>(role: Role) {
 // The end of a program.
 
 /// More than all the buffers in between hold.
-const LARGE: usize = 64 * 1024 * 1024;
+const LARGE: usize = 16 * 1024 * 1024;
 
 fn e2_dropping_a_stream_waits_no_longer_than_the_close_timeout<B: Backend>(role: Role) {
     let timeout = Duration::from_millis(300);
-    let (messages, _deaf) = open(role, quiet().close_timeout(timeout).max_queued(2 * LARGE));
+    let (mut messages, _deaf) = open(role, quiet().close_timeout(timeout).max_queued(2 * LARGE));
     messages.socket().send(vec![0; LARGE]).unwrap();
+    assert!(matches!(messages.flush_timeout(Duration::from_millis(5)), Err(StreamError::Timeout)));
     let start = Instant::now();
     drop(messages);
     assert!((timeout..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());

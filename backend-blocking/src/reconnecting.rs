@@ -159,6 +159,14 @@ impl Reconnecting {
         self.0.is_connected()
     }
 
+    /// Waits until there is a connection, and what is sent leaves at once: [`connected`](polled::Reconnecting::connected).
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if there will be no connection any more.
+    pub fn connected(&self) -> Result<WebSocket, SendError> {
+        block_on(|_| self.0.connected())
+    }
+
     /// Ends everything, and waits for that: closes the connection with 1000 "Normal Closure" after what was sent, or gives
     /// up waiting. A try, and what is done [before each](ReconnectBuilder::before_each), goes on until it is done: the
     /// former takes no longer than [`Config::open_timeout`](bellwire_core::Config::open_timeout). Not to be called by what
@@ -175,6 +183,13 @@ impl Reconnecting {
     /// Returns why nothing more will happen; `None` as long as it goes on.
     pub fn ended(&self) -> Option<Arc<Ended>> {
         self.0.ended()
+    }
+}
+
+/// The same handle, for tasks.
+impl From<Reconnecting> for polled::Reconnecting {
+    fn from(handle: Reconnecting) -> Self {
+        handle.0
     }
 }
 

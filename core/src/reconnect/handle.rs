@@ -55,6 +55,20 @@ impl Reconnecting {
         self.0.socket().is_some()
     }
 
+    /// Waits until there is a connection, and what is sent leaves at once: its `on_open` is done, and what was kept is sent.
+    /// (If messages are refused without a connection, `on_open` has begun.) Returns its [socket](Self::socket), which
+    /// [`writable`](WebSocket::writable) may be asked of besides.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if there will be no connection any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn connected(&self) -> impl Future<Output = Result<WebSocket, SendError>> + Send + use<> {
+        let link = self.0.clone();
+        core::future::poll_fn(move |cx| link.poll_connected(cx))
+    }
+
     /// Ends everything, and waits for that: closes the connection with 1000 "Normal Closure" after what was sent, or gives
     /// up waiting and trying. It begins to end when this is called, not when the future is first polled.
     ///

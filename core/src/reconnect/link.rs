@@ -57,7 +57,7 @@ struct State {
     ended: Option<Arc<Ended>>,
     /// Who connects, and waits for something else.
     runner: WakerSlot,
-    /// Those who wait for the end.
+    /// Those who wait for a connection, or for the end.
     waiting: Vec<Waker>,
 }
 
@@ -72,6 +72,21 @@ struct Connection {
     /// This side closes it, with this code.
     closed_with: Option<CloseCode>,
     error: Option<Error>,
+}
+
+impl State {
+    /// Has the task of `cx` woken when there is a connection, or when it has ended.
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+
+    /// Takes out those who wait, if there is a connection that sends at once: to be woken when nothing is locked.
+    fn take_waiting_if_ready(&mut self) -> Vec<Waker> {
+        let is_ready = self.connection.as_ref().is_some_and(Connection::is_ready);
+        if is_ready { mem::take(&mut self.waiting) } else { Vec::new() }
+    }
 }
 
 impl Connection {
@@ -217,9 +232,10 @@ impl Link {
             error: None,
         };
         let before = state.connection.replace(connection);
-        let closing = state.closing;
+        let (closing, waiting) = (state.closing, state.take_waiting_if_ready());
         drop(state);
         drop(before);
+        waiting.into_iter().for_each(Waker::wake);
         if closing {
             // Closed already: that is what is wanted.
             let _ = socket.close();
@@ -261,10 +277,9 @@ impl Link {
         });
         state.flushing = next.is_some();
         let runner = if state.flushing { None } else { state.runner.take() };
+        let waiting = state.take_waiting_if_ready();
         drop(guard);
-        if let Some(runner) = runner {
-            runner.wake();
-        }
+        runner.into_iter().chain(waiting).for_each(Waker::wake);
         next
     }
 
@@ -321,15 +336,13 @@ impl Link {
         let mut state = self.lock();
         state.closing = true;
         let socket = state.connection.as_ref().map(|connection| connection.socket.clone());
-        let runner = state.runner.take();
+        let (runner, waiting) = (state.runner.take(), mem::take(&mut state.waiting));
         drop(state);
         if let Some(socket) = socket {
             // Closed already: that is what is wanted.
             let _ = socket.close();
         }
-        if let Some(runner) = runner {
-            runner.wake();
-        }
+        runner.into_iter().chain(waiting).for_each(Waker::wake);
     }
 
     /// Returns `true` if everything is to end.
@@ -391,10 +404,23 @@ impl Link {
         if let Some(ended) = &state.ended {
             return Poll::Ready(ended.clone());
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.waiting.push(cx.waker().clone());
-        }
+        state.wait(cx);
         Poll::Pending
+    }
+
+    /// Ready when there is a connection that sends at once, or when there will be none.
+    pub(super) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<WebSocket, SendError>> {
+        let mut state = self.lock();
+        if state.closing || state.over {
+            return Poll::Ready(Err(SendError::Closed));
+        }
+        match state.connection.as_ref().filter(|connection| connection.is_ready() && connection.socket.is_open()) {
+            Some(connection) => Poll::Ready(Ok(connection.tracked.clone())),
+            None => {
+                state.wait(cx);
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bellwire::reconnect::{EndReason, Event, Offline, Policy, Reconnecting};
-use bellwire::{Bytes, OwnedMessage, Request, Response, SendError, WebSocket, async_listener, listener};
+use bellwire::{Bytes, OwnedMessage, Request, Response, SendError, WebSocket, async_listener, done, listener};
 use tokio::time::sleep;
 
 use crate::network::{Network, Try};
@@ -477,12 +477,19 @@ fn handles_on_several_threads_lose_nothing_and_send_nothing_twice() {
                 .on_disconnected(move |disconnected| lost.returned(&disconnected.unsent))
                 .listen(|_| listener());
             let senders = (0..SENDERS).map(|sender| {
-                let (client, ledger, random) = (client.clone(), ledger.clone(), random.clone());
+                let (client, ledger, random, network) =
+                    (client.clone(), ledger.clone(), random.clone(), network.clone());
                 tokio::spawn(async move {
-                    for number in 0..400 {
+                    for number in 0.. {
+                        if network.tries() > 20 {
+                            break;
+                        }
                         let text = message(&format!("sender{sender}"), number, random.below(100));
                         let sent = client.send(&text);
                         ledger.sent(text, sent);
+                        if sent == Err(SendError::Offline) {
+                            let _ = client.connected().await.unwrap();
+                        }
                         if random.below(5) == 0 {
                             sleep(Duration::from_millis(1)).await;
                         }
@@ -495,7 +502,51 @@ fn handles_on_several_threads_lose_nothing_and_send_nothing_twice() {
             let ended = client.close().await;
             ledger.returned(&ended.unsent);
             ledger.check(&network.messages(), "on threads");
-            assert!(network.tries() > 3, "{}", network.tries());
+        });
+    }
+}
+
+#[test]
+fn a_task_waits_for_a_connection_that_sends_or_for_the_end() {
+    for policy in [Policy::new(), keeping(10, 100)] {
+        paused(async {
+            let network = Network::new(obedient);
+            network.plan([Try::Refused; 2]);
+            let client = client(&network, policy).listen(|_| {
+                async_listener().on_open(async |socket| {
+                    socket.send("login")?;
+                    done()
+                })
+            });
+            let waits = client.clone();
+            let waiting = tokio::spawn(async move {
+                for number in 0..3 {
+                    let socket = waits.connected().await?;
+                    waits.send(format!("{number}"))?;
+                    socket.send("close 1012")?;
+                    while socket.is_open() {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                waits.connected().await?;
+                // Not a second one.
+                std::future::pending::<Result<(), SendError>>().await
+            });
+            a_while().await;
+            a_while().await;
+            let expected =
+                ["login", "0", "close 1012", "login", "1", "close 1012", "login", "2", "close 1012", "login"];
+            assert_eq!(network.messages().concat(), expected);
+            waiting.abort();
+            client.socket().unwrap().close_with(1012, "").unwrap();
+            network.plan([Try::Refused; 10]);
+            sleep(Duration::from_secs(1)).await;
+            let waits = client.clone();
+            let waiting = tokio::spawn(async move { waits.connected().await.err() });
+            sleep(Duration::from_millis(1)).await;
+            client.close().await;
+            assert_eq!(waiting.await.unwrap(), Some(SendError::Closed));
+            assert_eq!(client.connected().await.err(), Some(SendError::Closed));
         });
     }
 }

@@ -1,7 +1,7 @@
-//! A client that connects again, of each backend that polls.
+//! A client that connects again, of each backend.
 #![cfg_attr(
     not(any(feature = "tokio", feature = "smol", feature = "async-std")),
-    allow(unused_variables, reason = "there may be none")
+    allow(dead_code, unused_imports, reason = "not all that polls is needed")
 )]
 
 use std::thread;
@@ -34,7 +34,12 @@ pub(crate) fn start<L: IntoListener>(
     let policy = Policy::new().first_delay(Duration::from_secs(1)).offline(Offline::Keep { messages: 0, bytes: 0 });
     match backend {
         #[cfg(feature = "blocking")]
-        Backend::Blocking => Err("threads do not reconnect: choose another backend".into()),
+        Backend::Blocking => {
+            let builder = bellwire::blocking::reconnecting(target, policy)?;
+            let builder = builder.on_disconnected(|disconnected| tell(&disconnected)).on_end(move |_| on_end());
+            let handle = builder.listen(move |_| listener())?;
+            Ok(Client { handle: handle.clone().into(), closed: Box::new(move || how(&handle.wait())) })
+        }
         #[cfg(feature = "tokio")]
         Backend::Tokio => {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -63,14 +68,13 @@ fn begin<R: Runtime, L: IntoListener>(
     listener: impl Fn() -> L + Send + Sync + 'static,
     on_end: impl FnOnce() + Send + 'static,
 ) -> Reconnecting {
-    builder
-        .on_disconnected(|disconnected: Disconnected| {
-            if disconnected.retry_in.is_some() {
-                eprintln!("{disconnected}");
-            }
-        })
-        .on_end(move |_| on_end())
-        .listen(move |_| listener())
+    builder.on_disconnected(|disconnected| tell(&disconnected)).on_end(move |_| on_end()).listen(move |_| listener())
+}
+
+fn tell(disconnected: &Disconnected) {
+    if disconnected.retry_in.is_some() {
+        eprintln!("{disconnected}");
+    }
 }
 
 /// Says how it has ended.

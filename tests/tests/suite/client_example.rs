@@ -170,9 +170,6 @@ fn u14_the_client_example_connects_again<B: Named>() {
         _ => Response::websocket(echo()),
     });
     let (success, printed, errors) = client::<B>(&[&server.url("/"), "--reconnect", "--send", "hello"]);
-    if B::NAME == "blocking" {
-        return assert!(!success && errors.contains("threads do not reconnect"), "{errors}");
-    }
     assert!(success && printed == "hello\n", "{printed}{errors}");
     assert!(errors.contains("503") && errors.contains("another try in "), "{errors}");
 }

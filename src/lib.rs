@@ -124,6 +124,7 @@
 //! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
 //! | `native-tls` | | TLS by the operating system |
+//! | `socket2` | | `Target::socket`: local addresses, interfaces and options of a client's sockets |
 //!
 //! [`blocking::serve`]: blocking/fn.serve.html
 //! [`blocking::Server`]: blocking/struct.Server.html

@@ -91,6 +91,7 @@
 
 mod named;
 mod runtime;
+mod socket;
 mod stream;
 
 pub use async_io::Async;

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::Async;
 use async_net::{AsyncToSocketAddrs, resolve};
-use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime};
+use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime, Sockets};
 use bellwire_core::proto::Time;
 use futures_io::{AsyncRead, AsyncWrite};
 
+use crate::socket::connected;
 use crate::stream::Stream;
 
 /// What differs between the runtimes that speak futures-io: how connections get a task of their own, and how they
@@ -58,7 +59,10 @@ impl<E: Executor> Runtime for FuturesIo<E> {
         Ok((without_delay(stream), Some(peer)))
     }
 
-    async fn connect(&self, addr: SocketAddr) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+    async fn connect(&self, addr: SocketAddr, sockets: &Sockets) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        if let Some(socket) = sockets.open(addr)? {
+            return Ok((Stream::new(connected(socket, addr).await?), Some(addr)));
+        }
         let stream = Async::<TcpStream>::connect(addr).await?;
         let peer = stream.get_ref().peer_addr().ok();
         Ok((without_delay(stream), peer))

@@ -17,8 +17,9 @@ use bellwire_core::{ConnectError, Target, TlsError};
 use crate::deadline::{Deadline, Fault};
 use crate::drive::{Drive, SHORTEST};
 use crate::end::End;
-use crate::race::race;
+use crate::race::{Connect, race};
 use crate::resolve::resolve;
+use crate::socket;
 use crate::stream::Stream;
 use crate::tls::TlsStream;
 use crate::writer::is_timeout;
@@ -71,22 +72,22 @@ impl Opening {
         match target.proxy_for() {
             Some(proxy) => self.ask_through(proxy, target, session),
             None => {
-                let tcp = self.reach(uri.host(), uri.port())?;
+                let tcp = self.reach(target, uri.host(), uri.port())?;
                 self.enter(tcp, session)
             }
         }
     }
 
     /// Resolves a host, and connects to the first of its addresses that answers. One alone needs no thread.
-    pub(crate) fn reach(&mut self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    pub(crate) fn reach(&mut self, target: &Target, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         let deadline = self.deadline.instant();
         let addrs = resolve(host, port, deadline)?;
+        let sockets = target.sockets().clone();
+        let connect = move |addr, timeout| socket::connect(&sockets, addr, timeout);
         let tcp = match addrs.as_slice() {
-            &[addr] => connect_alone(addr, deadline)?,
-            _ => race(addrs, deadline, connect_one)?,
+            &[addr] => connect_alone(addr, deadline, connect)?,
+            _ => race(addrs, deadline, connect)?,
         };
-        // A peer that is gone already is found out soon enough.
-        let _ = tcp.set_nodelay(true);
         self.handshake.set_peer_addr(tcp.peer_addr().ok());
         Ok(tcp)
     }
@@ -184,22 +185,19 @@ impl Opening {
     }
 }
 
-fn connect_alone(addr: SocketAddr, deadline: Option<Instant>) -> Result<TcpStream, ConnectError> {
+fn connect_alone(
+    addr: SocketAddr,
+    deadline: Option<Instant>,
+    connect: impl Connect<TcpStream>,
+) -> Result<TcpStream, ConnectError> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if left == Some(Duration::ZERO) {
         return Err(ConnectError::Timeout(Phase::Connect));
     }
-    connect_one(addr, left).map_err(|error| match is_timeout(&error) {
+    connect(addr, left).map_err(|error| match is_timeout(&error) {
         true => ConnectError::Timeout(Phase::Connect),
         false => ConnectError::Connect(error),
     })
-}
-
-fn connect_one(addr: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-    match timeout {
-        Some(timeout) => TcpStream::connect_timeout(&addr, timeout),
-        None => TcpStream::connect(addr),
-    }
 }
 
 fn tls_failed(error: io::Error) -> ConnectError {

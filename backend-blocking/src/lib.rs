@@ -43,6 +43,7 @@ mod race;
 mod reconnecting;
 mod resolve;
 mod server;
+mod socket;
 mod stream;
 mod talking;
 mod tls;

@@ -22,7 +22,7 @@ impl Opening {
     ) -> Result<Connected, ConnectError> {
         let proxy_session = proxy_session(target, proxy)?;
         let tunnel = self.tunnel(proxy, target)?;
-        let tcp = self.reach(proxy.host(), proxy.port()).map_err(not_reached)?;
+        let tcp = self.reach(target, proxy.host(), proxy.port()).map_err(not_reached)?;
         let Some(proxy_session) = proxy_session else {
             pass(&mut self.deadline, &tcp, tunnel)?;
             return self.enter(tcp, session);

@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime};
+use bellwire_core::backend::{self as task, Adopt, Resolve, Runtime, Sockets};
 use bellwire_core::proto::Time;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -43,10 +43,16 @@ impl Runtime for Tokio {
         Ok((without_delay(stream), Some(peer)))
     }
 
-    async fn connect(&self, addr: SocketAddr) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
-        let stream = TcpStream::connect(addr).await?;
-        let peer = stream.peer_addr().ok();
-        Ok((without_delay(stream), peer))
+    async fn connect(&self, addr: SocketAddr, sockets: &Sockets) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let stream = match sockets.open(addr)? {
+            None => without_delay(TcpStream::connect(addr).await?),
+            Some(socket) => {
+                socket.set_nonblocking(true)?;
+                Tcp(TcpSocket::from_std_stream(socket).connect(addr).await?)
+            }
+        };
+        let peer = stream.0.peer_addr().ok();
+        Ok((stream, peer))
     }
 
     fn unix_time() -> Duration {

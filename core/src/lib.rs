@@ -126,6 +126,8 @@ mod entropy;
 mod input;
 mod network;
 #[cfg(feature = "std")]
+mod sockets;
+#[cfg(feature = "std")]
 mod sync;
 mod time;
 
@@ -223,6 +225,8 @@ pub mod backend {
     pub use crate::handshake::Redirects;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
+    #[cfg(feature = "std")]
+    pub use crate::sockets::Sockets;
     #[cfg(feature = "std")]
     pub use crate::task::*;
     #[cfg(feature = "std")]

@@ -20,7 +20,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bellwire_core::backend::{
-    Adopt, Client, Driver, Opening, Registry, Runtime, Service, Shared, Task, Timer, Transport, accept_failed, upgraded,
+    Adopt, Client, Driver, Opening, Registry, Runtime, Service, Shared, Sockets, Task, Timer, Transport, accept_failed,
+    upgraded,
 };
 use bellwire_core::listener::{AnyListener, IntoAsyncListener};
 use bellwire_core::proto::{Time, server};
@@ -222,7 +223,7 @@ impl Runtime for Clock {
         Err(ErrorKind::Unsupported.into())
     }
 
-    async fn connect(&self, _: SocketAddr) -> io::Result<(End, Option<SocketAddr>)> {
+    async fn connect(&self, _: SocketAddr, _: &Sockets) -> io::Result<(End, Option<SocketAddr>)> {
         Err(ErrorKind::Unsupported.into())
     }
 

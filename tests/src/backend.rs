@@ -13,6 +13,8 @@ use bellwire::{
     Closed, Config, ConnectError, Listener, Proxy, Request, Responder, Role, ServerError, Target, WebSocket,
 };
 
+use socket2::Socket;
+
 use crate::{Log, Logs, Scripted, logged_handler, next, quiet, within};
 
 /// A backend, with its runtime if it needs one.
@@ -219,6 +221,8 @@ pub struct Connect {
     pub config: Config,
     /// How many redirects are followed.
     pub redirects: u8,
+    /// What is done with a socket before it is connected.
+    pub socket: Option<fn(&Socket, SocketAddr) -> io::Result<()>>,
 }
 
 impl Connect {
@@ -233,6 +237,7 @@ impl Connect {
             proxy: None,
             config: quiet(),
             redirects: 0,
+            socket: None,
         }
     }
 
@@ -258,6 +263,9 @@ impl Connect {
     pub fn target(self) -> Result<Target, ConnectError> {
         let mut target = Target::new(&self.url)?.config(self.config).peer_addr(self.peer_addr);
         target = target.redirects(self.redirects).proxy(self.proxy);
+        if let Some(hook) = self.socket {
+            target = target.socket(hook);
+        }
         if let Some(request_target) = self.request_target {
             target = target.request_target(request_target)?;
         }

@@ -18,6 +18,8 @@ use super::key::{VERSION, check_reserved};
 use super::proxy::{Proxy, ProxyRules};
 use crate::config::Config;
 use crate::http::{Headers, InvalidHeader, Uri, UriError, is_token, join_cookies, write_field};
+#[cfg(feature = "std")]
+use crate::sockets::Sockets;
 use crate::tls::ClientTls;
 
 /// The `User-Agent` that is sent unless the program sets another.
@@ -58,6 +60,8 @@ pub struct Target {
     /// Asked again for each URL: a redirect may leave them.
     proxies: ProxyRules,
     tls: Option<ClientTls>,
+    #[cfg(feature = "std")]
+    sockets: Sockets,
 }
 
 /// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
@@ -234,6 +238,44 @@ impl Target {
         self.tls.as_ref()
     }
 
+    /// Sets what is done with each socket before it is connected: a local address, an interface, keepalive. It is called
+    /// with the socket and the address that comes next, of the host or of a [proxy](Self::proxy), as often as addresses
+    /// are tried. The socket is that of the crate socket2, 0.6; its feature `all` has what only some systems know.
+    ///
+    /// `TCP_NODELAY` is set before, as it is without a hook. An error of the hook is an address that cannot be connected
+    /// to, [`ConnectError::Connect`]. The hook must not block, and leaves alone whether the socket does.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use bellwire::Target;
+    /// use socket2::TcpKeepalive;
+    /// use std::net::{Ipv4Addr, SocketAddr};
+    /// use std::time::Duration;
+    ///
+    /// let target = Target::new("ws://example.com/")?.socket(|socket, addr| {
+    ///     if addr.is_ipv4() {
+    ///         socket.bind(&SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 0)).into())?;
+    ///     }
+    ///     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))
+    /// });
+    /// # Ok::<(), bellwire::ConnectError>(())
+    /// ```
+    #[cfg(feature = "socket2")]
+    #[must_use]
+    pub fn socket(
+        mut self,
+        hook: impl Fn(&socket2::Socket, SocketAddr) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.sockets = Sockets::set_up_by(hook);
+        self
+    }
+
+    /// Returns how sockets are made.
+    #[cfg(feature = "std")]
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
     /// Returns where to connect.
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -341,6 +383,8 @@ impl From<Uri> for Target {
             redirects: 0,
             proxies: ProxyRules::default(),
             tls: None,
+            #[cfg(feature = "std")]
+            sockets: Sockets::default(),
         }
     }
 }

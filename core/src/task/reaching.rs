@@ -66,13 +66,13 @@ pub(super) async fn reach<R: Resolve<(String, u16)>>(
     let session = uri.is_secure().then(|| Session::client(target.client_tls(), uri.host())).transpose();
     let session = session.map_err(ConnectError::Tls)?;
     let Some(proxy) = target.proxy_for() else {
-        let stream = connect(runtime, opening, uri.host(), uri.port()).await?;
+        let stream = connect(runtime, opening, target, uri.host(), uri.port()).await?;
         return lead(opening, stream, session).await;
     };
     let proxy_session = proxy_session(target, proxy)?;
     let host = host_for(runtime, opening, proxy, uri).await?;
     let tunnel = proxy.tunnel(&host, uri.port(), opening.config().max_head).map_err(ConnectError::Proxy)?;
-    let mut stream = connect(runtime, opening, proxy.host(), proxy.port()).await.map_err(not_reached)?;
+    let mut stream = connect(runtime, opening, target, proxy.host(), proxy.port()).await.map_err(not_reached)?;
     let Some(proxy_session) = proxy_session else {
         through(opening, &mut stream, tunnel).await?;
         return lead(opening, stream, session).await;
@@ -89,11 +89,12 @@ pub(super) async fn reach<R: Resolve<(String, u16)>>(
 async fn connect<R: Resolve<(String, u16)>>(
     runtime: &R,
     opening: &mut Opening<R::Timer>,
+    target: &Target,
     host: &str,
     port: u16,
 ) -> Result<R::Stream, ConnectError> {
     let resolving = runtime.resolve((host.into(), port));
-    let (stream, peer) = opening.connect(resolving, |addr| runtime.connect(addr)).await?;
+    let (stream, peer) = opening.connect(resolving, |addr| runtime.connect(addr, target.sockets())).await?;
     opening.set_peer_addr(peer);
     Ok(stream)
 }

@@ -9,6 +9,7 @@ use std::io;
 
 use super::Transport;
 use super::timer::Timer;
+use crate::sockets::Sockets;
 
 pub use self::named::named_runtime;
 
@@ -62,11 +63,16 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         listener: &Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 
-    /// Connects, and says where to. Without Nagle's delay (`TCP_NODELAY`).
+    /// Connects, and says where to: with the socket that `sockets` [opens](Sockets::open), as it is, or with one of its own
+    /// without Nagle's delay (`TCP_NODELAY`).
     ///
     /// # Errors
-    /// Those of the system.
-    fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
+    /// Those of the system, and of `sockets`.
+    fn connect(
+        &self,
+        addr: SocketAddr,
+        sockets: &Sockets,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 
     /// Returns the time since the beginning of 1970, for the header `Date`; zero if the clock stands before that.
     fn unix_time() -> Duration;

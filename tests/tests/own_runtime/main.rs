@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bellwire::backend::{Acceptor, Runtime, Server, Service, connect, connect_stream, connect_stream_over};
+use bellwire::backend::{Acceptor, Runtime, Server, Service, Sockets, connect, connect_stream, connect_stream_over};
 use bellwire::listener::ListenerBuilder;
 use bellwire::{Config, ConnectError, Request, Response, ServerError, Target, blocking, listener};
 use smol::channel::bounded;
@@ -57,11 +57,29 @@ fn its_client_gets_back_what_a_server_on_threads_echoes() {
 }
 
 #[test]
+fn its_client_takes_the_socket_that_was_set_up() {
+    let server = blocking::Server::bind("127.0.0.1:0").unwrap();
+    let (target, handle) = (Target::new(format!("ws://{}/", server.local_addr().unwrap())).unwrap(), server.handle());
+    let running = thread::spawn(move || server.run(|_| Response::websocket(echo())));
+    let (set_up, calls) = std::sync::mpsc::channel();
+    let target = target.socket(move |socket, addr| {
+        set_up.send((addr, socket.tcp_nodelay()?)).unwrap();
+        socket.set_tcp_nodelay(false)
+    });
+    let to = (target.uri().port(), true);
+    let closed = Mio::block_on(async |runtime| connect(runtime, target, greeter()).await.unwrap().closed().await);
+    assert!(closed.clean && closed.code == 1000, "{closed:?}");
+    assert_eq!(calls.recv().map(|(addr, nodelay)| (addr.port(), nodelay)), Ok(to));
+    assert_eq!(handle.shutdown(GRACE), 0);
+    running.join().unwrap().unwrap();
+}
+
+#[test]
 fn both_of_its_ends_speak_over_sockets_of_the_caller() {
     Mio::block_on(async |runtime| {
         let listener = runtime.bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let addr = runtime.local_addr(&listener).unwrap();
-        let (near, _) = runtime.connect(addr).await.unwrap();
+        let (near, _) = runtime.connect(addr, &Sockets::default()).await.unwrap();
         let (far, peer) = runtime.accept(&listener).await.unwrap();
         let service = Service::new(Config::default(), |_: &Request| Response::websocket(echo()), |_: &ServerError| ());
         let acceptor = Acceptor::from_service_on(runtime.clone(), Arc::new(service));

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bellwire::backend::{self, Adopt, Resolve, Runtime, Transport};
+use bellwire::backend::{self, Adopt, Resolve, Runtime, Sockets, Transport};
 use bellwire::proto::Time;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Registry, Token};
+use socket2::SockRef;
 
 const WAKER: Token = Token(0);
 
@@ -239,14 +240,25 @@ impl Runtime for Mio {
         Ok((self.socket(stream)?, Some(peer)))
     }
 
-    async fn connect(&self, addr: SocketAddr) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
-        let socket = self.socket(TcpStream::connect(addr)?)?;
+    async fn connect(&self, addr: SocketAddr, sockets: &Sockets) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, set_up) = match sockets.open(addr)? {
+            None => (TcpStream::connect(addr)?, false),
+            Some(socket) => {
+                socket.set_nonblocking(true)?;
+                // It only begins: whether it succeeds is seen below.
+                let _ = SockRef::from(&socket).connect(&addr.into());
+                (TcpStream::from_std(socket), true)
+            }
+        };
+        let socket = self.socket(stream)?;
         let connected = |stream: &TcpStream| match stream.take_error()? {
             Some(error) => Err(error),
             None => stream.peer_addr().map_err(|_| ErrorKind::WouldBlock.into()),
         };
         let peer = poll_fn(|cx| socket.poll(cx, connected)).await?;
-        socket.io.set_nodelay(true)?;
+        if !set_up {
+            socket.io.set_nodelay(true)?;
+        }
         Ok((socket, Some(peer)))
     }
 

@@ -23,6 +23,7 @@
 //! | `redirects` | clients that are sent elsewhere |
 //! | `refusals` | what a refused request is told, and what the owner is told of it |
 //! | `sending` | what `send` promises: from any thread, at once, in order, bounded |
+//! | `sockets` | what a program does with a client's sockets before they are connected |
 //! | `ending` | how connections end, and the invariant 1.13 |
 //! | `fairness` | one peer that sends without end, and the others |
 //! | `pressure` | peers that never pause, output that never ends, callbacks that take long |
@@ -70,6 +71,7 @@ mod refusals;
 mod ring;
 mod runtime;
 mod sending;
+mod sockets;
 #[cfg(target_os = "linux")]
 mod stopped;
 mod stream_form;

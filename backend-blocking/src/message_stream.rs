@@ -168,7 +168,7 @@ impl MessageStream {
 
     /// Sends a ping with at most 125 bytes of data; `[]` for none. It does not wait. The pong is not shown here: a
     /// [listener](bellwire_core::listener()) has a callback for it. A peer that is gone is found out without this, as
-    /// [`Config::keepalive_timeout`](bellwire_core::Config::keepalive_timeout) says.
+    /// [`Config::keepalive_interval`](bellwire_core::Config::keepalive_interval) says.
     ///
     /// # Errors
     /// [`StreamError::Send`]: the connection is closed, too much is queued, or the data is too long.

@@ -1,6 +1,9 @@
 //! A connection as a stream of messages on threads: N1 to N6 and E3 without async, and what a thread wants besides:
 //! timeouts, an iterator, two halves for two threads.
 
+// They are of one backend, and named as those of several are.
+#![allow(clippy::extra_unused_type_parameters)]
+
 use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};

@@ -20,6 +20,7 @@ use std::thread;
 
 use arguments::{Arguments, Given};
 use exit::{Exit, Failure};
+use screen::{Screen, Stream};
 
 const HELP: &str = "\
 bellwire: WebSockets on the command line.
@@ -49,7 +50,8 @@ fn main() -> ExitCode {
     match command(&mut arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("bellwire: {}", failure.message);
+            // If nobody reads that, there is still the exit status.
+            let _ = Screen::new(Stream::Err, false).print(None, &format!("bellwire: {}", failure.message));
             failure.exit.into()
         }
     }
@@ -81,7 +83,7 @@ fn command(arguments: &mut Arguments) -> Result<Exit, Failure> {
 }
 
 fn say(text: &str) -> Result<Exit, Failure> {
-    screen::Screen::new(screen::Stream::Out, false).write(format!("{text}\n").as_bytes())?;
+    Screen::new(Stream::Out, false).write(format!("{text}\n").as_bytes())?;
     Ok(Exit::Clean)
 }
 

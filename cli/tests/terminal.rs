@@ -5,7 +5,9 @@ mod support;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 
 use bellwire::{Response, listener};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -16,22 +18,33 @@ use support::{Served, program};
 struct Terminal {
     child: Child,
     screen: File,
+    /// What was read and not asked for.
     seen: String,
+    /// What a terminal makes of all that was read.
+    emulator: vt100::Parser,
 }
+
+const ROWS: u16 = 10;
+const COLUMNS: u16 = 40;
 
 impl Terminal {
     fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
-        tcsetwinsize(&controller, Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&controller, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
         let end = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         let stdio = || Stdio::from(end.try_clone().unwrap());
         let mut command = program(arguments);
         command.env("TERM", "xterm").envs(environment.iter().copied());
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
-        Self { child, screen: File::from(controller), seen: String::new() }
+        Self {
+            child,
+            screen: File::from(controller),
+            seen: String::new(),
+            emulator: vt100::Parser::new(NonZero::new(ROWS).unwrap(), NonZero::new(COLUMNS).unwrap(), 0),
+        }
     }
 
     /// Reads on until this is seen, and returns what came before.
@@ -39,6 +52,7 @@ impl Terminal {
         while !self.seen.contains(text) {
             let mut bytes = [0; 4096];
             let count = self.screen.read(&mut bytes).unwrap_or_else(|error| panic!("{error} after {:?}", self.seen));
+            self.emulator.process(&bytes[..count]);
             self.seen.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
         }
         let seen = std::mem::take(&mut self.seen);
@@ -49,6 +63,14 @@ impl Terminal {
 
     fn type_in(&mut self, text: &str) {
         self.screen.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The rows that are on the screen, and the cursor's row and column.
+    fn rows(&self) -> (Vec<String>, (u16, u16)) {
+        let screen = self.emulator.screen();
+        let mut rows: Vec<_> = screen.rows(0, COLUMNS).collect();
+        rows.truncate(rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1));
+        (rows, screen.cursor_position())
     }
 
     fn status(mut self) -> Option<i32> {
@@ -78,6 +100,43 @@ fn what_arrives_is_put_above_the_line_that_is_typed() {
     terminal.until("closed: 1000");
     terminal.until("\r\x1b[K");
     assert_eq!(terminal.status(), Some(0));
+}
+
+/// Whatever arrives, and however far the screen has scrolled, what was typed is in the last row, with the cursor behind it.
+#[test]
+fn a_line_that_is_being_typed_stays_whole() {
+    let (sender, sockets) = mpsc::channel();
+    let (heard, hears) = mpsc::channel();
+    let server = Served::new(move |_| {
+        let (sender, heard) = (sender.clone(), heard.clone());
+        let listener = listener().on_open(move |socket| sender.send(socket.clone()).unwrap());
+        Response::websocket(listener.on_message(move |_, message| heard.send(message.into_owned()).unwrap()))
+    });
+    let mut terminal = Terminal::start(&["connect", &server.url()], &[]);
+    let socket = sockets.recv().unwrap();
+    let connected = format!("connected to {}", server.url());
+    terminal.until("> ");
+    terminal.type_in("hel");
+    terminal.until("hel");
+    assert_eq!(terminal.rows(), (vec![connected, "> hel".into()], (1, 5)));
+
+    // Two columns are for the mark.
+    let wide = "0123456789".repeat(10);
+    let mut expected = Vec::new();
+    for number in 0..12 {
+        socket.send(&*number.to_string()).unwrap();
+        socket.send(&*wide).unwrap();
+        terminal.until(&format!("< {number}\x1b[0m"));
+        terminal.until("\x1b[3B");
+        expected.extend([format!("< {number}"), format!("< {}", &wide[..38]), wide[38..78].into(), wide[78..].into()]);
+        let (rows, cursor) = terminal.rows();
+        let (last, above) = rows.split_last().unwrap();
+        assert_eq!((last.as_str(), cursor.1), ("> hel", 5), "{rows:#?}");
+        assert!(expected.ends_with(above) || number < 2, "{rows:#?}");
+        assert_eq!(usize::from(cursor.0), above.len(), "{rows:#?}");
+    }
+    terminal.type_in("lo\n");
+    assert_eq!(hears.recv().unwrap(), "hello");
 }
 
 #[test]

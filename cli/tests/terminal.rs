@@ -12,11 +12,12 @@ use std::sync::mpsc;
 use bellwire::{Response, listener};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use support::{Served, program};
+use support::{Served, Watched, program};
 
 /// The program, and whoever sits in front of it.
 struct Terminal {
     child: Child,
+    _watched: Watched,
     screen: File,
     /// What was read and not asked for.
     seen: String,
@@ -40,6 +41,7 @@ impl Terminal {
         command.env("TERM", "xterm").envs(environment.iter().copied());
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         Self {
+            _watched: Watched::new(&child),
             child,
             screen: File::from(controller),
             seen: String::new(),

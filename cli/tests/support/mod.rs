@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use bellwire::{Request, Response, WebSocket, listener};
 use tokio::runtime::Runtime;
@@ -124,9 +126,39 @@ pub(crate) fn run(arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
     running.end()
 }
 
+/// How long a program may run, or a test that has failed would never end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Ends a program that runs for too long. Dropping it forgets that.
+pub(crate) struct Watched(#[allow(dead_code, reason = "it is dropped")] mpsc::Sender<()>);
+
+impl Watched {
+    pub(crate) fn new(child: &Child) -> Self {
+        let (watched, forgotten) = mpsc::channel::<()>();
+        let pid = child.id();
+        thread::spawn(move || {
+            if forgotten.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                end(pid);
+            }
+        });
+        Self(watched)
+    }
+}
+
+#[cfg(unix)]
+fn end(pid: u32) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = Pid::from_raw(pid as i32).unwrap();
+    let _ = kill_process(pid, Signal::KILL);
+}
+
+#[cfg(not(unix))]
+fn end(_: u32) {}
+
 /// The program while it runs. Dropping it ends it.
 pub(crate) struct Running {
     child: Child,
+    _watched: Watched,
     pub(crate) input: Option<ChildStdin>,
     pub(crate) output: Option<BufReader<ChildStdout>>,
     errors: Option<ChildStderr>,
@@ -139,7 +171,7 @@ impl Running {
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().map(BufReader::new));
         let errors = child.stderr.take();
-        Self { child, input, output, errors }
+        Self { _watched: Watched::new(&child), child, input, output, errors }
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -107,8 +107,7 @@ impl Opening {
     pub(crate) fn secure<S: Stream>(&mut self, stream: S, session: Session) -> Result<TlsStream<S>, ConnectError> {
         stream.set_blocking().map_err(ConnectError::Io)?;
         let tls = TlsStream::new(stream, session);
-        let both = |timeout| tls.set_read_timeout(timeout).and_then(|()| tls.set_write_timeout(timeout));
-        self.deadline.call(both, || tls.shake_hands()).map_err(|fault| match fault {
+        self.deadline.call(|timeout| tls.set_timeouts(timeout), || tls.shake_hands()).map_err(|fault| match fault {
             Fault::Late => ConnectError::Timeout(Phase::Tls),
             Fault::Io(error) => tls_failed(error),
         })?;

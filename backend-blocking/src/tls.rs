@@ -5,12 +5,13 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bellwire_core::backend::Session;
+use bellwire_core::proto::Time;
 use bellwire_core::{ClientTls, ServerTls, TlsError};
 
-use crate::drive::SHORTEST;
+use crate::deadline::{Deadline, Fault};
 use crate::stream::Stream;
 use crate::writer::is_timeout;
 
@@ -79,27 +80,13 @@ impl<S: Stream> TlsStream<S> {
     /// Those of the stream; `TimedOut`; and with a [`TlsError`] inside if the two do not agree.
     pub fn client(stream: S, tls: &ClientTls, host: &str, timeout: Option<Duration>) -> io::Result<Self> {
         let session = Session::client(Some(tls), host).map_err(io::Error::other)?;
-        let (tls, deadline) =
-            (Self::new(stream, session), timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-        tls.stream.set_blocking()?;
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            let left = left.map(|left| left.max(SHORTEST));
-            tls.stream.set_read_timeout(left)?;
-            tls.stream.set_write_timeout(left)?;
-            match tls.shake_hands() {
-                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
-        tls.stream.set_read_timeout(None)?;
-        tls.stream.set_write_timeout(None)?;
+        let (tls, mut deadline) = (Self::new(stream, session), Deadline::new(timeout.map(Time::from_start)));
+        tls.set_blocking()?;
+        deadline.call(|timeout| tls.set_timeouts(timeout), || tls.shake_hands()).map_err(|fault| match fault {
+            Fault::Late => ErrorKind::TimedOut.into(),
+            Fault::Io(error) => error,
+        })?;
+        tls.set_timeouts(None)?;
         Ok(tls)
     }
 
@@ -126,6 +113,12 @@ impl<S: Stream> TlsStream<S> {
             shut: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Sets how long reads and writes may wait.
+    pub(crate) fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout)?;
+        self.stream.set_write_timeout(timeout)
     }
 
     /// Makes the handshake, or goes on with it after a timeout of the stream, which is an error here.

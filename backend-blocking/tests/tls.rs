@@ -148,13 +148,20 @@ fn who_never_agrees_on_tls_ends_with_the_open_timeout_and_holds_up_nobody() {
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("wss://{}/", listening.local_addr().unwrap());
     let start = Instant::now();
-    let target = Target::new(url).unwrap().tls(client).config(Config::default().open_timeout(short));
+    let target = Target::new(url).unwrap().tls(client.clone()).config(Config::default().open_timeout(short));
     let error = connect_stream(target).unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(Phase::Tls)), "{error:?}");
     assert!(start.elapsed() >= short);
-    let (mut peer, _) = listening.accept().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.read_to_end(&mut Vec::new()).unwrap();
+    let stream = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+    let start = Instant::now();
+    let late = TlsStream::client(stream, &client, "localhost", Some(short)).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() >= short);
+    for _ in 0..2 {
+        let (mut peer, _) = listening.accept().unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.read_to_end(&mut Vec::new()).unwrap();
+    }
 }
 
 #[test]

@@ -106,21 +106,23 @@ impl Talk {
         let (mut is_fed, mut is_interrupted, mut deadline) = (false, false, None);
         loop {
             tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => self.happens(event)?,
-                    None => break,
-                },
+                // What seldom happens comes first: messages may come without a pause.
+                biased;
+                _ = interrupt.as_mut() => {
+                    interrupt.set(tokio::signal::ctrl_c());
+                    self.interrupt(std::mem::replace(&mut is_interrupted, true));
+                }
+                () = passed(deadline), if !self.is_closing => self.close(),
                 fed = &mut feeding, if !is_fed => {
                     is_fed = true;
                     self.is_fed(fed);
                     deadline = self.wait.map(|wait| Instant::now() + wait);
                 }
-                () = passed(deadline), if !self.is_closing => self.close(),
                 () = tick(&mut self.ticks), if !self.is_closing => self.ping(),
-                _ = interrupt.as_mut() => {
-                    interrupt.set(tokio::signal::ctrl_c());
-                    self.interrupt(std::mem::replace(&mut is_interrupted, true));
-                }
+                event = self.events.recv() => match event {
+                    Some(event) => self.happens(event)?,
+                    None => break,
+                },
             }
         }
         feeding.abort();

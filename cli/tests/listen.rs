@@ -81,12 +81,24 @@ fn an_address_in_use_is_a_failure() {
 }
 
 #[cfg(unix)]
+fn interrupt(running: &Running) {
+    use rustix::process::{Pid, Signal, kill_process};
+    kill_process(Pid::from_raw(running.pid() as i32).unwrap(), Signal::INT).unwrap();
+}
+
+/// It has told of a try that has failed, so by then it listens to signals.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_what_is_not_connected() {
+    let mut running = Running::start(&["connect", &support::nobody().to_string(), "--reconnect", "--jsonl"]);
+    running.event("retry");
+    interrupt(&running);
+    assert_eq!(running.end().status, Some(130));
+}
+
+#[cfg(unix)]
 #[test]
 fn ctrl_c_closes_what_is_open() {
-    use rustix::process::{Pid, Signal, kill_process};
-
-    let interrupt =
-        |running: &Running| kill_process(Pid::from_raw(running.pid() as i32).unwrap(), Signal::INT).unwrap();
     let (mut server, url) = listening(&["--echo"]);
     let [mut one, mut other] = [(); 2].map(|()| Running::start(&["connect", &url, "--jsonl"]));
     (0..2).for_each(|_| drop(server.event("open")));

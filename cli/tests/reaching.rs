@@ -5,7 +5,7 @@ mod support;
 mod trust;
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -120,8 +120,12 @@ fn proxy() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             asked.lock().unwrap().push(head);
             client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            thread::spawn(move || io::copy(&mut up, &mut server));
-            thread::spawn(move || io::copy(&mut down, &mut client));
+            let pass_on = |from: &mut TcpStream, to: &mut TcpStream| {
+                let _ = io::copy(from, to);
+                let _ = to.shutdown(Shutdown::Write);
+            };
+            thread::spawn(move || pass_on(&mut up, &mut server));
+            thread::spawn(move || pass_on(&mut down, &mut client));
         }
     });
     (addr, heads)

@@ -195,3 +195,17 @@ fn a_server_cannot_command_the_terminal() {
     terminal.until("\x1b[3A\r\x1b[3L< 0123456789");
     assert_eq!(terminal.status(), Some(0));
 }
+
+#[test]
+fn a_bar_shows_how_far_the_load_is() {
+    let server = Served::echo();
+    let mut terminal = Terminal::start(&["bench", &server.url(), "--rate", "50", "--duration", "0.3"], &[]);
+    terminal.until("\r[##########");
+    terminal.until(" of 0.3 s, ");
+    // It is taken away before the result.
+    terminal.until("\r\x1b[K");
+    terminal.until("15 sent, 15 answered");
+    assert_eq!(terminal.status(), Some(0));
+    let mut terminal = Terminal::start(&["bench", &server.url(), "--rate", "50", "--duration", "0.3", "--quiet"], &[]);
+    assert!(!terminal.until("15 sent, 15 answered").contains('['));
+}

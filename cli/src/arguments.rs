@@ -87,9 +87,9 @@ pub(crate) fn unknown(option: &str) -> Failure {
     Failure::usage(format_args!("there is no option --{option}"))
 }
 
-/// An argument that nothing was left for.
-pub(crate) fn unexpected(value: &str) -> Failure {
-    Failure::usage(format_args!("unexpected argument {value:?}"))
+/// An argument that nothing was left for. It is not shown: there may be a password in it.
+pub(crate) fn unexpected(option: &str) -> Failure {
+    Failure::usage(format_args!("there is an argument too many: one {option} is enough"))
 }
 
 impl Style {

@@ -73,8 +73,9 @@ fn command(arguments: &mut Arguments) -> Result<Exit, Failure> {
         },
         Some(Given::Option(name)) if name == "help" => say(HELP),
         Some(Given::Option(name)) if name == "version" => say(concat!("bellwire ", env!("CARGO_PKG_VERSION"))),
+        // There may be a password in it.
         Some(Given::Value(name)) if name.contains("://") => {
-            Err(Failure::usage(format_args!("there is no command {name:?}: is `bellwire connect {name}` meant?")))
+            Err(Failure::usage("there is no command of that name: is `bellwire connect URL` meant?"))
         }
         Some(Given::Value(name)) => Err(Failure::usage(format_args!("there is no command {name:?}"))),
         Some(Given::Option(name)) => Err(arguments::unknown(&name)),

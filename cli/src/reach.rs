@@ -68,7 +68,7 @@ impl Reach {
     pub(crate) fn takes_url(&mut self, url: &str) -> bool {
         let is_first = self.url.is_none();
         if is_first {
-            self.url = Some(if url.contains("://") { url.into() } else { format!("ws://{url}") });
+            self.url = Some(if has_scheme(url) { url.into() } else { format!("ws://{url}") });
         }
         is_first
     }
@@ -161,5 +161,26 @@ impl Reach {
             Some(tls) => target.tls(tls),
             None => target,
         })
+    }
+}
+
+/// Whether a URL begins with a scheme. There may be another URL in its query.
+fn has_scheme(url: &str) -> bool {
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    url.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_at_the_beginning() {
+        for url in ["ws://a", "wss://a/?u=http://b", "soap.beep+x-1://a", "://a"] {
+            assert!(has_scheme(url), "{url}");
+        }
+        for url in ["a", "a:9001", "[::1]:9001/", "localhost/?u=http://b", "user:pass@a/x://y"] {
+            assert!(!has_scheme(url), "{url}");
+        }
     }
 }

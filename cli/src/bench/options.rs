@@ -114,7 +114,7 @@ pub(crate) fn parse(arguments: &mut Arguments) -> Result<Option<Options>, Failur
             Given::Option(name) if name == "help" => return Ok(None),
             Given::Option(name) => draft.take(&name, arguments)?,
             Given::Value(url) if draft.reach.takes_url(&url) => {}
-            Given::Value(value) => return Err(unexpected(&value)),
+            Given::Value(_) => return Err(unexpected("URL")),
         }
     }
     draft.finish().map(Some)

@@ -139,7 +139,7 @@ pub(crate) fn parse(arguments: &mut Arguments) -> Result<Option<Options>, Failur
             arguments::Given::Option(name) if name == "help" => return Ok(None),
             arguments::Given::Option(name) => draft.take(&name, arguments)?,
             arguments::Given::Value(url) if draft.reach.takes_url(&url) => {}
-            arguments::Given::Value(value) => return Err(unexpected(&value)),
+            arguments::Given::Value(_) => return Err(unexpected("URL")),
         }
     }
     draft.finish().map(Some)

@@ -80,7 +80,7 @@ pub(crate) fn parse(arguments: &mut Arguments) -> Result<Option<Options>, Failur
             Given::Option(name) if name == "help" => return Ok(None),
             Given::Option(name) => options.take(&name, arguments)?,
             Given::Value(addr) if options.addr.is_empty() => options.addr = address(&addr),
-            Given::Value(value) => return Err(unexpected(&value)),
+            Given::Value(_) => return Err(unexpected("ADDR")),
         }
     }
     Ok(Some(options.finish()))

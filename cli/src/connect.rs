@@ -140,6 +140,8 @@ impl Talk {
                 self.printer.note(None, &self.opened(&socket, &response))?;
                 self.current.send_replace(Some(socket));
             }
+            // More than were wanted may come until the server has closed, too.
+            Event::Message(..) if self.has_all() => {}
             Event::Message(message, _place) => {
                 self.printer.message(None, &message)?;
                 self.received += 1;

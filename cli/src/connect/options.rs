@@ -25,7 +25,7 @@ What is sent
   --ping SECONDS        send pings, and print how long their answers take
 
 When it ends
-  --count N             close when N messages have come [with --send or --file: one for each]
+  --count N             print N messages, and close [with --send or --file: one for each]
   --wait SECONDS        how long to wait for messages when the input has ended [5 if they are
                         counted, else 0]
   --stay                stay when the input has ended, until the server closes

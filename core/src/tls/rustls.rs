@@ -139,3 +139,30 @@ fn provider() -> Result<Arc<CryptoProvider>, BoxError> {
     #[cfg(not(any(feature = "rustls", feature = "aws-lc-rs")))]
     return Err("there is no cryptography: turn on the feature `rustls` or `aws-lc-rs`, or call Target::tls".into());
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_not_built_in_is_named() {
+        let (roots, computes) = (
+            cfg!(any(feature = "rustls", feature = "webpki-roots")),
+            cfg!(any(feature = "rustls", feature = "aws-lc-rs")),
+        );
+        let missing = match platform() {
+            // What the system's roots are is the system's matter.
+            Err(TlsError::Setup(_)) if cfg!(not(feature = "webpki-roots")) && roots && computes => return,
+            result => result.err().map(|error| error.to_string()),
+        };
+        let expected = match (roots, computes) {
+            (true, true) => None,
+            (false, _) => Some("there are no roots: turn on the feature `rustls` or `webpki-roots`"),
+            (true, false) => Some("there is no cryptography: turn on the feature `rustls` or `aws-lc-rs`"),
+        };
+        assert_eq!(missing.is_some(), expected.is_some(), "{missing:?}");
+        assert!(missing.iter().all(|error| error.contains(expected.unwrap())), "{missing:?}");
+    }
+}

@@ -59,7 +59,7 @@ impl Talk {
     }
 
     /// Until all was said, and that it is all.
-    fn to_the_end(&mut self, cut: Cut) -> Result<(), TlsError> {
+    fn converse(&mut self, cut: Cut) -> Result<(), TlsError> {
         while !self.ends.iter().all(|end| end.ended) {
             let mut quiet = true;
             for from in [0, 1] {
@@ -77,7 +77,7 @@ impl Talk {
 
 /// Runs a conversation to its end, and looks at what was heard.
 fn talk(mut talk: Talk, cut: Cut, context: &dyn std::fmt::Debug) {
-    talk.to_the_end(cut).unwrap_or_else(|error| panic!("{context:?}, {cut:?}: {error}"));
+    talk.converse(cut).unwrap_or_else(|error| panic!("{context:?}, {cut:?}: {error}"));
     let [client, server] = &talk.ends;
     assert!(client.heard == server.says && server.heard == client.says, "{context:?}, {cut:?}");
     assert!(talk.ends.iter().all(|end| !end.session.wants_write() && !end.session.is_handshaking()));

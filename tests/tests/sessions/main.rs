@@ -52,7 +52,7 @@ fn client(library: Library) -> Session {
 }
 
 fn server(library: Library) -> Session {
-    Session::server(if library == Rustls { &*SERVER } else { &*NATIVE_SERVER }).unwrap()
+    Session::server(if library == Rustls { &SERVER } else { &NATIVE_SERVER }).unwrap()
 }
 
 /// A session, what is said through it, and what was heard.

@@ -58,8 +58,10 @@ pub(crate) fn parse_date(text: &str, now: Duration) -> Option<Duration> {
     Some(Duration::from_secs(days * 86_400 + seconds_of_day(time)?))
 }
 
+/// Reads a number; none in a date has more than four digits.
 fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_number = digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
 }
 
 fn whole_year(last_digits: u64, this_year: u64) -> u64 {
@@ -113,6 +115,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -178,11 +182,33 @@ mod tests {
             "Sun, 31 Nov 1994 08:49:37 GMT",
             "Sun, 29 Feb 2023 08:49:37 GMT",
             "Sun, 99999999999999999999 Nov 1994 08:49:37 GMT",
+            "Sun, 18446744073709551615 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 18446744073709551615:49:37 GMT",
+            "Sun, 06 Nov 1994 08:18446744073709551615:37 GMT",
             "Wed, 31 Dec 1969 23:59:59 GMT",
             "Wed, 31 Dec 0000 23:59:59 GMT",
             "Sun Nov 6 08:49:37",
         ] {
             assert_eq!(parse_date(text, Duration::ZERO), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(seconds in 0..253_402_300_800_u64, now: u64) {
+            let time = Duration::from_secs(seconds);
+            prop_assert_eq!(parse_date(&date(time), Duration::from_secs(now)), Some(time));
+        }
+
+        #[test]
+        fn what_looks_like_a_date_is_read_or_refused(
+            words in prop::collection::vec("[0-9]{1,20}|[A-Z][a-z]{2}|[0-9]{2}(:[0-9]{1,20}){2}|GMT|[-, ]", 0..9),
+            now: u64,
+        ) {
+            if let Some(time) = parse_date(&words.join(" "), Duration::from_secs(now)) {
+                // A leap second at the end of the year 9999 is one more.
+                prop_assert!(time.as_secs() <= 253_402_300_800);
+            }
         }
     }
 }

@@ -356,3 +356,26 @@ fn a_function_that_panics_ends_it() {
         assert_eq!(next(&mut stream).await, "the task that connects was dropped");
     });
 }
+
+#[test]
+fn nothing_is_left_of_what_has_ended() {
+    let (runtime, network, told) = (virtual_time(), Network::new(obedient), Told::default());
+    network.plan([Try::GOOD, Try::Refused, Try::Connected { writes: 400, reads: 300 }]);
+    runtime.block_on(async {
+        let client = listening(&network, Policy::new(), &told);
+        let mut stream = crate::client(&network, Policy::new()).stream();
+        for _ in 0..20 {
+            a_while().await;
+            let _ = client.send("close 1012");
+            if !matches!(stream.recv().await, Some(Event::Disconnected(_))) {
+                let _ = stream.send("vanish");
+            }
+        }
+        client.close().await;
+        drop(stream);
+        a_while().await;
+    });
+    assert!(network.tries() > 10, "{}", network.tries());
+    // Neither of theirs nor of their servers.
+    assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+}

@@ -12,8 +12,8 @@ use bellwire::backend::{ReconnectBuilder, Runtime};
 use bellwire::blocking::{self, Elapsed, Server, ServerHandle};
 use bellwire::listener::ListenerBuilder;
 use bellwire::reconnect::{Connected, Disconnected, EndReason, Ended, Event, Failure, Offline, Policy};
-use bellwire::{CloseCode, ConnectError, Request, Response, SendError, WebSocket, listener};
-use bellwire_tests::PATIENCE;
+use bellwire::{CloseCode, ConnectError, Request, Response, SendError, Target, TlsError, WebSocket, listener};
+use bellwire_tests::{PATIENCE, Trust};
 
 use crate::obedient;
 use crate::sending::{Random, in_order};
@@ -177,6 +177,23 @@ fn close_ends_a_wait_on_threads() {
     assert_eq!(client.send("now"), Err(SendError::Offline));
     assert_eq!(client.close().reason, EndReason::Closed);
     assert_eq!((client.send("late"), client.wait().reason), (Err(SendError::Closed), EndReason::Closed));
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_final() {
+    let server = Server::bind("127.0.0.1:0").unwrap().tls(Trust::new().server()).on_error(|_| {});
+    let (url, handle) = (format!("wss://{}/", server.local_addr().unwrap()), server.handle());
+    let running = thread::spawn(move || server.run(obedient));
+    let target = Target::new(url).unwrap().tls(Trust::shared().client());
+    let on_threads = blocking::reconnecting(&target, Policy::new()).unwrap().listen(|_| listener()).unwrap();
+    let on_smol = bellwire::smol::reconnecting(&target, Policy::new()).unwrap().listen(|_| listener());
+    for ended in [on_threads.wait(), smol::block_on(on_smol.wait())] {
+        assert_eq!(ended.reason, EndReason::Final);
+        let error = ended.failure.as_ref().and_then(|failure| failure.connect_error()).unwrap();
+        assert!(matches!(error, ConnectError::Tls(TlsError::Certificate(_))), "{error:?}");
+    }
+    handle.shutdown(PATIENCE);
+    running.join().unwrap().unwrap();
 }
 
 /// What was handed back never arrived, and nothing arrived twice or in another order.

@@ -405,6 +405,54 @@ fn what_was_not_written_is_handed_back_or_sent_again_before_all_that_is_newer() 
     }
 }
 
+#[test]
+fn what_on_close_sends_follows_what_was_not_written() {
+    paused(async {
+        let network = Network::new(obedient).capacity(100);
+        network.plan([Try::Connected { writes: 300, reads: usize::MAX }]);
+        let handle = Arc::new(Mutex::new(None::<Reconnecting>));
+        let client = client(&network, keeping(10, 100)).listen({
+            let handle = handle.clone();
+            move |_| {
+                let handle = handle.clone();
+                // What the connection has not written is not among what is kept yet.
+                listener().on_close(move |_, _, _| {
+                    let _ = handle.lock().unwrap().as_ref().unwrap().send("newer");
+                })
+            }
+        });
+        *handle.lock().unwrap() = Some(client.clone());
+        a_while().await;
+        for number in 0..9 {
+            client.send(format!("number {number:030}")).unwrap();
+        }
+        a_while().await;
+        let [first, second] = &network.messages()[..] else { panic!() };
+        assert!(first.len() < 9 && second.len() == 10 - first.len(), "{first:?} {second:?}");
+        assert_eq!(second.last().unwrap(), "newer");
+        client.close().await;
+    });
+}
+
+#[test]
+fn what_was_kept_waits_for_a_connection_that_on_open_does_not_close() {
+    paused(async {
+        let network = Network::new(obedient);
+        let client = client(&network, keeping(10, 100)).listen(|connected| {
+            let is_first = connected.number == 1;
+            listener().on_open(move |socket| match is_first {
+                true => socket.close_with(1012, "the wrong one"),
+                false => socket.send("login"),
+            })
+        });
+        client.send("1").unwrap();
+        client.send("2").unwrap();
+        a_while().await;
+        client.close().await;
+        assert_eq!(network.messages(), [vec![], vec!["login", "1", "2"]]);
+    });
+}
+
 /// Its owner's code runs when the last share of it is dropped, and sends.
 struct Sending(Reconnecting, Arc<AtomicU64>);
 

@@ -20,6 +20,9 @@ pub(crate) const COMMANDS: &str = "\
 /close [CODE [REASON]]  closes the connection; so does Ctrl-D, with 1000
 //ping                  sends the text \"/ping\", and so for each of these";
 
+/// How many lines are read before they are sent: one at a time would be a switch of threads for each.
+const AHEAD: usize = 64;
+
 /// How the standard input is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -47,7 +50,7 @@ pub(crate) enum Input {
 
 /// Reads the standard input on a thread of its own, which nothing waits for: it may be blocked for ever.
 pub(crate) fn read(form: Form) -> Receiver<Result<Input, Failure>> {
-    let (sender, receiver) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(AHEAD);
     thread::spawn(move || {
         let mut input = io::stdin().lock();
         while let Some(next) = next(&mut input, form) {

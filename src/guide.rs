@@ -19,6 +19,7 @@ macro_rules! links {
 [testing]: crate::guide::testing
 [transports]: crate::guide::transports
 [tls]: crate::guide::tls
+[tls_features]: crate::guide::tls#features
 [tls_of_another_library]: crate::guide::tls#tls-of-another-library
 [proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes

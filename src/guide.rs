@@ -11,6 +11,7 @@ macro_rules! links {
 [serving]: crate::guide::serving
 [listeners]: crate::guide::listeners
 [clients]: crate::guide::clients
+[redirects]: crate::guide::clients#redirects
 [streams]: crate::guide::streams
 [sending]: crate::guide::sending
 [closing]: crate::guide::closing

@@ -43,8 +43,8 @@ impl<R: Runtime> ReconnectBuilder<R> {
     /// returns the target that is to be tried, with a fresh token for example. Each time it begins with the target that
     /// was given first.
     ///
-    /// An error counts as a try that has failed ([`Failure::Hook`]). There is no limit to how long it may take, but it is
-    /// dropped when the client is closed.
+    /// An error counts as a try that has failed ([`Failure::Hook`](crate::reconnect::Failure::Hook)). There is no limit to
+    /// how long it may take, but it is dropped when the client is closed.
     pub fn before_each<F, E>(mut self, hook: impl FnMut(Target, u32) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<Target, E>> + Send + 'static,

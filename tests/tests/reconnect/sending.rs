@@ -486,6 +486,10 @@ fn a_payload_is_given_up_when_it_is_written_and_its_owner_may_send_then() {
         client.socket().unwrap().abort();
         a_while().await;
         assert_eq!(dropped.load(Ordering::Relaxed), 2);
+        // And with one that the next connection writes.
+        client.send(Bytes::from_owner(Sending(client.clone(), dropped.clone()))).unwrap();
+        a_while().await;
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
         client.close().await;
         assert_eq!(network.messages()[0], ["dropped"]);
     });

@@ -91,7 +91,7 @@ impl Session {
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.state {
-            State::Open(tls) => tls.read(buffer),
+            State::Open(tls) => tls.read(buffer).map_err(broken),
             State::Shaking(_) => Err(ErrorKind::WouldBlock.into()),
             State::Failed(_) => Err(ErrorKind::UnexpectedEof.into()),
         }
@@ -105,10 +105,11 @@ impl Session {
         };
         let mut written = 0;
         for slice in slices {
-            if tls.get_ref().output.len() >= MAX_UNSENT {
+            let count = encrypt(tls, slice)?;
+            written += count;
+            if count < slice.len() {
                 break;
             }
-            written += tls.write(slice)?;
         }
         if written == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
@@ -169,6 +170,24 @@ impl Session {
             State::Open(tls) => tls.get_mut(),
             State::Failed(pipe) => pipe,
         }
+    }
+}
+
+/// Encrypts as much as there is room for. OpenSSL takes no more than a record at a time.
+fn encrypt(tls: &mut TlsStream<Pipe>, mut bytes: &[u8]) -> io::Result<usize> {
+    let all = bytes.len();
+    while !bytes.is_empty() && tls.get_ref().output.len() < MAX_UNSENT {
+        let count = tls.write(bytes)?;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(all - bytes.len())
+}
+
+/// What is wrong with what came after the handshake: an alert, say.
+fn broken(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::UnexpectedEof => error,
+        _ => io::Error::new(ErrorKind::InvalidData, TlsError::Protocol(error.into())),
     }
 }
 

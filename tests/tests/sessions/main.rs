@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod ends;
+mod slices;
 mod transport;
 
 use std::io::{ErrorKind, IoSlice};

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellwire_core::backend::Session;
 use bellwire_core::proto::Time;
@@ -38,6 +38,7 @@ pub struct TlsStream<S> {
     incoming: Mutex<Incoming>,
     /// Of the thread that writes: records leave in the order in which they were encrypted. Who reads does not wait for it.
     outgoing: Mutex<Outgoing>,
+    read_timeout: Mutex<Option<Duration>>,
     /// What TLS has answered to what was read has not left.
     stuck: AtomicBool,
     /// The reading side was closed here: its end says nothing of the peer.
@@ -109,6 +110,7 @@ impl<S: Stream> TlsStream<S> {
             session: Mutex::new(session),
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
+            read_timeout: Mutex::default(),
             stuck: AtomicBool::new(false),
             shut: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -117,11 +119,12 @@ impl<S: Stream> TlsStream<S> {
 
     /// Sets how long reads and writes may wait.
     pub(crate) fn set_timeouts(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.set_read_timeout(timeout)?;
-        self.stream.set_write_timeout(timeout)
+        self.set_read_timeout(timeout)?;
+        self.set_write_timeout(timeout)
     }
 
-    /// Makes the handshake, or goes on with it after a timeout of the stream, which is an error here.
+    /// Makes the handshake, or goes on with it after an error: a timeout of the stream, and `Interrupted` whenever
+    /// something has come and there is more to wait for, or a peer that dribbles would set the deadline.
     pub(crate) fn shake_hands(&self) -> io::Result<()> {
         let mut incoming = lock(&self.incoming);
         while self.session().is_handshaking() {
@@ -138,6 +141,10 @@ impl<S: Stream> TlsStream<S> {
                 let _ = self.flush(&mut lock(&self.outgoing));
             }
             received?;
+            if incoming.rest().is_empty() && self.session().is_handshaking() {
+                self.flush(&mut lock(&self.outgoing))?;
+                return Err(ErrorKind::Interrupted.into());
+            }
         }
         self.flush(&mut lock(&self.outgoing))
     }
@@ -178,6 +185,13 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
+    /// Whether a read has had its time: a peer that sends a byte now and then, and nothing whole, must not set the
+    /// deadline. Half of it will do, since the next wait may take all of it.
+    fn is_late(&self, asked: Option<Instant>) -> bool {
+        let timeout = *lock(&self.read_timeout);
+        asked.zip(timeout).is_some_and(|(asked, timeout)| asked.elapsed() >= timeout / 2)
+    }
+
     fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
     }
@@ -203,7 +217,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut incoming = lock(&self.incoming);
+        let (mut incoming, mut asked) = (lock(&self.incoming), None);
         loop {
             let mut session = self.session();
             let (read, answers) = (incoming.read(&mut session, buffer), session.wants_write());
@@ -216,7 +230,11 @@ impl<S: Stream> Stream for TlsStream<S> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_stuck() && !incoming.began => {
                     return Err(error);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => incoming.fill(&self.stream)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_late(asked) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    asked.get_or_insert_with(Instant::now);
+                    incoming.fill(&self.stream)?;
+                }
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.shut.load(Ordering::Relaxed) => {
                     return Ok(0);
                 }
@@ -236,6 +254,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        *lock(&self.read_timeout) = timeout;
         self.stream.set_read_timeout(timeout)
     }
 

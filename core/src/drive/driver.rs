@@ -274,6 +274,7 @@ impl Driver {
             (None, Phase::Handshake(opening)) => {
                 if let Some(refused) = opening.handshake.handle_timeout(judged) {
                     self.ask(Err(refused), now);
+                    self.answered_late(now);
                 }
             }
             (None, Phase::Asked(question)) => {

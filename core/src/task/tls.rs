@@ -12,6 +12,10 @@ use super::Transport;
 use crate::drive::limits::READ_BUFFER;
 use crate::tls::{Session, TlsError};
 
+/// After so many reads that brought nothing whole, others may run: a peer that sends a byte of a record at a time, or
+/// records with nothing in them, might never make us wait.
+const MAX_FILLS: usize = 16;
+
 /// A transport in TLS, over any other.
 // Why not tokio-rustls and futures-rustls: they want the streams of their runtime, and this wants a `Transport`. So it
 // serves every runtime, nests (`wss://` through a proxy that is itself spoken to over TLS), has one place for how a
@@ -42,7 +46,10 @@ impl<T: Transport> Tls<T> {
     /// Dropping the future loses nothing; it may be called again.
     pub async fn handshake(&mut self) -> io::Result<()> {
         core::future::poll_fn(|cx| {
-            while self.session.is_handshaking() || self.failure.is_some() {
+            for _ in 0..MAX_FILLS {
+                if !self.session.is_handshaking() && self.failure.is_none() {
+                    return self.poll_send(cx);
+                }
                 if self.eof {
                     return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, TlsError::Eof)));
                 }
@@ -50,7 +57,7 @@ impl<T: Transport> Tls<T> {
                     return self.failed(cx, error);
                 }
             }
-            self.poll_send(cx)
+            yield_now(cx)
         })
         .await
     }
@@ -141,7 +148,7 @@ impl<T: Transport> Tls<T> {
 
 impl<T: Transport> Transport for Tls<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
+        for _ in 0..MAX_FILLS {
             match self.session.read(buffer) {
                 Ok(count) if count > 0 => return Poll::Ready(Ok(self.read_on(buffer, count))),
                 // An end that comes from a failure is told as one.
@@ -155,10 +162,11 @@ impl<T: Transport> Transport for Tls<T> {
                 Err(error) => return self.failed(cx, error),
             }
         }
+        yield_now(cx)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
+        for _ in 0..MAX_FILLS {
             match self.session.write(slices) {
                 Ok(count) => {
                     // What the transport does not take now leaves with the next write, or when it is flushed.
@@ -175,6 +183,7 @@ impl<T: Transport> Transport for Tls<T> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        yield_now(cx)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -191,6 +200,11 @@ impl<T: Transport> Transport for Tls<T> {
         ready!(self.poll_flush(cx))?;
         self.transport.poll_shutdown(cx)
     }
+}
+
+fn yield_now<V>(cx: &Context<'_>) -> Poll<V> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl<T: Transport> Transport for Box<T> {

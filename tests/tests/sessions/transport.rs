@@ -484,3 +484,21 @@ fn leaving_is_announced_once_whatever_has_to_wait() {
         }
     }
 }
+
+#[test]
+fn a_peer_that_says_nothing_of_use_lets_others_run() {
+    for pair in PAIRS {
+        let (line, mut tls) = opened(pair);
+        line.says(&[&noise(16_000)]);
+        let left = |line: &Line| line.peer().sends.len();
+        // The first byte of a record, and another, and another: each read of the transport is ready.
+        line.peer().piece = 1;
+        let before = left(&line);
+        let (woken, mut buffer) = (Arc::new(Woken(AtomicBool::new(false))), [0; 16_000]);
+        let waker = Waker::from(woken.clone());
+        assert!(tls.poll_read(&mut Context::from_waker(&waker), &mut buffer).is_pending(), "{pair:?}");
+        assert!(before - left(&line) < 100, "{pair:?}: {} reads in one", before - left(&line));
+        assert!(woken.0.load(Ordering::Relaxed), "{pair:?}");
+        assert!(run(read_all(&mut tls, 16_000, 16_000)).unwrap() == noise(16_000));
+    }
+}

@@ -154,6 +154,13 @@ impl Driver {
         }
     }
 
+    /// The request has not come in time. Over TLS the answer perhaps cannot leave at all, and the peer has had its time.
+    pub(super) fn answered_late(&mut self, now: Time) {
+        if let Some(Ending::Flush(left, _)) = self.ending {
+            self.ending = Some(Ending::Flush(left, Some(now + self.timeouts().1)));
+        }
+    }
+
     /// The end has taken too long: it goes on only while the peer takes what is left.
     pub(super) fn end_late(&mut self, now: Time) {
         self.ending = Some(match self.ending {

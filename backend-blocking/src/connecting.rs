@@ -202,9 +202,12 @@ fn connect_alone(
 fn tls_failed(error: io::Error) -> ConnectError {
     match TlsError::from_io(error) {
         Ok(error) => ConnectError::Tls(error),
-        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-            ConnectError::Tls(TlsError::Eof)
-        }
-        Err(error) => ConnectError::Io(error),
+        Err(error) => match error.kind() {
+            // The last one is that of a proxy's TLS, around this.
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+                ConnectError::Tls(TlsError::Eof)
+            }
+            _ => ConnectError::Io(error),
+        },
     }
 }

@@ -81,13 +81,9 @@ fn pass(deadline: &mut Deadline, stream: &impl Stream, mut tunnel: Tunnel) -> Re
 
 /// A refusal whose body takes too long, or is cut off, is told as well.
 fn failed(tunnel: &mut Tunnel, fault: Fault) -> ConnectError {
-    if let Some(refused) = tunnel.timed_out() {
-        return ConnectError::Proxy(refused);
-    }
     match fault {
-        Fault::Late => ConnectError::Timeout(Phase::Proxy),
-        Fault::Io(error) if error.kind() == ErrorKind::UnexpectedEof => ConnectError::Proxy(ProxyError::Eof),
-        Fault::Io(error) => ConnectError::Proxy(ProxyError::Io(error)),
+        Fault::Late => tunnel.timed_out().map_or(ConnectError::Timeout(Phase::Proxy), ConnectError::Proxy),
+        Fault::Io(error) => ConnectError::Proxy(tunnel.transport_failed(error)),
     }
 }
 

@@ -32,6 +32,8 @@ use crate::entropy::Entropy;
 use crate::http::{HeadError, Headers, token_list};
 use crate::protocol::Connection;
 use crate::time::Time;
+#[cfg(feature = "std")]
+use crate::tls::TlsError;
 
 /// Sends a request and reads the answer: the first phase of a client's connection.
 ///
@@ -140,7 +142,8 @@ impl Handshake {
             refused @ HandshakeError::Refused(_) => refused.into(),
             // The end of TLS without a `close_notify`.
             eof if error.kind() == std::io::ErrorKind::UnexpectedEof => eof.into(),
-            _ => ConnectError::Io(error),
+            // With TLS 1.3 a server judges a client's certificate when the client's handshake is over.
+            _ => TlsError::from_io(error).map_or_else(ConnectError::Io, ConnectError::Tls),
         }
     }
 

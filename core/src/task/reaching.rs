@@ -204,7 +204,10 @@ fn of_proxy(error: ConnectError) -> ConnectError {
 fn tls_failed(error: io::Error) -> ConnectError {
     TlsError::from_io(error).map_or_else(
         |error| match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ConnectError::Tls(TlsError::Eof),
+            // The last one is that of a proxy's TLS, around this.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+                ConnectError::Tls(TlsError::Eof)
+            }
             _ => ConnectError::Io(error),
         },
         ConnectError::Tls,

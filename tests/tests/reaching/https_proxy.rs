@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bellwire::proto::client::{Phase, ProxyError};
+use bellwire::proto::client::{HandshakeError, Phase, ProxyError};
 use bellwire::{ConnectError, Proxy, ServerTls, Target, TlsError, tokio as backend};
 use bellwire_tests::{Trust, echo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -63,6 +63,43 @@ async fn messages_pass_through_tls_in_tls_and_through_tls_alone() {
         }
         assert!(within(messages.close()).await.clean);
     }
+}
+
+/// As many do, it says nothing of its end: no `close_notify`.
+#[tokio::test]
+async fn a_proxy_that_leaves_is_an_end_like_any_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::new(format!("https://localhost:{}", listener.local_addr().unwrap().port())).unwrap();
+    let acceptor = TlsAcceptor::from(Trust::shared().server());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut tls) = acceptor.accept(stream).await else { continue };
+            let _ = tls.read(&mut [0; 4096]).await;
+            tls.write_all(b"HTTP/1.1 200 Go on\r\n\r\n").await.unwrap();
+            let _ = tls.read(&mut [0; 4096]).await;
+        }
+    });
+    for url in ["wss://localhost:1/", "ws://localhost:1/"] {
+        let target = || Target::new(url).unwrap().tls(Trust::shared().client()).proxy(proxy.clone());
+        let on_threads = tokio::task::spawn_blocking({
+            let target = target();
+            move || bellwire::blocking::connect_stream(target).unwrap_err()
+        });
+        for error in [within(backend::connect_stream(target())).await.unwrap_err(), within(on_threads).await.unwrap()] {
+            let is_end = match &error {
+                ConnectError::Tls(TlsError::Eof) => url.starts_with("wss"),
+                ConnectError::Handshake(HandshakeError::Eof) => url.starts_with("ws:"),
+                _ => false,
+            };
+            assert!(is_end && error.is_retryable(), "{url} {error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_leaves_within_its_tls_may_be_there_later() {
+    assert!(ConnectError::Proxy(ProxyError::Tls(TlsError::Eof)).is_retryable());
+    assert!(!ConnectError::Proxy(ProxyError::Tls(TlsError::NotTls)).is_retryable());
 }
 
 #[tokio::test]

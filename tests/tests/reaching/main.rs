@@ -1,8 +1,11 @@
 //! The way of a client to its server, on tokio: TLS that is built in, and proxies.
 
 mod built_in_tls;
+mod client_certificates;
+mod dribbling;
 mod https_proxy;
 mod on_threads;
+mod silent;
 
 use bellwire_tests::PATIENCE;
 

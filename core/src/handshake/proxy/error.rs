@@ -121,7 +121,7 @@ impl ProxyError {
         match self {
             #[cfg(feature = "std")]
             Self::Resolve(_) | Self::Connect(_) | Self::Io(_) => true,
-            Self::Eof => true,
+            Self::Eof | Self::Tls(TlsError::Eof) => true,
             Self::Refused(response) => response.is_transient(),
             Self::Socks(failure) => failure.is_transient(),
             _ => false,

@@ -8,6 +8,8 @@ use super::connect::Connect;
 use super::socks5::Socks5;
 use super::{Proxy, ProxyError};
 use crate::http::Authority;
+#[cfg(feature = "std")]
+use crate::tls::TlsError;
 
 /// The handshake with a proxy, which comes before the one with the server, and before its TLS.
 ///
@@ -122,7 +124,9 @@ impl Tunnel {
     pub fn transport_failed(&mut self, error: std::io::Error) -> ProxyError {
         match self.receive_eof() {
             // The end of TLS without a `close_notify` is an end.
-            ProxyError::Eof if error.kind() != std::io::ErrorKind::UnexpectedEof => ProxyError::Io(error),
+            ProxyError::Eof if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                TlsError::from_io(error).map_or_else(ProxyError::Io, ProxyError::Tls)
+            }
             known => known,
         }
     }

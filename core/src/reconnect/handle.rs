@@ -65,8 +65,7 @@ impl Reconnecting {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub fn connected(&self) -> impl Future<Output = Result<WebSocket, SendError>> + Send + use<> {
-        let link = self.0.clone();
-        core::future::poll_fn(move |cx| link.poll_connected(cx))
+        self.0.wait_connected()
     }
 
     /// Ends everything, and waits for that: closes the connection with 1000 "Normal Closure" after what was sent, or gives
@@ -84,8 +83,7 @@ impl Reconnecting {
     /// # Cancel safety
     /// Dropping the future changes nothing; it may be called again, also after it has returned.
     pub fn wait(&self) -> impl Future<Output = Arc<Ended>> + Send + use<> {
-        let link = self.0.clone();
-        core::future::poll_fn(move |cx| link.poll_ended(cx))
+        self.0.wait_ended()
     }
 
     /// Returns why nothing more will happen; `None` as long as it goes on.

@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::policy::Offline;
 use super::queues::{Accepted, Kept, Numbered, Unwritten};
 use super::tracked::Tracked;
+use super::waiting::Waiting;
 use crate::api::WebSocket;
 use crate::protocol::{CloseCode, Error, Outgoing, OwnedMessage, SendError, StreamOffset};
 use crate::sync::{Mutex, MutexGuard, WakerSlot};
@@ -58,7 +59,7 @@ struct State {
     /// Who connects, and waits for something else.
     runner: WakerSlot,
     /// Those who wait for a connection, or for the end.
-    waiting: Vec<Waker>,
+    waiting: Waiting,
 }
 
 struct Connection {
@@ -75,17 +76,10 @@ struct Connection {
 }
 
 impl State {
-    /// Has the task of `cx` woken when there is a connection, or when it has ended.
-    fn wait(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
-    }
-
     /// Takes out those who wait, if there is a connection that sends at once: to be woken when nothing is locked.
     fn take_waiting_if_ready(&mut self) -> Vec<Waker> {
         let is_ready = self.connection.as_ref().is_some_and(Connection::is_ready);
-        if is_ready { mem::take(&mut self.waiting) } else { Vec::new() }
+        if is_ready { self.waiting.take() } else { Vec::new() }
     }
 }
 
@@ -336,7 +330,7 @@ impl Link {
         let mut state = self.lock();
         state.closing = true;
         let socket = state.connection.as_ref().map(|connection| connection.socket.clone());
-        let (runner, waiting) = (state.runner.take(), mem::take(&mut state.waiting));
+        let (runner, waiting) = (state.runner.take(), state.waiting.take());
         drop(state);
         if let Some(socket) = socket {
             // Closed already: that is what is wanted.
@@ -389,7 +383,7 @@ impl Link {
         tell(&ended);
         let mut state = self.lock();
         state.ended = Some(ended);
-        let waiting = mem::take(&mut state.waiting);
+        let waiting = state.waiting.take();
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -399,28 +393,60 @@ impl Link {
         self.lock().ended.clone()
     }
 
-    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Arc<Ended>> {
-        let mut state = self.lock();
-        if let Some(ended) = &state.ended {
-            return Poll::Ready(ended.clone());
-        }
-        state.wait(cx);
-        Poll::Pending
+    /// Waits until everybody may know how it has ended.
+    pub(super) fn wait_ended(self: &Arc<Self>) -> impl Future<Output = Arc<Ended>> + Send + use<> {
+        self.wait_until(|state| state.ended.clone())
     }
 
-    /// Ready when there is a connection that sends at once, or when there will be none.
-    pub(super) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<WebSocket, SendError>> {
-        let mut state = self.lock();
-        if state.closing || state.over {
-            return Poll::Ready(Err(SendError::Closed));
-        }
-        match state.connection.as_ref().filter(|connection| connection.is_ready() && connection.socket.is_open()) {
-            Some(connection) => Poll::Ready(Ok(connection.tracked.clone())),
-            None => {
-                state.wait(cx);
-                Poll::Pending
+    /// Waits until there is a connection that sends at once, or until there will be none.
+    pub(super) fn wait_connected(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = Result<WebSocket, SendError>> + Send + use<> {
+        self.wait_until(|state| {
+            if state.closing || state.over {
+                return Some(Err(SendError::Closed));
             }
-        }
+            let is_open = |connection: &&Connection| connection.is_ready() && connection.socket.is_open();
+            let connection = state.connection.as_ref().filter(is_open)?;
+            Some(Ok(connection.tracked.clone()))
+        })
+    }
+
+    /// For users: waits until there is something to take.
+    fn wait_until<T, F>(self: &Arc<Self>, take: F) -> impl Future<Output = T> + Send + use<T, F>
+    where
+        F: Fn(&State) -> Option<T> + Send,
+    {
+        let mut waiter = Waiter { link: self.clone(), number: 0 };
+        core::future::poll_fn(move |cx| waiter.poll(cx, &take))
+    }
+}
+
+/// Who waits. It leaves no waker behind.
+struct Waiter {
+    link: Arc<Link>,
+    number: u64,
+}
+
+impl Waiter {
+    fn poll<T>(&mut self, cx: &mut Context<'_>, take: impl Fn(&State) -> Option<T>) -> Poll<T> {
+        let mut state = self.link.lock();
+        let taken = take(&state);
+        let before = match taken {
+            Some(_) => None,
+            None => state.waiting.register(&mut self.number, cx.waker()),
+        };
+        drop(state);
+        // A waker may do anything when it is dropped.
+        drop(before);
+        taken.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let before = self.link.lock().waiting.remove(self.number);
+        drop(before);
     }
 }
 

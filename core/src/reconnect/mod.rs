@@ -22,6 +22,8 @@ mod retry_after;
 mod stream;
 #[cfg(feature = "std")]
 mod tracked;
+#[cfg(feature = "std")]
+mod waiting;
 
 pub use backoff::{Backoff, Next};
 #[cfg(feature = "std")]

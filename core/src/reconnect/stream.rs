@@ -46,6 +46,9 @@ pub struct ReconnectingStream {
     current: Current,
     /// The connection by which what was kept is to be sent when the next event is asked for.
     unflushed: Option<u64>,
+    /// Who receives was told that nothing more will happen: what `FusedStream` asks for.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code))]
+    end_delivered: bool,
 }
 
 /// What happens to a client that reconnects.
@@ -81,6 +84,8 @@ pub(crate) struct Feed(Mutex<FeedState>);
 #[derive(Default)]
 struct FeedState {
     items: VecDeque<Item>,
+    /// Messages are not received any more.
+    closed: bool,
     ended: bool,
     /// How to wake who receives.
     reader: WakerSlot,
@@ -95,7 +100,7 @@ enum Item {
 
 impl ReconnectingStream {
     pub(crate) fn new(link: Arc<Link>, feed: Arc<Feed>) -> Self {
-        Self { handle: Reconnecting(link), feed, current: Current::None, unflushed: None }
+        Self { handle: Reconnecting(link), feed, current: Current::None, unflushed: None, end_delivered: false }
     }
 
     /// Receives what happens next; `None` when nothing more will happen, for good: [`ended`](Self::ended) says why.
@@ -124,7 +129,8 @@ impl ReconnectingStream {
         self.handle.ended()
     }
 
-    /// Ends everything, and waits for that: [`Reconnecting::close`]. What comes meanwhile is dropped.
+    /// Ends everything, and waits for that: [`Reconnecting::close`]. Messages that come meanwhile are dropped, and those
+    /// that were not received; what was handed back with [`Event::Disconnected`] can still be received.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing: it ends.
@@ -132,7 +138,7 @@ impl ReconnectingStream {
         let ended = self.handle.close();
         // Messages that nobody takes would keep the peer's close from being seen.
         self.current = Current::None;
-        self.feed.clear();
+        self.feed.close();
         ended
     }
 
@@ -147,7 +153,10 @@ impl ReconnectingStream {
                     Some(Item::Disconnected(disconnected)) => {
                         return Poll::Ready(Some(Event::Disconnected(disconnected)));
                     }
-                    None => return Poll::Ready(None),
+                    None => {
+                        self.end_delivered = true;
+                        return Poll::Ready(None);
+                    }
                 },
                 Current::Opening(connected, mut opened) => match Pin::new(&mut opened).poll(cx) {
                     Poll::Ready(Some(messages)) => return Poll::Ready(Some(self.connected(connected, messages))),
@@ -183,7 +192,7 @@ impl ReconnectingStream {
 impl Drop for ReconnectingStream {
     fn drop(&mut self) {
         self.handle.0.close();
-        self.feed.clear();
+        self.feed.close();
     }
 }
 
@@ -193,9 +202,19 @@ impl Feed {
         let feed = self.clone();
         Arc::new(move |connected| {
             let (listener, opened) = stream();
-            feed.tell(|state| state.items.push_back(Item::Connected(connected, opened)));
+            feed.connected(connected, opened);
             listener.into_any_listener()
         })
+    }
+
+    /// One whose messages nobody receives is closed when its `Opened` is dropped.
+    fn connected(&self, connected: Connected, opened: Opened) {
+        let mut item = Some(Item::Connected(connected, opened));
+        self.tell(|state| {
+            if !state.closed {
+                state.items.extend(item.take());
+            }
+        });
     }
 
     pub(crate) fn disconnected(&self, disconnected: Disconnected) {
@@ -243,15 +262,15 @@ impl Feed {
         }
     }
 
-    /// Nobody receives any more.
-    fn clear(&self) {
+    /// Messages are not received any more; what was handed back may be.
+    fn close(&self) {
         let mut state = self.0.lock();
-        let (items, reader, writer) = (mem::take(&mut state.items), state.reader.take(), state.writer.take());
+        state.closed = true;
+        let is_connection = |item: &Item| matches!(item, Item::Connected(..));
+        let (connections, rest) = mem::take(&mut state.items).into_iter().partition(is_connection);
+        state.items = rest;
         drop(state);
-        drop((items, reader));
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        drop(connections);
     }
 }
 
@@ -273,8 +292,8 @@ mod traits {
 
     impl FusedStream for ReconnectingStream {
         fn is_terminated(&self) -> bool {
-            let state = self.feed.0.lock();
-            matches!(self.current, Current::None) && state.ended && state.items.is_empty()
+            // Not before: a `select!` would not poll it any more, and would never hear of the end.
+            self.end_delivered
         }
     }
 }

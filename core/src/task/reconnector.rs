@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::pin::Pin;
 use core::time::Duration;
+use std::panic::{self, AssertUnwindSafe};
 
-use super::timer::{Timer, sleep};
+use super::timer::{Timer, sleep, yield_now};
 use crate::api::{AnyListener, IntoAnyListener};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::handshake::{ConnectError, IntoTarget, Target};
@@ -171,6 +172,8 @@ impl Running {
             };
             let pause = async {
                 self.events.received().await;
+                // However short the delay is, and whatever fails without waiting.
+                yield_now(&mut timer).await;
                 sleep(&mut timer, retry_at).await;
             };
             if link.unless_closing(pause).await.is_none() {
@@ -213,7 +216,10 @@ impl Running {
     fn end(&mut self, reason: EndReason) {
         self.over = true;
         let on_end = self.events.on_end.take();
-        self.link.end(reason, self.failure.take(), |ended| on_end.into_iter().for_each(|tell| tell(ended)));
+        let tell = |ended: &Ended| on_end.into_iter().for_each(|tell| tell(ended));
+        // If that panics, it is the end all the same for those who wait.
+        let tell = |ended: &Ended| drop(panic::catch_unwind(AssertUnwindSafe(|| tell(ended))));
+        self.link.end(reason, self.failure.take(), tell);
         if let Some(feed) = &self.events.feed {
             feed.end();
         }

@@ -1,5 +1,6 @@
 //! A connection's clock, and its one sleep.
 
+use core::mem;
 use core::pin::pin;
 use core::task::{Context, Poll};
 
@@ -146,4 +147,17 @@ pub(super) async fn in_time<C: Timer, F: Future>(
 pub(super) async fn sleep(timer: &mut impl Timer, until: Time) {
     timer.set(until);
     core::future::poll_fn(|cx| if timer.now() >= until { Poll::Ready(()) } else { timer.poll(cx) }).await;
+}
+
+/// Lets others have their turn.
+pub(super) async fn yield_now(timer: &mut impl Timer) {
+    let mut has_yielded = false;
+    core::future::poll_fn(|cx| {
+        if mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        timer.yield_now(cx);
+        Poll::Pending
+    })
+    .await;
 }

@@ -4,10 +4,12 @@
 //! | file | what it is |
 //! |---|---|
 //! | `network` | a network in memory that goes wrong where a test wants it to |
+//! | `edges` | what is easily forgotten |
 //! | `events` | what is told, in which order |
 //! | `sending` | what becomes of messages |
 //! | `real` | servers on the loopback that go away and come back |
 
+mod edges;
 mod events;
 mod network;
 mod real;

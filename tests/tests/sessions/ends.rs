@@ -149,6 +149,21 @@ fn with_tls_1_2_it_is_the_same() {
     }
 }
 
+#[test]
+fn a_client_that_comes_again_is_shown_no_certificate_and_understands() {
+    let tls = ClientTls::from(Trust::shared().client());
+    let answers = [(); 2].map(|()| {
+        let sessions = [Session::client(Some(&tls), "localhost").unwrap(), server(Rustls)];
+        let mut talk = Talk::over(sessions, [b"hello", b"you, too"]);
+        talk.shake_hands(Cut::Every(3)).unwrap();
+        let answered = talk.passed[1];
+        talk.converse(Cut::Every(1)).unwrap();
+        assert_eq!(talk.ends[0].heard, b"you, too");
+        answered
+    });
+    assert!(answers[1] < answers[0] - 200, "{answers:?}");
+}
+
 // What a client says first.
 
 #[test]

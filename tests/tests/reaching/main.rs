@@ -6,6 +6,7 @@ mod dribbling;
 mod https_proxy;
 mod on_threads;
 mod silent;
+mod stalling;
 
 use bellwire_tests::PATIENCE;
 

@@ -103,15 +103,14 @@ impl Session {
             State::Shaking(_) => return Err(ErrorKind::WouldBlock.into()),
             State::Failed(_) => return Err(ErrorKind::BrokenPipe.into()),
         };
-        let mut written = 0;
-        for slice in slices {
-            let count = encrypt(tls, slice)?;
-            written += count;
-            if count < slice.len() {
-                break;
-            }
+        if tls.get_ref().output.len() >= MAX_UNSENT {
+            return Err(ErrorKind::WouldBlock.into());
         }
-        if written == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(written) }
+        match slices {
+            [slice] => tls.write(slice),
+            // One record, not one for each.
+            slices => tls.write(&slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<u8>>()),
+        }
     }
 
     pub(super) fn close(&mut self) {
@@ -171,16 +170,6 @@ impl Session {
             State::Failed(pipe) => pipe,
         }
     }
-}
-
-/// Encrypts as much as there is room for. OpenSSL takes no more than a record at a time.
-fn encrypt(tls: &mut TlsStream<Pipe>, mut bytes: &[u8]) -> io::Result<usize> {
-    let all = bytes.len();
-    while !bytes.is_empty() && tls.get_ref().output.len() < MAX_UNSENT {
-        let count = tls.write(bytes)?;
-        bytes = bytes.get(count..).unwrap_or_default();
-    }
-    Ok(all - bytes.len())
 }
 
 /// What is wrong with what came after the handshake: an alert, say.

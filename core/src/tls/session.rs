@@ -19,6 +19,12 @@ pub struct Session {
     failed: bool,
 }
 
+/// RFC 8446 §5.1: "TLSPlaintext records carrying data in chunks of 2^14 bytes or less".
+const MAX_RECORD: usize = 1 << 14;
+
+/// How many slices are looked at for one record.
+const MAX_SLICES: usize = 16;
+
 enum Kind {
     #[cfg(feature = "__rustls")]
     Rustls(Box<super::rustls::Session>),
@@ -109,7 +115,8 @@ impl Session {
         each!(&mut self.kind, session => session.read(buffer))
     }
 
-    /// Encrypts some of the plain bytes in `slices`.
+    /// Encrypts some of the plain bytes in `slices`: no more than one record has, so that whoever fails to write all of
+    /// that knows that the peer has nothing of it.
     ///
     /// # Errors
     /// [`WouldBlock`](ErrorKind::WouldBlock) during the handshake, and while enough of the output is unsent;
@@ -118,7 +125,12 @@ impl Session {
         if self.failed {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        each!(&mut self.kind, session => session.write(slices))
+        let (mut part, mut room) = ([IoSlice::new(&[]); MAX_SLICES], MAX_RECORD);
+        for (place, slice) in part.iter_mut().zip(slices) {
+            *place = IoSlice::new(slice.get(..room).unwrap_or(slice));
+            room -= place.len();
+        }
+        each!(&mut self.kind, session => session.write(part.get(..slices.len()).unwrap_or(&part)))
     }
 
     /// Says that nothing more will be written (`close_notify`).

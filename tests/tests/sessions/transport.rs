@@ -22,6 +22,8 @@ struct Peer {
     leaves: bool,
     /// Nothing can be written to it any more.
     deaf: bool,
+    /// How many encrypted bytes it takes until then.
+    takes: usize,
     /// Each call that is its turn is not ready at first.
     hesitates: Hesitates,
     calls: usize,
@@ -51,6 +53,7 @@ impl Line {
             piece: usize::MAX,
             leaves: false,
             deaf: false,
+            takes: usize::MAX,
             hesitates: Hesitates::Never,
             calls: 0,
             hesitated: [false; 4],
@@ -147,11 +150,12 @@ impl Transport for Line {
         if peer.hesitates(1, cx) {
             return Poll::Pending;
         }
-        if peer.deaf {
+        if peer.deaf || peer.takes == 0 {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         let mut bytes = joined(slices);
-        bytes.truncate(peer.piece);
+        bytes.truncate(peer.piece.min(peer.takes));
+        peer.takes -= bytes.len();
         peer.came += bytes.len();
         peer.hear(&bytes);
         Poll::Ready(Ok(bytes.len()))
@@ -406,6 +410,29 @@ fn a_peer_that_leaves_before_it_says_anything_has_just_left() {
 }
 
 // Failures.
+
+/// What a client that connects again has not written it sends again: a peer that had it already would have it twice.
+#[test]
+fn of_a_write_that_fails_nothing_was_heard() {
+    for pair in PAIRS {
+        for takes in [0, 1000, 16_300, 17_000, 40_000, 90_000] {
+            let (line, mut tls) = opened(pair);
+            line.peer().takes = takes;
+            let (text, mut told) = (vec![b'x'; 100_000], 0);
+            let failure = loop {
+                let (head, body) = text[told..].split_at(100);
+                let slices = [IoSlice::new(head), IoSlice::new(body)];
+                match run(std::future::poll_fn(|cx| tls.poll_write(cx, &slices))).unwrap() {
+                    Ok(count) => told += count,
+                    Err(failure) => break failure,
+                }
+            };
+            assert_eq!(failure.kind(), ErrorKind::BrokenPipe);
+            assert_eq!(line.peer().ends[0].says.len(), told, "{pair:?}, {takes}");
+            assert!(told <= takes && told + 17_000 > takes, "{pair:?}, {takes}: {told}");
+        }
+    }
+}
 
 #[test]
 fn a_handshake_that_fails_says_why_and_nothing_waits_after_it() {

@@ -31,7 +31,8 @@ impl Session {
         while !input.is_empty() {
             // The reader never fails. rustls does when what was decrypted has not been taken.
             let Ok(count) = self.0.read_tls(input) else { break };
-            let state = self.0.process_new_packets().map_err(failed)?;
+            let is_begun = !self.0.is_handshaking();
+            let state = self.0.process_new_packets().map_err(|error| failed(error, is_begun))?;
             if count == 0 || state.plaintext_bytes_to_read() > 0 {
                 break;
             }
@@ -83,9 +84,9 @@ fn setup(error: Error) -> TlsError {
     TlsError::Setup(error.into())
 }
 
-fn failed(error: Error) -> TlsError {
+fn failed(error: Error, is_begun: bool) -> TlsError {
     match error {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsError::NotTls,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_begun => TlsError::NotTls,
         Error::InvalidCertificate(_) | Error::NoCertificatesPresented | Error::InvalidCertRevocationList(_) => {
             TlsError::Certificate(error.into())
         }

@@ -287,6 +287,17 @@ fn what_is_no_tls_is_said_to_be_none_from_its_first_bytes_on() {
 }
 
 #[test]
+fn rubbish_behind_a_handshake_is_no_reason_to_look_for_another_port() {
+    for pair in PAIRS {
+        for at in 0..2 {
+            let mut talk = opened(pair);
+            let error = talk.ends[at].hear(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap_err();
+            assert!(matches!(error, TlsError::Protocol(_)), "{pair:?}: {error:?}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_has_failed_takes_nothing_any_more() {
     for library in [Rustls, Native] {
         for session in [client(library), server(library)] {

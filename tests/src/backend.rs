@@ -10,12 +10,13 @@ use std::time::Duration;
 use bellwire::listener::{IntoListener, IntoResponse};
 use bellwire::proto::client;
 use bellwire::{
-    Closed, Config, ConnectError, Listener, Proxy, Request, Responder, Role, ServerError, Target, WebSocket,
+    ClientTls, Closed, Config, ConnectError, Listener, Proxy, Request, Responder, Role, ServerError, ServerTls, Target,
+    WebSocket,
 };
 
 use socket2::Socket;
 
-use crate::{Log, Logs, Scripted, logged_handler, next, quiet, within};
+use crate::{Log, Logs, Scripted, logged_handler, next, over_tls, quiet, within};
 
 /// A backend, with its runtime if it needs one.
 pub trait Backend: Sized + Send + Sync + 'static {
@@ -96,12 +97,14 @@ pub struct Setup {
     pub max_connections: Option<usize>,
     /// The caller's own listener.
     pub listener: Option<TcpListener>,
+    /// With what it speaks TLS, if it does.
+    pub tls: Option<ServerTls>,
 }
 
 impl Setup {
     /// With the defaults of everything else.
     pub fn new(config: Config) -> Self {
-        Self { config, max_connections: None, listener: None }
+        Self { config, max_connections: None, listener: None, tls: None }
     }
 
     /// The listener, on a port that the system chooses if the caller has none.
@@ -219,6 +222,8 @@ pub struct Connect {
     pub proxy: Option<Proxy>,
     /// Limits and deadlines.
     pub config: Config,
+    /// With what it speaks TLS, if it is not what the system has.
+    pub tls: Option<ClientTls>,
     /// How many redirects are followed.
     pub redirects: u8,
     /// What is done with a socket before it is connected.
@@ -236,6 +241,7 @@ impl Connect {
             protocols: Vec::new(),
             proxy: None,
             config: quiet(),
+            tls: None,
             redirects: 0,
             socket: None,
         }
@@ -256,6 +262,24 @@ impl Connect {
         Self { proxy: Some(Proxy::new(proxy).unwrap()), ..self }
     }
 
+    /// With this TLS.
+    #[must_use]
+    pub fn tls(self, tls: impl Into<ClientTls>) -> Self {
+        Self { tls: Some(tls.into()), ..self }
+    }
+
+    /// Where so many redirects lead.
+    #[must_use]
+    pub fn redirects(self, redirects: u8) -> Self {
+        Self { redirects, ..self }
+    }
+
+    /// As bellwire takes it, to connect over the network.
+    pub(crate) fn to_network(mut self) -> Result<Target, ConnectError> {
+        over_tls::reach(&mut self);
+        self.target()
+    }
+
     /// As bellwire takes it.
     ///
     /// # Errors
@@ -265,6 +289,9 @@ impl Connect {
         target = target.redirects(self.redirects).proxy(self.proxy);
         if let Some(hook) = self.socket {
             target = target.socket(hook);
+        }
+        if let Some(tls) = self.tls {
+            target = target.tls(tls);
         }
         if let Some(request_target) = self.request_target {
             target = target.request_target(request_target)?;

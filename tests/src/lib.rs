@@ -11,6 +11,7 @@
 //! | `raw` | a peer made of bytes, which shares no code with bellwire |
 //! | `theirs` | tungstenite, the peer that nobody here wrote |
 //! | `memory` | a transport in memory, for threads and for futures-io |
+//! | `over_tls` | the same tests once more, over TLS |
 //! | `trust` | certificates, and who trusts them |
 //! | `script` | a transport that plays a peer by script, and goes wrong where a test wants it to |
 //!
@@ -27,6 +28,7 @@ mod on_async_std;
 mod on_blocking;
 mod on_tokio;
 mod ours;
+mod over_tls;
 mod raw;
 mod script;
 mod tasks;

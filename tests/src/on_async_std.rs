@@ -13,7 +13,9 @@ use bellwire::listener::{IntoAnyListener, IntoListener, IntoResponse};
 use bellwire::{Config, ConnectError, Request, Responder, Role, async_std, smol};
 
 use crate::backend::{Acceptor, boxed};
-use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, Shutdown, Task, Tasks};
+use crate::{
+    Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, Shutdown, Task, Tasks, over_tls,
+};
 
 /// The runtime of async-std.
 pub type AsyncStd = OnFuturesIo<async_std::AsyncStd>;
@@ -64,7 +66,7 @@ impl<E: Executor + Default> Backend for OnFuturesIo<E> {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        ::smol::block_on(backend::connect(runtime::<E>(), connect.target()?, boxed(listener))).map(client)
+        ::smol::block_on(backend::connect(runtime::<E>(), connect.to_network()?, boxed(listener))).map(client)
     }
 
     fn connect_over(
@@ -214,6 +216,7 @@ fn serve<E: Executor + Default, T: Future<Output = io::Result<()>> + Send + 'sta
     mut setup: Setup,
     action: impl FnOnce(backend::Server<FuturesIo<E>>) -> T,
 ) -> Server {
+    let secured = over_tls::secure(&mut setup);
     let (reporter, reports) = mpsc::channel();
     let mut server = backend::Server::from_listener_on(runtime::<E>(), Async::new(setup.listen()).unwrap())
         .config(setup.config)
@@ -221,12 +224,16 @@ fn serve<E: Executor + Default, T: Future<Output = io::Result<()>> + Send + 'sta
     if let Some(count) = setup.max_connections {
         server = server.max_connections(count);
     }
+    if let Some(tls) = setup.tls {
+        server = server.tls(tls);
+    }
     let (addr, stop) = (server.local_addr().unwrap(), server.handle());
     let running = action(server);
     let ended = run::<E>(async move { running.await.unwrap() }).0;
     let counting = stop.clone();
     let shutdown = Arc::new(move |grace| ::smol::block_on(stop.shutdown(grace)));
     let connections = Arc::new(move || counting.connections());
+    let addr = if secured { over_tls::hide(addr) } else { addr };
     Server { addr, reports, logs: None, shutdown, connections, ended }
 }
 

@@ -12,7 +12,7 @@ use bellwire::listener::{IntoListener, IntoResponse};
 use bellwire::{Config, ConnectError, Request, Responder, Role, blocking};
 
 use crate::backend::{Acceptor, boxed};
-use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup};
+use crate::{Backend, Client, Connect, Driven, MemoryEnd, Over, Reported, Server, Setup, over_tls};
 
 /// The blocking backend.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Backend for Blocking {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        blocking::connect(connect.target()?, listener).map(client)
+        blocking::connect(connect.to_network()?, listener).map(client)
     }
 
     fn connect_over(
@@ -118,6 +118,7 @@ impl Backend for Blocking {
 }
 
 fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<()> + Send + 'static) -> Server {
+    let secured = over_tls::secure(&mut setup);
     let (reporter, reports) = mpsc::channel();
     let mut server = blocking::Server::from_listener(setup.listen())
         .config(setup.config)
@@ -125,9 +126,13 @@ fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<(
     if let Some(count) = setup.max_connections {
         server = server.max_connections(count);
     }
+    if let Some(tls) = setup.tls {
+        server = server.tls(tls);
+    }
     let (addr, handle) = (server.local_addr().unwrap(), server.handle());
     let ended = run(move || action(server).unwrap()).0;
     let counting = handle.clone();
+    let addr = if secured { over_tls::hide(addr) } else { addr };
     Server {
         addr,
         reports,

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::backend::{Acceptor, boxed};
 use crate::{
     Backend, Client, Connect, Driven, Ending, Over, PATIENCE, Reported, Scripted, Server, Setup, Shutdown, Task, Tasks,
+    over_tls,
 };
 
 /// The tokio backend on a runtime of two threads.
@@ -119,7 +120,7 @@ impl<F: Flavor> Backend for OnTokio<F> {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (target, listener) = (connect.target()?, boxed(listener));
+        let (target, listener) = (connect.to_network()?, boxed(listener));
         self.handle.block_on(bellwire::tokio::connect(target, listener)).map(|client| self.client(client))
     }
 
@@ -269,6 +270,7 @@ impl<F> OnTokio<F> {
         mut setup: Setup,
         run: impl FnOnce(bellwire::tokio::Server) -> T,
     ) -> Server {
+        let secured = over_tls::secure(&mut setup);
         let _entered = self.handle.enter();
         let (reporter, reports) = mpsc::channel();
         let listener = setup.listen();
@@ -279,12 +281,16 @@ impl<F> OnTokio<F> {
         if let Some(count) = setup.max_connections {
             server = server.max_connections(count);
         }
+        if let Some(tls) = setup.tls {
+            server = server.tls(tls);
+        }
         let (addr, stop, handle) = (server.local_addr().unwrap(), server.handle(), self.handle.clone());
         let running = run(server);
         let ended = self.run(async move { running.await.unwrap() }).0;
         let counting = stop.clone();
         let shutdown = Arc::new(move |grace| handle.block_on(stop.shutdown(grace)));
         let connections = Arc::new(move || counting.connections());
+        let addr = if secured { over_tls::hide(addr) } else { addr };
         Server { addr, reports, logs: None, shutdown, connections, ended }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -53,13 +53,7 @@ impl Trust {
             CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
         change(&mut params);
         let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Certified {
-            certificate: certificate.der().clone(),
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            key: PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
-        }
+        Certified::new(&params.signed_by(&key, &self.issuer).expect("a certificate"), &key)
     }
 
     /// The authority's own certificate in PEM: what a client takes for its root.
@@ -88,6 +82,22 @@ impl Default for Trust {
 }
 
 impl Certified {
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
+            certificate: certificate.der().clone(),
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            key: PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+        }
+    }
+
+    /// What nobody has signed but the server itself.
+    pub fn by_itself(names: &[&str]) -> Self {
+        let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names");
+        let key = KeyPair::generate().expect("a key");
+        Self::new(&params.self_signed(&key).expect("a certificate"), &key)
+    }
+
     /// A server that shows this.
     pub fn server(&self) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();

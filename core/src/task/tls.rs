@@ -32,7 +32,7 @@ pub struct Tls<T> {
 }
 
 impl<T: Transport> Tls<T> {
-    /// Puts a session on a transport. Its handshake is made by the first read or write.
+    /// Puts a session on a transport. Its handshake is made by the first read, and until then nothing can be written.
     pub fn new(transport: T, session: Session) -> Self {
         Self { transport, session, arrived: Vec::new(), failure: None, eof: false, closed: false }
     }
@@ -173,11 +173,9 @@ impl<T: Transport> Transport for Tls<T> {
                     let _ = self.poll_send(cx)?;
                     return Poll::Ready(Ok(count));
                 }
+                // A client that is late: nobody waits for TLS with it, to tell it so.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.session.is_handshaking() => {
-                    if self.eof {
-                        return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
-                    }
-                    ready!(self.poll_fill(cx))?;
+                    return Poll::Ready(Err(ErrorKind::NotConnected.into()));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(self.poll_send(cx))?,
                 Err(error) => return Poll::Ready(Err(error)),

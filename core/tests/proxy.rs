@@ -524,6 +524,27 @@ fn credentials_are_never_shown() {
 }
 
 #[test]
+fn a_proxy_that_repeats_what_it_was_told_repeats_no_credentials() {
+    let basic = proxy("http://alice:s3cret@p");
+    let bearer = proxy("https://p").header("Proxy-Authorization", "Bearer ****").unwrap();
+    for (proxy, token) in [(basic, "YWxpY2U6czNjcmV0"), (bearer, "****")] {
+        let page = format!("You said {token}{token}, {token}");
+        let wires = [
+            format!("HTTP/1.1 403 No\r\nX: {token}\r\nContent-Length: {}\r\n\r\n{page}", page.len()),
+            format!("HTTP/1.1 403 No\r\nX: {token}\r\nContent-Length: 1000\r\n\r\n{page}"),
+        ];
+        for wire in wires {
+            let tunnel = || proxy.tunnel("h", 80, MAX_HEAD).unwrap();
+            let (_, answer, _) = talk(tunnel, wire.as_bytes());
+            let error = answer.unwrap_err();
+            assert!(error.response().unwrap().body().starts_with(b"You said ("), "{error}");
+            let texts = format!("{error} {error:?}");
+            assert!(!texts.contains(token), "{texts}");
+        }
+    }
+}
+
+#[test]
 fn every_error_says_something_and_has_no_source_of_its_own() {
     let mut errors = vec![
         ProxyError::Invalid(InvalidProxy::NoHost),

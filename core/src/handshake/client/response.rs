@@ -10,6 +10,9 @@ use crate::http::{HeadError, Headers, parse_response};
 /// The number of characters of a refusal's body that the error quotes: a line or two.
 const BODY_START: usize = 200;
 
+/// What is shorter is in every text. Basic credentials have at least so many characters.
+const SHORTEST_SECRET: usize = 4;
+
 /// A server's answer: a 101, or the refusal in [`HandshakeError::Refused`](super::HandshakeError::Refused) or
 /// [`ProxyError::Refused`](super::ProxyError::Refused).
 #[derive(Clone)]
@@ -71,6 +74,19 @@ impl Response {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.headers.contains("Location")
     }
 
+    /// Hides what was said in confidence, should it be repeated here: what is printed ends up in logs.
+    pub(in crate::handshake) fn conceal(&mut self, secret: &[u8]) {
+        if secret.len() < SHORTEST_SECRET {
+            return;
+        }
+        self.body = concealed(&self.body, secret);
+        let mut headers = Headers::new();
+        for (name, value) in self.headers.iter() {
+            headers.push(name, &concealed(value, secret));
+        }
+        self.headers = headers;
+    }
+
     /// Describes a server's refusal.
     pub(super) fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server refused the WebSocket with status {}", self.status)?;
@@ -103,6 +119,17 @@ impl fmt::Debug for Response {
         debug.field("status", &self.status).field("headers", &self.headers).field("protocol", &self.protocol);
         debug.field("body", &String::from_utf8_lossy(&self.body)).finish()
     }
+}
+
+fn concealed(text: &[u8], secret: &[u8]) -> Vec<u8> {
+    let (mut shown, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.windows(secret.len()).position(|bytes| bytes == secret) {
+        shown.extend_from_slice(rest.get(..at).unwrap_or_default());
+        shown.extend_from_slice(b"(hidden)");
+        rest = rest.get(at + secret.len()..).unwrap_or_default();
+    }
+    shown.extend_from_slice(rest);
+    shown
 }
 
 /// RFC 9112 §5.2: "A user agent that receives an obs-fold in a response message that is not within a "message/http"

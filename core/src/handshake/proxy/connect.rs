@@ -1,16 +1,19 @@
 //! CONNECT (RFC 9110 §9.3.6): the handshake with an HTTP proxy.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::ProxyError;
 use super::tunnel::Host;
-use crate::handshake::client::{Answer, AnswerReader};
+use crate::handshake::client::{Answer, AnswerReader, Response};
 use crate::http::{Headers, write_field};
 
 pub(super) struct Connect {
     output: Vec<u8>,
     written: usize,
     answer: AnswerReader,
+    /// What the proxy may repeat in its answer.
+    secret: Vec<u8>,
 }
 
 impl Connect {
@@ -19,7 +22,7 @@ impl Connect {
         // switch to tunnel mode immediately after the response header section". And: "A client MUST ignore any
         // Content-Length or Transfer-Encoding header fields received in a successful response to CONNECT."
         let answer = AnswerReader::new(max_head, |status| matches!(status, 200..=299));
-        Self { output: encode(headers, host, port), written: 0, answer }
+        Self { output: encode(headers, host, port), written: 0, answer, secret: secret(headers) }
     }
 
     pub(super) fn output(&self) -> &[u8] {
@@ -34,15 +37,27 @@ impl Connect {
         Some(match self.answer.receive(input)? {
             // Many a proxy answers in HTTP/1.0, which is all that a tunnel needs.
             Ok(Answer::Agreed(..)) => Ok(()),
-            Ok(Answer::Refused(response)) => Err(ProxyError::Refused(response)),
+            Ok(Answer::Refused(response)) => Err(self.refused(response)),
             Err(error) => Err(error.into()),
         })
     }
 
     /// Ends it. Returns the refusal whose body was being read.
     pub(super) fn finish(&mut self) -> Option<ProxyError> {
-        self.answer.finish().map(ProxyError::Refused)
+        let response = self.answer.finish()?;
+        Some(self.refused(response))
     }
+
+    fn refused(&self, mut response: Box<Response>) -> ProxyError {
+        response.conceal(&self.secret);
+        ProxyError::Refused(response)
+    }
+}
+
+/// Returns the credentials, without the name of their scheme.
+fn secret(headers: &Headers) -> Vec<u8> {
+    let value = headers.values("Proxy-Authorization").next().unwrap_or_default();
+    value.splitn(2, |&byte| byte == b' ').last().unwrap_or_default().into()
 }
 
 /// RFC 9110 §9.3.6: "CONNECT uses a special form of request target, unique to this method, consisting of only the host

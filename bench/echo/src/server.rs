@@ -80,6 +80,10 @@ const ALL: &[(&str, Kind, &str, &[&str])] = &[
     ("yawc+deflate", Kind::Peer, "bench-yawc", &["send", DEFLATE, "6"]),
     ("yawc+deflate+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "6"]),
     ("yawc+deflate-1+batch", Kind::Peer, "bench-yawc", &["batch", DEFLATE, "1"]),
+    ("bellwire-tokio-listener+tls", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", "tls", CERT, KEY]),
+    ("bellwire-tokio-async+tls", Kind::Bellwire, "bench-bellwire", &["tokio", "async", "tls", CERT, KEY]),
+    ("bellwire-tokio-stream+tls", Kind::Bellwire, "bench-bellwire", &["tokio", "stream", "tls", CERT, KEY]),
+    ("bellwire-smol-listener+tls", Kind::Bellwire, "bench-bellwire", &["smol", "listener", "tls", CERT, KEY]),
     ("tokio-tungstenite+tls", Kind::Peer, "bench-tokio-tungstenite", &["send", CERT, KEY]),
     ("tokio-tungstenite+tls+batch", Kind::Peer, "bench-tokio-tungstenite", &["batch", CERT, KEY]),
 ];

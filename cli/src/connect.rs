@@ -246,7 +246,7 @@ impl Talk {
             0 => Ok(Exit::Clean),
             1 => Err(Failure::new(Exit::NoReply, "a message that was waited for did not come")),
             missing => {
-                let message = format_args!("{missing} messages that were waited for did not come");
+                let message = format!("{missing} messages that were waited for did not come");
                 Err(Failure::new(Exit::NoReply, message))
             }
         }

@@ -250,6 +250,7 @@ fn opened(pair: [Library; 2]) -> (Line, Tls<Line>) {
 
 /// Says something, hears it again, and leaves.
 async fn conversation<T: Transport>(tls: &mut Tls<T>, says: &[u8], size: usize) {
+    tls.handshake().await.unwrap();
     write(tls, says).await.unwrap();
     assert!(read_all(tls, size, says.len()).await == says);
     write(tls, b"bye").await.unwrap();

@@ -16,7 +16,8 @@ use crate::tls::{Session, TlsError};
 /// records with nothing in them, might never make us wait.
 const MAX_FILLS: usize = 16;
 
-/// A transport in TLS, over any other.
+/// A transport in TLS, over any other. A write that was pending has to come again with the same bytes, as that of a
+/// connection's task does.
 // Why not tokio-rustls and futures-rustls: they want the streams of their runtime, and this wants a `Transport`. So it
 // serves every runtime, nests (`wss://` through a proxy that is itself spoken to over TLS), has one place for how a
 // stream ends, and reads into the one buffer that a thread has.
@@ -27,6 +28,9 @@ pub struct Tls<T> {
     arrived: Vec<u8>,
     /// What is wrong with what came last. What came before is read first.
     failure: Option<io::Error>,
+    /// How many plain bytes of the last write are encrypted, and not all of that written: of those the caller was told
+    /// nothing, and comes again with the same bytes.
+    untold: usize,
     eof: bool,
     closed: bool,
 }
@@ -34,7 +38,7 @@ pub struct Tls<T> {
 impl<T: Transport> Tls<T> {
     /// Puts a session on a transport. Its handshake is made by the first read, and until then nothing can be written.
     pub fn new(transport: T, session: Session) -> Self {
-        Self { transport, session, arrived: Vec::new(), failure: None, eof: false, closed: false }
+        Self { transport, session, arrived: Vec::new(), failure: None, untold: 0, eof: false, closed: false }
     }
 
     /// Makes the handshake now, and returns when both sides are sure of each other.
@@ -167,12 +171,13 @@ impl<T: Transport> Transport for Tls<T> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         for _ in 0..MAX_FILLS {
+            if self.untold > 0 {
+                // What only TLS has is not written: if the connection is lost now, the peer does not get it.
+                ready!(self.poll_send(cx))?;
+                return Poll::Ready(Ok(core::mem::take(&mut self.untold)));
+            }
             match self.session.write(slices) {
-                Ok(count) => {
-                    // What the transport does not take now leaves with the next write, or when it is flushed.
-                    let _ = self.poll_send(cx)?;
-                    return Poll::Ready(Ok(count));
-                }
+                Ok(count) => self.untold = count,
                 // A client that is late: nobody waits for TLS with it, to tell it so.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.session.is_handshaking() => {
                     return Poll::Ready(Err(ErrorKind::NotConnected.into()));

@@ -22,8 +22,9 @@ struct Peer {
     leaves: bool,
     /// Nothing can be written to it any more.
     deaf: bool,
-    /// How many encrypted bytes it takes until then.
+    /// How many encrypted bytes it takes until then, or until it is busy.
     takes: usize,
+    busy: bool,
     /// Each call that is its turn is not ready at first.
     hesitates: Hesitates,
     calls: usize,
@@ -54,6 +55,7 @@ impl Line {
             leaves: false,
             deaf: false,
             takes: usize::MAX,
+            busy: false,
             hesitates: Hesitates::Never,
             calls: 0,
             hesitated: [false; 4],
@@ -148,6 +150,9 @@ impl Transport for Line {
         let mut peer = self.peer();
         assert!(slices.iter().all(|slice| !slice.is_empty()) && !slices.is_empty());
         if peer.hesitates(1, cx) {
+            return Poll::Pending;
+        }
+        if peer.busy && peer.takes == 0 {
             return Poll::Pending;
         }
         if peer.deaf || peer.takes == 0 {
@@ -431,6 +436,30 @@ fn of_a_write_that_fails_nothing_was_heard() {
             assert_eq!(failure.kind(), ErrorKind::BrokenPipe);
             assert_eq!(line.peer().ends[0].says.len(), told, "{pair:?}, {takes}");
             assert!(told <= takes && told + 17_000 > takes, "{pair:?}, {takes}: {told}");
+        }
+    }
+}
+
+/// What was not written is handed back when the connection is lost: what only TLS has was not.
+#[test]
+fn what_the_transport_has_not_taken_is_not_written() {
+    for pair in PAIRS {
+        for takes in [0, 1000, 20_000] {
+            let (line, mut tls) = opened(pair);
+            (line.peer().takes, line.peer().busy) = (takes, true);
+            let (text, mut told) = (noise(200_000), 0);
+            while told < text.len() {
+                let slices = [IoSlice::new(&text[told..])];
+                match run(std::future::poll_fn(|cx| tls.poll_write(cx, &slices))) {
+                    Some(count) => told += count.unwrap(),
+                    None => {
+                        assert_eq!(line.peer().ends[0].says.len(), told, "{pair:?}, {takes}");
+                        line.peer().takes += 7000;
+                    }
+                }
+            }
+            line.peer().takes = usize::MAX;
+            assert!(run(read_all(&mut tls, 1000, text.len())).unwrap() == text, "{pair:?}, {takes}");
         }
     }
 }

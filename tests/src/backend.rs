@@ -275,7 +275,7 @@ impl Connect {
     }
 
     /// As bellwire takes it, to connect over the network.
-    pub(crate) fn to_network(mut self) -> Result<Target, ConnectError> {
+    pub(crate) fn for_network(mut self) -> Result<Target, ConnectError> {
         over_tls::reach(&mut self);
         self.target()
     }

@@ -66,7 +66,7 @@ impl<E: Executor + Default> Backend for OnFuturesIo<E> {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        ::smol::block_on(backend::connect(runtime::<E>(), connect.to_network()?, boxed(listener))).map(client)
+        ::smol::block_on(backend::connect(runtime::<E>(), connect.for_network()?, boxed(listener))).map(client)
     }
 
     fn connect_over(

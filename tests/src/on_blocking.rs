@@ -43,7 +43,7 @@ impl Backend for Blocking {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        blocking::connect(connect.to_network()?, listener).map(client)
+        blocking::connect(connect.for_network()?, listener).map(client)
     }
 
     fn connect_over(

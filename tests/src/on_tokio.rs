@@ -120,7 +120,7 @@ impl<F: Flavor> Backend for OnTokio<F> {
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {
-        let (target, listener) = (connect.to_network()?, boxed(listener));
+        let (target, listener) = (connect.for_network()?, boxed(listener));
         self.handle.block_on(bellwire::tokio::connect(target, listener)).map(|client| self.client(client))
     }
 

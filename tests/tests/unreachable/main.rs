@@ -23,6 +23,9 @@ use bellwire_tests::{
 use peers::Peer;
 use rustls::{ClientConnection, StreamOwned};
 
+/// Whether an error is the one that it should be.
+type Judge = fn(&ConnectError) -> bool;
+
 backends! {
     server {
         clients_that_do_not_speak_tls_leave_nothing,
@@ -234,7 +237,7 @@ fn an_http_proxy_that_does_not_connect_is_an_error<B: Backend>() {
     let spoke_first = |error: &ConnectError| matches!(of_proxy(error), Some(ProxyError::SpokeFirst));
     let eof = |error: &ConnectError| matches!(of_proxy(error), Some(ProxyError::Eof));
     let endless = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
-    let cases: [(_, Vec<u8>, fn(&ConnectError) -> bool, _); 8] = [
+    let cases: [(_, Vec<u8>, Judge, _); 8] = [
         ("refuses", refusal, refused, "403"),
         ("wants to know who asks", challenge, refused, "407"),
         ("speaks HTTP/2", vec![0, 0, 0, 4, 0, 0, 0, 0, 0], not_http, "not HTTP/1"),
@@ -283,7 +286,7 @@ fn a_socks_proxy_that_does_not_connect_is_an_error<B: Backend>() {
     let strange =
         |error: &ConnectError| matches!(of_proxy(error), Some(ProxyError::Socks(SocksFailure::Unassigned(99))));
     let answer = |code| [&[5, code, 0, 1][..], &[0; 6]].concat();
-    let cases: [(_, &[&[u8]], fn(&ConnectError) -> bool, _); 7] = [
+    let cases: [(_, &[&[u8]], Judge, _); 7] = [
         ("is an HTTP server", &[b"HTTP/1.1 400 Bad Request\r\n\r\n"], not_socks, "not SOCKS5"),
         ("is of SOCKS4", &[&[0, 90, 0, 0, 0, 0, 0, 0]], not_socks, "not SOCKS5"),
         ("takes nobody", &[&[5, 0xff]], no_method, "method"),
@@ -353,7 +356,7 @@ fn a_redirect_that_leads_nowhere_is_an_error<B: Backend>() {
     let not_a_url = |error: &ConnectError| matches!(redirect(error), Some(RedirectErrorKind::Location(_)));
     let several = |error: &ConnectError| matches!(redirect(error), Some(RedirectErrorKind::Repeated));
     let phishing = |error: &ConnectError| matches!(redirect(error), Some(RedirectErrorKind::UserInfo));
-    let cases: [(_, _, fn(&ConnectError) -> bool); 7] = [
+    let cases: [(_, _, Judge); 7] = [
         ("a loop", format!("Location: /?{TICKET}"), looping),
         ("a downgrade", format!("Location: http://elsewhere.example/?{TICKET}"), downgrade),
         ("no URL", "Location: http://[::".to_owned(), not_a_url),

@@ -22,12 +22,12 @@ impl Opening {
     ) -> Result<Connected, ConnectError> {
         let proxy_session = proxy_session(target, proxy)?;
         let tunnel = self.tunnel(proxy, target)?;
-        let tcp = self.reach(target, proxy.host(), proxy.port()).map_err(not_reached)?;
+        let tcp = self.reach(target, proxy.host(), proxy.port()).map_err(ConnectError::of_proxy)?;
         let Some(proxy_session) = proxy_session else {
             pass(&mut self.deadline, &tcp, tunnel)?;
             return self.enter(tcp, session);
         };
-        let tls = self.secure(tcp, proxy_session).map_err(of_proxy)?;
+        let tls = self.secure(tcp, proxy_session).map_err(ConnectError::of_proxy)?;
         pass(&mut self.deadline, &tls, tunnel)?;
         self.enter(tls, session)
     }
@@ -84,25 +84,5 @@ fn failed(tunnel: &mut Tunnel, fault: Fault) -> ConnectError {
     match fault {
         Fault::Late => tunnel.timed_out().map_or(ConnectError::Timeout(Phase::Proxy), ConnectError::Proxy),
         Fault::Io(error) => ConnectError::Proxy(tunnel.transport_failed(error)),
-    }
-}
-
-/// It was the proxy that was not reached.
-fn not_reached(error: ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
-        ConnectError::Connect(error) => ConnectError::Proxy(ProxyError::Connect(error)),
-        ConnectError::Timeout(_) => ConnectError::Timeout(Phase::Proxy),
-        error => error,
-    }
-}
-
-/// It was the proxy with which TLS was not agreed on.
-fn of_proxy(error: ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Tls(error) => ConnectError::Proxy(ProxyError::Tls(error)),
-        ConnectError::Io(error) => ConnectError::Proxy(ProxyError::Io(error)),
-        ConnectError::Timeout(_) => ConnectError::Timeout(Phase::Proxy),
-        error => error,
     }
 }

@@ -77,6 +77,21 @@ impl fmt::Display for Phase {
 }
 
 impl ConnectError {
+    /// Says of what went wrong on the way to a proxy that it was the proxy's: for backends.
+    #[cfg(feature = "std")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_proxy(self) -> Self {
+        match self {
+            Self::Resolve(error) => Self::Proxy(ProxyError::Resolve(error)),
+            Self::Connect(error) => Self::Proxy(ProxyError::Connect(error)),
+            Self::Tls(error) => Self::Proxy(ProxyError::Tls(error)),
+            Self::Io(error) => Self::Proxy(ProxyError::Io(error)),
+            Self::Timeout(_) => Self::Timeout(Phase::Proxy),
+            error => error,
+        }
+    }
+
     /// Returns the server's answer if it refused, with a status other than 101; of several that redirect, the last one's.
     ///
     /// ```

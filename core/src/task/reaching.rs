@@ -72,12 +72,13 @@ pub(super) async fn reach<R: Resolve<(String, u16)>>(
     let proxy_session = proxy_session(target, proxy)?;
     let host = host_for(runtime, opening, proxy, uri).await?;
     let tunnel = proxy.tunnel(&host, uri.port(), opening.config().max_head).map_err(ConnectError::Proxy)?;
-    let mut stream = connect(runtime, opening, target, proxy.host(), proxy.port()).await.map_err(not_reached)?;
+    let mut stream =
+        connect(runtime, opening, target, proxy.host(), proxy.port()).await.map_err(ConnectError::of_proxy)?;
     let Some(proxy_session) = proxy_session else {
         through(opening, &mut stream, tunnel).await?;
         return lead(opening, stream, session).await;
     };
-    let mut stream = secure(opening, stream, proxy_session).await.map_err(of_proxy)?;
+    let mut stream = secure(opening, stream, proxy_session).await.map_err(ConnectError::of_proxy)?;
     through(opening, &mut stream, tunnel).await?;
     Ok(match session {
         None => Way::Tls(stream),
@@ -179,26 +180,6 @@ async fn secure<T: Transport, C: Timer>(
     let mut tls = Tls::new(transport, session);
     opening.in_time(Phase::Tls, tls.handshake()).await?.map_err(tls_failed)?;
     Ok(tls)
-}
-
-/// It was the proxy that was not reached.
-fn not_reached(error: ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
-        ConnectError::Connect(error) => ConnectError::Proxy(ProxyError::Connect(error)),
-        ConnectError::Timeout(_) => ConnectError::Timeout(Phase::Proxy),
-        error => error,
-    }
-}
-
-/// It was the proxy with which TLS was not agreed on.
-fn of_proxy(error: ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Tls(error) => ConnectError::Proxy(ProxyError::Tls(error)),
-        ConnectError::Io(error) => ConnectError::Proxy(ProxyError::Io(error)),
-        ConnectError::Timeout(_) => ConnectError::Timeout(Phase::Proxy),
-        error => error,
-    }
 }
 
 fn tls_failed(error: io::Error) -> ConnectError {

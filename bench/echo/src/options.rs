@@ -127,6 +127,7 @@ mod tests {
                 "bellwire-tokio-listener",
                 "bellwire-tokio-listener+deflate",
                 "bellwire-tokio-listener+deflate-1",
+                "bellwire-tokio-listener+tls",
             ]
         );
         assert_eq!(names("--servers , --server mine={port}"), ["mine"]);

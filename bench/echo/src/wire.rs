@@ -185,11 +185,12 @@ mod tests {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ServerConfig, ServerConnection, StreamOwned};
     use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Echoes what one client says, in parts of another size.
-    fn server(certificate: &Certificate) -> Address {
+    /// Echoes what one client says, in parts of another size. It begins to read when `go` is sent.
+    fn server(certificate: &Certificate, go: Receiver<()>) -> Address {
         let chain = CertificateDer::pem_file_iter(certificate.certificate()).unwrap().map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(certificate.key()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -203,6 +204,8 @@ mod tests {
         thread::spawn(move || {
             let tls = ServerConnection::new(Arc::new(config)).unwrap();
             let (mut stream, mut buffer) = (StreamOwned::new(tls, listener.accept().unwrap().0), [0; 1000]);
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+            let _ = go.recv();
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 stream.write_all(&buffer[..count]).unwrap();
             }
@@ -210,37 +213,52 @@ mod tests {
         Address { at, tls: Some(certificate.client.clone()) }
     }
 
+    /// Byte number `at` of what is sent.
+    fn byte(at: usize) -> u8 {
+        (at / 7) as u8
+    }
+
     #[test]
     fn a_socket_that_is_full_and_then_not_loses_nothing() {
-        const LENGTH: usize = 4 << 20;
+        // More than two sockets hold, however much that is here.
+        const MOST: usize = 256 << 20;
         let certificate = Certificate::make().unwrap();
-        let address = server(&certificate);
+        let (go, waits) = channel();
+        let address = server(&certificate, waits);
         let tcp = TcpStream::connect(address.at).unwrap();
         let mut wire = Wire::open(tcp, address.tls.as_ref()).unwrap().nonblocking(Ok).unwrap();
-        let sent: Vec<u8> = (0..LENGTH).map(|at| (at / 7) as u8).collect();
-        let (mut written, mut came, mut full) = (0, Vec::new(), false);
-        let until = Instant::now() + Duration::from_secs(20);
-        while came.len() < LENGTH && Instant::now() < until {
-            match wire.write(&sent[written..]) {
+        let (mut written, mut came, mut full) = (0, 0, false);
+        let mut length = MOST;
+        let until = Instant::now() + Duration::from_secs(60);
+        while came < length && Instant::now() < until {
+            let part: Vec<u8> = (written..length.min(written + 50_000)).map(byte).collect();
+            match wire.write(&part) {
                 Ok(count) => written += count,
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    full = true;
+                    if !full {
+                        (full, length) = (true, written + (1 << 20));
+                        go.send(()).unwrap();
+                    }
                 }
             }
             let mut buffer = [0; 100_000];
             match wire.read(&mut buffer) {
-                Ok(count) => came.extend_from_slice(&buffer[..count]),
+                Ok(count) => {
+                    assert!(buffer[..count].iter().zip(came..).all(|(&is, at)| is == byte(at)));
+                    came += count;
+                }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
         }
-        assert!(full && came == sent);
+        assert!(full, "the socket took {written} bytes");
+        assert_eq!(came, length);
     }
 
     #[test]
     fn who_has_another_certificate_is_not_trusted() {
         let (certificate, other) = (Certificate::make().unwrap(), Certificate::make().unwrap());
-        let tcp = TcpStream::connect(server(&certificate).at).unwrap();
+        let tcp = TcpStream::connect(server(&certificate, channel().1).at).unwrap();
         assert!(Wire::open(tcp, Some(&other.client)).is_err());
     }
 }

@@ -175,6 +175,12 @@ pub mod tokio {
     pub use bellwire_tokio::*;
 }
 
+/// WebSockets inside servers of hyper and tower.
+#[cfg(feature = "hyper")]
+pub mod hyper {
+    pub use bellwire_hyper::*;
+}
+
 /// Servers and clients on smol.
 #[cfg(feature = "smol")]
 pub mod smol {

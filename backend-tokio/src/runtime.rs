@@ -17,6 +17,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tokio;
 
+impl Tokio {
+    /// Takes a TCP connection over that somebody else has accepted, without Nagle's delay (`TCP_NODELAY`). For backends.
+    #[doc(hidden)]
+    pub fn adopt_tcp(stream: TcpStream) -> Tcp {
+        without_delay(stream)
+    }
+}
+
 impl Runtime for Tokio {
     type Timer = Timer;
     type Listener = TcpListener;

@@ -122,6 +122,11 @@ impl Driver {
         Self::new(None, Phase::Open(Box::new(Dispatcher::new(connection, listener.into()))))
     }
 
+    /// The same for a connection of a server whose HTTP is another library's.
+    pub fn accepted(service: Arc<Service>, connection: Connection, listener: impl Into<AnyListener>) -> Self {
+        Self::new(Some(service), Phase::Open(Box::new(Dispatcher::new(connection, listener.into()))))
+    }
+
     fn new(service: Option<Arc<Service>>, phase: Phase) -> Self {
         let (ending, grace, granted) = (None, Grace::default(), u32::MAX);
         Self { service, phase, ending, grace, granted, eof: false, unflushed: false }
@@ -193,10 +198,13 @@ impl Driver {
         self.dispatcher().is_some_and(|dispatcher| dispatcher.shared.discards_output())
     }
 
-    /// Runs `on_open` of a [connected](Self::connected) driver. Before the first [`receive`](Self::receive).
+    /// Runs `on_open` of a [connected](Self::connected) or [accepted](Self::accepted) driver. Before the first
+    /// [`receive`](Self::receive).
     pub fn start(&mut self, now: Time) {
-        if let Phase::Open(dispatcher) = &mut self.phase {
-            dispatcher.start();
+        match (&mut self.phase, &self.service) {
+            (Phase::Open(dispatcher), Some(service)) => dispatcher.enter(service.registry(), || ()),
+            (Phase::Open(dispatcher), None) => dispatcher.start(),
+            _ => {}
         }
         self.dispatch(now, &mut []);
     }

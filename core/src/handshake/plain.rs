@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::request::{METHODS, Request};
+#[cfg(feature = "http")]
+use crate::http::append;
 use crate::http::{Headers, reason_phrase, write_field};
 
 /// A plain HTTP response: that of a [refusal](super::server::Refused::to_response), or a handler's that accepts no
@@ -73,6 +75,34 @@ impl PlainResponse {
     /// Returns the body.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Returns the response for a server whose HTTP is another library's, which adds what frames the message. Over HTTP/2,
+    /// headers that are HTTP/1.1's own are left out.
+    #[cfg(feature = "http")]
+    pub fn to_http(&self, request: Option<&Request>) -> ::http::Response<bytes::Bytes> {
+        let is_http2 = request.is_some_and(Request::is_http2);
+        let mut response = ::http::Response::new(bytes::Bytes::new());
+        *response.status_mut() = ::http::StatusCode::from_u16(self.status).unwrap_or_default();
+        let fields = response.headers_mut();
+        if self.own && !self.headers.contains("Cache-Control") {
+            append(fields, "Cache-Control", b"no-store");
+        }
+        for (name, value) in self.headers.iter() {
+            // RFC 9113 §8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
+            if is_http2 && name.eq_ignore_ascii_case("Upgrade") {
+                continue;
+            }
+            append(fields, name, value);
+        }
+        // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+        if fields.contains_key(::http::header::UPGRADE) {
+            append(fields, "Connection", b"Upgrade");
+        }
+        if has_content(self.status) {
+            *response.body_mut() = bytes::Bytes::copy_from_slice(&self.body);
+        }
+        response
     }
 
     /// Returns the bytes to send; the connection is closed after them.

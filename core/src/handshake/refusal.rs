@@ -61,6 +61,10 @@ pub enum Refusal {
     Protocols,
     /// 400: `Sec-WebSocket-Extensions` does not follow the grammar (RFC 6455 §9.1).
     Extensions,
+    /// 405: a WebSocket over HTTP/2 that is not asked for with an extended `CONNECT` (RFC 8441 §4).
+    ConnectMethod,
+    /// 501: an extended `CONNECT` for another protocol than `websocket` (RFC 8441 §4).
+    ConnectProtocol,
 }
 
 impl Refusal {
@@ -68,11 +72,12 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::Origin => 403,
-            Self::Method | Self::UpgradeMethod => 405,
+            Self::Method | Self::UpgradeMethod | Self::ConnectMethod => 405,
             Self::Timeout => 408,
             Self::TargetTooLong => 414,
             Self::NotAnUpgrade | Self::Http10 | Self::Version => 426,
             Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::ConnectProtocol => 501,
             Self::HttpVersion => 505,
             _ => 400,
         }
@@ -88,6 +93,7 @@ impl Refusal {
             // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
             Self::Method => &[("Allow", METHODS)],
             Self::UpgradeMethod => &[("Allow", "GET")],
+            Self::ConnectMethod => &[("Allow", "CONNECT")],
             // RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426 response".
             Self::NotAnUpgrade | Self::Http10 => &[("Upgrade", "websocket")],
             // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple
@@ -137,6 +143,13 @@ impl fmt::Display for Refusal {
             Self::Key => "Invalid Sec-WebSocket-Key: send exactly one, 16 random bytes in Base64",
             Self::Protocols => "Invalid Sec-WebSocket-Protocol: send a list of different tokens, or leave it out",
             Self::Extensions => "Malformed Sec-WebSocket-Extensions: follow RFC 6455 section 9.1, or leave it out",
+            Self::ConnectMethod => {
+                "This is a WebSocket endpoint: over HTTP/2 it is opened with an extended CONNECT and :protocol websocket \
+                 (RFC 8441), or connect over HTTP/1.1"
+            }
+            Self::ConnectProtocol => {
+                "Protocol not supported: send the :protocol websocket, which is the only one that is spoken here"
+            }
         })
     }
 }

@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+#[cfg(feature = "http")]
+mod convert;
 mod credentials;
 
 pub use self::credentials::{BasicAuth, Bearer};
@@ -31,8 +33,19 @@ pub struct Request {
     /// The offset of path and query in the target: not 0 if scheme and host come first.
     resource: usize,
     headers: Headers,
-    is_http10: bool,
+    version: Version,
     peer_addr: Option<SocketAddr>,
+}
+
+/// The version of HTTP, and with it the way in which a WebSocket is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Version {
+    /// It has none.
+    Http10,
+    /// `GET` with `Upgrade` (RFC 6455 §4.1).
+    Http11,
+    /// An extended `CONNECT` with this `:protocol` (RFC 8441 §4); `None` for any other request.
+    Http2(Option<String>),
 }
 
 impl Request {
@@ -41,7 +54,7 @@ impl Request {
         let mut headers = Headers::new();
         headers.push("Host", b"localhost");
         let method = Cow::Borrowed("GET");
-        Self { method, target: path.into(), resource: 0, headers, is_http10: false, peer_addr: None }
+        Self { method, target: path.into(), resource: 0, headers, version: Version::Http11, peer_addr: None }
     }
 
     /// Creates a request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
@@ -52,6 +65,13 @@ impl Request {
         request.headers.push("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
         request.headers.push("Sec-WebSocket-Version", VERSION.as_bytes());
         request
+    }
+
+    /// Creates a request for a WebSocket over HTTP/2, an extended `CONNECT` (RFC 8441), for tests of handlers.
+    pub fn extended_connect(path: impl Into<String>) -> Self {
+        let mut request = Self::get(path).with_method("CONNECT");
+        request.headers.push("Sec-WebSocket-Version", VERSION.as_bytes());
+        Self { version: Version::Http2(Some("websocket".into())), ..request }
     }
 
     /// Sets the method, for tests of handlers.
@@ -73,7 +93,8 @@ impl Request {
     }
 
     /// Returns the method: `GET`, `HEAD` or `OPTIONS`. A handler may answer `OPTIONS` as it answers `GET`: the server
-    /// then sends [`Response::options`]. It answers other methods with 405 itself.
+    /// then sends [`Response::options`]. It answers other methods with 405 itself. A WebSocket over HTTP/2 is asked for with
+    /// `CONNECT`: see [`connect_protocol`](Self::connect_protocol).
     ///
     /// [`Response::options`]: crate::Response::options
     pub fn method(&self) -> &str {
@@ -84,7 +105,18 @@ impl Request {
     /// plain HTTP: it never asks for an upgrade, since its `Upgrade` was dropped (RFC 9110 §7.8: a server "MUST ignore"
     /// it).
     pub fn is_http10(&self) -> bool {
-        self.is_http10
+        self.version == Version::Http10
+    }
+
+    /// Returns `true` if this came over HTTP/2, from a framework's server. A WebSocket is asked for otherwise there, and the
+    /// handshake has no `Upgrade`, `Connection` and `Sec-WebSocket-Key`.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.version, Version::Http2(_))
+    }
+
+    /// Returns the `:protocol` of an extended `CONNECT` over HTTP/2 (RFC 8441 §4): `websocket` for a WebSocket.
+    pub fn connect_protocol(&self) -> Option<&str> {
+        if let Version::Http2(Some(protocol)) = &self.version { Some(protocol) } else { None }
     }
 
     /// Returns the request target as it was received (RFC 9112 §3.2).
@@ -195,11 +227,21 @@ impl Request {
 
 /// Returns `true` if a request asks for an upgrade to a WebSocket.
 ///
-/// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case. This is a hint
-/// for handlers: the handshake checks more, and refuses by itself what is wrong.
+/// `Connection` has the token `upgrade` and `Upgrade` lists `websocket`, both in any case; over HTTP/2 it is an extended
+/// `CONNECT` for the protocol `websocket` (RFC 8441). This is a hint for handlers: the handshake checks more, and refuses by
+/// itself what is wrong.
 pub fn is_upgrade_request(request: &Request) -> bool {
+    if let Version::Http2(protocol) = &request.version {
+        return protocol.as_deref().is_some_and(is_websocket);
+    }
     let values = |name| request.headers.values(name);
     lists(values("Connection"), "upgrade") && lists(values("Upgrade"), "websocket")
+}
+
+/// Returns `true` for the `:protocol` of a WebSocket. RFC 8441 §4: the value is one of the "HTTP Upgrade Token Registry", whose
+/// tokens are compared without regard to case (RFC 9110 §16.7).
+pub(super) fn is_websocket(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("websocket")
 }
 
 /// Returns the subprotocols that a request offers, in the client's order of preference: the same as
@@ -214,23 +256,28 @@ pub(super) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refus
 }
 
 fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
-    let is_http10 = check_version(head)?;
-    let (method, target, mut headers) = parse_request(head, max_head)?;
-    let method = parse_method(method)?;
-    check_host(&headers, is_http10)?;
+    let version = if check_version(head)? { Version::Http10 } else { Version::Http11 };
+    let (method, target, headers) = parse_request(head, max_head)?;
+    checked(version, method, target, headers)
+}
+
+/// Checks what does not depend on the handler. Over HTTP/2 the headers have a `Host`: the `:authority`.
+fn checked(version: Version, method: &str, target: &str, mut headers: Headers) -> Result<Request, Refusal> {
+    let method = parse_method(method, &version)?;
+    check_host(&headers, version == Version::Http10)?;
     let (authority, resource) = split_target(method, target).ok_or(Refusal::Target)?;
     if let Some(authority) = authority {
         headers.remove("Host");
         headers.push("Host", authority.as_bytes());
     }
     check_no_body(&headers)?;
-    if is_http10 {
+    if version == Version::Http10 {
         // RFC 9110 §7.8: "A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that
         // Upgrade field."
         headers.remove("Upgrade");
     }
     let target = target.to_string();
-    Ok(Request { method: Cow::Borrowed(method), target, resource, headers, is_http10, peer_addr: None })
+    Ok(Request { method: Cow::Borrowed(method), target, resource, headers, version, peer_addr: None })
 }
 
 /// Returns `true` for HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number
@@ -252,8 +299,11 @@ fn check_version(head: &mut [u8]) -> Result<bool, Refusal> {
 /// The methods that are allowed, as `Allow` has them. Others come with bodies, or mean nothing here.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
-fn parse_method(method: &str) -> Result<&'static str, Refusal> {
-    ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method)
+fn parse_method(method: &str, version: &Version) -> Result<&'static str, Refusal> {
+    match (method, version) {
+        ("CONNECT", Version::Http2(Some(_))) => Ok("CONNECT"),
+        _ => ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method),
+    }
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request

@@ -17,10 +17,12 @@ pub use super::request::{BasicAuth, Bearer};
 
 use super::key::{EXTENSIONS, VERSION, accept_value, check_reserved, is_key};
 use super::origin::check_origin;
-use super::request::{Request, parse};
+use super::request::{Request, is_websocket, parse};
 use crate::config::Config;
 use crate::context::Compression;
 use crate::context::SocketContext;
+#[cfg(feature = "http")]
+use crate::http::append;
 use crate::http::{
     HeadReader, Headers, InvalidHeader, is_extension_list, is_token_list, lists, token_list, write_field,
 };
@@ -210,12 +212,61 @@ impl Request {
         config: Arc<Config>,
         now: Time,
     ) -> Result<Connection, AcceptError> {
-        let compression = self.compression(&config);
-        let head = self.switching_head(accept, compression, date, &config)?;
+        let switching = self.agree(accept, date, &config)?;
         let mut connection = Connection::server(config, now);
-        connection.queue_head(head);
-        connection.set_context(self.context(accept, compression));
+        connection.queue_head(switching.encode());
+        connection.set_context(self.context(accept, switching.compression));
         Ok(connection)
+    }
+
+    /// As [`accept`](Self::accept), for a server whose HTTP is another library's: the answer is returned, and not part of the
+    /// connection's output. It is a 101, or a 200 over HTTP/2. What the connection sends and receives goes through what that
+    /// library calls the upgraded stream.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    #[cfg(feature = "http")]
+    pub fn accept_http(
+        &self,
+        accept: &Accept,
+        config: Arc<Config>,
+        now: Time,
+    ) -> Result<(::http::Response<()>, Connection), AcceptError> {
+        let switching = self.agree(accept, None, &config)?;
+        let mut response = ::http::Response::new(());
+        if !self.is_http2() {
+            *response.status_mut() = ::http::StatusCode::SWITCHING_PROTOCOLS;
+        }
+        switching.fields(|name, value| append(response.headers_mut(), name, value));
+        let mut connection = Connection::server(config, now);
+        connection.set_context(self.context(accept, switching.compression));
+        Ok((response, connection))
+    }
+
+    /// Checks whether this is a valid opening handshake, as [`accept`](Self::accept) does; its origin depends on the
+    /// configuration, and is not looked at.
+    ///
+    /// # Errors
+    /// The rule that the client broke.
+    pub fn check_upgrade(&self) -> Result<(), Refused> {
+        check_handshake(self).map(drop).map_err(|refusal| Refused::of(refusal, self))
+    }
+
+    /// Checks the opening handshake, and says how it is accepted.
+    pub(super) fn agree<'r>(
+        &'r self,
+        accept: &'r Accept,
+        date: Option<&'r str>,
+        config: &Config,
+    ) -> Result<Switching<'r>, AcceptError> {
+        let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
+        check_origin(self, config)?;
+        if let Some(chosen) = accept.protocol.as_deref().filter(|chosen| !offered.contains(chosen)) {
+            return Err(AcceptError::ProtocolNotOffered(chosen.into()));
+        }
+        let date = date.filter(|_| !accept.headers.contains("Date"));
+        let compression = self.compression(config);
+        Ok(Switching { accept_value: key.map(accept_value), accept, compression, date })
     }
 
     /// Returns what comes of the client's offers to compress.
@@ -237,59 +288,76 @@ impl Request {
             None => context,
         }
     }
+}
 
-    fn switching_head(
-        &self,
-        accept: &Accept,
-        compression: Option<Compression>,
-        date: Option<&str>,
-        config: &Config,
-    ) -> Result<Vec<u8>, AcceptError> {
-        let (key, offered) = check_handshake(self).map_err(|refusal| Refused::of(refusal, self))?;
-        check_origin(self, config)?;
-        if let Some(chosen) = accept.protocol.as_deref().filter(|chosen| !offered.contains(chosen)) {
-            return Err(AcceptError::ProtocolNotOffered(chosen.into()));
+/// What accepts a WebSocket: a 101 (RFC 6455 §4.2.2), over HTTP/2 a 200 (RFC 8441 §5).
+pub(super) struct Switching<'r> {
+    /// There is none over HTTP/2.
+    accept_value: Option<[u8; 28]>,
+    accept: &'r Accept,
+    pub(super) compression: Option<Compression>,
+    date: Option<&'r str>,
+}
+
+impl Switching<'_> {
+    /// Calls `field` with the name and the value of each header, in order.
+    pub(super) fn fields(&self, mut field: impl FnMut(&str, &[u8])) {
+        // RFC 8441 §5: "Implementations using this extended CONNECT to bootstrap WebSockets do not do the processing of the
+        // Sec-WebSocket-Key and Sec-WebSocket-Accept header fields". RFC 9113 §8.2.2: "An endpoint MUST NOT generate an
+        // HTTP/2 message containing connection-specific header fields."
+        if let Some(accept_value) = &self.accept_value {
+            field("Upgrade", b"websocket");
+            field("Connection", b"Upgrade");
+            field("Sec-WebSocket-Accept", accept_value);
         }
-        let date = date.filter(|_| !accept.headers.contains("Date"));
-        Ok(encode_switching(&accept_value(key), accept, compression, date))
+        if let Some(protocol) = &self.accept.protocol {
+            field("Sec-WebSocket-Protocol", protocol.as_bytes());
+        }
+        if let Some(compression) = self.compression {
+            field(EXTENSIONS, compression.to_string().as_bytes());
+        }
+        self.accept.headers.iter().for_each(|(name, value)| field(name, value));
+        if let Some(date) = self.date {
+            field("Date", date.as_bytes());
+        }
+    }
+
+    /// Encodes the 101.
+    fn encode(&self) -> Vec<u8> {
+        /// Room for all that bellwire writes.
+        const ROOM: usize = 256;
+        let mut head = Vec::with_capacity(ROOM);
+        head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        self.fields(|name, value| write_field(&mut head, name, value));
+        head.extend_from_slice(b"\r\n");
+        head
     }
 }
 
-/// Encodes the 101 that accepts an upgrade (RFC 6455 §4.2.2).
-fn encode_switching(
-    accept_value: &[u8],
-    accept: &Accept,
-    compression: Option<Compression>,
-    date: Option<&str>,
-) -> Vec<u8> {
-    /// Room for all that bellwire writes.
-    const ROOM: usize = 256;
-    let mut head = Vec::with_capacity(ROOM);
-    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    write_field(&mut head, "Upgrade", b"websocket");
-    write_field(&mut head, "Connection", b"Upgrade");
-    write_field(&mut head, "Sec-WebSocket-Accept", accept_value);
-    if let Some(protocol) = &accept.protocol {
-        write_field(&mut head, "Sec-WebSocket-Protocol", protocol.as_bytes());
-    }
-    if let Some(compression) = compression {
-        write_field(&mut head, EXTENSIONS, compression.to_string().as_bytes());
-    }
-    accept.headers.write_to(&mut head);
-    if let Some(date) = date {
-        write_field(&mut head, "Date", date.as_bytes());
-    }
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-/// Returns the key, and the subprotocols that are offered.
-fn check_handshake(request: &Request) -> Result<(&[u8], Vec<&str>), Refusal> {
-    check_upgrade(request)?;
-    let key = request.headers().single("Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+/// Returns the key, which only HTTP/1.1 has, and the subprotocols that are offered.
+fn check_handshake(request: &Request) -> Result<(Option<&[u8]>, Vec<&str>), Refusal> {
+    let key = if request.is_http2() {
+        check_extended_connect(request)?;
+        None
+    } else {
+        check_upgrade(request)?;
+        Some(request.headers().single("Sec-WebSocket-Key").filter(|key| is_key(key)).ok_or(Refusal::Key)?)
+    };
     let offered = check_protocols(request.headers())?;
     check_extensions(request.headers())?;
     Ok((key, offered))
+}
+
+/// RFC 8441 §4: "A new pseudo-header field :protocol MAY be included on request HEADERS indicating the desired protocol to
+/// be spoken on the tunnel created by CONNECT"; §5: "The Origin [RFC6454], Sec-WebSocket-Version, Sec-WebSocket-Protocol,
+/// and Sec-WebSocket-Extensions header fields are used in the CONNECT request and response header fields as they are in
+/// [RFC6455]."
+fn check_extended_connect(request: &Request) -> Result<(), Refusal> {
+    match request.connect_protocol() {
+        Some(protocol) if is_websocket(protocol) => check_version(request.headers()),
+        Some(_) => Err(Refusal::ConnectProtocol),
+        None => Err(Refusal::ConnectMethod),
+    }
 }
 
 /// RFC 6455 §4.2.1, 1, 3, 4 and 6.
@@ -313,7 +381,11 @@ fn check_upgrade(request: &Request) -> Result<(), Refusal> {
     if !is_token_list(options()) || !lists(options(), "upgrade") {
         return Err(Refusal::Connection);
     }
-    // "A |Sec-WebSocket-Version| header field, with a value of 13."
+    check_version(headers)
+}
+
+/// RFC 6455 §4.2.1, 6: "A |Sec-WebSocket-Version| header field, with a value of 13."
+fn check_version(headers: &Headers) -> Result<(), Refusal> {
     let mut versions = headers.values("Sec-WebSocket-Version");
     match (versions.next(), versions.next()) {
         (_, Some(_)) => Err(Refusal::RepeatedVersion),
@@ -353,7 +425,7 @@ mod tests {
     use crate::http::InvalidHeader;
 
     fn switching(request: &Request, accept: &Accept) -> String {
-        String::from_utf8(request.switching_head(accept, None, None, &Config::default()).unwrap()).unwrap()
+        String::from_utf8(request.agree(accept, None, &Config::default()).unwrap().encode()).unwrap()
     }
 
     #[test]

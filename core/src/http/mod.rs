@@ -2,6 +2,8 @@
 //! ends, URLs. Nothing here knows the opening handshake.
 
 mod authority;
+#[cfg(feature = "http")]
+mod convert;
 mod cookies;
 mod credentials;
 mod date;
@@ -16,6 +18,8 @@ mod status;
 mod uri;
 
 pub(crate) use authority::{Authority, default_port};
+#[cfg(feature = "http")]
+pub(crate) use convert::append;
 pub(crate) use cookies::{cookies, is_cookie_value, join_cookies, set_cookie};
 pub(crate) use credentials::Credentials;
 pub use date::date;

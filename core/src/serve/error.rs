@@ -69,6 +69,9 @@ pub enum ServerError {
     },
     /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
     Config(InvalidConfig),
+    /// An upgrade was accepted in a server of hyper's, and hyper did not let go of its connection: the client has left, the
+    /// server serves without upgrades, or a middleware has sent another answer.
+    Upgrade(BoxError),
     /// A listener panicked in `on_error` or `on_close`, where it cannot be told in any other way.
     ListenerPanicked(String),
 }
@@ -109,6 +112,11 @@ impl fmt::Display for ServerError {
                 write!(f, "the handler set the header {name:?}, which cannot be sent: {error}")
             }
             Self::Config(error) => error.fmt(f),
+            Self::Upgrade(error) => write!(
+                f,
+                "the upgrade was accepted, and did not come: {error}. If this is not a client that has left, serve with \
+                 upgrades (hyper: with_upgrades, serve_connection_with_upgrades), and let no middleware replace the answer"
+            ),
             Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
         }
     }
@@ -119,7 +127,7 @@ impl Error for ServerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Accept(error) => error.source(),
-            Self::Handler(error) => error.source(),
+            Self::Handler(error) | Self::Upgrade(error) => error.source(),
             Self::Tls { error, .. } => error.source(),
             // Those of bellwire's own have none.
             _ => None,

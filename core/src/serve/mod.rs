@@ -1,5 +1,6 @@
 //! A server without its transport: its handler, its connections, and what its owner is told.
 
+mod answering;
 mod error;
 mod registry;
 pub mod report;

@@ -8,6 +8,7 @@
 //! buffer can belong to the thread, and a task stays small.
 
 mod acceptor;
+mod asking;
 mod client;
 mod connecting;
 #[cfg(all(test, not(loom)))]

@@ -11,9 +11,8 @@ use std::io;
 
 use super::{Answer, Driver, Phase, Question};
 use crate::api::{AnyListener, AsyncResponse};
-use crate::config::Config;
 use crate::drive::callbacks::Dispatcher;
-use crate::handshake::server::{AcceptError, Refused};
+use crate::handshake::server::{Accept, Refused};
 use crate::handshake::{PlainResponse, Request};
 use crate::protocol::{BoxError, Connection, Output};
 use crate::serve::{Asked, ServerError, Service};
@@ -33,7 +32,10 @@ impl Driver {
         }
         let mut request = match request {
             Ok(request) => request,
-            Err(refused) => return self.reply(refuse(&service, peer, refused, None)),
+            Err(refused) => {
+                let answer = service.refuse(peer, refused);
+                return self.reply(service.encode(None, &answer));
+            }
         };
         request.set_peer_addr(peer);
         match service.ask(&request) {
@@ -80,9 +82,10 @@ impl Driver {
         answer: Result<AsyncResponse, ServerError>,
         now: Time,
     ) {
-        match accept(service, request, answer, now) {
+        let accept = |accept: &Accept, date: Option<&str>, config| request.accept_dated(accept, date, config, now);
+        match service.accept(request, answer, accept) {
             Ok((connection, listener)) => self.upgrade(service, connection, listener),
-            Err(bytes) => self.reply(bytes),
+            Err(plain) => self.reply(service.encode(Some(request), &plain)),
         }
     }
 
@@ -121,47 +124,4 @@ pub(super) fn report_tls(service: &Service, peer: Option<SocketAddr>, error: Box
     if let Ok(error) = TlsError::from_io(*error) {
         service.report(&ServerError::Tls { peer, error });
     }
-}
-
-/// Makes a connection of a handler's answer, or the bytes of a plain one.
-fn accept(
-    service: &Service,
-    request: &Request,
-    answer: Result<AsyncResponse, ServerError>,
-    now: Time,
-) -> Result<(Connection, AnyListener), Vec<u8>> {
-    let plain = |response: &PlainResponse| service.encode(Some(request), response);
-    let failed = |error: &ServerError| {
-        service.report(error);
-        plain(&PlainResponse::internal_error())
-    };
-    let (response, listener) = answer.map_err(|error| failed(&error))?.into_parts();
-    if let Some((name, error)) = response.invalid_header() {
-        return Err(failed(&ServerError::Header { name: name.into(), error: error.clone() }));
-    }
-    // Handlers know pages and sockets. A health check wants to know whether the server is there.
-    if request.method() == "OPTIONS" && !response.answers_options() {
-        return Err(plain(&PlainResponse::options()));
-    }
-    let upgrade = response.into_upgrade().map_err(|response| plain(&response))?;
-    if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
-        return Err(failed(&ServerError::Config(error)));
-    }
-    let config = upgrade.config.map_or_else(|| service.config().clone(), Arc::new);
-    match request.accept_dated(&upgrade.accept, service.date().as_deref(), config, now) {
-        Ok(connection) => {
-            if upgrade.accept.protocol.is_none() {
-                service.accepted_without_protocol(request);
-            }
-            Ok((connection, listener.map_or_else(|| upgrade.listener.into(), AnyListener::from)))
-        }
-        Err(AcceptError::Refused(refused)) => Err(refuse(service, request.peer_addr(), refused, Some(request))),
-        Err(AcceptError::ProtocolNotOffered(protocol)) => Err(failed(&ServerError::ProtocolNotOffered(protocol))),
-    }
-}
-
-fn refuse(service: &Service, peer: Option<SocketAddr>, refused: Refused, request: Option<&Request>) -> Vec<u8> {
-    let response = refused.to_response();
-    service.report(&ServerError::Refused { peer, refused });
-    service.encode(request, &response)
 }

@@ -1,0 +1,15 @@
+//! bellwire inside servers of hyper, tower and axum: their requests become WebSockets, over HTTP/1.1 and HTTP/2, with
+//! every check of a handshake, limits and deadlines, and one end for all of them.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod connections;
+mod rejection;
+mod transport;
+mod upgrade;
+
+pub use body::Body;
+pub use connections::Connections;
+pub use rejection::Rejection;
+pub use upgrade::WebSocketUpgrade;

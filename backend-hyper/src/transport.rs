@@ -1,0 +1,62 @@
+//! What is left of an HTTP connection when it is a WebSocket's: hyper's stream, or the TCP connection under it.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use bellwire_core::backend::{self, Adopt, Runtime};
+use bellwire_tokio::Tokio;
+use bytes::Bytes;
+use hyper::upgrade::{Parts, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+
+pub(crate) enum Transport {
+    /// Read and written as a server's own: no buffer, no indirection, several slices at once.
+    Tcp(<Tokio as Runtime>::Stream),
+    Upgraded(<Tokio as Adopt<TokioIo<Upgraded>>>::Transport),
+}
+
+impl Transport {
+    /// Takes the connection over, and returns what hyper has read of it already.
+    pub(crate) fn new(upgraded: Upgraded) -> (Self, Bytes) {
+        // Who serves HTTP/1.1 and HTTP/2 on one port (axum does) has the stream in another stream.
+        let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => return (Self::tcp(parts.io), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(Parts { io, read_buf, .. }) => (Self::tcp(io), read_buf),
+            Err(upgraded) => (Self::Upgraded(Tokio.adopt(TokioIo::new(upgraded))), Bytes::new()),
+        }
+    }
+
+    fn tcp(io: TokioIo<TcpStream>) -> Self {
+        Self::Tcp(Tokio::adopt_tcp(io.into_inner()))
+    }
+
+    fn inner(&mut self) -> &mut dyn backend::Transport {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Upgraded(stream) => stream,
+        }
+    }
+}
+
+impl backend::Transport for Transport {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.inner().poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.inner().poll_write(cx, slices)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,211 @@
+//! A request that asks for a WebSocket, and how it gets one.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwire_core::backend::{Driver, Runtime, Service, Task};
+use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoOutcome};
+use bellwire_core::proto::Connection;
+use bellwire_core::{AsyncResponse, BoxError, Config, MessageStream, Request, ServerError, stream_listener};
+use bellwire_tokio::Tokio;
+use http::request::Parts;
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+
+use crate::body::Used;
+use crate::rejection::plain;
+use crate::transport::Transport;
+use crate::{Body, Connections, Rejection};
+
+/// A request that asks for a WebSocket: with [`listener`](Self::listener) or [`on_upgrade`](Self::on_upgrade) it gets one,
+/// dropped it does not.
+#[must_use = "without a listener there is no WebSocket"]
+pub struct WebSocketUpgrade {
+    request: Request,
+    on_upgrade: OnUpgrade,
+    connections: Connections,
+    config: Option<Config>,
+    protocol: Option<String>,
+    on_failed: Option<OnFailed>,
+}
+
+type OnFailed = Box<dyn FnOnce(BoxError) + Send>;
+
+impl WebSocketUpgrade {
+    /// Takes the upgrade out of a request: over HTTP/1.1 that of `GET` with `Upgrade`, over HTTP/2 that of an extended
+    /// `CONNECT` (RFC 8441).
+    ///
+    /// # Errors
+    /// [`Rejection`], which is also the answer to the client.
+    pub fn from_request<B>(request: &mut http::Request<B>) -> Result<Self, Rejection> {
+        // The body stays where it is.
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        std::mem::swap(&mut parts.method, request.method_mut());
+        std::mem::swap(&mut parts.uri, request.uri_mut());
+        std::mem::swap(&mut parts.version, request.version_mut());
+        std::mem::swap(&mut parts.headers, request.headers_mut());
+        std::mem::swap(&mut parts.extensions, request.extensions_mut());
+        let result = Self::from_parts(&mut parts);
+        *request.method_mut() = parts.method;
+        *request.uri_mut() = parts.uri;
+        *request.version_mut() = parts.version;
+        *request.headers_mut() = parts.headers;
+        *request.extensions_mut() = parts.extensions;
+        result
+    }
+
+    /// As [`from_request`](Self::from_request), of a request that was taken apart.
+    ///
+    /// # Errors
+    /// As [`from_request`](Self::from_request).
+    pub fn from_parts(parts: &mut Parts) -> Result<Self, Rejection> {
+        let connections = parts.extensions.get::<Connections>().cloned().unwrap_or_else(Connections::global);
+        let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+        let request = Request::from_http(parts, protocol).map_err(|refused| refuse(&connections, None, refused))?;
+        Self::checked(request, connections, parts)
+    }
+
+    fn checked(request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
+        request.check_upgrade().map_err(|refused| refuse(&connections, request.peer_addr(), refused))?;
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
+        Ok(Self { request, on_upgrade, connections, config: None, protocol: None, on_failed: None })
+    }
+
+    /// Returns the request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Sets the address that the request came from, which hyper does not know: it is
+    /// [`WebSocket::peer_addr`](bellwire_core::WebSocket::peer_addr).
+    pub fn peer_addr(mut self, addr: impl Into<Option<SocketAddr>>) -> Self {
+        self.request.set_peer_addr(addr);
+        self
+    }
+
+    /// Chooses the subprotocol: among these the one that the client prefers, or none if it offers none of them.
+    pub fn protocols<P: AsRef<str>>(mut self, supported: impl IntoIterator<Item = P>) -> Self {
+        let supported: Vec<P> = supported.into_iter().collect();
+        let names: Vec<&str> = supported.iter().map(AsRef::as_ref).collect();
+        self.protocol = self.request.select_protocol(&names).map(String::from);
+        self
+    }
+
+    /// Returns the subprotocol that was chosen.
+    pub fn selected_protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// Sets limits and deadlines of this connection, in place of those of its [`Connections`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Sets what is called if the upgrade was accepted and then fails, since the client has left or hyper does not let go of its
+    /// connection. By default it is told to [`Connections::on_error`].
+    pub fn on_failed_upgrade(mut self, failed: impl FnOnce(BoxError) + Send + 'static) -> Self {
+        self.on_failed = Some(Box::new(failed));
+        self
+    }
+
+    /// Accepts: the listener receives the connection's events. Returns the answer, which the program must send; nothing happens
+    /// before that. If the handshake is not valid, or its origin is not allowed, the answer says so, and the listener is
+    /// dropped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listener(self, listener: impl IntoAnyListener) -> http::Response<Body> {
+        let mut response = AsyncResponse::websocket_of_any(listener);
+        if let Some(protocol) = &self.protocol {
+            response = response.protocol(protocol);
+        }
+        if let Some(config) = self.config.clone() {
+            response = response.config(config);
+        }
+        self.answer(Ok(response))
+    }
+
+    /// Accepts: `talk` gets the open connection as a [`MessageStream`], as [`stream_listener`] does.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn on_upgrade<F>(self, talk: impl FnOnce(MessageStream) -> F + Send + 'static) -> http::Response<Body>
+    where
+        F: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.listener(stream_listener(talk))
+    }
+
+    /// Gives a handler's answer.
+    pub(crate) fn answer(self, answer: Result<AsyncResponse, ServerError>) -> http::Response<Body> {
+        let Self { request, on_upgrade, connections, on_failed, .. } = self;
+        let service = connections.0;
+        let timer = Tokio.timer();
+        match service.accept_http(&request, answer, bellwire_core::backend::Timer::now(&timer)) {
+            Err(response) => plain(Some(&request), &response),
+            Ok((response, connection, listener)) => {
+                // Over HTTP/2 hyper lets go of no stream that was refused.
+                let used = (!request.is_http2()).then(Used::default);
+                let starting = Starting { service, on_upgrade, on_failed, used: used.clone() };
+                tokio::spawn(starting.run(connection, listener));
+                response.map(|()| used.map(Body::noticing).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// The client broke a rule: the owner is told.
+fn refuse(
+    connections: &Connections,
+    peer: Option<SocketAddr>,
+    refused: bellwire_core::proto::server::Refused,
+) -> Rejection {
+    connections.0.refuse(peer, refused.clone());
+    Rejection::Refused(refused)
+}
+
+/// An accepted upgrade that hyper has not let go of yet.
+struct Starting {
+    service: Arc<Service>,
+    on_upgrade: OnUpgrade,
+    on_failed: Option<OnFailed>,
+    used: Option<Used>,
+}
+
+impl Starting {
+    async fn run(self, connection: Connection, listener: AnyListener) {
+        let Self { service, on_upgrade, on_failed, used } = self;
+        // The client has as long as for its request.
+        let timeout = service.config().open_timeout.unwrap_or(Duration::MAX);
+        let upgraded = match tokio::time::timeout(timeout, on_upgrade).await {
+            Ok(Ok(upgraded)) => upgraded,
+            Ok(Err(error)) => return failed(&service, on_failed, error.into()),
+            Err(elapsed) => return failed(&service, on_failed, elapsed.into()),
+        };
+        if used.is_some_and(|used| !used.get()) {
+            return failed(&service, on_failed, "another answer was sent in place of the 101".into());
+        }
+        let (transport, read) = Transport::new(upgraded);
+        let registry = service.registry().clone();
+        let driver = Driver::accepted(service, connection, listener);
+        let mut task = Task::new(transport, driver, Tokio.timer(), &registry);
+        task.start(&mut Vec::from(read));
+        (&mut task).await;
+    }
+}
+
+fn failed(service: &Service, on_failed: Option<OnFailed>, error: BoxError) {
+    match on_failed {
+        Some(on_failed) => on_failed(error),
+        None => service.report(&ServerError::Upgrade(error)),
+    }
+}
+
+impl fmt::Debug for WebSocketUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketUpgrade").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -118,7 +118,7 @@ impl WebSocketUpgrade {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn listener(self, listener: impl IntoAnyListener) -> http::Response<Body> {
-        let mut response = AsyncResponse::websocket_of_any(listener);
+        let mut response = AsyncResponse::from(listener.into_any_listener());
         if let Some(protocol) = &self.protocol {
             response = response.protocol(protocol);
         }

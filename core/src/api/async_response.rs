@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use super::any_listener::{IntoAnyListener, Kind};
+use super::any_listener::{AnyListener, Kind};
 use super::async_listener::{BoxAsyncListener, IntoAsyncListener};
 use super::builder::listener;
 use super::listener::IntoListener;
@@ -51,14 +51,6 @@ impl AsyncResponse {
     /// [`Response::websocket`].
     pub fn websocket(listener_: impl IntoAsyncListener) -> Self {
         Self { response: Response::websocket(listener()), listener: Some(listener_.into_async_listener()) }
-    }
-
-    /// The same for a listener of either kind: what frameworks take.
-    pub fn websocket_of_any(listener: impl IntoAnyListener) -> Self {
-        match listener.into_any_listener().0 {
-            Kind::Plain(listener) => Response::websocket(listener).into(),
-            Kind::Async(listener) => Self::websocket(listener),
-        }
     }
 
     /// Adds a header, as [`Response::header`] does.
@@ -156,6 +148,16 @@ impl AsyncResponse {
     /// Returns the response, and the listener that replaces its own.
     pub(crate) fn into_parts(self) -> (Response, Option<BoxAsyncListener>) {
         (self.response, self.listener)
+    }
+}
+
+/// Accepts the upgrade, as [`websocket`](AsyncResponse::websocket) does.
+impl From<AnyListener> for AsyncResponse {
+    fn from(listener: AnyListener) -> Self {
+        match listener.0 {
+            Kind::Plain(listener) => Response::websocket(listener).into(),
+            Kind::Async(listener) => Self::websocket(listener),
+        }
     }
 }
 

@@ -181,6 +181,12 @@ pub mod hyper {
     pub use bellwire_hyper::*;
 }
 
+/// WebSockets inside servers of axum.
+#[cfg(feature = "axum")]
+pub mod axum {
+    pub use bellwire_hyper::axum::*;
+}
+
 /// Servers and clients on smol.
 #[cfg(feature = "smol")]
 pub mod smol {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwire_core::backend::{Driver, Runtime, Service, Task};
-use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoOutcome};
+use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoAsyncResponse, IntoOutcome};
 use bellwire_core::proto::Connection;
 use bellwire_core::{AsyncResponse, BoxError, Config, MessageStream, Request, ServerError, stream_listener};
 use bellwire_tokio::Tokio;
@@ -61,9 +61,15 @@ impl WebSocketUpgrade {
     /// # Errors
     /// As [`from_request`](Self::from_request).
     pub fn from_parts(parts: &mut Parts) -> Result<Self, Rejection> {
+        Self::from_peer(parts, None)
+    }
+
+    /// As [`from_parts`](Self::from_parts), if the address is known that the request came from.
+    pub(crate) fn from_peer(parts: &mut Parts, peer: Option<SocketAddr>) -> Result<Self, Rejection> {
         let connections = parts.extensions.get::<Connections>().cloned().unwrap_or_else(Connections::global);
         let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
-        let request = Request::from_http(parts, protocol).map_err(|refused| refuse(&connections, None, refused))?;
+        let mut request = Request::from_http(parts, protocol).map_err(|refused| refuse(&connections, peer, refused))?;
+        request.set_peer_addr(peer);
         Self::checked(request, connections, parts)
     }
 
@@ -118,14 +124,24 @@ impl WebSocketUpgrade {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn listener(self, listener: impl IntoAnyListener) -> http::Response<Body> {
-        let mut response = AsyncResponse::from(listener.into_any_listener());
+        self.respond(AsyncResponse::from(listener.into_any_listener()))
+    }
+
+    /// Gives the answer of a handler, as bellwire's own servers do: one with a listener accepts, any other refuses, and an `Err`
+    /// becomes a 500. What was chosen with [`protocols`](Self::protocols) and [`config`](Self::config) holds, whatever the
+    /// answer says.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn respond(self, response: impl IntoAsyncResponse) -> http::Response<Body> {
+        let mut response = response.into_async_response().map_err(ServerError::Handler);
         if let Some(protocol) = &self.protocol {
-            response = response.protocol(protocol);
+            response = response.map(|response| response.protocol(protocol));
         }
         if let Some(config) = self.config.clone() {
-            response = response.config(config);
+            response = response.map(|response| response.config(config));
         }
-        self.answer(Ok(response))
+        self.answer(response)
     }
 
     /// Accepts: `talk` gets the open connection as a [`MessageStream`], as [`stream_listener`] does.

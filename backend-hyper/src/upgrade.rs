@@ -73,7 +73,8 @@ impl WebSocketUpgrade {
         Self::checked(request, connections, parts)
     }
 
-    fn checked(request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
+    fn checked(mut request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
+        request.set_trusted_proxies(&*connections.0.config().trusted_proxies);
         request.check_upgrade().map_err(|refused| refuse(&connections, request.peer_addr(), refused))?;
         let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
         Ok(Self { request, on_upgrade, connections, config: None, protocol: None, on_failed: None })

@@ -94,7 +94,7 @@ pub struct Config {
     pub max_head: usize,
     /// Which origins may open a WebSocket on a server. By default only the server's own.
     pub origins: Origins,
-    /// The proxies that are believed when they name the host that a client asked for: see
+    /// The proxies that are believed when they name the client, and the host and the scheme that it asked for: see
     /// [`trusted_proxies`](Self::trusted_proxies). None by default.
     pub trusted_proxies: Vec<Network>,
     /// How messages are compressed, if the other side does so too: permessage-deflate (RFC 7692). Off by default: it
@@ -219,10 +219,19 @@ impl Config {
         self
     }
 
-    /// Believes the proxies at these addresses or in these networks: the host in their `X-Forwarded-Host` or
-    /// `Forwarded` takes the place of `Host` when origins are compared. Of several values the last counts, which is the
-    /// proxy's own. Headers that contradict each other are ignored, and so are those that come from anywhere else. A
-    /// transport without an [address](crate::Request::peer_addr), such as a Unix socket, is not trusted.
+    /// Believes the proxies at these addresses or in these networks, in `Forwarded` (RFC 7239) and in `X-Forwarded-For`,
+    /// `-Host` and `-Proto`: whose the request is ([`client_ip`](crate::Request::client_ip)), which host the client has
+    /// asked for ([`client_host`](crate::Request::client_host)), and over which scheme
+    /// ([`client_scheme`](crate::Request::client_scheme)). Origins are compared with that host in the place of `Host`, and
+    /// a page that came over `http` is not the server's own if it was asked for over `https`.
+    ///
+    /// Of several values the last counts, which is the proxy's own; in `X-Forwarded-For` and `Forwarded` those before it
+    /// count as long as all that come after name trusted proxies. Headers that contradict each other are ignored, and so
+    /// are those that come from anywhere else. A transport without an [address](crate::Request::peer_addr), such as a Unix
+    /// socket, is not trusted.
+    ///
+    /// Name only proxies that set these headers, or remove those that they do not set: what a client says in one that the
+    /// proxy does not know is passed on as it came.
     ///
     /// ```
     /// # use bellwire_core as bellwire;

@@ -8,7 +8,7 @@ mod compression;
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 #[cfg(feature = "deflate")]
 pub use self::compression::Compression;
@@ -19,7 +19,7 @@ pub(crate) use self::compression::MAX_WINDOW_BITS;
 pub(crate) use self::compression::Window;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
-/// [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
+/// [`client_ip`](crate::WebSocket::client_ip), [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
 /// After a handshake of your own, [set it](crate::proto::Connection::set_context) on the
 /// [`Connection`](crate::proto::Connection); a [`Recorder`](crate::testing::Recorder) can pretend.
 ///
@@ -34,7 +34,11 @@ pub(crate) use self::compression::Window;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocketContext {
-    pub(crate) peer_addr: Option<SocketAddr>,
+    peer_addr: Option<SocketAddr>,
+    /// Whether the peer is the client.
+    peer_is_client: bool,
+    /// The client's address, if that is not the peer's: in a box, since most have none.
+    client_ip: Option<Box<IpAddr>>,
     pub(crate) path: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) compression: Option<Compression>,
@@ -43,13 +47,20 @@ pub struct SocketContext {
 impl SocketContext {
     /// Creates a context in which nothing is known.
     pub const fn new() -> Self {
-        Self { peer_addr: None, path: None, protocol: None, compression: None }
+        Self { peer_addr: None, peer_is_client: false, client_ip: None, path: None, protocol: None, compression: None }
     }
 
     /// Sets the address of the other end of the transport.
     #[must_use]
     pub fn peer_addr(mut self, addr: impl Into<Option<SocketAddr>>) -> Self {
-        self.peer_addr = addr.into();
+        self.set_peer_addr(addr.into());
+        self
+    }
+
+    /// Sets the address of the client, on a server; it is the peer's, unless there are proxies in between.
+    #[must_use]
+    pub fn client_ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
+        self.set_client_ip(ip.into());
         self
     }
 
@@ -73,6 +84,31 @@ impl SocketContext {
     pub fn protocol(mut self, protocol: impl Into<Box<str>>) -> Self {
         self.protocol = Some(protocol.into());
         self
+    }
+}
+
+impl SocketContext {
+    pub(crate) fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
+        let client = self.get_client_ip();
+        self.peer_addr = addr;
+        self.set_client_ip(client);
+    }
+
+    pub(crate) fn get_peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    fn set_client_ip(&mut self, ip: Option<IpAddr>) {
+        self.peer_is_client = ip.is_some() && ip == self.peer_ip();
+        self.client_ip = ip.filter(|_| !self.peer_is_client).map(Box::new);
+    }
+
+    pub(crate) fn get_client_ip(&self) -> Option<IpAddr> {
+        if self.peer_is_client { self.peer_ip() } else { self.client_ip.as_deref().copied() }
+    }
+
+    fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer_addr.map(|addr| addr.ip().to_canonical())
     }
 }
 

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::config::Config;
 #[cfg(feature = "deflate")]
@@ -192,7 +193,22 @@ fn told(request: &Request) -> String {
     if let Some(bearer) = request.bearer() {
         assert!(bearer.matches(bearer.token()) && !bearer.matches(format!("{}x", bearer.token())));
     }
-    format!("{cookies:?} {:?}", request.query_pairs().collect::<Vec<_>>())
+    format!("{cookies:?} {:?} {}", request.query_pairs().collect::<Vec<_>>(), told_by_a_proxy(request.clone()))
+}
+
+/// What a trusted proxy says of the client, which from anybody else says nothing.
+fn told_by_a_proxy(mut request: Request) -> String {
+    const PROXY: [u8; 4] = [10, 0, 0, 1];
+    const STRANGER: [u8; 4] = [192, 0, 2, 1];
+    request.set_trusted_proxies([IpAddr::from(PROXY).into()]);
+    request.set_peer_addr(SocketAddr::from((STRANGER, 1)));
+    assert!(request.client_ip() == Some(STRANGER.into()) && request.client_scheme().is_none());
+    request.set_peer_addr(SocketAddr::from((PROXY, 1)));
+    let is_told = ["Forwarded", "X-Forwarded-For"].iter().any(|name| request.headers().contains(name));
+    let (ip, host, scheme) = (request.client_ip(), request.client_host(), request.client_scheme());
+    assert!(is_told || ip == Some(PROXY.into()));
+    assert!(matches!(scheme, None | Some("http" | "https")));
+    format!("{ip:?} {host:?} {scheme:?}")
 }
 
 /// A client reads a response, to the key of RFC 6455 §1.3 and its offer of "chat" and "superchat": the same

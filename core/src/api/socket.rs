@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 
 #[cfg(feature = "deflate")]
@@ -63,6 +63,11 @@ pub trait Socket: Send + Sync + 'static {
     /// proxy.
     fn peer_addr(&self) -> Option<SocketAddr> {
         self.inner().and_then(Socket::peer_addr)
+    }
+
+    /// Returns the address of the client, on a server, if it is known.
+    fn client_ip(&self) -> Option<IpAddr> {
+        self.inner().and_then(Socket::client_ip)
     }
 
     /// Returns the path of the request, without its query, if it is known.
@@ -343,6 +348,13 @@ impl WebSocket {
     /// library has upgraded.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer_addr()
+    }
+
+    /// Returns the address of the client, on a server: the peer's, or what a
+    /// [trusted proxy](crate::Config::trusted_proxies) has said, as [`Request::client_ip`](crate::Request::client_ip)
+    /// says it. `None` on a client, and where it is not known.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.0.client_ip()
     }
 
     /// Returns the path that was asked for, not decoded and without its query, as

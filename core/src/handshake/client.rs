@@ -95,7 +95,7 @@ impl Handshake {
 
     /// Sets the address of the other end of the transport, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     pub fn set_peer_addr(&mut self, addr: impl Into<Option<SocketAddr>>) {
-        self.context.peer_addr = addr.into();
+        self.context.set_peer_addr(addr.into());
     }
 
     /// Returns the bytes that are still to be sent.

@@ -174,6 +174,8 @@ pub struct Refused {
     pub path: Option<String>,
     /// Whether it was a `HEAD` request, whose answer has no content.
     pub(crate) is_head: bool,
+    /// Whether the page is at the host that was asked for, but came without TLS, and this is over TLS.
+    pub(crate) is_insecure: bool,
 }
 
 impl Refused {
@@ -189,7 +191,7 @@ impl Refused {
     pub(super) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());
         let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
-        Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head }
+        Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head, is_insecure: false }
     }
 
     /// Refuses a request whose head is incomplete: reads its complete lines, or the first one as far as it came.
@@ -240,7 +242,7 @@ fn without_user_info(target: String) -> String {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, origin: None, host: None, path: None, is_head: false }
+        Self { refusal, origin: None, host: None, path: None, is_head: false, is_insecure: false }
     }
 }
 
@@ -257,6 +259,12 @@ impl fmt::Display for Refused {
             (Refusal::Origin, Some(origin), _) if origin == "null" => f.write_str(
                 "Origin not allowed: it is \"null\", so the page is a file, or in a frame with sandbox: have the page served \
                  by this server, or by one whose origin this server allows",
+            ),
+            (Refusal::Origin, Some(origin), _) if self.is_insecure => write!(
+                f,
+                "Origin not allowed: the page is from {}, without TLS, and the server was asked for over TLS: have the page \
+                 come over https as well, or list its origin in the server's configuration (Config::origins)",
+                Shown(origin)
             ),
             (Refusal::Origin, Some(origin), host) => {
                 let host = Shown(host.as_deref().unwrap_or_default());

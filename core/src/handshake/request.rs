@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+mod client;
 #[cfg(feature = "http")]
 mod convert;
 mod credentials;
@@ -13,6 +14,7 @@ pub use self::credentials::{BasicAuth, Bearer};
 use super::key::VERSION;
 use super::refusal::{Refusal, Refused};
 use crate::http::{Authority, Headers, InvalidHeader, as_token, cookies, default_port, elements, lists, parse_request};
+use crate::network::Network;
 
 /// An HTTP request: an upgrade to a WebSocket or not.
 ///
@@ -35,6 +37,8 @@ pub struct Request {
     headers: Headers,
     version: Version,
     peer_addr: Option<SocketAddr>,
+    /// Who is believed about the client.
+    trusted_proxies: Vec<Network>,
 }
 
 /// The version of HTTP, and with it the way in which a WebSocket is asked for.
@@ -54,7 +58,8 @@ impl Request {
         let mut headers = Headers::new();
         headers.push("Host", b"localhost");
         let method = Cow::Borrowed("GET");
-        Self { method, target: path.into(), resource: 0, headers, version: Version::Http11, peer_addr: None }
+        let (version, trusted_proxies) = (Version::Http11, Vec::new());
+        Self { method, target: path.into(), resource: 0, headers, version, peer_addr: None, trusted_proxies }
     }
 
     /// Creates a request to upgrade to a WebSocket, for tests of handlers. Its key is the example of RFC 6455 §1.3.
@@ -209,7 +214,8 @@ impl Request {
         self.protocols().into_iter().find(|offered| supported.contains(offered))
     }
 
-    /// Returns the address of the other end of the transport, if the backend knows it: the client's, or a proxy's.
+    /// Returns the address of the other end of the transport, if the backend knows it: the client's, or a proxy's. See
+    /// [`client_ip`](Self::client_ip).
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
@@ -277,7 +283,8 @@ fn checked(version: Version, method: &str, target: &str, mut headers: Headers) -
         headers.remove("Upgrade");
     }
     let target = target.to_string();
-    Ok(Request { method: Cow::Borrowed(method), target, resource, headers, version, peer_addr: None })
+    let (method, trusted_proxies) = (Cow::Borrowed(method), Vec::new());
+    Ok(Request { method, target, resource, headers, version, peer_addr: None, trusted_proxies })
 }
 
 /// Returns `true` for HTTP/1.0. A later HTTP/1 becomes HTTP/1.1: RFC 9110 §6.2: a recipient of a "minor version number

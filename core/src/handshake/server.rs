@@ -63,7 +63,7 @@ pub fn accept_key(key: &str) -> String {
 pub struct Handshake {
     /// `None` after a result.
     reader: Option<HeadReader>,
-    max_head: usize,
+    config: Arc<Config>,
     deadline: Option<Time>,
 }
 
@@ -73,8 +73,8 @@ impl Handshake {
     pub fn new(config: Arc<Config>, now: Time) -> Self {
         Self {
             reader: Some(HeadReader::request(config.max_head)),
-            max_head: config.max_head,
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
+            config,
         }
     }
 
@@ -84,9 +84,14 @@ impl Handshake {
         let head = self.reader.as_mut()?.receive(input)?;
         let reader = self.reader.take()?;
         Some(match head {
-            Ok(head) => parse(head, self.max_head),
+            Ok(head) => parse(head, self.config.max_head).map(|request| self.with_proxies(request)),
             Err(error) => Err(Refused::of_part(error.into(), reader.part())),
         })
+    }
+
+    fn with_proxies(&self, mut request: Request) -> Request {
+        request.set_trusted_proxies(&*self.config.trusted_proxies);
+        request
     }
 
     /// Reports that the peer ended its side of the transport before the request was complete: there is nothing to
@@ -213,9 +218,10 @@ impl Request {
         now: Time,
     ) -> Result<Connection, AcceptError> {
         let switching = self.agree(accept, date, &config)?;
+        let context = self.context(accept, switching.compression, &config);
         let mut connection = Connection::server(config, now);
         connection.queue_head(switching.encode());
-        connection.set_context(self.context(accept, switching.compression));
+        connection.set_context(context);
         Ok(connection)
     }
 
@@ -238,8 +244,9 @@ impl Request {
             *response.status_mut() = ::http::StatusCode::SWITCHING_PROTOCOLS;
         }
         switching.fields(|name, value| append(response.headers_mut(), name, value));
+        let context = self.context(accept, switching.compression, &config);
         let mut connection = Connection::server(config, now);
-        connection.set_context(self.context(accept, switching.compression));
+        connection.set_context(context);
         Ok((response, connection))
     }
 
@@ -280,8 +287,9 @@ impl Request {
         None
     }
 
-    fn context(&self, accept: &Accept, compression: Option<Compression>) -> SocketContext {
-        let mut context = SocketContext::new().peer_addr(self.peer_addr()).path(self.path());
+    fn context(&self, accept: &Accept, compression: Option<Compression>, config: &Config) -> SocketContext {
+        let client = self.client_ip_by(&config.trusted_proxies);
+        let mut context = SocketContext::new().peer_addr(self.peer_addr()).client_ip(client).path(self.path());
         context.compression = compression;
         match accept.protocol.as_deref() {
             Some(protocol) => context.protocol(protocol),

@@ -8,6 +8,7 @@ mod cookies;
 mod credentials;
 mod date;
 mod extensions;
+mod forwarded;
 mod grammar;
 mod headers;
 mod message;
@@ -27,6 +28,7 @@ pub(crate) use date::parse_date;
 pub(crate) use extensions::is_extension_list;
 #[cfg(feature = "deflate")]
 pub(crate) use extensions::{Extension, extensions};
+pub(crate) use forwarded::Forwarded;
 pub(crate) use grammar::{as_token, elements, is_token, is_token_list, lists, token_list};
 pub(crate) use headers::write_field;
 pub use headers::{Headers, HeadersIter, InvalidHeader};

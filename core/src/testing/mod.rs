@@ -9,7 +9,7 @@ pub use connect::{TestClient, connect, connect_async, connect_service, connect_t
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
@@ -173,7 +173,11 @@ impl Socket for Recording {
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {
-        self.context.peer_addr
+        self.context.get_peer_addr()
+    }
+
+    fn client_ip(&self) -> Option<IpAddr> {
+        self.context.get_client_ip()
     }
 
     fn path(&self) -> Option<&str> {

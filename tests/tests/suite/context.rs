@@ -1,21 +1,25 @@
 //! What a socket knows of its connection, how a server counts its connections, and how each learns its end.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 
 use bellwire::listener::IntoListener;
 use bellwire::{
-    Closed, ClosedBy, Codec, Listener, Message, OwnedMessage, Response, Role, SocketId, WebSocket, listener,
+    Closed, ClosedBy, Codec, Config, Listener, Message, OwnedMessage, Response, Role, SocketId, WebSocket, listener,
     typed_listener,
 };
-use bellwire_tests::{Backend, Connect, Frame, Ours, Over, Raw, Setup, backends, echo, http, next, quiet, request};
+use bellwire_tests::{
+    Backend, Connect, Frame, Ours, Over, Raw, Setup, backends, echo, http, next, quiet, request, upgrade_request,
+};
 
 backends! {
     server {
         u3_a_server_counts_the_connections_that_are_open,
         u3_an_acceptor_counts_the_connections_that_are_open,
+        h13_a_trusted_proxy_names_the_client_and_nobody_else_does,
     }
     pair {
         u1_a_socket_knows_its_peer_its_path_and_its_protocol,
@@ -376,5 +380,54 @@ fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Rol
         assert_eq!(closed.as_ref(), Some(&expected));
         assert_eq!((code, reason, open), (expected.code, expected.reason, false));
         assert_eq!(socket.closed(), closed);
+    }
+}
+
+fn h13_a_trusted_proxy_names_the_client_and_nobody_else_does<B: Backend>() {
+    let backend = B::start();
+    let (asked, asks) = mpsc::channel();
+    let (opened, opens) = mpsc::channel();
+    let told = |config: Config, peer: Option<&str>, lines: &[&str]| {
+        let (asked, opened) = (asked.clone(), opened.clone());
+        let acceptor = backend.acceptor(Setup::new(config), move |request| {
+            let host = request.client_host().map(|host| host.into_owned());
+            asked.send((request.client_ip(), host, request.client_scheme(), request.peer_addr())).unwrap();
+            let opened = opened.clone();
+            Response::websocket(listener().on_open(move |socket| opened.send(socket.client_ip()).unwrap()))
+        });
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        stream.write_all(&upgrade_request("/", lines)).unwrap();
+        let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().unwrap());
+        let _driven = acceptor.accept(Over::Tcp(tcp.accept().unwrap().0), peer);
+        let (ip, host, scheme, seen) = next(&asks);
+        assert_eq!(seen, peer, "that of the transport is what it was");
+        assert_eq!(next(&opens), ip, "a socket knows what its request knew");
+        (ip.map(|ip| ip.to_string()), host, scheme)
+    };
+    let lines = [
+        "X-Forwarded-For: 203.0.113.9, 192.0.2.1, 10.0.0.8",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: a.example",
+    ];
+    let (text, trusting) = (|text: &str| Some(text.to_string()), || quiet().trusted_proxies(["10.0.0.0/8"]).unwrap());
+    let known = (text("192.0.2.1"), text("a.example"), Some("https"));
+    assert_eq!(told(trusting(), Some("10.0.0.7:1"), &lines), known);
+    assert_eq!(told(trusting(), Some("[::ffff:10.0.0.7]:1"), &lines), known);
+    let standard = ["Forwarded: for=192.0.2.1;host=a.example;proto=https, for=\"10.0.0.8:_x\""];
+    assert_eq!(told(trusting(), Some("10.0.0.7:1"), &standard), known);
+    // From anywhere else they are words of a stranger.
+    for peer in [Some("11.0.0.7:1"), Some("[::ffff:11.0.0.7]:1"), Some("[::1]:1"), None] {
+        let ip = peer.map(|peer| peer.parse::<SocketAddr>().unwrap().ip().to_canonical().to_string());
+        for lines in [&lines[..], &standard] {
+            assert_eq!(told(trusting(), peer, lines), (ip.clone(), text("localhost"), None), "{peer:?}");
+        }
+    }
+    assert_eq!(told(quiet(), Some("10.0.0.7:1"), &lines), (text("10.0.0.7"), text("localhost"), None));
+    // The proxy itself has asked, to see whether the server is well.
+    assert_eq!(told(trusting(), Some("10.0.0.7:1"), &[]), (text("10.0.0.7"), text("localhost"), None));
+    // Who has asked it is hidden, or in dispute: it was not the proxy.
+    for lines in [&["Forwarded: for=_hidden"][..], &[lines[0], "Forwarded: for=192.0.2.9"]] {
+        assert_eq!(told(trusting(), Some("10.0.0.7:1"), lines).0, None, "{lines:?}");
     }
 }

@@ -21,6 +21,7 @@ backends! {
         h5_who_sets_no_hook_reads_each_kind_of_failure_once_on_stderr,
         h6_d20_the_public_host_may_be_listed,
         h6_d20_a_trusted_proxy_tells_the_host_and_nobody_else,
+        h13_a_page_without_tls_is_not_of_a_server_that_was_asked_for_over_tls,
     }
 }
 
@@ -285,4 +286,34 @@ fn h6_d20_a_trusted_proxy_tells_the_host_and_nobody_else<B: Backend>() {
     assert!(own(trusting(&["127.0.0.1"]), &[]));
     assert!(own(trusting(&["192.0.2.1"]), &["X-Forwarded-Host: chat.example"]));
     assert!(!own(trusting(&["127.0.0.1"]), &["X-Forwarded-Host: chat.example"]));
+}
+
+fn h13_a_page_without_tls_is_not_of_a_server_that_was_asked_for_over_tls<B: Backend>() {
+    let backend = B::start();
+    let trusting = quiet().trusted_proxies(["127.0.0.1"]).unwrap();
+    let listing = |origin: &str| trusting.clone().origins([origin]);
+    let open = |config: &Config, lines: &[&str]| {
+        let server = backend.serve(Setup::new(config.clone()), |_| Response::websocket(echo()));
+        let mut stream = TcpStream::connect(server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&upgrade_request("/", lines)).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        if status.ends_with(b"101") { None } else { Some(Http::read(status[..].chain(stream)).body) }
+    };
+    let (page, over_tls) = ("Origin: http://localhost", "X-Forwarded-Proto: https");
+    let said = open(&trusting, &[page, over_tls]).unwrap();
+    assert!(said.contains("from \"http://localhost\", without TLS, and the server was asked for over TLS"), "{said}");
+    for (config, lines) in [
+        (&trusting, [page, "X-Forwarded-Proto: http"]),
+        (&trusting, ["Origin: https://localhost", over_tls]),
+        // What the first of several proxies was asked for.
+        (&trusting, ["Origin: https://localhost", "X-Forwarded-Proto: http"]),
+        (&listing("http://localhost"), [page, over_tls]),
+        (&listing("localhost"), [page, over_tls]),
+        (&quiet(), [page, over_tls]),
+    ] {
+        assert_eq!(open(config, &lines), None, "{lines:?}");
+    }
+    assert!(open(&listing("https://localhost"), &[page, over_tls]).is_some());
 }

@@ -5,7 +5,7 @@ use core::borrow::Borrow;
 use core::error::Error as StdError;
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Codec;
 #[cfg(feature = "std")]
@@ -117,6 +117,7 @@ impl<C> TypedSocket<C> {
         closed() -> Option<Closed>;
         id() -> SocketId;
         peer_addr() -> Option<SocketAddr>;
+        client_ip() -> Option<IpAddr>;
         path() -> Option<&str>;
         protocol() -> Option<&str>;
     }

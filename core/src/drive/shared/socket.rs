@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 use core::mem;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 
 use super::waiters::Waiter;
@@ -60,7 +60,11 @@ impl Socket for Shared {
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {
-        self.context.as_ref()?.peer_addr
+        self.context.as_ref()?.get_peer_addr()
+    }
+
+    fn client_ip(&self) -> Option<IpAddr> {
+        self.context.as_ref()?.get_client_ip()
     }
 
     fn path(&self) -> Option<&str> {

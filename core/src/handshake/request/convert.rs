@@ -31,7 +31,8 @@ impl Request {
         convert(parts, protocol, &mut headers).map_err(|refusal| {
             let value = |name| headers.value(name).map(|value| value.into_owned());
             let (origin, host, path) = (value("Origin"), value("Host"), Some(parts.uri.path().into()));
-            Refused { refusal, origin, host, path, is_head: parts.method == ::http::Method::HEAD }
+            let is_head = parts.method == ::http::Method::HEAD;
+            Refused { origin, host, path, is_head, ..Refused::from(refusal) }
         })
     }
 }

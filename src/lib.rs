@@ -181,6 +181,12 @@ pub mod hyper {
     pub use bellwire_hyper::*;
 }
 
+/// Handlers as services of tower, for any server and router that takes those.
+#[cfg(feature = "tower")]
+pub mod tower {
+    pub use bellwire_hyper::tower::*;
+}
+
 /// WebSockets inside servers of axum.
 #[cfg(feature = "axum")]
 pub mod axum {

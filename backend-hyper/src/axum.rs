@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use ::axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts};
+use ::axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use ::axum::response::{IntoResponse, Response};
 use bellwire_core::listener::{IntoAnyListener, IntoAsyncResponse, IntoOutcome};
 use bellwire_core::{BoxError, Config, MessageStream, Request};
@@ -11,7 +11,8 @@ use http::header::UPGRADE;
 use http::request::Parts;
 use http::{Method, Version};
 
-pub use crate::{Connections, Rejection};
+pub use crate::layer::Layered;
+pub use crate::{Connections, PeerAddr, Rejection};
 
 /// An extractor: the handler is asked for a WebSocket. It answers with [`on_upgrade`](Self::on_upgrade), as with axum's own, or
 /// with [`listener`](Self::listener).
@@ -125,20 +126,16 @@ impl WebSocketUpgrade {
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        let peer = ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await;
-        crate::WebSocketUpgrade::from_peer(parts, peer.ok().map(|ConnectInfo(addr)| addr)).map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        crate::WebSocketUpgrade::from_parts(parts).map(Self)
     }
 }
 
 impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Rejection> {
-        if !asks(parts) {
-            return Ok(None);
-        }
-        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Rejection> {
+        asks(parts).then(|| crate::WebSocketUpgrade::from_parts(parts).map(Self)).transpose()
     }
 }
 

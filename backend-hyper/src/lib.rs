@@ -7,11 +7,16 @@
 pub mod axum;
 mod body;
 mod connections;
+#[cfg(feature = "axum")]
+mod layer;
+mod peer;
 mod rejection;
+pub mod tower;
 mod transport;
 mod upgrade;
 
 pub use body::Body;
 pub use connections::Connections;
+pub use peer::PeerAddr;
 pub use rejection::Rejection;
 pub use upgrade::WebSocketUpgrade;

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwire_core::backend::{Driver, Runtime, Service, Task};
+use bellwire_core::backend::{Driver, Runtime, Service, Stage, Task, Timer};
 use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoAsyncResponse, IntoOutcome};
 use bellwire_core::proto::Connection;
+use bellwire_core::proto::server::Refused;
 use bellwire_core::{AsyncResponse, BoxError, Config, MessageStream, Request, ServerError, stream_listener};
 use bellwire_tokio::Tokio;
 use http::request::Parts;
@@ -17,7 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::body::Used;
 use crate::rejection::plain;
 use crate::transport::Transport;
-use crate::{Body, Connections, Rejection};
+use crate::{Body, Connections, Rejection, peer};
 
 /// A request that asks for a WebSocket: with [`listener`](Self::listener) or [`on_upgrade`](Self::on_upgrade) it gets one,
 /// dropped it does not.
@@ -31,7 +32,7 @@ pub struct WebSocketUpgrade {
     on_failed: Option<OnFailed>,
 }
 
-type OnFailed = Box<dyn FnOnce(BoxError) + Send>;
+pub(crate) type OnFailed = Box<dyn FnOnce(BoxError) + Send>;
 
 impl WebSocketUpgrade {
     /// Takes the upgrade out of a request: over HTTP/1.1 that of `GET` with `Upgrade`, over HTTP/2 that of an extended
@@ -61,15 +62,8 @@ impl WebSocketUpgrade {
     /// # Errors
     /// As [`from_request`](Self::from_request).
     pub fn from_parts(parts: &mut Parts) -> Result<Self, Rejection> {
-        Self::from_peer(parts, None)
-    }
-
-    /// As [`from_parts`](Self::from_parts), if the address is known that the request came from.
-    pub(crate) fn from_peer(parts: &mut Parts, peer: Option<SocketAddr>) -> Result<Self, Rejection> {
         let connections = parts.extensions.get::<Connections>().cloned().unwrap_or_else(Connections::global);
-        let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
-        let mut request = Request::from_http(parts, protocol).map_err(|refused| refuse(&connections, peer, refused))?;
-        request.set_peer_addr(peer);
+        let request = request(parts).map_err(|refused| refuse(&connections, peer::of(&parts.extensions), refused))?;
         Self::checked(request, connections, parts)
     }
 
@@ -156,30 +150,51 @@ impl WebSocketUpgrade {
         self.listener(stream_listener(talk))
     }
 
-    /// Gives a handler's answer.
-    pub(crate) fn answer(self, answer: Result<AsyncResponse, ServerError>) -> http::Response<Body> {
+    fn answer(self, answer: Result<AsyncResponse, ServerError>) -> http::Response<Body> {
         let Self { request, on_upgrade, connections, on_failed, .. } = self;
-        let service = connections.0;
-        let timer = Tokio.timer();
-        match service.accept_http(&request, answer, bellwire_core::backend::Timer::now(&timer)) {
-            Err(response) => plain(Some(&request), &response),
-            Ok((response, connection, listener)) => {
-                // Over HTTP/2 hyper lets go of no stream that was refused.
-                let used = (!request.is_http2()).then(Used::default);
-                let starting = Starting { service, on_upgrade, on_failed, used: used.clone() };
-                tokio::spawn(starting.run(connection, listener));
-                response.map(|()| used.map(Body::noticing).unwrap_or_default())
-            }
-        }
+        answer_with(&request, Some(on_upgrade), connections, on_failed, answer)
     }
 }
 
+/// Makes a request of what hyper has parsed, with the address that it came from.
+pub(crate) fn request(parts: &Parts) -> Result<Request, Refused> {
+    let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+    let mut request = Request::from_http(parts, protocol)?;
+    request.set_peer_addr(peer::of(&parts.extensions));
+    Ok(request)
+}
+
+/// Gives a handler's answer, which may be an upgrade.
+pub(crate) fn answer_with(
+    request: &Request,
+    on_upgrade: Option<OnUpgrade>,
+    connections: Connections,
+    on_failed: Option<OnFailed>,
+    answer: Result<AsyncResponse, ServerError>,
+) -> http::Response<Body> {
+    let service = connections.0;
+    if service.registry().stage() > Stage::Running {
+        return Rejection::ShuttingDown.to_response();
+    }
+    let answer = service.config().check().map_err(ServerError::Config).and(answer);
+    let now = Tokio.timer().now();
+    let (response, connection, listener) = match service.accept_http(request, answer, now) {
+        Ok(accepted) => accepted,
+        Err(response) => return plain(Some(request), &response),
+    };
+    let Some(on_upgrade) = on_upgrade else {
+        service.report(&ServerError::Upgrade(Rejection::NotUpgradable.into()));
+        return Rejection::NotUpgradable.to_response();
+    };
+    // Over HTTP/2 hyper lets go of no stream that was refused.
+    let used = (!request.is_http2()).then(Used::default);
+    let starting = Starting { service, on_upgrade, on_failed, used: used.clone() };
+    tokio::spawn(starting.run(connection, listener));
+    response.map(|()| used.map(Body::noticing).unwrap_or_default())
+}
+
 /// The client broke a rule: the owner is told.
-fn refuse(
-    connections: &Connections,
-    peer: Option<SocketAddr>,
-    refused: bellwire_core::proto::server::Refused,
-) -> Rejection {
+fn refuse(connections: &Connections, peer: Option<SocketAddr>, refused: Refused) -> Rejection {
     connections.0.refuse(peer, refused.clone());
     Rejection::Refused(refused)
 }

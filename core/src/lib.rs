@@ -219,6 +219,8 @@ pub mod proto {
 /// ([`Server`](backend::Server), [`ServerHandle`](backend::ServerHandle), [`Acceptor`](backend::Acceptor),
 /// [`Client`](backend::Client) and the functions).
 pub mod backend {
+    #[cfg(feature = "axum")]
+    pub use crate::api::Carried;
     pub use crate::api::{Done, Upgrade};
     #[cfg(feature = "std")]
     pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, conclude, limits, spare};

@@ -145,6 +145,11 @@ impl AsyncResponse {
         self.response.body()
     }
 
+    /// Returns the first header that cannot be sent, as [`Response::invalid_header`] does.
+    pub fn invalid_header(&self) -> Option<(&str, &InvalidHeader)> {
+        self.response.invalid_header()
+    }
+
     /// Returns the response, and the listener that replaces its own.
     pub(crate) fn into_parts(self) -> (Response, Option<BoxAsyncListener>) {
         (self.response, self.listener)

@@ -10,6 +10,8 @@ mod async_response;
 mod called;
 mod broadcast;
 mod builder;
+#[cfg(feature = "axum")]
+mod carried;
 mod listener;
 mod response;
 #[cfg(feature = "std")]
@@ -35,6 +37,8 @@ pub use builder::{AsyncListenerBuilder, async_listener};
 pub use builder::{ListenerBuilder, State, Stateless, listener};
 #[cfg(feature = "std")]
 pub(crate) use called::{Called, Pending};
+#[cfg(feature = "axum")]
+pub use carried::Carried;
 pub use listener::{IntoListener, IntoOutcome, Listener, Outcome, done};
 pub use response::{IntoResponse, Response, Upgrade};
 #[cfg(feature = "std")]

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use bellwire_core::BoxError;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 
 /// The body of a response that bellwire has made.
 #[derive(Default)]
@@ -17,28 +19,54 @@ pub struct Body {
     used: Option<Used>,
 }
 
-/// Whether a server has looked at a response's body.
+/// Whether a server has looked at a response's body, as its body and whoever waits for the upgrade have it.
 ///
 /// hyper's `OnUpgrade` comes true also if a middleware has put another answer in the place of the 101, and what is written
 /// then arrives behind that answer. A body that was dropped before any server has looked at it was not sent, and neither was
 /// its head.
-#[derive(Clone, Default)]
-pub(crate) struct Used(Arc<AtomicBool>);
+struct Used {
+    used: Arc<AtomicBool>,
+    _dropped: oneshot::Sender<Infallible>,
+}
 
-impl Used {
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+/// The other end. That by default has no body, and never fails.
+#[derive(Default)]
+pub(crate) struct Sent {
+    used: Option<Arc<AtomicBool>>,
+    dropped: Option<oneshot::Receiver<Infallible>>,
+}
+
+impl Sent {
+    /// Fails if the body was dropped, and no server has looked at it; wakes when it is dropped.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
+        if self.dropped.as_mut().is_some_and(|dropped| Pin::new(dropped).poll(cx).is_ready()) {
+            self.dropped = None;
+        }
+        if self.dropped.is_none() { self.check() } else { Ok(()) }
+    }
+
+    /// Fails if no server has looked at the body.
+    pub(crate) fn check(&self) -> Result<(), BoxError> {
+        match &self.used {
+            Some(used) if !used.load(Ordering::Acquire) => {
+                Err("the 101 was not sent: another answer was, or the client has left".into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Body {
-    /// A body without content that notices whether it is used.
-    pub(crate) fn noticing(used: Used) -> Self {
-        Self { bytes: Bytes::new(), used: Some(used) }
+    /// A body without content, and what notices whether it is used.
+    pub(crate) fn noticing() -> (Self, Sent) {
+        let used = Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = oneshot::channel();
+        let sent = Sent { used: Some(used.clone()), dropped: Some(receiver) };
+        (Self { bytes: Bytes::new(), used: Some(Used { used, _dropped: sender }) }, sent)
     }
 
     fn notice(&self) {
-        if let Some(Used(used)) = &self.used {
+        if let Some(Used { used, .. }) = &self.used {
             used.store(true, Ordering::Release);
         }
     }

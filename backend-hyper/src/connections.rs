@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bellwire_core::backend::{Registry, Runtime, Service, report};
+use bellwire_core::backend::{Registry, Runtime, Service, Stage, report};
 use bellwire_core::{Config, Request, Response, ServerError};
 use bellwire_tokio::Tokio;
 
@@ -74,6 +74,10 @@ impl Connections {
     pub async fn shutdown_after(self, signal: impl Future<Output = ()>, grace: Duration) {
         signal.await;
         self.shutdown(grace).await;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.registry().stage() > Stage::Running
     }
 
     fn registry(&self) -> &Registry {

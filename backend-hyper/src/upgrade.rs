@@ -1,11 +1,14 @@
 //! A request that asks for a WebSocket, and how it gets one.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bellwire_core::backend::{Driver, Runtime, Service, Stage, Task, Timer};
+use bellwire_core::backend::{Driver, Registration, Runtime, Service, Stage, Task, Timer};
 use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoAsyncResponse, IntoOutcome};
 use bellwire_core::proto::Connection;
 use bellwire_core::proto::server::Refused;
@@ -13,9 +16,9 @@ use bellwire_core::{AsyncResponse, BoxError, Config, MessageStream, Request, Ser
 use bellwire_tokio::Tokio;
 use http::request::Parts;
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 
-use crate::body::Used;
+use crate::body::Sent;
 use crate::rejection::plain;
 use crate::transport::Transport;
 use crate::{Body, Connections, Rejection, peer};
@@ -68,9 +71,15 @@ impl WebSocketUpgrade {
     }
 
     fn checked(mut request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
+        if connections.is_closing() {
+            return Err(Rejection::ShuttingDown);
+        }
         request.set_trusted_proxies(&*connections.0.config().trusted_proxies);
         request.check_upgrade().map_err(|refused| refuse(&connections, request.peer_addr(), refused))?;
-        let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(|| {
+            connections.0.report(&ServerError::Upgrade(Rejection::NotUpgradable.into()));
+            Rejection::NotUpgradable
+        })?;
         Ok(Self { request, on_upgrade, connections, config: None, protocol: None, on_failed: None })
     }
 
@@ -173,10 +182,6 @@ pub(crate) fn answer_with(
     answer: Result<AsyncResponse, ServerError>,
 ) -> http::Response<Body> {
     let service = connections.0;
-    if service.registry().stage() > Stage::Running {
-        return Rejection::ShuttingDown.to_response();
-    }
-    let answer = service.config().check().map_err(ServerError::Config).and(answer);
     let now = Tokio.timer().now();
     let (response, connection, listener) = match service.accept_http(request, answer, now) {
         Ok(accepted) => accepted,
@@ -187,10 +192,11 @@ pub(crate) fn answer_with(
         return Rejection::NotUpgradable.to_response();
     };
     // Over HTTP/2 hyper lets go of no stream that was refused.
-    let used = (!request.is_http2()).then(Used::default);
-    let starting = Starting { service, on_upgrade, on_failed, used: used.clone() };
+    let (body, sent) = if request.is_http2() { Default::default() } else { Body::noticing() };
+    let registration = Registration::new(service.registry().clone());
+    let starting = Starting { service, on_upgrade, on_failed, sent, registration };
     tokio::spawn(starting.run(connection, listener));
-    response.map(|()| used.map(Body::noticing).unwrap_or_default())
+    response.map(|()| body)
 }
 
 /// The client broke a rule: the owner is told.
@@ -204,35 +210,51 @@ struct Starting {
     service: Arc<Service>,
     on_upgrade: OnUpgrade,
     on_failed: Option<OnFailed>,
-    used: Option<Used>,
+    sent: Sent,
+    /// Who shuts down waits for it.
+    registration: Registration,
 }
 
 impl Starting {
-    async fn run(self, connection: Connection, listener: AnyListener) {
-        let Self { service, on_upgrade, on_failed, used } = self;
-        // The client has as long as for its request.
-        let timeout = service.config().open_timeout.unwrap_or(Duration::MAX);
-        let upgraded = match tokio::time::timeout(timeout, on_upgrade).await {
-            Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(error)) => return failed(&service, on_failed, error.into()),
-            Err(elapsed) => return failed(&service, on_failed, elapsed.into()),
+    async fn run(mut self, connection: Connection, listener: AnyListener) {
+        let upgraded = match self.upgraded().await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return self.failed(error),
         };
-        if used.is_some_and(|used| !used.get()) {
-            return failed(&service, on_failed, "another answer was sent in place of the 101".into());
-        }
+        let Self { service, registration, .. } = self;
         let (transport, read) = Transport::new(upgraded);
         let registry = service.registry().clone();
         let driver = Driver::accepted(service, connection, listener);
         let mut task = Task::new(transport, driver, Tokio.timer(), &registry);
+        drop(registration);
         task.start(&mut Vec::from(read));
         (&mut task).await;
     }
-}
 
-fn failed(service: &Service, on_failed: Option<OnFailed>, error: BoxError) {
-    match on_failed {
-        Some(on_failed) => on_failed(error),
-        None => service.report(&ServerError::Upgrade(error)),
+    /// Waits for hyper to let go of the connection.
+    async fn upgraded(&mut self) -> Result<Upgraded, BoxError> {
+        // The client has as long as for its request.
+        let timeout = self.service.config().open_timeout.unwrap_or(Duration::MAX);
+        let Self { on_upgrade, sent, registration, .. } = self;
+        let upgraded = poll_fn(|cx| {
+            if registration.register(cx.waker()) >= Stage::Dropping {
+                return Poll::Ready(Err("the server has shut down".into()));
+            }
+            match Pin::new(&mut *on_upgrade).poll(cx) {
+                Poll::Ready(upgraded) => Poll::Ready(upgraded.map_err(BoxError::from)),
+                Poll::Pending => sent.poll(cx).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+            }
+        });
+        let upgraded = tokio::time::timeout(timeout, upgraded).await??;
+        sent.check()?;
+        Ok(upgraded)
+    }
+
+    fn failed(self, error: BoxError) {
+        match self.on_failed {
+            Some(on_failed) => on_failed(error),
+            None => self.service.report(&ServerError::Upgrade(error)),
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use core::net::SocketAddr;
 
 use super::error::ServerError;
 use super::service::Service;
+#[cfg(feature = "http")]
+use super::service::unavailable;
 use crate::api::{AnyListener, AsyncResponse};
 use crate::config::Config;
 use crate::handshake::server::{Accept, AcceptError, Refused};
@@ -59,6 +61,12 @@ impl Service {
         answer: Result<AsyncResponse, ServerError>,
         now: Time,
     ) -> Result<(::http::Response<()>, Connection, AnyListener), PlainResponse> {
+        if self.registry().is_closing() {
+            return Err(unavailable());
+        }
+        if let Err(error) = self.config().check() {
+            return Err(self.failed(&ServerError::Config(error)));
+        }
         // The other library writes the date.
         let accept = |accept: &Accept, _: Option<&str>, config| request.accept_http(accept, config, now);
         self.accept(request, answer, accept).map(|((response, connection), listener)| (response, connection, listener))

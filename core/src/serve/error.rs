@@ -69,8 +69,8 @@ pub enum ServerError {
     },
     /// The server's configuration, or that of one upgrade, is not a good one; the peer got 500.
     Config(InvalidConfig),
-    /// An upgrade was accepted in a server of hyper's, and hyper did not let go of its connection: the client has left, the
-    /// server serves without upgrades, or a middleware has sent another answer.
+    /// In a server of hyper's, hyper did not let go of a connection that was to become a WebSocket: the client has left, the
+    /// server serves without upgrades, a middleware has sent another answer, or the upgrade was taken twice.
     Upgrade(BoxError),
     /// A listener panicked in `on_error` or `on_close`, where it cannot be told in any other way.
     ListenerPanicked(String),
@@ -114,8 +114,8 @@ impl fmt::Display for ServerError {
             Self::Config(error) => error.fmt(f),
             Self::Upgrade(error) => write!(
                 f,
-                "the upgrade was accepted, and did not come: {error}. If this is not a client that has left, serve with \
-                 upgrades (hyper: with_upgrades, serve_connection_with_upgrades), and let no middleware replace the answer"
+                "a request was not upgraded: {error}. If this is not a client that has left, serve with upgrades (hyper: \
+                 with_upgrades, serve_connection_with_upgrades), and let no middleware replace the answer"
             ),
             Self::ListenerPanicked(message) => write!(f, "a listener panicked in on_error or on_close: {message}"),
         }

@@ -194,7 +194,7 @@ impl Service {
     /// Asks the handler, once.
     pub(crate) fn ask(self: &Arc<Self>, request: &Request) -> Asked {
         if self.registry.is_closing() {
-            return Asked::Answered(Ok(unavailable().into()));
+            return Asked::Answered(Ok(Response::from(unavailable()).into()));
         }
         // RFC 9110 §9.3.7: an asterisk "applies to the server in general rather than to a specific resource".
         if request.target() == "*" {
@@ -263,7 +263,7 @@ impl PendingAnswer {
         };
         // Asked last: who shuts down after that finds the waker.
         if self.service.registry.is_closing() {
-            return Poll::Ready(Ok(unavailable().into()));
+            return Poll::Ready(Ok(Response::from(unavailable()).into()));
         }
         answer.map_or(Poll::Pending, Poll::Ready)
     }
@@ -307,8 +307,8 @@ impl Drop for Working {
     }
 }
 
-fn unavailable() -> Response {
-    PlainResponse::own_text(503, "The server is shutting down: try again later\n").into()
+pub(super) fn unavailable() -> PlainResponse {
+    PlainResponse::own_text(503, "The server is shutting down: try again later\n")
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> ServerError {

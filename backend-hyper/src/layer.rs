@@ -6,7 +6,9 @@ use std::task::{Context, Poll, ready};
 use ::axum::response::{IntoResponse, Response};
 use bellwire_core::AsyncResponse;
 use bellwire_core::backend::Carried;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use hyper::ext::Protocol;
@@ -125,7 +127,10 @@ impl Kept {
 /// Adds what the layers between the handler and this one have added: cookies, say.
 fn with_headers_of(carrier: Response, mut response: Response) -> Response {
     let (mut carrier, _) = carrier.into_parts();
-    for of_its_body in [CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE] {
+    // A layer may have compressed its text, say.
+    for of_its_body in
+        [ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING]
+    {
         carrier.headers.remove(of_its_body);
     }
     let own = std::mem::take(response.headers_mut());

@@ -5,18 +5,31 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderValue;
+use axum::http::header::SERVER;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodFilter, any, get, on};
 use axum::{Extension, Router};
 use bellwire_core::{
-    AsyncResponse, CloseCode, Config, Request, Target, async_listener, is_upgrade_request, listener, stream_listener,
+    AsyncResponse, CloseCode, Config, Request, Role, Target, async_listener, is_upgrade_request, listener, stream,
+    stream_listener,
 };
-use bellwire_hyper::axum::{Connections, WebSocketUpgrade};
-use bellwire_hyper::tower::service_async;
+use bellwire_hyper::axum::{Connections, Rejection, WebSocketUpgrade};
+use bellwire_hyper::tower::{service, service_async};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tower::util::MapResponseLayer;
+use tower::ServiceExt;
+use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
 
 /// So long that nobody runs into it.
 const GRACE: Duration = Duration::from_secs(60);
@@ -207,7 +220,7 @@ async fn a_mistake_in_a_header_is_told_to_the_owner_and_not_to_the_client() {
 
 #[tokio::test]
 async fn a_whole_handler_is_mounted_at_a_path_in_a_nest_and_as_what_is_left() {
-    let service = bellwire_hyper::tower::service(echoing).on_error(|_| ());
+    let service = service(echoing).on_error(|_| ());
     let connections = service.connections();
     let app = Router::new()
         .route_service("/at", service.clone())
@@ -285,4 +298,193 @@ async fn the_signal_of_a_graceful_shutdown_reaches_the_peers_and_serve_returns()
     assert_eq!((closed.code, closed.clean), (CloseCode::GOING_AWAY, true));
     served.await.unwrap().unwrap();
     assert_eq!(connections.connections(), 0);
+}
+
+/// What bad input gets, as the guide has it.
+#[tokio::test]
+async fn what_asks_in_a_wrong_way_is_told_what_is_wrong() {
+    async fn twice(first: WebSocketUpgrade, second: Result<WebSocketUpgrade, Rejection>) -> Response {
+        drop(first);
+        second.map(drop).into_response()
+    }
+    async fn in_vain(upgrade: WebSocketUpgrade) -> Response {
+        upgrade.respond(bellwire_core::Response::new(401).with_body("Who are you?"))
+    }
+    let app = Router::new()
+        .route("/", any(echo))
+        .route("/get", get(echo))
+        .route("/twice", any(twice))
+        .route("/in-vain", any(in_vain))
+        .route("/returned", any(returned))
+        .layer(quiet());
+    let addr = serve(app).await;
+    let without = |line: &str| UPGRADE.replace(line, "");
+    for (head, status, text) in [
+        (format!("POST / {UPGRADE}"), 405, "Method not allowed: use GET, HEAD or OPTIONS"),
+        (format!("HEAD / {UPGRADE}"), 405, ""),
+        (format!("POST /get {UPGRADE}"), 405, ""),
+        (format!("POST /returned {UPGRADE}"), 405, "Method not allowed: use GET, HEAD or OPTIONS"),
+        (format!("GET / {}", UPGRADE.replace("HTTP/1.1", "HTTP/1.0")), 426, "HTTP/1.0 has no upgrades"),
+        (format!("GET /returned {}", UPGRADE.replace("HTTP/1.1", "HTTP/1.0")), 426, "HTTP/1.0 has no upgrades"),
+        (format!("GET / {}", without("\nUpgrade: websocket")), 426, "This is a WebSocket endpoint"),
+        (format!("GET / {}", UPGRADE.replace("13", "8")), 426, "version"),
+        (format!("GET / {}", without("\nSec-WebSocket-Version: 13")), 426, "version"),
+        (format!("GET / {}", UPGRADE.replace("dGhl", "")), 400, "Sec-WebSocket-Key"),
+        (format!("GET / {UPGRADE}\nSec-WebSocket-Protocol: a, a"), 400, "Sec-WebSocket-Protocol"),
+        (format!("GET / {UPGRADE}\nContent-Length: 1"), 400, "must not have a body"),
+        (format!("GET /returned {UPGRADE}\nContent-Length: 1"), 400, "must not have a body"),
+        (format!("GET / {}", without("\nHost: h")), 400, "Host"),
+        (format!("GET / {UPGRADE}\nOrigin: https://evil.example"), 403, "https://evil.example"),
+        (format!("GET /twice {UPGRADE}"), 500, "upgrade once"),
+        (format!("GET /in-vain {UPGRADE}"), 401, "Who are you?"),
+    ] {
+        let (status_, text_) = status_and_text(addr, &head).await;
+        assert!(status_ == status && text_.contains(text), "{head}: {status_} {text_}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_server_of_hyper_there_is_no_upgrade() {
+    let mut request = http::Request::get("/").header("Host", "h");
+    for line in UPGRADE.lines().skip(2) {
+        let (name, value) = line.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    let app = Router::new().route("/", any(echo)).layer(quiet());
+    let response = app.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+    assert!(text.starts_with(b"This request cannot be upgraded: it has no hyper::upgrade::OnUpgrade"), "{text:?}");
+}
+
+#[tokio::test]
+async fn what_layers_do_reaches_a_web_socket_and_does_not_end_it() {
+    async fn who(Extension(user): Extension<String>, jar: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+        let cookie = jar["Cookie"].to_str().unwrap().to_string();
+        assert_eq!(upgrade.request().cookie("session"), Some("f00d"));
+        upgrade.on_upgrade(move |mut messages| async move { messages.send(format!("{user} {cookie}")).await })
+    }
+    let app = Router::new()
+        .route("/", any(who))
+        .route("/returned", any(returned))
+        .layer(quiet())
+        .layer(MapRequestLayer::new(|mut request: axum::extract::Request| {
+            request.extensions_mut().insert(String::from("Jane"));
+            request
+        }))
+        .layer((TraceLayer::new_for_http(), CompressionLayer::new()))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, GRACE))
+        .layer(SetResponseHeaderLayer::overriding(SERVER, HeaderValue::from_static("layered")));
+    let addr = serve(app).await;
+    let target = target(addr, "/").header("Cookie", "session=f00d").unwrap();
+    let (mut messages, response) = bellwire_tokio::connect_stream(target).await.unwrap();
+    assert_eq!(response.headers().value("Server").as_deref(), Some("layered"));
+    assert_eq!(messages.recv().await.unwrap().unwrap(), "Jane session=f00d");
+    assert!(messages.recv().await.is_none());
+    is_echoed(addr, "/returned").await;
+}
+
+#[tokio::test]
+async fn a_layer_that_puts_another_answer_in_the_place_of_a_101_ends_the_web_socket() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let connections = Connections::new().on_error(move |error| tell.send(error.to_string()).unwrap());
+    let app = Router::new()
+        .route("/", any(echo))
+        .route("/returned", any(returned))
+        .layer(connections)
+        .layer(MapResponseLayer::new(|_: Response| (StatusCode::IM_A_TEAPOT, "no").into_response()));
+    let addr = serve(app).await;
+    for path in ["/", "/returned"] {
+        assert_eq!(status_and_text(addr, &format!("GET {path} {UPGRADE}")).await, (418, "no".into()));
+        let told = told.recv().await.unwrap();
+        assert!(told.contains("another answer was sent in place of the 101"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_between_handler_and_connections_leaves_its_headers_and_not_its_compression() {
+    let app = Router::new()
+        .route("/", any(returned))
+        .route_layer((
+            CompressionLayer::new(),
+            SetResponseHeaderLayer::overriding(SERVER, HeaderValue::from_static("inner")),
+        ))
+        .layer(quiet());
+    let addr = serve(app).await;
+    let refused = ask(addr, &format!("GET / {UPGRADE}\nAccept-Encoding: gzip\nOrigin: https://evil.example")).await;
+    assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("\r\nserver: inner\r\n"), "{refused}");
+    assert!(!refused.contains("encoding: gzip") && refused.contains("\r\n\r\nOrigin not allowed"), "{refused}");
+    is_echoed(addr, "/").await;
+}
+
+/// Opens a connection of HTTP/2, and asks for what is in `request`.
+async fn ask_over_http_2(addr: SocketAddr, request: http::request::Builder) -> http::Response<Incoming> {
+    let stream = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    // Extended CONNECT is known to be spoken when the server's SETTINGS are here: with the answer to something else.
+    let ping = http::Request::head(format!("http://{addr}/nowhere")).body(Empty::<Bytes>::new()).unwrap();
+    sender.send_request(ping).await.unwrap();
+    sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap()
+}
+
+fn extended_connect(addr: SocketAddr, path: &str) -> http::request::Builder {
+    http::Request::connect(format!("http://{addr}{path}"))
+        .extension(Protocol::from_static("websocket"))
+        .header("Sec-WebSocket-Version", "13")
+}
+
+#[tokio::test]
+async fn any_speaks_http_2_and_get_does_not() {
+    let app = Router::new()
+        .route("/any", any(echo))
+        .route("/get", get(echo))
+        .route("/connect", on(MethodFilter::CONNECT, echo))
+        .route("/returned", any(returned))
+        .route_service("/service", service(echoing).on_error(|_| ()))
+        .route_service("/page", service(|_: &_| bellwire_core::Response::text("a page")))
+        .layer(quiet());
+    let addr = serve(app).await;
+    for path in ["/any", "/connect", "/returned", "/service"] {
+        let mut response = ask_over_http_2(addr, extended_connect(addr, path)).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(!response.headers().contains_key("Sec-WebSocket-Accept"), "{path}");
+        let upgraded = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+        let (listener, opened) = stream();
+        let talk = bellwire_tokio::upgraded(upgraded, vec![], Role::Client, Config::default(), listener);
+        tokio::spawn(talk);
+        let mut messages = opened.await.unwrap();
+        messages.send(path).await.unwrap();
+        assert_eq!(messages.recv().await.unwrap().unwrap(), path);
+        assert!(messages.close().await.clean);
+    }
+    let origin = |request: http::request::Builder| request.header("Origin", "https://evil.example");
+    let other = |path| extended_connect(addr, path).extension(Protocol::from_static("connect-udp"));
+    for (request, status, text) in [
+        (extended_connect(addr, "/get"), 405, ""),
+        (origin(extended_connect(addr, "/any")), 403, "https://evil.example"),
+        (origin(extended_connect(addr, "/returned")), 403, "https://evil.example"),
+        (other("/any"), 501, "websocket"),
+        (other("/service"), 501, "websocket"),
+        // A 200 would be taken for a WebSocket.
+        (extended_connect(addr, "/page"), 404, "There is no WebSocket here"),
+        (http::Request::get(format!("http://{addr}/any")), 405, "CONNECT"),
+        (http::Request::get(format!("http://{addr}/returned")), 405, "CONNECT"),
+        (http::Request::get(format!("http://{addr}/service")), 200, "GET /service"),
+    ] {
+        let asked = format!("{request:?}");
+        let response = ask_over_http_2(addr, request).await;
+        assert_eq!(response.status(), status, "{asked}");
+        assert!(
+            !response.headers().contains_key("Upgrade") && !response.headers().contains_key("Connection"),
+            "{asked}"
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(text), "{asked}: {body:?}");
+    }
+    let response = ask_over_http_2(addr, http::Request::head(format!("http://{addr}/service"))).await;
+    assert_eq!(
+        (response.status(), response.headers()["Content-Length"].as_bytes()),
+        (StatusCode::OK, b"13".as_slice())
+    );
 }

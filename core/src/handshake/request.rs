@@ -308,7 +308,9 @@ pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 fn parse_method(method: &str, version: &Version) -> Result<&'static str, Refusal> {
     match (method, version) {
-        ("CONNECT", Version::Http2(Some(_))) => Ok("CONNECT"),
+        ("CONNECT", Version::Http2(Some(protocol))) if is_websocket(protocol) => Ok("CONNECT"),
+        // A handler that takes every request for a page would answer 200, which opens a tunnel.
+        ("CONNECT", Version::Http2(Some(_))) => Err(Refusal::ConnectProtocol),
         _ => ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).ok_or(Refusal::Method),
     }
 }

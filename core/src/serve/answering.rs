@@ -33,6 +33,11 @@ impl Service {
         if request.method() == "OPTIONS" && !response.answers_options() {
             return Err(PlainResponse::options());
         }
+        // RFC 9110 §9.3.6: "Any 2xx (Successful) response indicates that the sender (and all inbound proxies) will switch to
+        // tunnel mode immediately after the response header section": the page would be taken for frames.
+        if request.method() == "CONNECT" && !response.is_websocket() && matches!(response.status(), 200..=299) {
+            return Err(PlainResponse::own_text(404, "There is no WebSocket here\n"));
+        }
         let upgrade = response.into_upgrade()?;
         if let Some(Err(error)) = upgrade.config.as_ref().map(Config::check_open) {
             return Err(self.failed(&ServerError::Config(error)));

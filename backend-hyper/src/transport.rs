@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 pub(crate) enum Transport {
     /// Read and written as a server's own: no buffer, no indirection, several slices at once.
     Tcp(<Tokio as Runtime>::Stream),
-    Upgraded(<Tokio as Adopt<TokioIo<Upgraded>>>::Transport),
+    /// Boxed: the other one is smaller, and is what nearly all connections are.
+    Upgraded(Box<<Tokio as Adopt<TokioIo<Upgraded>>>::Transport>),
 }
 
 impl Transport {
@@ -27,36 +28,41 @@ impl Transport {
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(Parts { io, read_buf, .. }) => (Self::tcp(io), read_buf),
-            Err(upgraded) => (Self::Upgraded(Tokio.adopt(TokioIo::new(upgraded))), Bytes::new()),
+            Err(upgraded) => (Self::Upgraded(Box::new(Tokio.adopt(TokioIo::new(upgraded)))), Bytes::new()),
         }
     }
 
     fn tcp(io: TokioIo<TcpStream>) -> Self {
         Self::Tcp(Tokio::adopt_tcp(io.into_inner()))
     }
-
-    fn inner(&mut self) -> &mut dyn backend::Transport {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Upgraded(stream) => stream,
-        }
-    }
 }
 
 impl backend::Transport for Transport {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.inner().poll_read(cx, buffer)
+        match self {
+            Self::Tcp(stream) => stream.poll_read(cx, buffer),
+            Self::Upgraded(stream) => stream.poll_read(cx, buffer),
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.inner().poll_write(cx, slices)
+        match self {
+            Self::Tcp(stream) => stream.poll_write(cx, slices),
+            Self::Upgraded(stream) => stream.poll_write(cx, slices),
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_flush(cx)
+        match self {
+            Self::Tcp(stream) => stream.poll_flush(cx),
+            Self::Upgraded(stream) => stream.poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_shutdown(cx)
+        match self {
+            Self::Tcp(stream) => stream.poll_shutdown(cx),
+            Self::Upgraded(stream) => stream.poll_shutdown(cx),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bellwire_core::backend::{Driver, Registration, Runtime, Service, Stage, Task, Timer};
@@ -137,12 +137,12 @@ impl WebSocketUpgrade {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn respond(self, response: impl IntoAsyncResponse) -> http::Response<Body> {
+    pub fn respond(mut self, response: impl IntoAsyncResponse) -> http::Response<Body> {
         let mut response = response.into_async_response().map_err(ServerError::Handler);
-        if let Some(protocol) = &self.protocol {
+        if let Some(protocol) = self.protocol.take() {
             response = response.map(|response| response.protocol(protocol));
         }
-        if let Some(config) = self.config.clone() {
+        if let Some(config) = self.config.take() {
             response = response.map(|response| response.config(config));
         }
         self.answer(response)
@@ -195,7 +195,7 @@ pub(crate) fn answer_with(
     let (body, sent) = if request.is_http2() { Default::default() } else { Body::noticing() };
     let registration = Registration::new(service.registry().clone());
     let starting = Starting { service, on_upgrade, on_failed, sent, registration };
-    tokio::spawn(starting.run(connection, listener));
+    tokio::spawn(Accepted::Waits(Box::pin(starting.opened(connection, listener))));
     response.map(|()| body)
 }
 
@@ -216,10 +216,14 @@ struct Starting {
 }
 
 impl Starting {
-    async fn run(mut self, connection: Connection, listener: AnyListener) {
+    /// Opens the WebSocket, as soon as there is a connection for it.
+    async fn opened(mut self, connection: Connection, listener: AnyListener) -> Option<Opened> {
         let upgraded = match self.upgraded().await {
             Ok(upgraded) => upgraded,
-            Err(error) => return self.failed(error),
+            Err(error) => {
+                self.failed(error);
+                return None;
+            }
         };
         let Self { service, registration, .. } = self;
         let (transport, read) = Transport::new(upgraded);
@@ -228,7 +232,7 @@ impl Starting {
         let mut task = Task::new(transport, driver, Tokio.timer(), &registry);
         drop(registration);
         task.start(&mut Vec::from(read));
-        (&mut task).await;
+        Some(task)
     }
 
     /// Waits for hyper to let go of the connection.
@@ -258,8 +262,44 @@ impl Starting {
     }
 }
 
+/// What drives an open WebSocket.
+type Opened = Task<Transport, <Tokio as Runtime>::Timer>;
+
+/// An upgrade from when it is accepted. As an `async` block it would take as much memory as its beginning does, for as long as
+/// the connection lives.
+enum Accepted {
+    Waits(Pin<Box<dyn Future<Output = Option<Opened>> + Send>>),
+    Runs(Opened),
+}
+
+impl Future for Accepted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Waits(opened) = &mut *self {
+            let Some(task) = ready!(opened.as_mut().poll(cx)) else { return Poll::Ready(()) };
+            *self = Self::Runs(task);
+        }
+        match &mut *self {
+            Self::Waits(_) => Poll::Pending,
+            Self::Runs(task) => Pin::new(task).poll(cx),
+        }
+    }
+}
+
 impl fmt::Debug for WebSocketUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketUpgrade").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_takes_no_more_memory_than_one_of_bellwires_own_server() {
+        let own = size_of::<Task<<Tokio as Runtime>::Stream, <Tokio as Runtime>::Timer>>();
+        assert_eq!(size_of::<Accepted>(), own);
     }
 }

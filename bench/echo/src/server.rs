@@ -70,6 +70,8 @@ const ALL: &[(&str, Kind, &str, &[&str])] = &[
     ("yawc+batch", Kind::Peer, "bench-yawc", &["batch"]),
     ("axum", Kind::Peer, "bench-axum", &["send"]),
     ("axum+batch", Kind::Peer, "bench-axum", &["batch"]),
+    ("bellwire-axum-listener", Kind::Bellwire, "bench-bellwire-axum", &["listener"]),
+    ("bellwire-axum-stream", Kind::Bellwire, "bench-bellwire-axum", &["stream"]),
     ("bellwire-tokio-listener+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "6"]),
     ("bellwire-tokio-listener+deflate-1", Kind::Bellwire, "bench-bellwire", &["tokio", "listener", DEFLATE, "1"]),
     ("bellwire-tokio-async+deflate", Kind::Bellwire, "bench-bellwire", &["tokio", "async", DEFLATE, "6"]),

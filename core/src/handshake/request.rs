@@ -1,7 +1,7 @@
 //! The request that a handler sees.
 
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -264,14 +264,14 @@ pub(super) fn parse(mut head: Vec<u8>, max_head: usize) -> Result<Request, Refus
 fn parse_head(head: &mut [u8], max_head: usize) -> Result<Request, Refusal> {
     let version = if check_version(head)? { Version::Http10 } else { Version::Http11 };
     let (method, target, headers) = parse_request(head, max_head)?;
-    checked(version, method, target, headers)
+    checked(version, method, target.into(), headers)
 }
 
 /// Checks what does not depend on the handler. Over HTTP/2 the headers have a `Host`: the `:authority`.
-fn checked(version: Version, method: &str, target: &str, mut headers: Headers) -> Result<Request, Refusal> {
+fn checked(version: Version, method: &str, target: String, mut headers: Headers) -> Result<Request, Refusal> {
     let method = parse_method(method, &version)?;
     check_host(&headers, version == Version::Http10)?;
-    let (authority, resource) = split_target(method, target).ok_or(Refusal::Target)?;
+    let (authority, resource) = split_target(method, &target).ok_or(Refusal::Target)?;
     if let Some(authority) = authority {
         headers.remove("Host");
         headers.push("Host", authority.as_bytes());
@@ -282,7 +282,6 @@ fn checked(version: Version, method: &str, target: &str, mut headers: Headers) -
         // Upgrade field."
         headers.remove("Upgrade");
     }
-    let target = target.to_string();
     let (method, trusted_proxies) = (Cow::Borrowed(method), Vec::new());
     Ok(Request { method, target, resource, headers, version, peer_addr: None, trusted_proxies })
 }

@@ -7,7 +7,8 @@ use super::headers::Headers;
 
 impl From<&HeaderMap> for Headers {
     fn from(map: &HeaderMap) -> Self {
-        let mut headers = Self::new();
+        let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let mut headers = Self::with_capacity(map.len(), bytes);
         for (name, value) in map {
             // What is well-formed there is so here.
             headers.push(name.as_str(), value.as_bytes());

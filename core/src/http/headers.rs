@@ -157,11 +157,16 @@ impl Headers {
     /// Copies the headers of a head that `httparse` found well-formed, into exactly as much memory as they need.
     pub(super) fn parsed(fields: &[httparse::Header<'_>]) -> Self {
         let bytes = fields.iter().map(|field| field.name.len() + field.value.len()).sum();
-        let mut headers = Self { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields.len()) };
+        let mut headers = Self::with_capacity(fields.len(), bytes);
         for field in fields {
             headers.push(field.name, field.value);
         }
         headers
+    }
+
+    /// Creates an empty list with room for so many fields, whose names and values are so long in all.
+    pub(super) fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }
 
     /// Writes each field as a line of a head.

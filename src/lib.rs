@@ -154,7 +154,7 @@ pub use bellwire_core::Json;
 pub use bellwire_core::{
     AsyncListener, AsyncResponse, BoxError, Bytes, ClientTls, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError,
     Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Proxy, Request, Responder,
-    Response, Role, SendError, ServerError, ServerTls, Socket, SocketId, StreamError, Target, TlsError,
+    Response, Role, SendError, ServerError, ServerTls, Socket, SocketId, Stats, StreamError, Target, TlsError, Traffic,
     TypedAsyncListener, TypedListener, TypedSocket, WebSocket,
 };
 pub use bellwire_core::{

@@ -19,6 +19,7 @@ use crate::drive::{Drive, SHORTEST};
 use crate::end::End;
 use crate::race::{Connect, race};
 use crate::resolve::resolve;
+use crate::server::unix_time;
 use crate::socket;
 use crate::stream::Stream;
 use crate::tls::TlsStream;
@@ -116,7 +117,9 @@ impl Opening {
 
     /// Makes the opening handshake over a stream, and lets a thread of its own drive the connection.
     pub(crate) fn finish(&mut self, stream: impl Stream) -> Result<Connected, ConnectError> {
-        let (connection, response, mut leftover) = self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
+        let (mut connection, response, mut leftover) =
+            self.shake_hands(&stream).inspect_err(|_| self.hang_up(&stream))?;
+        connection.set_opened(unix_time());
         let close_timeout = connection.config().close_timeout;
         let gone = || ConnectError::Io(ErrorKind::NotConnected.into());
         let mut listener = self.listener.take().ok_or_else(gone)?;

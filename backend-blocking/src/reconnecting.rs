@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bellwire_core::backend::{Reconnector, Running};
 use bellwire_core::listener::IntoListener;
@@ -15,6 +15,7 @@ use bellwire_core::{BoxError, Closed, ConnectError, Outgoing, SendError, Target,
 
 use crate::client::open;
 use crate::connecting;
+use crate::server::unix_time;
 use crate::wait::{block_on, wait_until};
 use crate::writer::WRITE_PATIENCE;
 
@@ -129,10 +130,6 @@ fn run(running: Running) -> Result<(), ConnectError> {
     let thread = thread::Builder::new().name("bellwire-reconnecting".into());
     let run = move || block_on(|clock| running.run(clock, unix_time));
     thread.spawn(run).map(drop).map_err(ConnectError::Thread)
-}
-
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A handle to a client that reconnects, as [`reconnect::Reconnecting`](polled::Reconnecting) is, which says what becomes

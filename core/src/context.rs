@@ -9,6 +9,7 @@ mod compression;
 use alloc::boxed::Box;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 #[cfg(feature = "deflate")]
 pub use self::compression::Compression;
@@ -17,6 +18,7 @@ pub(crate) use self::compression::Compression;
 #[cfg(feature = "deflate")]
 pub(crate) use self::compression::MAX_WINDOW_BITS;
 pub(crate) use self::compression::Window;
+use crate::time::Time;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
 /// [`client_ip`](crate::WebSocket::client_ip), [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
@@ -42,12 +44,22 @@ pub struct SocketContext {
     pub(crate) path: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) compression: Option<Compression>,
+    /// When it opened, counted from the beginning of 1970.
+    pub(crate) opened: Option<Time>,
 }
 
 impl SocketContext {
     /// Creates a context in which nothing is known.
     pub const fn new() -> Self {
-        Self { peer_addr: None, peer_is_client: false, client_ip: None, path: None, protocol: None, compression: None }
+        Self {
+            peer_addr: None,
+            peer_is_client: false,
+            client_ip: None,
+            path: None,
+            protocol: None,
+            compression: None,
+            opened: None,
+        }
     }
 
     /// Sets the address of the other end of the transport.
@@ -68,6 +80,13 @@ impl SocketContext {
     #[must_use]
     pub fn path(mut self, path: impl Into<Box<str>>) -> Self {
         self.path = Some(path.into());
+        self
+    }
+
+    /// Sets when the connection opened, as the time since the beginning of 1970.
+    #[must_use]
+    pub fn opened(mut self, unix_time: Duration) -> Self {
+        self.opened = Some(Time::from_start(unix_time));
         self
     }
 

@@ -157,7 +157,8 @@ pub use context::Compression;
 pub use context::SocketId;
 
 pub use protocol::{
-    BoxError, CloseCode, Closed, ClosedBy, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError,
+    BoxError, CloseCode, Closed, ClosedBy, Error, Message, Outgoing, OwnedMessage, Prepared, Role, SendError, Stats,
+    Traffic,
 };
 
 pub use tls::{ClientTls, ServerTls, TlsError};

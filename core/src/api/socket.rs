@@ -11,7 +11,7 @@ use core::task::{Poll, Waker};
 #[cfg(feature = "deflate")]
 use crate::context::Compression;
 use crate::context::SocketId;
-use crate::protocol::{CloseCode, Closed, Outgoing, SendError, StreamOffset};
+use crate::protocol::{CloseCode, Closed, Outgoing, SendError, Stats, StreamOffset};
 
 /// The operations of an open connection: what a [`WebSocket`] stands on.
 ///
@@ -167,6 +167,11 @@ pub trait Socket: Send + Sync + 'static {
     /// [`Config`](crate::Config)). `None`: there is room now.
     fn room_at(&self, length: usize) -> Option<StreamOffset> {
         self.inner().and_then(|inner| inner.room_at(length))
+    }
+
+    /// Returns what the connection has done so far.
+    fn stats(&self) -> Stats {
+        self.inner().map_or_else(Stats::default, Socket::stats)
     }
 
     /// Returns how the connection ended, once it has.
@@ -328,6 +333,12 @@ impl WebSocket {
     /// Returns the number of bytes that are queued and not yet handed to the transport.
     pub fn buffered(&self) -> usize {
         self.0.buffered()
+    }
+
+    /// Returns what the connection has done so far: messages and bytes in both directions, how long the last ping took,
+    /// when it opened, what was negotiated. It locks the connection for a moment.
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
     }
 
     /// Returns how the connection ended, once it has: code, reason, who began, and whether both sides said goodbye. Set

@@ -37,8 +37,6 @@ pub(super) struct Dispatcher {
     pub(super) shared: Arc<Shared>,
     pub(super) socket: WebSocket,
     reader: Reader,
-    /// When bytes arrived that the deadlines do not know of yet.
-    received: Option<Time>,
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
@@ -83,8 +81,8 @@ impl Dispatcher {
         let shared = Arc::new(Shared::new(connection));
         let socket = WebSocket::from_arc(shared.clone());
         let listener = listener.0;
-        let (received, waiting, budget, place) = (None, None, u32::MAX, None);
-        Self { shared, socket, reader, received, listener, opened: false, waiting, budget, place }
+        let (waiting, budget, place) = (None, u32::MAX, None);
+        Self { shared, socket, reader, listener, opened: false, waiting, budget, place }
     }
 
     /// Enters the registry of a server, says that the request is answered, and runs `on_open`.
@@ -106,18 +104,18 @@ impl Dispatcher {
     /// Locks the connection for what its deadlines say.
     pub(super) fn deadlines(&mut self) -> Guard<'_> {
         let mut guard = self.shared.lock();
-        guard.received_at(self.received.take());
+        guard.note(&mut self.reader.arrived);
         guard
     }
 
     /// [`Shared::park`].
     pub(super) fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
-        self.shared.park_after(self.received.take(), waker)
+        self.shared.park_after(&mut self.reader.arrived, waker)
     }
 
     /// [`Shared::park_after_write`].
     pub(super) fn park_after_write(&mut self, now: Time, count: usize, waker: &Waker) -> Result<Option<Time>, Busy> {
-        self.shared.park_after_write(self.received.take(), now, count, waker)
+        self.shared.park_after_write(&mut self.reader.arrived, now, count, waker)
     }
 
     pub(super) fn start(&mut self) {
@@ -228,6 +226,7 @@ impl Dispatcher {
         if !self.opened {
             return;
         }
+        self.reader.arrived.traffic.bytes += input.len() as u64;
         if let Some(waiting) = &mut self.waiting {
             if !self.shared.status().has_event() {
                 return waiting.input.extend_from_slice(input);
@@ -248,10 +247,10 @@ impl Dispatcher {
         self.shared.unpark();
         let _calling = self.shared.calling();
         if !input.is_empty() {
-            self.received = Some(now);
+            self.reader.arrived.at = Some(now);
         }
         loop {
-            while self.handle_next(input, service) {
+            while self.handle_next(now, input, service) {
                 // Without a grant there is no bound.
                 self.budget -= u32::from((1..u32::MAX).contains(&self.budget));
                 if self.waiting.is_none() && self.is_spent() && !input.is_empty() {
@@ -270,8 +269,9 @@ impl Dispatcher {
 
     /// Runs the callback of what is next in `input`, or happens without it. Returns whether there was such.
     #[inline(always)]
-    fn handle_next(&mut self, input: &mut &mut [u8], service: Option<&Service>) -> bool {
+    fn handle_next(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) -> bool {
         if let Some(message) = self.reader.next_small(&self.shared, input) {
+            self.reader.arrived.traffic.messages += 1;
             match &mut self.listener {
                 Kind::Plain(_) => self.call(|listener, socket| listener.on_message(socket, message)),
                 Kind::Async(_) => self.call_async(Call::Message(message.into_owned())),
@@ -282,7 +282,7 @@ impl Dispatcher {
             return false;
         }
         let event = self.reader.next_event(&self.shared, input);
-        event.map(|event| self.handle(event, service)).is_some()
+        event.map(|event| self.handle(now, event, service)).is_some()
     }
 
     /// The peer's close is next: whether it is not to be received yet.
@@ -341,7 +341,12 @@ impl Dispatcher {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
     }
 
-    fn handle(&mut self, event: Event<'_>, service: Option<&Service>) {
+    fn handle(&mut self, now: Time, event: Event<'_>, service: Option<&Service>) {
+        match &event {
+            Event::Text(_) | Event::Binary(_) => self.reader.arrived.traffic.messages += 1,
+            Event::Pong(data) => drop(self.shared.lock().answered(now, data)),
+            _ => {}
+        }
         match &mut self.listener {
             Kind::Plain(_) => self.handle_plain(event, service),
             Kind::Async(_) => self.handle_async(event, service),

@@ -5,19 +5,21 @@
 
 use alloc::sync::Arc;
 
-use super::shared::Shared;
+use super::shared::{Arrived, Shared};
 use crate::config::Config;
 use crate::protocol::{Connection, Event, Inbound, Incoming, Message};
 
 pub(super) struct Reader {
     inbound: Inbound,
     config: Arc<Config>,
+    pub(super) arrived: Arrived,
 }
 
 impl Reader {
     /// Takes the reading side out of a connection that is to be shared.
     pub(super) fn of(connection: &mut Connection) -> Self {
-        Self { inbound: connection.take_inbound(), config: connection.shared_config() }
+        let (inbound, config) = (connection.take_inbound(), connection.shared_config());
+        Self { inbound, config, arrived: Arrived::default() }
     }
 
     /// Takes what most input is: a small message on an open connection. The first step of
@@ -47,7 +49,7 @@ impl Reader {
                 Err(violation) => shared.lock().fail(violation.into()),
             }
         }
-        shared.last_events(&mut self.inbound, input)
+        shared.last_events(&mut self.inbound, &mut self.arrived, input)
     }
 
     /// While the connection is open, leaves the peer's close frame in the input, from where

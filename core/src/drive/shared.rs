@@ -27,7 +27,7 @@ use core::fmt;
 use core::task::Waker;
 
 use self::guard::State;
-pub(super) use self::guard::{Guard, Status};
+pub(super) use self::guard::{Arrived, Guard, Status};
 use self::waiters::Waiters;
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{Connection, Event, Inbound, Output, SendError};
@@ -101,8 +101,14 @@ impl Shared {
 
     /// What an open connection does not need: what its peer still says while it closes, and its last events.
     #[cold]
-    pub(super) fn last_events<'a>(&self, inbound: &mut Inbound, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
+    pub(super) fn last_events<'a>(
+        &self,
+        inbound: &mut Inbound,
+        arrived: &mut Arrived,
+        input: &mut &'a mut [u8],
+    ) -> Option<Event<'a>> {
         let mut guard = self.lock();
+        guard.note(arrived);
         let event = guard.read(inbound, input);
         if let Some(Event::Closed(closed)) = &event {
             guard.state.closed = Some(Box::new(closed.clone()));
@@ -121,26 +127,27 @@ impl Shared {
     /// # Errors
     /// [`Busy`] if there is output or an event already.
     pub fn park(&self, waker: &Waker) -> Result<Option<Time>, Busy> {
-        self.park_after(None, waker)
+        self.park_with(self.lock(), waker)
     }
 
-    /// The same, and first notes that bytes have arrived then.
-    pub(super) fn park_after(&self, received: Option<Time>, waker: &Waker) -> Result<Option<Time>, Busy> {
+    /// The same, and first notes what has arrived.
+    #[inline(never)]
+    pub(super) fn park_after(&self, arrived: &mut Arrived, waker: &Waker) -> Result<Option<Time>, Busy> {
         let mut guard = self.lock();
-        guard.received_at(received);
+        guard.note(arrived);
         self.park_with(guard, waker)
     }
 
     /// The same after a write that nothing was left of: [`wrote`](Self::wrote) under the same lock. Most turns end so.
     pub(super) fn park_after_write(
         &self,
-        received: Option<Time>,
+        arrived: &mut Arrived,
         now: Time,
         count: usize,
         waker: &Waker,
     ) -> Result<Option<Time>, Busy> {
         let mut guard = self.lock();
-        guard.received_at(received);
+        guard.note(arrived);
         guard.wrote(now, count);
         if guard.has_completed() {
             complete(guard);

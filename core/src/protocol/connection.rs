@@ -1,6 +1,7 @@
 //! The join of `inbound`, `outbound` and `deadlines`: the closing handshake (RFC 6455 §7), failing the
 //! connection, and ending exactly once.
 
+mod asked;
 mod sending;
 
 use alloc::boxed::Box;
@@ -16,10 +17,10 @@ use super::frame::{Role, decode_close};
 use super::inbound::{Inbound, Incoming};
 use super::outbound::Outbound;
 use super::output::Output;
+use super::stats::{Pings, Traffic};
 use crate::config::Config;
 use crate::context::{Compression, SocketContext};
 use crate::entropy::Entropy;
-use crate::protocol::StreamOffset;
 use crate::time::Time;
 
 /// An open WebSocket connection, without any I/O: bytes and time in, events and bytes out.
@@ -52,6 +53,8 @@ pub struct Connection {
     context: Option<Box<SocketContext>>,
     /// Whether it was [aborted](Self::abort).
     aborted: bool,
+    received: Traffic,
+    pings: Pings,
 }
 
 /// What is not needed any more, and may run the user's code when it is dropped: an error of a callback or a transport,
@@ -128,6 +131,8 @@ impl Connection {
             deferred_drops: None,
             context: None,
             aborted: false,
+            received: Traffic::new(0, 0),
+            pings: Pings::new(),
         }
     }
 
@@ -135,8 +140,9 @@ impl Connection {
     /// here have set it. If it says how messages are compressed, they are from now on, as far as [`Config`] allows it; a
     /// context that does not say so changes nothing in this.
     pub fn set_context(&mut self, mut context: SocketContext) {
-        let agreed = self.context.as_ref().and_then(|context| context.compression);
-        context.compression = context.compression.or(agreed);
+        let known = self.context.as_deref();
+        context.compression = context.compression.or(known.and_then(|known| known.compression));
+        context.opened = context.opened.or(known.and_then(|known| known.opened));
         if let Some(Compression { server, client, .. }) = context.compression {
             let (sent, received) = if self.role == Role::Server { (server, client) } else { (client, server) };
             self.outbound.set_window(Some(sent));
@@ -161,6 +167,18 @@ impl Connection {
         if !input.is_empty() {
             self.received(now);
         }
+        let before = input.len();
+        let event = self.take_event(input);
+        self.received.bytes += (before - input.len()) as u64;
+        match &event {
+            Some(Event::Text(_) | Event::Binary(_)) => self.received.messages += 1,
+            Some(Event::Pong(data)) => drop(self.answered(now, data)),
+            _ => {}
+        }
+        event
+    }
+
+    fn take_event<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
         if let (State::Open, Some(inbound)) = (&self.state, &mut self.inbound) {
             match inbound.next_small(input, &self.config) {
                 Ok(Some(Message::Text(text))) => return Some(Event::Text(text.into())),
@@ -240,7 +258,7 @@ impl Connection {
         while self.is_receiving() {
             match self.deadlines.due(judged, now, self.flow(), &self.config) {
                 None => return,
-                Some(Due::Ping) => self.outbound.keepalive_ping(),
+                Some(Due::Ping) => self.outbound.keepalive_ping(&mut self.pings),
                 Some(Due::Fail(timeout)) => self.fail(timeout.into()),
             }
         }
@@ -314,48 +332,6 @@ impl Connection {
         }
     }
 
-    /// Returns `true` if messages may be sent: no close was sent, none was received, nothing failed.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
-    }
-
-    /// Returns `true` if [`Event::Closed`] was handed out. What remains is to write the output and to close the
-    /// transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to do so.
-    pub fn is_finished(&self) -> bool {
-        matches!(self.state, State::Ended | State::Lost)
-    }
-
-    /// Returns `true` if the transport is to be dropped rather than closed with care: it failed, or the peer is gone.
-    pub fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
-    }
-
-    /// Returns `true` if it was [aborted](Self::abort): the transport is dropped as it is.
-    pub fn is_aborted(&self) -> bool {
-        self.aborted
-    }
-
-    /// Returns `true` if the peer is to be read: not while so much output is queued that the peer seems not to read its
-    /// own.
-    pub fn wants_read(&self) -> bool {
-        !self.paused
-    }
-
-    /// Returns how many bytes are queued and not yet handed to the transport.
-    pub fn buffered(&self) -> usize {
-        self.outbound.buffered()
-    }
-
-    /// Returns how far what was sent goes: all of it has left when that is [written](Self::written).
-    pub fn queued(&self) -> StreamOffset {
-        self.outbound.position()
-    }
-
-    /// Returns how far the transport has taken what was sent.
-    pub fn written(&self) -> StreamOffset {
-        self.outbound.written()
-    }
-
     /// Returns what is to be written.
     pub fn output(&self) -> &Output {
         self.outbound.output()
@@ -366,6 +342,7 @@ impl Connection {
         if count == 0 {
             return;
         }
+        self.pings.wrote(now, self.outbound.written_with(count));
         self.deadlines.wrote(now, self.outbound.is_ping_unsent(), self.flow());
         self.outbound.wrote(count, &self.config);
         // D16: read again below the low watermark.
@@ -422,49 +399,6 @@ impl Connection {
     #[cfg(feature = "std")]
     pub(crate) fn resume_liveness(&mut self, now: Time) {
         self.deadlines.resume_liveness(now, self.flow());
-    }
-
-    /// Up to where output must have been written before a message of this length is welcome: until it fits, and until
-    /// output that is above the high watermark is below the low one. `None`: it is welcome now.
-    #[cfg(feature = "std")]
-    pub(crate) fn room_at(&self, length: usize) -> Option<StreamOffset> {
-        let Config { low_watermark: low, high_watermark: high, .. } = *self.config;
-        let end = self.outbound.position();
-        if !self.outbound.has_room(length, &self.config) {
-            Some(end)
-        } else if self.outbound.buffered() > high {
-            Some(StreamOffset::new(end.bytes().saturating_sub(low.min(high) as u64)))
-        } else {
-            None
-        }
-    }
-
-    /// Returns `true` if [`next_event`](Self::next_event) has something to say without any input.
-    #[cfg(feature = "std")]
-    pub(crate) fn has_event(&self) -> bool {
-        matches!(self.state, State::Ending(_))
-    }
-
-    /// Returns how far the connection is, in one word.
-    #[cfg(feature = "std")]
-    pub(crate) fn stage(&self) -> Stage {
-        match self.state {
-            State::Open => Stage::Open,
-            State::Closing => Stage::Closing,
-            State::Ending(_) => Stage::Ending,
-            State::Ended => Stage::Finished,
-            State::Lost => Stage::Lost,
-        }
-    }
-
-    /// Returns `true` if it ends without another word to the peer, what was taken included.
-    #[cfg(feature = "std")]
-    pub(crate) fn discards_output(&self) -> bool {
-        match &self.state {
-            State::Ending(last) => last.closed.code == CloseCode::ABNORMAL,
-            State::Lost => true,
-            State::Open | State::Closing | State::Ended => false,
-        }
     }
 
     /// Returns `true` if it is not decided yet how it ends.

@@ -19,6 +19,7 @@ mod outgoing;
 mod output;
 mod partial;
 mod pool;
+mod stats;
 pub mod utf8;
 
 pub use close::{CloseCode, Closed, ClosedBy};
@@ -38,3 +39,4 @@ pub use outgoing::{Outgoing, Prepared};
 pub use output::{Output, StreamOffset};
 #[cfg(feature = "std")]
 pub(crate) use pool::{LARGE, Pooled, own, own_text, share};
+pub use stats::{Stats, Traffic};

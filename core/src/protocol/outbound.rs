@@ -14,6 +14,7 @@ use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits
 use super::outgoing::{Outgoing, Payload};
 use super::output::Output;
 use super::pool::{self, LARGE};
+use super::stats::{Pings, Traffic};
 use crate::config::Config;
 use crate::context::Window;
 use crate::entropy::Entropy;
@@ -28,6 +29,12 @@ pub(super) struct Outbound {
     written: u64,
     /// The last of them. Those before, up to `written`, the backend has taken to write them by itself.
     output: Output,
+    /// How many of the first bytes are no frames: the head of a handshake.
+    head: u32,
+    /// How many messages, pings and pongs were not queued for want of room.
+    refused: u32,
+    /// How many messages were queued.
+    messages: u64,
     /// Where the newest message ends.
     last: u64,
     /// Where that begins which `max_queued` counts: behind what has left, and behind the newest message that was queued
@@ -36,12 +43,15 @@ pub(super) struct Outbound {
     /// Where the last keepalive ping ends.
     ping: u64,
     /// The newest answer to a ping that came while output was above the high watermark.
-    late_pong: Option<Box<[u8]>>,
+    late_pong: Option<Box<LatePong>>,
     /// Messages are compressed, and refer to one another within this.
     window: Option<Window>,
     /// What they refer to.
     deflation: Option<Box<Deflation>>,
 }
+
+/// An answer to a ping that waits. There is hardly ever one, so it takes no more than a pointer.
+struct LatePong(Box<[u8]>);
 
 impl Outbound {
     pub(super) fn new(keys: Option<Box<dyn Entropy>>) -> Self {
@@ -50,6 +60,9 @@ impl Outbound {
             queued: 0,
             written: 0,
             output: Output::new(),
+            head: 0,
+            refused: 0,
+            messages: 0,
             last: 0,
             counted: 0,
             ping: 0,
@@ -156,6 +169,7 @@ impl Outbound {
             queue(self);
         }
         self.last = self.queued;
+        self.messages += 1;
         Ok(self.position())
     }
 
@@ -197,11 +211,12 @@ impl Outbound {
     }
 
     /// Sends a keepalive ping, however much is queued; one at a time, so that they do not pile up.
-    pub(super) fn keepalive_ping(&mut self) {
+    pub(super) fn keepalive_ping(&mut self, pings: &mut Pings) {
         Deflation::rest(&mut self.deflation);
         if !self.is_ping_unsent() {
             self.frame(Opcode::Ping, b"");
             self.ping = self.queued;
+            pings.sent(b"", self.position());
         }
     }
 
@@ -216,7 +231,7 @@ impl Outbound {
     pub(super) fn answer_ping(&mut self, data: &[u8], config: &Config) {
         let data = data.get(..MAX_CONTROL_PAYLOAD).unwrap_or(data);
         if self.buffered() > config.high_watermark {
-            self.late_pong = Some(data.into());
+            self.late_pong = Some(Box::new(LatePong(data.into())));
         } else {
             self.frame(Opcode::Pong, data);
         }
@@ -231,6 +246,7 @@ impl Outbound {
     /// Bytes that are not frames: the head of a handshake.
     pub(super) fn head(&mut self, bytes: Vec<u8>) {
         self.queued += bytes.len() as u64;
+        self.head += bytes.len() as u32;
         match self.output.buffer(0) {
             buffer if buffer.capacity() == 0 => *buffer = bytes,
             buffer => buffer.extend_from_slice(&bytes),
@@ -255,6 +271,27 @@ impl Outbound {
     /// Returns how far the transport has taken the bytes.
     pub(super) fn written(&self) -> StreamOffset {
         StreamOffset::new(self.written)
+    }
+
+    /// Returns how far that will be when it has taken so many more.
+    #[inline(always)]
+    pub(super) fn written_with(&self, count: usize) -> StreamOffset {
+        StreamOffset::new(self.written + count as u64)
+    }
+
+    /// Returns what was sent: messages that were queued, and bytes of frames that have left.
+    pub(super) fn sent(&self) -> Traffic {
+        Traffic::new(self.messages, self.written.saturating_sub(u64::from(self.head)))
+    }
+
+    /// Something was refused for want of room.
+    #[cold]
+    pub(super) fn count_refused(&mut self) {
+        self.refused = self.refused.saturating_add(1);
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.into()
     }
 
     pub(super) fn buffered(&self) -> usize {
@@ -299,8 +336,8 @@ impl Outbound {
     }
 
     fn send_late_pong(&mut self) {
-        if let Some(data) = self.late_pong.take() {
-            self.frame(Opcode::Pong, &data);
+        if let Some(pong) = self.late_pong.take() {
+            self.frame(Opcode::Pong, &pong.0);
         }
     }
 

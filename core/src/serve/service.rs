@@ -143,9 +143,14 @@ impl Service {
         let _ = self.clock.set(unix_time);
     }
 
+    /// Returns the time since the beginning of 1970, if there is a clock.
+    pub(crate) fn unix_time(&self) -> Option<Duration> {
+        self.clock.get().map(|unix_time| unix_time())
+    }
+
     /// Returns what `Date` says now, if there is a clock. Written once per second.
     pub(crate) fn date(&self) -> Option<Arc<str>> {
-        let now = self.clock.get()?();
+        let now = self.unix_time()?;
         let mut written = self.date.lock();
         match &*written {
             Some((second, date)) if *second == now.as_secs() => Some(date.clone()),
@@ -168,7 +173,7 @@ impl Service {
             return;
         }
         let path: String = request.path().chars().take(MAX_PATH).collect();
-        let now = self.clock.get().map(|unix_time| unix_time()).unwrap_or_default();
+        let now = self.unix_time().unwrap_or_default();
         if self.unchosen.pass(path, now).is_some() {
             let offered = offered.into_iter().map(String::from).collect();
             self.report(&ServerError::NoProtocolChosen { path: request.path().into(), offered });

@@ -123,13 +123,14 @@ impl<C: Timer> Opening<C> {
     pub(super) fn spawn<R: Runtime<Timer = C>>(
         self,
         runtime: &R,
-        established: Established,
+        mut established: Established,
         transport: impl Transport + Send + 'static,
         listener: AnyListener,
     ) -> Result<Client, ConnectError>
     where
         C: Send + 'static,
     {
+        established.0.set_opened(R::unix_time());
         let (client, task) = self.open(established, transport, listener)?;
         runtime.spawn(task);
         Ok(client)

@@ -16,7 +16,7 @@ use core::task::{Context, Poll, Waker};
 use crate::api::{Done, Socket, WebSocket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{
-    CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, SendError, StreamOffset, truncated,
+    CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, SendError, Stats, StreamOffset, Traffic, truncated,
 };
 use crate::sync::{Mutex, MutexGuard};
 
@@ -224,6 +224,12 @@ impl Socket for Recording {
 
     fn closed(&self) -> Option<Closed> {
         self.lock().closed.clone()
+    }
+
+    /// Messages are counted, and bytes are not: nothing is encoded.
+    fn stats(&self) -> Stats {
+        let messages = self.lock().sent.iter().filter(|sent| matches!(sent, Sent::Message(_))).count();
+        Stats { sent: Traffic::new(messages as u64, 0), ..Stats::default() }.about(Some(&self.context))
     }
 
     fn written(&self) -> StreamOffset {

@@ -18,6 +18,7 @@ mod output;
 mod pair;
 mod server;
 mod shared;
+mod stats;
 mod streaming;
 mod time;
 mod unread;

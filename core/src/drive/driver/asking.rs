@@ -99,7 +99,10 @@ impl Driver {
         self.end();
     }
 
-    pub(super) fn upgrade(&mut self, service: &Service, connection: Connection, listener: AnyListener) {
+    pub(super) fn upgrade(&mut self, service: &Service, mut connection: Connection, listener: AnyListener) {
+        if let Some(unix_time) = service.unix_time() {
+            connection.set_opened(unix_time);
+        }
         let mut dispatcher = Box::new(Dispatcher::new(connection, listener));
         dispatcher.grant(self.granted);
         dispatcher.enter(service.registry(), || self.say_answered());

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use super::waiters::{Waiter, Waiters};
-use crate::protocol::{Closed, Connection, DeferredDrops, Stage};
+use crate::protocol::{Closed, Connection, DeferredDrops, Stage, Traffic};
 use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
 use crate::time::Time;
 
@@ -28,6 +28,15 @@ pub(in crate::drive) struct Guard<'a> {
     pub(super) state: MutexGuard<'a, State>,
     deferred_drops: Option<Box<DeferredDrops>>,
     status: &'a AtomicU8,
+}
+
+/// What the driver has read: the connection is told when it is locked anyway.
+#[derive(Default)]
+pub(in crate::drive) struct Arrived {
+    /// When bytes arrived that the deadlines do not know of yet.
+    pub(in crate::drive) at: Option<Time>,
+    /// What was received in all.
+    pub(in crate::drive) traffic: Traffic,
 }
 
 /// What was true of the connection when it was last unlocked: kept in one atomic byte, and read without the lock.
@@ -106,11 +115,13 @@ impl<'a> Guard<'a> {
         self.deferred_drops = self.state.connection.take_deferred_drops();
     }
 
-    /// Notes when bytes arrived, if any did.
-    pub(in crate::drive) fn received_at(&mut self, received: Option<Time>) {
-        if let Some(received) = received {
-            self.received(received);
+    /// Notes what was read.
+    #[inline(always)]
+    pub(in crate::drive) fn note(&mut self, arrived: &mut Arrived) {
+        if let Some(at) = arrived.at.take() {
+            self.received(at);
         }
+        self.set_received(arrived.traffic);
     }
 
     /// Returns `true` if someone waited for what is now written.

@@ -12,7 +12,7 @@ use crate::api::{Done, Socket, WriteWaiter};
 use crate::context::Compression;
 use crate::context::SocketId;
 use crate::drive::{lending, spare};
-use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, StreamOffset};
+use crate::protocol::{CloseCode, Closed, Connection, Outgoing, SendError, Stats, StreamOffset};
 
 impl Shared {
     /// Changes the connection from a handle, and wakes the driver, unless this comes from one of its callbacks.
@@ -143,6 +143,10 @@ impl Socket for Shared {
 
     fn room_at(&self, length: usize) -> Option<StreamOffset> {
         self.lock().room_at(length)
+    }
+
+    fn stats(&self) -> Stats {
+        self.lock().stats().about(self.context.as_deref())
     }
 
     fn closed(&self) -> Option<Closed> {

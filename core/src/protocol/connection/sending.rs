@@ -76,13 +76,19 @@ impl Connection {
     fn control(&mut self, opcode: Opcode, data: &[u8]) -> Result<(), SendError> {
         self.check_open()?;
         let result = self.outbound.control(opcode, data, &self.config);
+        if opcode == Opcode::Ping && result.is_ok() {
+            self.pings.sent(data, self.outbound.position());
+        }
         self.judge(result)
     }
 
     /// Meets a slow reader as the configuration says.
     fn judge<T>(&mut self, result: Result<T, SendError>) -> Result<T, SendError> {
-        if matches!(result, Err(SendError::Full)) && self.config.slow_reader == SlowReader::Close {
-            self.fail(Error::SlowReader);
+        if matches!(result, Err(SendError::Full)) {
+            self.outbound.count_refused();
+            if self.config.slow_reader == SlowReader::Close {
+                self.fail(Error::SlowReader);
+            }
         }
         self.pause_if_full();
         result

@@ -124,6 +124,7 @@
 //! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
 //! | `native-tls` | | TLS by the operating system |
+//! | `proxy-protocol` | | `Server::proxy_protocol`: clients that a proxy announces by the PROXY protocol |
 //! | `socket2` | | `Target::socket`: local addresses, interfaces and options of a client's sockets |
 //!
 //! [`blocking::serve`]: blocking/fn.serve.html
@@ -153,9 +154,9 @@ pub use bellwire_core::Compression;
 pub use bellwire_core::Json;
 pub use bellwire_core::{
     AsyncListener, AsyncResponse, BoxError, Bytes, ClientTls, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError,
-    Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Proxy, Request, Responder,
-    Response, Role, SendError, ServerError, ServerTls, Socket, SocketId, Stats, StreamError, Target, TlsError, Traffic,
-    TypedAsyncListener, TypedListener, TypedSocket, WebSocket,
+    Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Proxy, ProxyProtocolError,
+    Request, Responder, Response, Role, SendError, ServerError, ServerTls, Socket, SocketId, Stats, StreamError,
+    Target, TlsError, Traffic, TypedAsyncListener, TypedListener, TypedSocket, WebSocket,
 };
 pub use bellwire_core::{
     async_listener, broadcast, done, is_upgrade_request, listener, request_protocols, stream, stream_listener, typed,

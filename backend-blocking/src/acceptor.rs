@@ -6,22 +6,30 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+#[cfg(feature = "proxy-protocol")]
+use bellwire_core::backend::ProxyProtocol;
 use bellwire_core::backend::report::printing;
 use bellwire_core::backend::{Driver, Service, stream_service};
+#[cfg(feature = "proxy-protocol")]
+use bellwire_core::config::InvalidNetwork;
 use bellwire_core::listener::IntoResponse;
 use bellwire_core::proto::Time;
 use bellwire_core::{Config, Request, Responder, ServerError};
 
 use crate::drive::Drive;
 use crate::end::End;
+use crate::incoming::Proxies;
 use crate::message_stream::MessageStream;
-use crate::server::{print, unix_time};
+use crate::server::{print, server_driver, unix_time};
 use crate::stream::Stream;
 use crate::wait::wait_until;
 
 /// Answers requests on streams that the caller has accepted: TCP, Unix sockets, TLS, in-memory.
 #[derive(Debug, Clone)]
-pub struct Acceptor(Arc<Service>);
+pub struct Acceptor {
+    service: Arc<Service>,
+    proxies: Proxies,
+}
 
 impl Acceptor {
     /// Answers every request with `handler`. What goes wrong outside of any listener is printed on stderr, each kind at
@@ -39,38 +47,57 @@ impl Acceptor {
     /// does not know the connections of its clones.
     #[must_use]
     pub fn config(self, config: Config) -> Self {
-        Self::from_service(Arc::new(self.0.with_config(config)))
+        let service = self.service.with_config(config);
+        self.with_service(service)
     }
 
     /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet.
     /// The acceptor is a new one, as after [`config`](Self::config).
     #[must_use]
     pub fn on_error(self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
-        Self::from_service(Arc::new(self.0.with_hook(hook)))
+        let service = self.service.with_hook(hook);
+        self.with_service(service)
+    }
+
+    fn with_service(self, service: Service) -> Self {
+        Self { proxies: self.proxies, ..Self::from_service(Arc::new(service)) }
+    }
+
+    /// Reads the PROXY protocol on each stream whose `peer` is one of these addresses or in one of these networks, before
+    /// anything else: [`Server::proxy_protocol`](crate::Server::proxy_protocol) says more. The streams are to be those of
+    /// the proxy as they were accepted; over TLS that you make yourself, the header has to come within.
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] if one of them is neither an address nor a network.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, networks: I) -> Result<Self, InvalidNetwork> {
+        self.proxies.announcing = ProxyProtocol::new(networks)?;
+        Ok(self)
     }
 
     /// Creates an acceptor for a service that the caller keeps.
     pub fn from_service(service: Arc<Service>) -> Self {
         service.lend_clock(unix_time);
-        Self(service)
+        Self { service, proxies: Proxies::default() }
     }
 
     /// Drives a stream on this thread, from the request to the end of the connection. `peer` is what
     /// [`Request::peer_addr`] says.
     pub fn accept(&self, stream: impl Stream, peer: Option<SocketAddr>) {
-        let driver = Driver::server(self.0.clone(), peer, Time::ZERO);
+        let (stream, origin) = self.proxies.take_in(stream, peer, self.service.config().max_head);
+        let driver = server_driver(self.service.clone(), origin);
         Drive::new(Arc::new(stream), driver, Instant::now()).run(&mut []);
     }
 
     /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
     /// Plain requests and handshakes do not count.
     pub fn connections(&self) -> usize {
-        self.0.registry().connections()
+        self.service.registry().connections()
     }
 
     /// Closes every open connection with 1001, and answers new requests with 503.
     pub fn close_all(&self) {
-        self.0.registry().close_all();
+        self.service.registry().close_all();
     }
 }
 

@@ -36,6 +36,7 @@ mod connecting;
 mod deadline;
 mod drive;
 mod end;
+mod incoming;
 mod message_stream;
 mod pause;
 mod proxying;

@@ -9,13 +9,18 @@ use std::task::Wake;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "proxy-protocol")]
+use bellwire_core::backend::ProxyProtocol;
 use bellwire_core::backend::report::printing;
 use bellwire_core::backend::{Driver, Registration, Registry, Service, Session, Stage, accept_failed};
+#[cfg(feature = "proxy-protocol")]
+use bellwire_core::config::InvalidNetwork;
 use bellwire_core::listener::IntoResponse;
 use bellwire_core::proto::Time;
 use bellwire_core::{Config, Request, Responder, ServerError, ServerTls};
 
 use crate::drive::Drive;
+use crate::incoming::{Origin, Proxies};
 use crate::stream::Stream;
 use crate::tls::TlsStream;
 use crate::wait::block_on;
@@ -77,6 +82,7 @@ pub struct Server {
     on_error: OnError,
     registry: Arc<Registry>,
     tls: Option<ServerTls>,
+    proxies: Proxies,
 }
 
 /// Shuts a [`Server`] down, from any thread.
@@ -126,6 +132,7 @@ impl Server {
             on_error: Box::new(printing(unix_time, print)),
             registry: Arc::default(),
             tls: None,
+            proxies: Proxies::default(),
         }
     }
 
@@ -137,6 +144,24 @@ impl Server {
     pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
         self.tls = Some(tls.into());
         self
+    }
+
+    /// Reads the PROXY protocol, version 1 or 2, on each connection from these addresses and networks, before anything
+    /// else, also before TLS. It announces the client, whose address then is
+    /// [`peer_addr`](Request::peer_addr); that of the proxy stays if the header has none (`UNKNOWN`, `LOCAL`: a health
+    /// check). A connection from there without such a header is dropped, and [told](Self::on_error) as
+    /// [`ServerError::ProxyProtocol`]; from anywhere else the header is refused with 400. It has as long as
+    /// [`Config::open_timeout`] says, together with the request.
+    ///
+    /// Name the proxies only, and let nobody else connect from there: who can send the header can be anybody. It is not
+    /// checked whether the checksum that a header of version 2 may have is right: that of TCP is.
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] if one of them is neither an address nor a network.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, networks: I) -> Result<Self, InvalidNetwork> {
+        self.proxies.announcing = ProxyProtocol::new(networks)?;
+        Ok(self)
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -204,13 +229,13 @@ impl Server {
     }
 
     pub(crate) fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
-        let Self { listener, config, max_connections, on_error, registry, tls } = self;
+        let Self { listener, config, max_connections, on_error, registry, tls, proxies } = self;
         config.check()?;
         // A listener that was another runtime's does not wait.
         listener.set_nonblocking(false)?;
         let service = Arc::new(service(config, on_error).with_registry(registry.clone()));
         service.lend_clock(unix_time);
-        accept_all(&listener, &service, tls.as_ref(), max_connections);
+        accept_all(&listener, &service, tls.as_ref(), &proxies, max_connections);
         drop(listener);
         block_on(|_| registry.wait_until(|_, threads| threads == 0));
         Ok(())
@@ -218,7 +243,13 @@ impl Server {
 }
 
 /// Accepts until the server is shut down.
-fn accept_all(listener: &TcpListener, service: &Arc<Service>, tls: Option<&ServerTls>, max_connections: usize) {
+fn accept_all(
+    listener: &TcpListener,
+    service: &Arc<Service>,
+    tls: Option<&ServerTls>,
+    proxies: &Proxies,
+    max_connections: usize,
+) {
     let registry = service.registry();
     loop {
         block_on(|_| registry.wait_for_room(max_connections));
@@ -226,19 +257,20 @@ fn accept_all(listener: &TcpListener, service: &Arc<Service>, tls: Option<&Serve
             return;
         }
         match listener.accept() {
-            Ok((stream, peer)) => begin(service, tls, stream, peer),
+            Ok((stream, peer)) => begin(service, tls, proxies, stream, peer),
             Err(error) => accept_later(service, error),
         }
     }
 }
 
 /// Begins with a client that has come. TLS is agreed on by the connection's own thread.
-fn begin(service: &Arc<Service>, tls: Option<&ServerTls>, stream: TcpStream, peer: SocketAddr) {
+fn begin(service: &Arc<Service>, tls: Option<&ServerTls>, proxies: &Proxies, stream: TcpStream, peer: SocketAddr) {
     // A peer that is gone already is found out soon enough.
     let _ = stream.set_nodelay(true);
+    let (stream, origin) = proxies.take_in(stream, Some(peer), service.config().max_head);
     match tls.map(Session::server) {
-        None => start(service, stream, peer),
-        Some(Ok(session)) => start(service, TlsStream::new(stream, session), peer),
+        None => start(service, stream, origin),
+        Some(Ok(session)) => start(service, TlsStream::new(stream, session), origin),
         // The driver tells it.
         Some(Err(error)) => {
             Driver::server(service.clone(), Some(peer), Time::ZERO)
@@ -248,7 +280,7 @@ fn begin(service: &Arc<Service>, tls: Option<&ServerTls>, stream: TcpStream, pee
 }
 
 /// Starts a connection's thread.
-fn start(service: &Arc<Service>, stream: impl Stream, peer: SocketAddr) {
+fn start(service: &Arc<Service>, stream: impl Stream, origin: Origin) {
     let (stream, answered, registry) = (Arc::new(stream), Arc::<AtomicBool>::default(), service.registry().clone());
     let mut registration = Registration::new(registry.clone());
     let entry = Arc::new(Entry { stream: stream.clone(), answered: answered.clone(), registry });
@@ -259,13 +291,22 @@ fn start(service: &Arc<Service>, stream: impl Stream, peer: SocketAddr) {
     let thread = thread::Builder::new().name("bellwire".into()).spawn(move || {
         // Dropped last, whatever the thread dies of.
         let _registration = registration;
-        let mut driver = Driver::server(connection_service, Some(peer), Time::ZERO);
+        let mut driver = server_driver(connection_service, origin);
         driver.tell_answered(answered);
         Drive::new(stream, driver, Instant::now()).run(&mut []);
     });
     if let Err(error) = thread {
         accept_later(service, error);
     }
+}
+
+/// Returns what drives a stream that was just accepted.
+pub(crate) fn server_driver(service: Arc<Service>, origin: Origin) -> Driver {
+    let mut driver = Driver::server(service, origin.peer, Time::ZERO);
+    if let Some(announced) = origin.announced {
+        driver.await_announcement(announced);
+    }
+    driver
 }
 
 /// Waits a moment, but not when the server is shut down meanwhile.

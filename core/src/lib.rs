@@ -175,7 +175,7 @@ pub use api::{
 };
 
 #[cfg(feature = "std")]
-pub use serve::{Responder, ServerError};
+pub use serve::{ProxyProtocolError, Responder, ServerError};
 
 #[cfg(feature = "std")]
 pub use drive::{MessageStream, StreamError, stream, stream_listener};
@@ -224,7 +224,9 @@ pub mod backend {
     pub use crate::api::Carried;
     pub use crate::api::{Done, Upgrade};
     #[cfg(feature = "std")]
-    pub use crate::drive::{Busy, Driver, READ_ON, Race, Shared, Step, conclude, limits, spare};
+    pub use crate::drive::{Announced, Busy, Driver, READ_ON, Race, Shared, Step, conclude, limits, spare};
+    #[cfg(feature = "proxy-protocol")]
+    pub use crate::drive::{Announcement, ProxyProtocol};
     pub use crate::handshake::Redirects;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use bellwire::config::Network;
 use bellwire::listener::{IntoListener, IntoResponse};
 use bellwire::proto::client;
 use bellwire::{
@@ -99,12 +100,14 @@ pub struct Setup {
     pub listener: Option<TcpListener>,
     /// With what it speaks TLS, if it does.
     pub tls: Option<ServerTls>,
+    /// From where it wants the PROXY protocol.
+    pub proxy_protocol: Vec<Network>,
 }
 
 impl Setup {
     /// With the defaults of everything else.
     pub fn new(config: Config) -> Self {
-        Self { config, max_connections: None, listener: None, tls: None }
+        Self { config, max_connections: None, listener: None, tls: None, proxy_protocol: Vec::new() }
     }
 
     /// The listener, on a port that the system chooses if the caller has none.

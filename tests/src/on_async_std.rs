@@ -99,7 +99,9 @@ impl<E: Executor + Default> Backend for OnFuturesIo<E> {
         let (reporter, reports) = mpsc::channel();
         let acceptor = backend::Acceptor::<FuturesIo<E>>::new(handler)
             .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+            .on_error(move |error| drop(reporter.send(Reported::from(error))))
+            .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+            .unwrap();
         let other = acceptor.clone();
         let accept = move |over, peer: Option<SocketAddr>| match over {
             Over::Tcp(stream) => run::<E>(acceptor.accept(Async::new(stream).unwrap(), peer)),
@@ -220,7 +222,9 @@ fn serve<E: Executor + Default, T: Future<Output = io::Result<()>> + Send + 'sta
     let (reporter, reports) = mpsc::channel();
     let mut server = backend::Server::from_listener_on(runtime::<E>(), Async::new(setup.listen()).unwrap())
         .config(setup.config)
-        .on_error(move |error| drop(reporter.send(Reported::from(error))));
+        .on_error(move |error| drop(reporter.send(Reported::from(error))))
+        .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+        .unwrap();
     if let Some(count) = setup.max_connections {
         server = server.max_connections(count);
     }

@@ -71,7 +71,9 @@ impl Backend for Blocking {
         let (reporter, reports) = mpsc::channel();
         let acceptor = blocking::Acceptor::new(handler)
             .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+            .on_error(move |error| drop(reporter.send(Reported::from(error))))
+            .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+            .unwrap();
         let other = acceptor.clone();
         let accept = move |over, peer: Option<SocketAddr>| {
             let acceptor = acceptor.clone();
@@ -122,7 +124,9 @@ fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<(
     let (reporter, reports) = mpsc::channel();
     let mut server = blocking::Server::from_listener(setup.listen())
         .config(setup.config)
-        .on_error(move |error| drop(reporter.send(Reported::from(error))));
+        .on_error(move |error| drop(reporter.send(Reported::from(error))))
+        .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+        .unwrap();
     if let Some(count) = setup.max_connections {
         server = server.max_connections(count);
     }

@@ -152,7 +152,9 @@ impl<F: Flavor> Backend for OnTokio<F> {
         let (reporter, reports) = mpsc::channel();
         let acceptor = bellwire::tokio::Acceptor::new(handler)
             .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+            .on_error(move |error| drop(reporter.send(Reported::from(error))))
+            .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+            .unwrap();
         let (other, handle) = (acceptor.clone(), self.handle.clone());
         let accept = move |over: Over<CountingDuplex>, peer: Option<SocketAddr>| {
             let acceptor = acceptor.clone();
@@ -277,7 +279,9 @@ impl<F> OnTokio<F> {
         listener.set_nonblocking(true).unwrap();
         let mut server = bellwire::tokio::Server::from_listener(tokio::net::TcpListener::from_std(listener).unwrap())
             .config(setup.config)
-            .on_error(move |error| drop(reporter.send(Reported::from(error))));
+            .on_error(move |error| drop(reporter.send(Reported::from(error))))
+            .proxy_protocol(setup.proxy_protocol.iter().map(ToString::to_string))
+            .unwrap();
         if let Some(count) = setup.max_connections {
             server = server.max_connections(count);
         }

@@ -28,6 +28,7 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use self::ending::{Ending, Gone, Sending, Then};
+use super::announced::Announced;
 use super::callbacks::Dispatcher;
 use super::grace::{Grace, READ_ON};
 use super::shared::{Busy, Shared};
@@ -64,9 +65,24 @@ enum Phase {
 
 struct Opening {
     handshake: server::Handshake,
+    /// Where the transport comes from.
     peer: Option<SocketAddr>,
+    /// Where it comes from in truth, if a proxy is to announce that.
+    announced: Option<Announced>,
     /// Set when the request is answered, before that can be seen.
     answered: Option<Arc<AtomicBool>>,
+}
+
+impl Opening {
+    /// Returns the address of the client, or of a proxy that has not announced it.
+    fn peer(&self) -> Option<SocketAddr> {
+        self.announced.as_ref().and_then(Announced::get).flatten().or(self.peer)
+    }
+
+    /// Returns `true` if a proxy has yet to announce its client.
+    fn is_unannounced(&self) -> bool {
+        self.announced.as_ref().is_some_and(|announced| announced.get().is_none())
+    }
 }
 
 #[derive(Default)]
@@ -114,7 +130,10 @@ impl Driver {
     /// Creates a server's end of a transport that was just accepted.
     pub fn server(service: Arc<Service>, peer: Option<SocketAddr>, now: Time) -> Self {
         let handshake = server::Handshake::new(service.config().clone(), now);
-        Self::new(Some(service), Phase::Handshake(Box::new(Opening { handshake, peer, answered: None })))
+        Self::new(
+            Some(service),
+            Phase::Handshake(Box::new(Opening { handshake, peer, announced: None, answered: None })),
+        )
     }
 
     /// Creates either end of a connection whose handshake is done. No callback runs before [`start`](Self::start).
@@ -137,6 +156,14 @@ impl Driver {
     pub fn tell_answered(&mut self, answered: Arc<AtomicBool>) {
         if let Phase::Handshake(opening) = &mut self.phase {
             opening.answered = Some(answered);
+        }
+    }
+
+    /// Sets where a proxy announces whose connection this is, by the PROXY protocol, beneath TLS. Until it has, a
+    /// failure is told as the proxy's.
+    pub fn await_announcement(&mut self, announced: Announced) {
+        if let Phase::Handshake(opening) = &mut self.phase {
+            opening.announced = Some(announced);
         }
     }
 
@@ -252,7 +279,7 @@ impl Driver {
                 }
                 self.dispatch(now, &mut []);
             }
-            (Phase::Handshake(opening), Some(service)) => asking::report_tls(service, opening.peer, error),
+            (Phase::Handshake(opening), Some(service)) => asking::report_failure(service, opening.peer(), error),
             _ => {}
         }
         self.transport_gone();

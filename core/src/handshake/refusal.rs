@@ -113,8 +113,9 @@ impl fmt::Display for Refusal {
                  proxy in front of it, take TLS"
             }
             Self::ProxyProtocol => {
-                "This begins as the PROXY protocol, which is not spoken here: switch it off in the proxy (HAProxy: leave \
-                 send-proxy and send-proxy-v2 out)"
+                "This begins as the PROXY protocol, which is not spoken with this address: name it in the server's \
+                 proxy_protocol (feature proxy-protocol), or switch it off in the proxy (HAProxy: leave send-proxy and \
+                 send-proxy-v2 out)"
             }
             Self::Target => "Invalid request target: send a path, such as /chat?room=1, without a fragment",
             Self::Host => "Invalid Host: send exactly one, with a host and maybe a port",

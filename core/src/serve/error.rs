@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 
+use super::proxy_protocol::ProxyProtocolError;
 use crate::config::InvalidConfig;
 use crate::handshake::server::Refused;
 use crate::http::{InvalidHeader, Shown};
@@ -27,6 +28,14 @@ pub enum ServerError {
         peer: Option<SocketAddr>,
         /// Why.
         error: TlsError,
+    },
+    /// A proxy that has to announce its clients, by the PROXY protocol, has not done so; the connection was dropped.
+    #[non_exhaustive]
+    ProxyProtocol {
+        /// Where the connection came from.
+        peer: Option<SocketAddr>,
+        /// What is wrong.
+        error: ProxyProtocolError,
     },
     /// A request was refused before or after the handler had its say.
     #[non_exhaustive]
@@ -82,6 +91,8 @@ impl fmt::Display for ServerError {
             Self::Accept(error) => write!(f, "cannot accept a connection: {error}"),
             Self::Tls { peer: Some(peer), error } => write!(f, "no TLS with {peer}: {error}"),
             Self::Tls { peer: None, error } => write!(f, "no TLS: {error}"),
+            Self::ProxyProtocol { peer: Some(peer), error } => write!(f, "connection from {peer} dropped: {error}"),
+            Self::ProxyProtocol { peer: None, error } => write!(f, "connection dropped: {error}"),
             Self::Refused { peer, refused } => {
                 f.write_str("request")?;
                 if let Some(peer) = peer {

@@ -2,6 +2,7 @@
 
 mod answering;
 mod error;
+mod proxy_protocol;
 mod registry;
 pub mod report;
 mod responder;
@@ -9,6 +10,7 @@ mod service;
 mod slab;
 
 pub use error::ServerError;
+pub use proxy_protocol::ProxyProtocolError;
 pub use registry::{Registration, Registry, Stage};
 pub use responder::{Answer, Responder};
 pub use service::Service;

@@ -11,14 +11,19 @@ use core::task::{Context, Poll};
 use std::io::{self, ErrorKind};
 
 use super::Task;
+use super::incoming::Proxies;
 use super::runtime::{Adopt, Runtime};
-use super::server::answer;
+use super::server::{Origin, answer};
 use super::timer::Timer;
 use crate::api::{AsyncResponse, IntoAnyListener, IntoAsyncResponse, IntoResponse};
 use crate::config::Config;
+#[cfg(feature = "proxy-protocol")]
+use crate::drive::ProxyProtocol;
 use crate::drive::{Driver, MessageStream, stream};
 use crate::entropy::SystemEntropy;
 use crate::handshake::Request;
+#[cfg(feature = "proxy-protocol")]
+use crate::network::InvalidNetwork;
 use crate::protocol::{Connection, Role};
 use crate::serve::report::printing;
 use crate::serve::{Registry, Responder, ServerError, Service, Stage};
@@ -31,6 +36,7 @@ use crate::sync::Mutex;
 pub struct Acceptor<R> {
     runtime: R,
     service: Arc<Service>,
+    proxies: Proxies,
 }
 
 impl<R: Runtime + Default> Acceptor<R> {
@@ -67,7 +73,7 @@ impl<R: Runtime> Acceptor<R> {
     /// As [`from_service`](Self::from_service), for a runtime that has to be passed on.
     pub fn from_service_on(runtime: R, service: Arc<Service>) -> Self {
         service.lend_clock(R::unix_time);
-        Self { runtime, service }
+        Self { runtime, service, proxies: Proxies::default() }
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own. The acceptor is a new one, which
@@ -75,7 +81,7 @@ impl<R: Runtime> Acceptor<R> {
     #[must_use]
     pub fn config(self, config: Config) -> Self {
         let service = self.service.with_config(config);
-        Self::from_service_on(self.runtime, Arc::new(service))
+        self.with_service(service)
     }
 
     /// Sets what is told of failures outside of any listener, in place of stderr; `on_error(|_| ())` makes it quiet.
@@ -83,7 +89,23 @@ impl<R: Runtime> Acceptor<R> {
     #[must_use]
     pub fn on_error(self, hook: impl Fn(&ServerError) + Send + Sync + 'static) -> Self {
         let service = self.service.with_hook(hook);
-        Self::from_service_on(self.runtime, Arc::new(service))
+        self.with_service(service)
+    }
+
+    fn with_service(self, service: Service) -> Self {
+        Self { proxies: self.proxies, ..Self::from_service_on(self.runtime, Arc::new(service)) }
+    }
+
+    /// Reads the PROXY protocol on each stream whose `peer` is one of these addresses or in one of these networks, before
+    /// anything else: [`Server::proxy_protocol`](super::Server::proxy_protocol) says more. The streams are to be those of
+    /// the proxy as they were accepted; over TLS that you make yourself, the header has to come within.
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] if one of them is neither an address nor a network.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, networks: I) -> Result<Self, InvalidNetwork> {
+        self.proxies.announcing = ProxyProtocol::new(networks)?;
+        Ok(self)
     }
 
     /// Drives a stream from the request to the end of the connection. `peer` is what [`Request::peer_addr`] says. The
@@ -99,8 +121,11 @@ impl<R: Runtime> Acceptor<R> {
     where
         R: Adopt<S>,
     {
-        let Self { runtime, service } = self.clone();
-        Lazy::Begins(Some(move || answer(&service, runtime.adopt(stream), peer, runtime.timer(), service.registry())))
+        let Self { runtime, service, proxies } = self.clone();
+        Lazy::Begins(Some(move || {
+            let (transport, announced) = proxies.take_in(runtime.adopt(stream), peer, service.config().max_head);
+            answer(&service, transport, Origin { peer, announced }, runtime.timer(), service.registry())
+        }))
     }
 
     /// Returns how many WebSockets are open: each counts from before its `on_open` until its `on_close` has returned.
@@ -162,7 +187,7 @@ pub async fn accept_stream<S, R: Adopt<S, Transport: Send + 'static>>(
     service.lend_clock(R::unix_time);
     // Dropped, it takes along a connection whose request is not answered yet.
     let unanswered = Unanswered(Arc::default());
-    runtime.spawn(answer(&service, runtime.adopt(transport), None, runtime.timer(), &unanswered.0));
+    runtime.spawn(answer(&service, runtime.adopt(transport), Origin::default(), runtime.timer(), &unanswered.0));
     // If nothing comes of the request, `accepted` learns it when the last of the service is gone.
     drop(service);
     accepted.await

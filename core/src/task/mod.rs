@@ -14,6 +14,7 @@ mod connecting;
 #[cfg(all(test, not(loom)))]
 mod guards;
 mod held;
+mod incoming;
 #[cfg(all(loom, test))]
 mod models;
 mod reaching;

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 
+use super::incoming::Proxies;
 use super::runtime::{Resolve, Runtime};
 use super::shutdown::accept_failed;
 use super::timer::Timer;
@@ -14,8 +15,12 @@ use super::tls::Tls;
 use super::{Task, Transport};
 use crate::api::{IntoAsyncResponse, IntoResponse};
 use crate::config::Config;
-use crate::drive::Driver;
+#[cfg(feature = "proxy-protocol")]
+use crate::drive::ProxyProtocol;
+use crate::drive::{Announced, Driver};
 use crate::handshake::Request;
+#[cfg(feature = "proxy-protocol")]
+use crate::network::InvalidNetwork;
 use crate::serve::report::printing;
 use crate::serve::{Registry, Responder, ServerError, Service};
 use crate::tls::{ServerTls, Session};
@@ -37,6 +42,7 @@ pub struct Server<R: Runtime> {
     on_error: OnError,
     registry: Arc<Registry>,
     tls: Option<ServerTls>,
+    proxies: Proxies,
 }
 
 /// Shuts a [`Server`] down, from any task.
@@ -99,6 +105,7 @@ impl<R: Runtime> Server<R> {
             on_error: Box::new(printing(R::unix_time, R::print)),
             registry: Arc::default(),
             tls: None,
+            proxies: Proxies::default(),
         }
     }
 
@@ -109,6 +116,24 @@ impl<R: Runtime> Server<R> {
     pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
         self.tls = Some(tls.into());
         self
+    }
+
+    /// Reads the PROXY protocol, version 1 or 2, on each connection from these addresses and networks, before anything
+    /// else, also before TLS. It announces the client, whose address then is
+    /// [`peer_addr`](Request::peer_addr); that of the proxy stays if the header has none (`UNKNOWN`, `LOCAL`: a health
+    /// check). A connection from there without such a header is dropped, and [told](Self::on_error) as
+    /// [`ServerError::ProxyProtocol`]; from anywhere else the header is refused with 400. It has as long as
+    /// [`Config::open_timeout`] says, together with the request.
+    ///
+    /// Name the proxies only, and let nobody else connect from there: who can send the header can be anybody. It is not
+    /// checked whether the checksum that a header of version 2 may have is right: that of TCP is.
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] if one of them is neither an address nor a network.
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol<I: IntoIterator<Item: AsRef<str>>>(mut self, networks: I) -> Result<Self, InvalidNetwork> {
+        self.proxies.announcing = ProxyProtocol::new(networks)?;
+        Ok(self)
     }
 
     /// Sets limits, deadlines and policies of connections that do not bring their own.
@@ -201,11 +226,11 @@ impl<R: Runtime> Server<R> {
     }
 
     async fn run_service(self, service: impl FnOnce(Config, OnError) -> Service) -> io::Result<()> {
-        let Self { runtime, listener, config, max_connections, on_error, registry, tls } = self;
+        let Self { runtime, listener, config, max_connections, on_error, registry, tls, proxies } = self;
         config.check()?;
         let service = Arc::new(service(config, on_error).with_registry(registry.clone()));
         service.lend_clock(R::unix_time);
-        registry.run(accept_all(&runtime, &listener, &service, tls.as_ref(), max_connections)).await;
+        registry.run(accept_all(&runtime, &listener, &service, tls.as_ref(), &proxies, max_connections)).await;
         drop(listener);
         registry.wait_for_end().await;
         Ok(())
@@ -218,19 +243,24 @@ async fn accept_all<R: Runtime>(
     listener: &R::Listener,
     service: &Arc<Service>,
     tls: Option<&ServerTls>,
+    proxies: &Proxies,
     max_connections: usize,
 ) {
     let registry = service.registry();
     loop {
         registry.wait_for_room(max_connections).await;
         match runtime.accept(listener).await {
-            Ok((stream, peer)) => match tls.map(Session::server) {
-                None => runtime.spawn(answer(service, stream, peer, runtime.timer(), registry)),
-                Some(Ok(session)) => {
-                    runtime.spawn(answer(service, Tls::new(stream, session), peer, runtime.timer(), registry));
+            Ok((stream, peer)) => {
+                let (stream, announced) = proxies.take_in(stream, peer, service.config().max_head);
+                let origin = Origin { peer, announced };
+                match tls.map(Session::server) {
+                    None => runtime.spawn(answer(service, stream, origin, runtime.timer(), registry)),
+                    Some(Ok(session)) => {
+                        runtime.spawn(answer(service, Tls::new(stream, session), origin, runtime.timer(), registry));
+                    }
+                    Some(Err(error)) => service.report(&ServerError::Tls { peer, error }),
                 }
-                Some(Err(error)) => service.report(&ServerError::Tls { peer, error }),
-            },
+            }
             Err(error) => accept_failed(service, error, runtime.timer()).await,
         }
     }
@@ -240,11 +270,23 @@ async fn accept_all<R: Runtime>(
 pub(super) fn answer<T: Transport, C: Timer>(
     service: &Arc<Service>,
     transport: T,
-    peer: Option<SocketAddr>,
+    origin: Origin,
     timer: C,
     registry: &Arc<Registry>,
 ) -> Task<T, C> {
-    Task::new(transport, Driver::server(service.clone(), peer, timer.now()), timer, registry)
+    let mut driver = Driver::server(service.clone(), origin.peer, timer.now());
+    if let Some(announced) = origin.announced {
+        driver.await_announcement(announced);
+    }
+    Task::new(transport, driver, timer, registry)
+}
+
+/// Where a transport comes from.
+#[derive(Default)]
+pub(super) struct Origin {
+    pub(super) peer: Option<SocketAddr>,
+    /// Where a proxy is to announce whose it is.
+    pub(super) announced: Option<Announced>,
 }
 
 impl<R: Runtime> ServerHandle<R> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `ring` | what Ring's own tests assert, and keepalive |
 //! | `liveness` | who is alive, and who is found to be dead |
+//! | `announced` | clients that a proxy announces, by the PROXY protocol |
 //! | `answering` | handlers that answer later |
 //! | `typed` | typed messages: a codec between a listener and its connection |
 //! | `middleware` | listeners around listeners |
@@ -41,6 +42,7 @@
 //! `tests/contract.txt` has a line for each behaviour of `docs/contract.md`, and `.ci/table` checks that each
 //! was shown on every backend and in its roles. The path of a test says both, its name begins with the identifiers.
 
+mod announced;
 mod answering;
 mod asking;
 mod async_forms;

@@ -15,7 +15,7 @@ use crate::drive::callbacks::Dispatcher;
 use crate::handshake::server::{Accept, Refused};
 use crate::handshake::{PlainResponse, Request};
 use crate::protocol::{BoxError, Connection, Output};
-use crate::serve::{Asked, ServerError, Service};
+use crate::serve::{Asked, ProxyProtocolError, ServerError, Service};
 use crate::time::Time;
 use crate::tls::TlsError;
 
@@ -23,8 +23,13 @@ impl Driver {
     /// Asks the handler, unless what has come is refused.
     pub(super) fn ask(&mut self, request: Result<Request, Refused>, now: Time) {
         let Phase::Handshake(opening) = &mut self.phase else { return };
-        let peer = opening.peer;
+        let (peer, is_unannounced) = (opening.peer(), opening.is_unannounced());
         let Some(service) = self.service.clone() else { return };
+        if is_unannounced {
+            // There are no requests before that: the time is up.
+            service.report(&ServerError::ProxyProtocol { peer, error: ProxyProtocolError::TimedOut });
+            return self.transport_gone();
+        }
         if let Err(error) = service.config().check() {
             service.report(&ServerError::Config(error));
             let answer = service.encode(request.as_ref().ok(), &PlainResponse::internal_error());
@@ -121,10 +126,12 @@ impl Driver {
     }
 }
 
-/// Tells the owner if there is no request because there is no TLS.
-pub(super) fn report_tls(service: &Service, peer: Option<SocketAddr>, error: BoxError) {
+/// Tells the owner if there is no request because a proxy has not announced it, or because there is no TLS.
+pub(super) fn report_failure(service: &Service, peer: Option<SocketAddr>, error: BoxError) {
     let Ok(error) = error.downcast::<io::Error>() else { return };
-    if let Ok(error) = TlsError::from_io(*error) {
+    if let Some(&error) = error.get_ref().and_then(|error| error.downcast_ref()) {
+        service.report(&ServerError::ProxyProtocol { peer, error });
+    } else if let Ok(error) = TlsError::from_io(*error) {
         service.report(&ServerError::Tls { peer, error });
     }
 }

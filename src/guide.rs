@@ -22,6 +22,9 @@ macro_rules! links {
 [tls]: crate::guide::tls
 [tls_features]: crate::guide::tls#features
 [tls_of_another_library]: crate::guide::tls#tls-of-another-library
+[axum]: crate::guide::axum
+[upgraded]: crate::guide::transports#other-streams-that-are-upgraded-already
+[who_may_connect]: crate::guide::limits#who-may-connect
 [proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes
 [limits]: crate::guide::limits
@@ -72,6 +75,7 @@ pages! {
     compression = "guide/compression.md": "Config" "Outgoing";
     tls = "guide/tls.md": "ClientTls" "ServerTls" "TlsError" "Target";
     transports = "guide/transports.md": "proto::server";
+    axum = "guide/axum.md";
     runtimes = "guide/runtimes.md";
     contract = "contract.md";
     memory = "memory.md";

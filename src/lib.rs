@@ -76,7 +76,8 @@
 //! | a server | [`blocking::serve`], [`blocking::Server`]; [`blocking::serve_streams`] without a listener | [`tokio::serve`], [`serve_async`], [`Server`] |
 //! | a client | [`blocking::connect`], or [`blocking::connect_stream`] without a listener | [`tokio::connect`], or [`connect_stream`] |
 //! | streams you have accepted | [`blocking::Acceptor`], [`blocking::accept_stream`] | [`tokio::Acceptor`], [`accept_stream`] |
-//! | streams upgraded elsewhere: axum, hyper | [`blocking::upgraded`] | [`tokio::upgraded`] |
+//! | inside a server of axum or hyper | | [`axum::WebSocketUpgrade`], [`hyper::WebSocketUpgrade`], [`tower::service`] |
+//! | streams upgraded elsewhere | [`blocking::upgraded`] | [`tokio::upgraded`] |
 //! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
 //! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]).
@@ -103,8 +104,9 @@
 //! | [Testing](guide::testing) | handlers and listeners in memory |
 //! | [Limits](guide::limits) | every default, origins, what a peer can cost |
 //! | [Compression](guide::compression) | permessage-deflate: what is agreed on, what it costs, secrets |
+//! | [In axum, hyper and tower](guide::axum) | the extractor, layers, HTTP/2, shutdown; from `axum::extract::ws` |
 //! | [TLS](guide::tls) | `wss://`, certificates, servers, the system's TLS |
-//! | [Transports](guide::transports), [Runtimes](guide::runtimes) | axum, Unix sockets, your own accept loop; features, smol, what differs |
+//! | [Transports](guide::transports), [Runtimes](guide::runtimes) | Unix sockets, your own accept loop; features, smol, what differs |
 //! | [By hand](guide::by_hand) | the protocol without I/O, in a loop of your own |
 //! | [From tokio-tungstenite](guide::from_tokio_tungstenite), [from Ring](guide::from_ring) | where everything is that you know |
 //! | [Real peers](guide::peers), [the contract](guide::contract) | what clients, servers and nine proxies do; what is promised, to the letter |
@@ -120,6 +122,10 @@
 //! | `futures-io` | [`futures_io`](futures_io/index.html) | an executor of your own, with the sockets of async-io |
 //! | `deflate` | | permessage-deflate, the compression of messages: [`config::Deflate`](config/struct.Deflate.html) |
 //! | `serde` | | [`Json`](struct.Json.html), a codec for [typed messages](typed_listener()) |
+//! | `axum` | [`axum`](axum/index.html) | WebSockets in [applications of axum](guide::axum) |
+//! | `tower` | [`tower`](tower/index.html) | handlers as services of tower |
+//! | `hyper` | [`hyper`](hyper/index.html) | WebSockets in servers of hyper |
+//! | `http` | | conversions from and to the types of the crate `http` |
 //! | `rustls` | | [TLS](guide::tls) by rustls and ring, with the roots of the system: `wss://`, [`Target::tls`], `Server::tls` |
 //! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
@@ -143,6 +149,9 @@
 //! [`tokio::Acceptor`]: tokio/type.Acceptor.html
 //! [`accept_stream`]: tokio/fn.accept_stream.html
 //! [`tokio::upgraded`]: tokio/fn.upgraded.html
+//! [`axum::WebSocketUpgrade`]: axum/struct.WebSocketUpgrade.html
+//! [`hyper::WebSocketUpgrade`]: hyper/struct.WebSocketUpgrade.html
+//! [`tower::service`]: tower/fn.service.html
 // The links to what needs a feature are to files: without that feature rustdoc would not find the items.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -228,6 +237,7 @@ pub mod futures_io {
             feature = "tokio",
             feature = "smol",
             feature = "async-std",
+            feature = "axum",
             feature = "deflate",
             feature = "rustls",
             feature = "native-tls"

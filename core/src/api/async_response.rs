@@ -160,7 +160,7 @@ impl AsyncResponse {
 impl From<AnyListener> for AsyncResponse {
     fn from(listener: AnyListener) -> Self {
         match listener.0 {
-            Kind::Plain(listener) => Response::websocket(listener).into(),
+            Kind::Plain(listener) => Response::boxed(listener).into(),
             Kind::Async(listener) => Self::websocket(listener),
         }
     }

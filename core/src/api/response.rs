@@ -123,8 +123,12 @@ impl Response {
     /// If the request turns out not to be a valid upgrade, the listener is dropped, none of its callbacks
     /// runs, and the client gets an answer that says what is wrong.
     pub fn websocket(listener: impl IntoListener) -> Self {
-        let upgrade = Upgrade { listener: listener.into_listener(), accept: Accept::new(), config: None };
-        Self(Content::Upgrade(Box::new(upgrade)))
+        Self::boxed(listener.into_listener())
+    }
+
+    /// As [`websocket`](Self::websocket), which would box it once more.
+    pub(super) fn boxed(listener: Box<dyn Listener>) -> Self {
+        Self(Content::Upgrade(Box::new(Upgrade { listener, accept: Accept::new(), config: None })))
     }
 
     /// Sets the status. This does nothing on an upgrade, which is 101.

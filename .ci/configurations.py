@@ -1,5 +1,7 @@
 """The proxies that `.ci/proxies` tries: where they come from, and how each is run in the foreground."""
 
+import collections
+
 from programs import Failure
 
 # After so much silence a proxy cuts a connection. It is more than two keepalive intervals, as by default.
@@ -181,3 +183,22 @@ PROXIES = {
     "varnish": varnish, "squid": squid,
     "trafficserver": trafficserver,
 }
+
+
+# Those that speak HTTP/2 to the server, and pass WebSockets on over it.
+
+
+def haproxy_http2(f, block):
+    f.write(replaced(block, (":80", f"127.0.0.1:{f.port}"), ("127.0.0.1:9001", f.upstream),
+                     ("timeout tunnel 1h", f"timeout tunnel {SILENCE}s")))
+    return [f.program("haproxy"), "-db", "-f", f.file]
+
+
+def nghttpx(f, block):
+    f.write(replaced(block, ("*,80", f"127.0.0.1,{f.port}"), ("127.0.0.1,9001", f.upstream.replace(":", ",")))
+            + f"backend-read-timeout={SILENCE}s\naccesslog-file=/dev/null\nerrorlog-file={f.folder}/log\n")
+    return [f.program("nghttpx"), f"--conf={f.file}", "--workers=1"]
+
+
+OverHttp2 = collections.namedtuple("OverHttp2", "package configure")
+OVER_HTTP2 = {"haproxy-http2": OverHttp2("haproxy", haproxy_http2), "nghttpx": OverHttp2("nghttp2-proxy", nghttpx)}

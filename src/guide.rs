@@ -38,6 +38,7 @@ macro_rules! links {
 [by_hand.rs]: #the-whole-program
 [no-std-check]: https://github.com/bellwire/bellwire/blob/main/no-std-check/src/lib.rs
 [tested_listener.rs]: https://github.com/bellwire/bellwire/blob/main/examples/tested_listener.rs
+[axum-chat]: https://github.com/bellwire/bellwire/tree/main/examples/axum
 [chat.rs]: https://github.com/bellwire/bellwire/blob/main/examples/chat.rs
 [own_runtime]: https://github.com/bellwire/bellwire/blob/main/tests/tests/own_runtime/runtime.rs
 [tls.rs]: https://github.com/bellwire/bellwire/blob/main/tests/tests/suite/tls.rs

@@ -42,7 +42,7 @@ impl Running {
 
     fn target(&self, path: &str) -> Target {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let target = Target::new(&format!("{scheme}://{}{path}", self.addr)).unwrap();
+        let target = Target::new(format!("{scheme}://{}{path}", self.addr)).unwrap();
         match &self.tls {
             Some(tls) => target.tls(tls.clone()),
             None => target,

@@ -116,7 +116,7 @@ impl Kept {
     /// Makes the answer to the client of a handler's answer and of what the layers between have made of `carrier`.
     fn complete(self, answer: AsyncResponse, carrier: Response) -> Response {
         let Self { mut parts, connections } = self;
-        let response = match request(&parts) {
+        let response = match request(&parts, &connections) {
             Ok(request) => answer_with(&request, parts.extensions.remove::<OnUpgrade>(), connections, None, Ok(answer)),
             Err(refused) => plain(None, &connections.0.refuse(peer::of(&parts.extensions), refused)),
         };

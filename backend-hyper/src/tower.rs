@@ -119,7 +119,7 @@ impl HandlerService {
 
     async fn answer(self, mut parts: Parts) -> Response<Body> {
         let service: &Arc<Service> = &self.0.0;
-        let request = match request(&parts) {
+        let request = match request(&parts, &self.0) {
             Ok(request) => request,
             Err(refused) => return plain(None, &service.refuse(peer::of(&parts.extensions), refused)),
         };

@@ -66,15 +66,14 @@ impl WebSocketUpgrade {
     /// As [`from_request`](Self::from_request).
     pub fn from_parts(parts: &mut Parts) -> Result<Self, Rejection> {
         let connections = parts.extensions.get::<Connections>().cloned().unwrap_or_else(Connections::global);
-        let request = request(parts).map_err(|refused| refuse(&connections, peer::of(&parts.extensions), refused))?;
+        let request = request(parts, &connections).map_err(|refused| refuse(&connections, peer::of(&parts.extensions), refused))?;
         Self::checked(request, connections, parts)
     }
 
-    fn checked(mut request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
+    fn checked(request: Request, connections: Connections, parts: &mut Parts) -> Result<Self, Rejection> {
         if connections.is_closing() {
             return Err(Rejection::ShuttingDown);
         }
-        request.set_trusted_proxies(&*connections.0.config().trusted_proxies);
         request.check_upgrade().map_err(|refused| refuse(&connections, request.peer_addr(), refused))?;
         let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(|| {
             connections.0.report(&ServerError::Upgrade(Rejection::NotUpgradable.into()));
@@ -165,11 +164,12 @@ impl WebSocketUpgrade {
     }
 }
 
-/// Makes a request of what hyper has parsed, with the address that it came from.
-pub(crate) fn request(parts: &Parts) -> Result<Request, Refused> {
+/// Makes a request of what hyper has parsed, with the address that it came from, and the proxies that are trusted.
+pub(crate) fn request(parts: &Parts, connections: &Connections) -> Result<Request, Refused> {
     let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
     let mut request = Request::from_http(parts, protocol)?;
     request.set_peer_addr(peer::of(&parts.extensions));
+    request.set_trusted_proxies(&*connections.0.config().trusted_proxies);
     Ok(request)
 }
 

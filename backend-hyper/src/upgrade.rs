@@ -66,7 +66,8 @@ impl WebSocketUpgrade {
     /// As [`from_request`](Self::from_request).
     pub fn from_parts(parts: &mut Parts) -> Result<Self, Rejection> {
         let connections = parts.extensions.get::<Connections>().cloned().unwrap_or_else(Connections::global);
-        let request = request(parts, &connections).map_err(|refused| refuse(&connections, peer::of(&parts.extensions), refused))?;
+        let request = request(parts, &connections)
+            .map_err(|refused| refuse(&connections, peer::of(&parts.extensions), refused))?;
         Self::checked(request, connections, parts)
     }
 

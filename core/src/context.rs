@@ -36,11 +36,9 @@ use crate::time::Time;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocketContext {
-    peer_addr: Option<SocketAddr>,
+    addrs: Addrs,
     /// Whether the peer is the client.
     peer_is_client: bool,
-    /// The client's address, if that is not the peer's: in a box, since most have none.
-    client_ip: Option<Box<IpAddr>>,
     pub(crate) path: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
     pub(crate) compression: Option<Compression>,
@@ -48,13 +46,21 @@ pub struct SocketContext {
     pub(crate) opened: Option<Time>,
 }
 
+/// The addresses of the peer and of the client. Most clients are the peer; so another is in a box.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Addrs {
+    #[default]
+    Unknown,
+    Peer(SocketAddr),
+    Both(Box<(Option<SocketAddr>, IpAddr)>),
+}
+
 impl SocketContext {
     /// Creates a context in which nothing is known.
     pub const fn new() -> Self {
         Self {
-            peer_addr: None,
+            addrs: Addrs::Unknown,
             peer_is_client: false,
-            client_ip: None,
             path: None,
             protocol: None,
             compression: None,
@@ -108,27 +114,41 @@ impl SocketContext {
 
 impl SocketContext {
     pub(crate) fn set_peer_addr(&mut self, addr: Option<SocketAddr>) {
-        let client = self.get_client_ip();
-        self.peer_addr = addr;
-        self.set_client_ip(client);
+        self.set_addrs(addr, self.get_client_ip());
     }
 
     pub(crate) fn get_peer_addr(&self) -> Option<SocketAddr> {
-        self.peer_addr
+        match &self.addrs {
+            Addrs::Unknown => None,
+            Addrs::Peer(peer) => Some(*peer),
+            Addrs::Both(both) => both.0,
+        }
     }
 
     fn set_client_ip(&mut self, ip: Option<IpAddr>) {
-        self.peer_is_client = ip.is_some() && ip == self.peer_ip();
-        self.client_ip = ip.filter(|_| !self.peer_is_client).map(Box::new);
+        self.set_addrs(self.get_peer_addr(), ip);
+    }
+
+    fn set_addrs(&mut self, peer: Option<SocketAddr>, client: Option<IpAddr>) {
+        self.peer_is_client = client.is_some() && client == peer.map(canonical_ip);
+        self.addrs = match (peer, client) {
+            (_, Some(client)) if !self.peer_is_client => Addrs::Both(Box::new((peer, client))),
+            (Some(peer), _) => Addrs::Peer(peer),
+            (None, _) => Addrs::Unknown,
+        };
     }
 
     pub(crate) fn get_client_ip(&self) -> Option<IpAddr> {
-        if self.peer_is_client { self.peer_ip() } else { self.client_ip.as_deref().copied() }
+        match &self.addrs {
+            Addrs::Peer(peer) if self.peer_is_client => Some(canonical_ip(*peer)),
+            Addrs::Unknown | Addrs::Peer(_) => None,
+            Addrs::Both(both) => Some(both.1),
+        }
     }
+}
 
-    fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer_addr.map(|addr| addr.ip().to_canonical())
-    }
+fn canonical_ip(addr: SocketAddr) -> IpAddr {
+    addr.ip().to_canonical()
 }
 
 /// The identity of a connection: a number that the process gives only once. It is printed as a number, so it can also

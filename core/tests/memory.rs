@@ -92,6 +92,11 @@ fn u1_what_a_socket_knows_costs_its_text_and_less_than_a_hundred_bytes() {
     assert_eq!(all.count_total - nothing.count_total, 1, "{all:?}");
     assert!(all.bytes_total - nothing.bytes_total <= 80, "{all:?}, {nothing:?}");
     assert_eq!(measure(|| std::mem::forget(known())).bytes_total, text as u64);
+    // A client that is the peer costs nothing more, and one that a proxy has named one piece of memory.
+    assert_eq!(share(Some(known().client_ip(peer.ip()))), all);
+    let behind = || known().client_ip(std::net::IpAddr::from([192, 0, 2, 1]));
+    let pieces = |context: &dyn Fn() -> SocketContext| measure(|| std::mem::forget(context())).count_total;
+    assert_eq!(pieces(&behind), pieces(&known) + 1);
     // Where nothing is known, nothing is kept.
     assert_eq!(share(Some(SocketContext::new())), nothing);
     // A handle is what it was: the number is kept once for all of them.

@@ -12,6 +12,11 @@ PROGRAMS = {
     "nginx": "nginx", "haproxy": "haproxy", "lighttpd": "lighttpd", "apache": "apache2", "caddy": "caddy", "h2o": "h2o",
     "varnish": "varnishd", "squid": "squid", "trafficserver": "traffic_server",
 }
+# Those that have more configurations in the documentation: who the visitor is, told in headers or before everything else.
+TELLING = {"nginx": ["nginx forwarded"], "haproxy": ["haproxy forwarded"]}
+ANNOUNCING = {"nginx": ["nginx stream"], "haproxy": ["haproxy send-proxy", "haproxy send-proxy v1"]}
+# Packages of modules that are not built in.
+MODULES = {"nginx": ["libnginx-mod-stream"]}
 DEBIAN = {**{name: name for name in PROGRAMS}, "apache": "apache2-bin"}
 # Those that never cut a silent connection.
 PATIENT = {"caddy"}
@@ -53,8 +58,32 @@ def nginx_around(f, inside):
     return [f.program("nginx"), "-e", "stderr", "-p", f.folder, "-c", f.file]
 
 
+def nginx_stream(f, block):
+    module = f.unpacked.folder("usr/lib/nginx/modules") / "ngx_stream_module.so"
+    block = replaced(block, ("listen 80;", f"listen 127.0.0.1:{f.port};"), ("127.0.0.1:9001", f.upstream))
+    f.write(f"""
+        load_module {module};
+        daemon off; pid {f.folder}/pid; error_log stderr;
+        worker_processes 1;
+        events {{ worker_connections 100; }}
+        {block}""")
+    return [f.program("nginx"), "-e", "stderr", "-p", f.folder, "-c", f.file]
+
+
+def haproxy_send_proxy(f, block):
+    return haproxy_at(f, replaced(block, (" check ", " check inter 100ms ")))
+
+
+def haproxy_send_proxy_v1(f, block):
+    return haproxy_send_proxy(f, replaced(block, ("send-proxy-v2", "send-proxy")))
+
+
 def haproxy(f, block):
-    f.write(replaced(block, *HAPROXY_TIMES, (":80", f"127.0.0.1:{f.port}"), ("127.0.0.1:9001", f.upstream)))
+    return haproxy_at(f, replaced(block, *HAPROXY_TIMES))
+
+
+def haproxy_at(f, block):
+    f.write(replaced(block, (":80", f"127.0.0.1:{f.port}"), ("127.0.0.1:9001", f.upstream)))
     return [f.program("haproxy"), "-db", "-f", f.file]
 
 
@@ -182,6 +211,8 @@ PROXIES = {
     "nginx": nginx, "haproxy": haproxy, "lighttpd": lighttpd, "apache": apache, "caddy": caddy, "h2o": h2o,
     "varnish": varnish, "squid": squid,
     "trafficserver": trafficserver,
+    "nginx forwarded": nginx, "nginx stream": nginx_stream, "haproxy forwarded": haproxy,
+    "haproxy send-proxy": haproxy_send_proxy, "haproxy send-proxy v1": haproxy_send_proxy_v1,
 }
 
 

@@ -16,8 +16,8 @@ ACCEPT = base64.b64encode(hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85
 class Peer:
     """A connection to a port of this machine."""
 
-    def __init__(self, port):
-        self.stream = socket.create_connection(("127.0.0.1", port), READ_SECONDS)
+    def __init__(self, port, source="127.0.0.1"):
+        self.stream = socket.create_connection(("127.0.0.1", port), READ_SECONDS, (source, 0))
         self.received = b""
         self.pings = 0
         self.messages = 0
@@ -31,14 +31,14 @@ class Peer:
     def __exit__(self, *_):
         self.stream.close()
 
-    def handshake(self, path, host, origin):
-        """What Chromium sends, but for headers that mean nothing here. Returns the answer's head."""
+    def handshake(self, path, host, origin, *more):
+        """What Chromium sends, but for headers that mean nothing here, and more. Returns the answer's head."""
         lines = [
             f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Pragma: no-cache", "Cache-Control: no-cache",
             "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
             "Upgrade: websocket", f"Origin: {origin}", "Sec-WebSocket-Version: 13", "Accept-Encoding: gzip, deflate",
             "Accept-Language: en-GB,en;q=0.9", f"Sec-WebSocket-Key: {KEY}",
-            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "", "",
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", *more, "", "",
         ]
         self.stream.sendall("\r\n".join(lines).encode())
         while b"\r\n\r\n" not in self.received:

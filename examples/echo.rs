@@ -16,6 +16,7 @@ An echo server: open its address in a browser, or connect a WebSocket client.
   /         echoes text and binary messages; a browser gets a page to try it
   /greeter  greets, echoes, and closes on \"exit\"
   /sink     takes messages, and answers none
+  /client   tells who asks, and for what, as far as proxies in between say so
 
 Usage: echo [OPTIONS]
 
@@ -26,6 +27,11 @@ Usage: echo [OPTIONS]
   --keepalive SECONDS  how long a client may be quiet before it gets a ping [20]
   --no-keepalive       do not ping quiet clients
   --deflate            compress messages, however short (needs --features deflate)
+  --trusted NETWORK    believe the proxies at this address, or in this network, in Forwarded and
+                       X-Forwarded-For, -Host, -Proto; may be given more than once
+  --proxy-protocol NETWORK
+                       want the PROXY protocol from there; may be given more than once (needs --features
+                       proxy-protocol)
   --tls CERT KEY       speak TLS, with a certificate and its private key, files in PEM (needs --features
                        rustls)
   --help               this text";
@@ -35,7 +41,24 @@ struct Options {
     backend: Backend,
     threads: Option<usize>,
     config: Config,
+    #[cfg(feature = "proxy-protocol")]
+    proxy_protocol: Vec<String>,
     tls: Option<ServerTls>,
+}
+
+/// The servers of all backends are set up alike.
+macro_rules! set_up {
+    ($server:ident, $options:ident) => {{
+        let mut server = $server;
+        if let Some(tls) = $options.tls {
+            server = server.tls(tls);
+        }
+        #[cfg(feature = "proxy-protocol")]
+        {
+            server = server.proxy_protocol($options.proxy_protocol)?;
+        }
+        server.config($options.config)
+    }};
 }
 
 fn main() -> ExitCode {
@@ -50,41 +73,29 @@ fn run() -> Result<(), BoxError> {
     match options.backend {
         #[cfg(feature = "blocking")]
         Backend::Blocking => {
-            let mut server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
+            let server = bellwire::blocking::Server::bind(&options.listen).map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
-            if let Some(tls) = options.tls {
-                server = server.tls(tls);
-            }
-            server.config(options.config).run(app)?;
+            set_up!(server, options).run(app)?;
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => runtime(options.threads)?.block_on(async {
-            let mut server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
+            let server = bellwire::tokio::Server::bind(&options.listen).await.map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
-            if let Some(tls) = options.tls {
-                server = server.tls(tls);
-            }
-            server.config(options.config).run(app).await?;
+            set_up!(server, options).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "smol")]
         Backend::Smol => smol::block_on(async {
-            let mut server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
+            let server = bellwire::smol::Server::bind(&options.listen).await.map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
-            if let Some(tls) = options.tls {
-                server = server.tls(tls);
-            }
-            server.config(options.config).run(app).await?;
+            set_up!(server, options).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
         #[cfg(feature = "async-std")]
         Backend::AsyncStd => async_std::task::block_on(async {
-            let mut server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
+            let server = bellwire::async_std::Server::bind(&options.listen).await.map_err(common::busy)?;
             common::announce(options.backend, server.local_addr()?, options.tls.is_some())?;
-            if let Some(tls) = options.tls {
-                server = server.tls(tls);
-            }
-            server.config(options.config).run(app).await?;
+            set_up!(server, options).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
     }
@@ -98,9 +109,23 @@ fn app(request: &Request) -> Response {
         ("/", false) => Response::html(include_str!("echo.html")),
         ("/greeter", true) => greeter(request),
         ("/sink", true) => Response::websocket(Sink),
+        ("/client", true) => {
+            let text = client(request);
+            Response::websocket(listener().on_open(move |socket| socket.send(&text)))
+        }
+        ("/client", false) => Response::text(client(request)),
         ("/greeter" | "/sink", false) => Response::upgrade_required(),
         _ => Response::not_found(),
     }
+}
+
+/// Who asks, and for what.
+fn client(request: &Request) -> String {
+    let address = request.client_ip().map_or_else(|| "somebody".into(), |ip| ip.to_string());
+    let scheme = request.client_scheme().unwrap_or("some scheme");
+    let host = request.client_host().unwrap_or_default();
+    let peer = request.peer_addr().map_or_else(|| "nowhere".into(), |peer| peer.ip().to_string());
+    format!("{address} asks for {scheme}://{host}, from {peer}")
 }
 
 /// A listener as a type.
@@ -145,8 +170,11 @@ fn parse() -> Result<Option<Options>, BoxError> {
         backend: Backend::default()?,
         threads: None,
         config: Config::default(),
+        #[cfg(feature = "proxy-protocol")]
+        proxy_protocol: Vec::new(),
         tls: None,
     };
+    let mut trusted = Vec::new();
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -160,6 +188,9 @@ fn parse() -> Result<Option<Options>, BoxError> {
             }
             Long("deflate") => options.config = common::compressed(options.config, 0)?,
             Long("no-keepalive") => options.config = options.config.keepalive_interval(None),
+            Long("trusted") => trusted.push(parser.value()?.string()?),
+            #[cfg(feature = "proxy-protocol")]
+            Long("proxy-protocol") => options.proxy_protocol.push(parser.value()?.string()?),
             Long("tls") => {
                 options.tls = Some(common::tls::server(&parser.value()?.string()?, &parser.value()?.string()?)?)
             }
@@ -167,6 +198,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
+    options.config = options.config.trusted_proxies(&trusted)?;
     Ok(Some(options))
 }
 

@@ -28,6 +28,7 @@ macro_rules! links {
 [proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes
 [limits]: crate::guide::limits
+[seeing]: crate::guide::seeing
 [compression]: crate::guide::compression
 [by_hand]: crate::guide::by_hand
 [contract]: crate::guide::contract
@@ -73,6 +74,7 @@ pages! {
     proxies = "guide/proxies.md": "Proxy" "Target" "proto::client::ProxyRules" "proto::client::ProxyError";
     testing = "guide/testing.md": "testing";
     limits = "guide/limits.md": "Config";
+    seeing = "guide/seeing.md": "Stats" "WebSocket" "ServerError";
     compression = "guide/compression.md": "Config" "Outgoing";
     tls = "guide/tls.md": "ClientTls" "ServerTls" "TlsError" "Target";
     transports = "guide/transports.md": "proto::server";

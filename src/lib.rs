@@ -102,6 +102,7 @@
 //! | [Behind a proxy](guide::proxies) | CONNECT, SOCKS5, the environment's variables, credentials |
 //! | [Staying connected](guide::staying_connected) | clients that connect again: when, and what becomes of messages |
 //! | [Testing](guide::testing) | handlers and listeners in memory |
+//! | [Seeing what happens](guide::seeing) | numbers of a connection, what goes wrong, spans and events of tracing, metrics |
 //! | [Limits](guide::limits) | every default, origins, what a peer can cost |
 //! | [Compression](guide::compression) | permessage-deflate: what is agreed on, what it costs, secrets |
 //! | [In axum, hyper and tower](guide::axum) | the extractor, layers, HTTP/2, shutdown; from `axum::extract::ws` |
@@ -131,6 +132,8 @@
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
 //! | `native-tls` | | TLS by the operating system |
 //! | `proxy-protocol` | | `Server::proxy_protocol`: clients that a proxy announces by the PROXY protocol |
+//! | `tracing` | | [spans and events](guide::seeing) for subscribers of tracing |
+//! | `metrics` | | [numbers](guide::seeing) for recorders of metrics: `describe_metrics` |
 //! | `socket2` | | `Target::socket`: local addresses, interfaces and options of a client's sockets |
 //!
 //! [`blocking::serve`]: blocking/fn.serve.html
@@ -161,6 +164,8 @@
 pub use bellwire_core::Compression;
 #[cfg(feature = "serde")]
 pub use bellwire_core::Json;
+#[cfg(feature = "metrics")]
+pub use bellwire_core::describe_metrics;
 pub use bellwire_core::{
     AsyncListener, AsyncResponse, BoxError, Bytes, ClientTls, CloseCode, Closed, ClosedBy, Codec, Config, ConnectError,
     Error, Listener, Message, MessageStream, Outcome, Outgoing, OwnedMessage, Prepared, Proxy, ProxyProtocolError,
@@ -238,6 +243,8 @@ pub mod futures_io {
             feature = "smol",
             feature = "async-std",
             feature = "axum",
+            feature = "tracing",
+            feature = "metrics",
             feature = "deflate",
             feature = "rustls",
             feature = "native-tls"

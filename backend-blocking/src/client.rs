@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use bellwire_core::backend::no_connection;
 use bellwire_core::listener::{AnyListener, IntoAnyListener, IntoListener};
 use bellwire_core::proto::client::{IntoTarget, Response};
 use bellwire_core::stream::Opened;
@@ -42,7 +43,8 @@ pub fn connect_over(
 }
 
 fn open_over(target: impl IntoTarget, stream: impl Stream, listener: AnyListener) -> Result<Connected, ConnectError> {
-    Opening::new(&target.into_target()?, listener).finish(stream)
+    let target = target.into_target()?;
+    Opening::new(&target, listener).finish(stream).inspect_err(|error| no_connection(&target, error))
 }
 
 /// As [`connect`], and the connection is a [`MessageStream`]: `recv` and `send` without callbacks.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bellwire_core::backend::limits::HANDSHAKE_BUFFER;
-use bellwire_core::backend::{Driver, Redirects, Session, Shared};
+use bellwire_core::backend::{Driver, Redirects, Session, Shared, no_connection};
 use bellwire_core::listener::AnyListener;
 use bellwire_core::proto::client::{Handshake, Phase, Response};
 use bellwire_core::proto::{Connection, Time};
@@ -57,7 +57,9 @@ impl Opening {
         let mut redirects = Redirects::new();
         loop {
             match self.ask(&target) {
-                Err(error) => target = redirects.follow(&target, error)?,
+                Err(error) => {
+                    target = redirects.follow(&target, error).inspect_err(|error| no_connection(&target, error))?
+                }
                 connected => return connected,
             }
             self.handshake = target.handshake(Time::ZERO);

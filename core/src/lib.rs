@@ -136,6 +136,8 @@ mod http;
 mod protocol;
 mod tls;
 mod handshake;
+#[cfg(feature = "std")]
+mod observe;
 mod api;
 #[cfg(feature = "std")]
 mod serve;
@@ -174,6 +176,8 @@ pub use api::{
     typed, typed_listener,
 };
 
+#[cfg(feature = "metrics")]
+pub use observe::describe_metrics;
 #[cfg(feature = "std")]
 pub use serve::{ProxyProtocolError, Responder, ServerError};
 
@@ -228,6 +232,8 @@ pub mod backend {
     #[cfg(feature = "proxy-protocol")]
     pub use crate::drive::{Announcement, ProxyProtocol};
     pub use crate::handshake::Redirects;
+    #[cfg(feature = "std")]
+    pub use crate::observe::no_connection;
     #[cfg(feature = "std")]
     pub use crate::serve::{Answer, Registration, Registry, Service, Stage, report};
     #[cfg(feature = "std")]

@@ -24,8 +24,9 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::lending;
 use super::reader::Reader;
-use super::shared::{Busy, Guard, Shared};
+use super::shared::{Busy, Calling, Guard, Shared};
 use crate::api::{AnyListener, Call, Called, Kind, Listener, Outcome, Pending, WebSocket, untyped};
+use crate::observe::{Entered, Watch};
 use crate::protocol::{
     BoxError, Connection, Error, Event, LARGE, Message, OwnedMessage, SendError, own, own_text, panic_message, share,
 };
@@ -37,6 +38,7 @@ pub(super) struct Dispatcher {
     pub(super) shared: Arc<Shared>,
     pub(super) socket: WebSocket,
     reader: Reader,
+    watch: Watch,
     listener: Kind,
     /// Whether `on_open` has been called.
     opened: bool,
@@ -74,7 +76,7 @@ impl Waiting {
 
 impl Dispatcher {
     pub(super) fn new(mut connection: Connection, listener: AnyListener) -> Self {
-        let mut reader = Reader::of(&mut connection);
+        let (mut reader, watch) = (Reader::of(&mut connection), Watch::new(connection.role()));
         if matches!(&listener.0, Kind::Async(listener) if listener.0.answers_close_later()) {
             reader.stop_at_close();
         }
@@ -82,7 +84,7 @@ impl Dispatcher {
         let socket = WebSocket::from_arc(shared.clone());
         let listener = listener.0;
         let (waiting, budget, place) = (None, u32::MAX, None);
-        Self { shared, socket, reader, listener, opened: false, waiting, budget, place }
+        Self { shared, socket, reader, watch, listener, opened: false, waiting, budget, place }
     }
 
     /// Enters the registry of a server, says that the request is answered, and runs `on_open`.
@@ -110,17 +112,34 @@ impl Dispatcher {
 
     /// [`Shared::park`].
     pub(super) fn park(&mut self, waker: &Waker) -> Result<Option<Time>, Busy> {
-        self.shared.park_after(&mut self.reader.arrived, waker)
+        let parked = self.shared.park_after(&mut self.reader.arrived, waker);
+        self.watch.turn(&self.reader.arrived.seen);
+        parked
     }
 
     /// [`Shared::park_after_write`].
     pub(super) fn park_after_write(&mut self, now: Time, count: usize, waker: &Waker) -> Result<Option<Time>, Busy> {
-        self.shared.park_after_write(&mut self.reader.arrived, now, count, waker)
+        let parked = self.shared.park_after_write(&mut self.reader.arrived, now, count, waker);
+        self.watch.turn(&self.reader.arrived.seen);
+        parked
+    }
+
+    /// [`Shared::calling`], within the span of the connection.
+    #[inline(always)]
+    fn calling(&self) -> (Calling, Entered) {
+        (self.shared.calling(), self.watch.enter())
+    }
+
+    /// [`Shared::during`], within the span of the connection.
+    fn during<T>(&self, callback: impl FnOnce() -> T) -> T {
+        let _calling = self.calling();
+        callback()
     }
 
     pub(super) fn start(&mut self) {
         self.opened = true;
-        let _calling = self.shared.calling();
+        self.watch.open(self.shared.opened());
+        let _calling = self.calling();
         match &mut self.listener {
             Kind::Plain(_) => self.call(|listener, socket| listener.on_open(socket)),
             Kind::Async(_) => {
@@ -245,7 +264,7 @@ impl Dispatcher {
     #[inline]
     fn run(&mut self, now: Time, input: &mut &mut [u8], service: Option<&Service>) {
         self.shared.unpark();
-        let _calling = self.shared.calling();
+        let _calling = self.calling();
         if !input.is_empty() {
             self.reader.arrived.at = Some(now);
         }
@@ -338,14 +357,21 @@ impl Dispatcher {
 
     fn drop_inside<T>(&self, waiting: T) {
         // What it holds may panic.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.during(|| drop(waiting))));
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.during(|| drop(waiting))));
     }
 
     fn handle(&mut self, now: Time, event: Event<'_>, service: Option<&Service>) {
         match &event {
             Event::Text(_) | Event::Binary(_) => self.reader.arrived.traffic.messages += 1,
-            Event::Pong(data) => drop(self.shared.lock().answered(now, data)),
-            _ => {}
+            Event::Pong(data) => {
+                let answered = self.shared.lock().answered(now, data);
+                if let Some(round_trip) = answered {
+                    self.watch.answer(round_trip);
+                }
+            }
+            Event::Error(error) => self.watch.fail(error, &self.reader.arrived.seen),
+            Event::Closed(closed) => self.watch.close(closed, &self.reader.arrived.seen),
+            Event::Ping(_) => {}
         }
         match &mut self.listener {
             Kind::Plain(_) => self.handle_plain(event, service),
@@ -407,7 +433,7 @@ impl Dispatcher {
     }
 
     fn poll(&self, callback: &mut Pending, waker: &Waker) -> Poll<Returned> {
-        let poll = || self.shared.during(|| callback.poll(&mut Context::from_waker(waker)));
+        let poll = || self.during(|| callback.poll(&mut Context::from_waker(waker)));
         match panic::catch_unwind(AssertUnwindSafe(poll)) {
             Ok(poll) => poll.map(Ok),
             Err(payload) => Poll::Ready(Err(payload)),

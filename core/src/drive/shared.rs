@@ -30,6 +30,7 @@ use self::guard::State;
 pub(super) use self::guard::{Arrived, Guard, Status};
 use self::waiters::Waiters;
 use crate::context::{SocketContext, SocketId};
+use crate::observe::{Opened, Peak};
 use crate::protocol::{Connection, Event, Inbound, Output, SendError};
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, WakerSlot, thread_local};
 use crate::time::Time;
@@ -67,8 +68,14 @@ impl Shared {
     pub fn new(mut connection: Connection) -> Self {
         connection.set_auto_pong(false);
         let context = connection.take_context();
-        let state =
-            State { connection, waker: WakerSlot::new(), woken: false, waiters: Waiters::default(), closed: None };
+        let state = State {
+            connection,
+            waker: WakerSlot::new(),
+            woken: false,
+            waiters: Waiters::default(),
+            closed: None,
+            peak: Peak::default(),
+        };
         let shared = Self {
             id: SocketId::unique(),
             context,
@@ -87,6 +94,11 @@ impl Shared {
         #[cfg(all(test, not(loom)))]
         GUARDS.with(|guards| guards.set(guards.get() + 1));
         Guard::new(self.state.lock(), &self.status)
+    }
+
+    /// Returns which connection this is, for who watches it.
+    pub(super) fn opened(&self) -> Opened<'_> {
+        Opened { id: self.id, context: self.context.as_deref() }
     }
 
     /// Runs `act` on the connection, under its lock: it must call no user code. Does not wake the driver.

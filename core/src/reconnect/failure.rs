@@ -3,6 +3,8 @@
 use core::fmt;
 
 use crate::handshake::ConnectError;
+#[cfg(feature = "std")]
+use crate::observe::{Problem, Severity};
 use crate::protocol::{BoxError, CloseCode, Closed};
 
 /// The reason why there is no connection, or none any more.
@@ -45,6 +47,16 @@ impl Failure {
             Self::Connect(error) => Some(error),
             Self::Hook(error) => error.downcast_ref(),
             Self::Closed(_) => None,
+        }
+    }
+
+    /// Returns as much of it as a log may show: not what the hook says of its error.
+    #[cfg(feature = "std")]
+    pub(crate) fn problem(&self) -> Problem<'_> {
+        match self {
+            Self::Connect(error) => Problem::of_connect(error),
+            Self::Closed(_) => Problem::new("closed", Severity::Info),
+            Self::Hook(_) => Problem::new("hook", Severity::Warn),
         }
     }
 

@@ -4,6 +4,7 @@ mod answering;
 mod error;
 mod proxy_protocol;
 mod registry;
+mod problem;
 pub mod report;
 mod responder;
 mod service;

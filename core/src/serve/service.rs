@@ -20,6 +20,7 @@ use crate::api::{AsyncResponse, IntoAsyncResponse, IntoResponse, Response};
 use crate::config::Config;
 use crate::handshake::{PlainResponse, Request};
 use crate::http::date;
+use crate::observe;
 use crate::protocol::{BoxError, panic_message};
 use crate::sync::Mutex;
 
@@ -182,6 +183,7 @@ impl Service {
 
     /// Tells the owner what went wrong. A hook that panics harms no connection.
     pub fn report(&self, error: &ServerError) {
+        observe::server(&error.problem());
         let _ = panic::catch_unwind(AssertUnwindSafe(|| (self.on_error)(error)));
     }
 

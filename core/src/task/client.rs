@@ -10,7 +10,8 @@ use super::runtime::{Adopt, Resolve};
 use crate::api::{IntoAnyListener, WebSocket};
 use crate::drive::{MessageStream, Opened, stream};
 use crate::handshake::client::Response;
-use crate::handshake::{ConnectError, IntoTarget, Redirects};
+use crate::handshake::{ConnectError, IntoTarget, Redirects, Target};
+use crate::observe::no_connection;
 use crate::protocol::{Closed, ClosedBy};
 use crate::serve::Registry;
 
@@ -33,10 +34,10 @@ pub async fn connect<R: Resolve<(String, u16)>>(
     let mut opening = Opening::new(&target, runtime.timer());
     let mut redirects = Redirects::new();
     loop {
-        let mut way = reach(&runtime, &target, &mut opening).await?;
+        let mut way = reach(&runtime, &target, &mut opening).await.map_err(|error| told(&target, error))?;
         match way.shake_hands(&mut opening).await {
             Ok(established) => return way.open(&runtime, opening, established, listener.into_any_listener()),
-            Err(error) => target = redirects.follow(&target, error)?,
+            Err(error) => target = redirects.follow(&target, error).map_err(|error| told(&target, error))?,
         }
         opening.turn_to(&target);
     }
@@ -56,9 +57,10 @@ pub async fn connect_over<S, R: Adopt<S, Transport: Send + 'static>>(
     stream: S,
     listener: impl IntoAnyListener,
 ) -> Result<Client, ConnectError> {
-    let mut opening = Opening::new(&target.into_target()?, runtime.timer());
+    let target = target.into_target()?;
+    let mut opening = Opening::new(&target, runtime.timer());
     let mut transport = runtime.adopt(stream);
-    let established = opening.shake_hands(&mut transport).await?;
+    let established = opening.shake_hands(&mut transport).await.map_err(|error| told(&target, error))?;
     opening.spawn(&runtime, established, transport, listener.into_any_listener())
 }
 
@@ -91,6 +93,12 @@ pub async fn connect_stream_over<S, R: Adopt<S, Transport: Send + 'static>>(
 ) -> Result<(MessageStream, Response), ConnectError> {
     let (listener, opened) = stream();
     streamed(connect_over(runtime, target, transport, listener).await?, opened).await
+}
+
+/// Nothing came of connecting.
+fn told(target: &Target, error: ConnectError) -> ConnectError {
+    no_connection(target, &error);
+    error
 }
 
 async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {

@@ -10,6 +10,7 @@ use super::timer::{Timer, sleep, yield_now};
 use crate::api::{AnyListener, IntoAnyListener};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::handshake::{ConnectError, IntoTarget, Target};
+use crate::observe::again;
 use crate::protocol::{BoxError, CloseCode, Closed, ClosedBy};
 use crate::reconnect::{
     Backoff, Carried, Connected, Disconnected, EndReason, Ended, Failure, Feed, Link, Lost, Make, Next, Policy,
@@ -208,6 +209,7 @@ impl Running {
             Next::Final => Err(EndReason::Final),
         };
         let (retry_in, tries) = (next.ok().map(|at| at.saturating_since(now)), self.backoff.tries());
+        again(&failure.problem(), tries, retry_in);
         self.failure = Some(failure.clone());
         self.events.disconnected(Disconnected { failure, error, unsent, retry_in, tries });
         next

@@ -24,9 +24,10 @@ impl Dispatcher {
     }
 
     fn converse_now(&mut self) -> bool {
-        let Self { shared, listener, .. } = self;
+        let Self { shared, listener, watch, .. } = self;
         let Some(Some(conversation)) = of(listener) else { return false };
         let (waker, reads) = (Waker::from(shared.clone()), shared.status().wants_read());
+        let _entered = watch.enter();
         let poll = || shared.during(|| conversation.as_mut().poll(&mut Context::from_waker(&waker)));
         let polled = panic::catch_unwind(AssertUnwindSafe(poll));
         if reads && !shared.status().wants_read() {

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
 use super::waiters::{Waiter, Waiters};
+use crate::observe::{Peak, Seen};
 use crate::protocol::{Closed, Connection, DeferredDrops, Stage, Traffic};
 use crate::sync::{AtomicU8, MutexGuard, Ordering, WakerSlot};
 use crate::time::Time;
@@ -21,6 +22,7 @@ pub(super) struct State {
     pub(super) woken: bool,
     pub(super) waiters: Waiters,
     pub(super) closed: Option<Box<Closed>>,
+    pub(super) peak: Peak,
 }
 
 /// The connection, locked. Fields are dropped in their order: unlocked first.
@@ -37,6 +39,8 @@ pub(in crate::drive) struct Arrived {
     pub(in crate::drive) at: Option<Time>,
     /// What was received in all.
     pub(in crate::drive) traffic: Traffic,
+    /// And what was seen of the connection then.
+    pub(in crate::drive) seen: Seen,
 }
 
 /// What was true of the connection when it was last unlocked: kept in one atomic byte, and read without the lock.
@@ -122,6 +126,7 @@ impl<'a> Guard<'a> {
             self.received(at);
         }
         self.set_received(arrived.traffic);
+        arrived.seen.look(&self.state.connection, self.state.peak);
     }
 
     /// Returns `true` if someone waited for what is now written.
@@ -157,6 +162,8 @@ impl Drop for Guard<'_> {
         if self.state.connection.has_deferred_drops() {
             self.take_deferred_drops();
         }
+        let State { connection, peak, .. } = &mut *self.state;
+        peak.rise(|| connection.buffered());
         self.status.store(Status::of(&self.state).0, Ordering::Release);
     }
 }

@@ -10,6 +10,9 @@ use bellwire_tokio::Tokio;
 
 /// The WebSockets of an application: what applies to all of them, how many there are, and how they end.
 ///
+/// In axum they are a layer: `Router::layer(connections)` makes the WebSockets of that router theirs, and completes responses
+/// with a listener. For other servers of hyper they are put among the extensions of each request.
+///
 /// Clones are the same. Programs that set up none share [`Connections::global`].
 #[derive(Clone)]
 pub struct Connections(pub(crate) Arc<Service>);

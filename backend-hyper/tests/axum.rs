@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, any, get, on};
 use axum::{Extension, Router};
 use bellwire_core::{
-    AsyncResponse, CloseCode, Config, Request, Role, Target, async_listener, is_upgrade_request, listener, stream,
-    stream_listener,
+    AsyncResponse, CloseCode, Config, MessageStream, Request, Role, Target, async_listener, is_upgrade_request,
+    listener, stream, stream_listener,
 };
-use bellwire_hyper::axum::{Connections, Rejection, WebSocketUpgrade};
+use bellwire_hyper::axum::{Connections, PeerAddr, Rejection, WebSocketUpgrade};
 use bellwire_hyper::tower::{service, service_async};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -22,10 +22,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
 use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{Layer, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -434,6 +436,18 @@ fn extended_connect(addr: SocketAddr, path: &str) -> http::request::Builder {
         .header("Sec-WebSocket-Version", "13")
 }
 
+/// Opens a WebSocket in a connection of HTTP/2.
+async fn talk_over_http_2(addr: SocketAddr, path: &str) -> MessageStream {
+    let mut response = ask_over_http_2(addr, extended_connect(addr, path)).await;
+    assert_eq!(response.status(), 200, "{path}");
+    assert!(!response.headers().contains_key("Sec-WebSocket-Accept"), "{path}");
+    let upgraded = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    let (listener, opened) = stream();
+    let talk = bellwire_tokio::upgraded(upgraded, vec![], Role::Client, Config::default(), listener);
+    tokio::spawn(talk);
+    opened.await.unwrap()
+}
+
 #[tokio::test]
 async fn any_speaks_http_2_and_get_does_not() {
     let app = Router::new()
@@ -446,14 +460,7 @@ async fn any_speaks_http_2_and_get_does_not() {
         .layer(quiet());
     let addr = serve(app).await;
     for path in ["/any", "/connect", "/returned", "/service"] {
-        let mut response = ask_over_http_2(addr, extended_connect(addr, path)).await;
-        assert_eq!(response.status(), 200, "{path}");
-        assert!(!response.headers().contains_key("Sec-WebSocket-Accept"), "{path}");
-        let upgraded = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
-        let (listener, opened) = stream();
-        let talk = bellwire_tokio::upgraded(upgraded, vec![], Role::Client, Config::default(), listener);
-        tokio::spawn(talk);
-        let mut messages = opened.await.unwrap();
+        let mut messages = talk_over_http_2(addr, path).await;
         messages.send(path).await.unwrap();
         assert_eq!(messages.recv().await.unwrap().unwrap(), path);
         assert!(messages.close().await.clean);
@@ -487,4 +494,58 @@ async fn any_speaks_http_2_and_get_does_not() {
         (response.status(), response.headers()["Content-Length"].as_bytes()),
         (StatusCode::OK, b"13".as_slice())
     );
+}
+
+#[tokio::test]
+async fn the_signal_reaches_a_web_socket_over_http_2_and_serve_returns() {
+    let connections = quiet();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = port.local_addr().unwrap();
+    let app = Router::new().route("/", any(echo)).layer(connections.clone());
+    let (signal, signalled) = tokio::sync::oneshot::channel::<()>();
+    let end = connections.shutdown_after(async { signalled.await.unwrap() }, GRACE);
+    let served = tokio::spawn(async move { axum::serve(port, app).with_graceful_shutdown(end).await });
+
+    let mut messages = talk_over_http_2(addr, "/").await;
+    messages.send("here").await.unwrap();
+    messages.recv().await.unwrap().unwrap();
+    signal.send(()).unwrap();
+    assert!(messages.recv().await.is_none());
+    let closed = messages.closed().unwrap();
+    assert_eq!((closed.code, closed.clean), (CloseCode::GOING_AWAY, true));
+    drop(messages);
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn hyper_serves_a_handler_without_a_router() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |request: &Request| {
+        tell.send(request.peer_addr()).unwrap();
+        echoing(request)
+    };
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = port.local_addr().unwrap();
+    let service = service(handler);
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = port.accept().await {
+            let of_peer = MapRequestLayer::new(move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(PeerAddr(peer));
+                request
+            });
+            let service = TowerToHyperService::new(of_peer.layer(service.clone()));
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server.http2().enable_connect_protocol();
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            tokio::spawn(connection);
+        }
+    });
+    is_echoed(addr, "/one").await;
+    let mut messages = talk_over_http_2(addr, "/two").await;
+    messages.send("two").await.unwrap();
+    assert_eq!(messages.recv().await.unwrap().unwrap(), "two");
+    // The third is what was asked to see the server's SETTINGS.
+    for _ in 0..3 {
+        assert_eq!(told.recv().await.unwrap().unwrap().ip(), addr.ip());
+    }
 }

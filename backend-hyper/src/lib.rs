@@ -6,6 +6,8 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 mod body;
+#[cfg(feature = "http2")]
+mod client;
 mod connections;
 #[cfg(feature = "axum")]
 mod layer;
@@ -16,6 +18,9 @@ mod transport;
 mod upgrade;
 
 pub use body::Body;
+#[cfg(feature = "http2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+pub use client::{connect, connect_stream};
 pub use connections::Connections;
 pub use peer::PeerAddr;
 pub use rejection::Rejection;

@@ -10,10 +10,8 @@ use bellwire_core::backend::{Runtime, Service, report};
 use bellwire_core::listener::{IntoAsyncResponse, IntoResponse};
 use bellwire_core::{Config, Request, Responder, ServerError};
 use bellwire_tokio::Tokio;
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderValue, Response};
 use hyper::upgrade::OnUpgrade;
 
 use crate::rejection::plain;
@@ -124,18 +122,8 @@ impl HandlerService {
             Err(refused) => return plain(None, &service.refuse(peer::of(&parts.extensions), refused)),
         };
         let answer = service.answer(&request, Tokio.timer()).await;
-        let response = answer_with(&request, parts.extensions.remove::<OnUpgrade>(), self.0, None, answer);
-        if request.method() == "HEAD" { without_content(response) } else { response }
+        answer_with(&request, parts.extensions.remove::<OnUpgrade>(), self.0, None, answer)
     }
-}
-
-/// RFC 9110 §9.3.2: for `HEAD` "the server MUST NOT send content in the response", and "SHOULD send the same header fields".
-/// hyper sees to that over HTTP/1.1, not over HTTP/2.
-fn without_content(response: Response<Body>) -> Response<Body> {
-    let length = http_body::Body::size_hint(response.body()).exact().unwrap_or_default();
-    let mut response = response.map(|_| Body::from(Bytes::new()));
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-    response
 }
 
 impl<B> tower_service::Service<http::Request<B>> for HandlerService {

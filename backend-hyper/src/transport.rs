@@ -28,8 +28,13 @@ impl Transport {
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(Parts { io, read_buf, .. }) => (Self::tcp(io), read_buf),
-            Err(upgraded) => (Self::Upgraded(Box::new(Tokio.adopt(TokioIo::new(upgraded)))), Bytes::new()),
+            Err(upgraded) => (Self::upgraded(upgraded), Bytes::new()),
         }
+    }
+
+    /// Keeps hyper's stream, which is one of many in an HTTP/2 connection.
+    pub(crate) fn upgraded(upgraded: Upgraded) -> Self {
+        Self::Upgraded(Box::new(Tokio.adopt(TokioIo::new(upgraded))))
     }
 
     fn tcp(io: TokioIo<TcpStream>) -> Self {

@@ -169,6 +169,8 @@ pub use handshake::{ConnectError, Proxy, Request, Target, is_upgrade_request, re
 
 #[cfg(feature = "serde")]
 pub use api::Json;
+#[cfg(feature = "http")]
+pub use api::NotPlain;
 #[cfg(feature = "std")]
 pub use api::{AsyncListener, AsyncResponse, TypedAsyncListener, async_listener, typed_async, typed_async_listener};
 pub use api::{

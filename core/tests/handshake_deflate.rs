@@ -2,6 +2,10 @@
 
 #![cfg(feature = "deflate")]
 
+#[cfg(feature = "http")]
+#[path = "handshake/frameworks.rs"]
+mod frameworks;
+
 use std::sync::Arc;
 
 use bellwire_core::backend::Shared;
@@ -47,11 +51,17 @@ fn written(connection: &mut Connection) -> Vec<u8> {
 /// A server's connection after these offers, each of which is a line of its own; and what it answers to them.
 fn accepted(config: Config, offers: &[&str]) -> Result<(Connection, Vec<String>), AcceptError> {
     let lines: String = offers.iter().map(|offer| format!("{EXTENSIONS}{offer}\r\n")).collect();
-    let mut bytes = format!("{REQUEST}{lines}\r\n").into_bytes();
+    let wire = format!("{REQUEST}{lines}\r\n");
     let config = Arc::new(config);
     let mut handshake = server::Handshake::new(config.clone(), Time::ZERO);
-    let request = handshake.receive(&mut &mut bytes[..]).unwrap().unwrap();
-    let mut connection = request.accept(&Accept::new(), config, Time::ZERO)?;
+    let request = handshake.receive(&mut &mut wire.clone().into_bytes()[..]).unwrap();
+    #[cfg(feature = "http")]
+    frameworks::read(&wire, &request);
+    let request = request.unwrap();
+    let result = request.accept(&Accept::new(), config.clone(), Time::ZERO);
+    #[cfg(feature = "http")]
+    frameworks::accept(&request, &Accept::new(), &config, result.as_ref());
+    let mut connection = result?;
     let answer = extensions(&written(&mut connection));
     Ok((connection, answer))
 }

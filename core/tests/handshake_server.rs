@@ -1,4 +1,9 @@
-//! Wire tables of the server's opening handshake: each is read whole, cut at every point, and byte by byte.
+//! Wire tables of the server's opening handshake: each is read whole, cut at every point, and byte by byte. With the feature
+//! `http`, each is also judged as what a framework has parsed: over HTTP/1.1, and where the row exists there, over HTTP/2.
+
+#[cfg(feature = "http")]
+#[path = "handshake/frameworks.rs"]
+mod frameworks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +55,10 @@ fn read(wire: &str) -> Result<Request, Refused> {
     if matches!(result, Some(Ok(_))) {
         assert_eq!(left, b"");
     }
-    result.expect("a whole head")
+    let result = result.expect("a whole head");
+    #[cfg(feature = "http")]
+    frameworks::read(wire, &result);
+    result
 }
 
 /// The rule that was broken.
@@ -63,7 +71,15 @@ fn refusal<T>(result: Result<T, AcceptError>) -> Refusal {
 
 fn accept_with(config: Config, headers: &str) -> Result<(), AcceptError> {
     let request = read(&format!("GET /chat HTTP/1.1\r\nHost: example.com\r\n{headers}\r\n")).unwrap();
-    request.accept(&Accept::new(), Arc::new(config), Time::ZERO).map(drop)
+    accept_request(&request, &Accept::new(), config)
+}
+
+/// Accepts a request, for a connection whose first output is the 101.
+fn accept_request(request: &Request, accept: &Accept, config: Config) -> Result<(), AcceptError> {
+    let result = request.accept(accept, Arc::new(config.clone()), Time::ZERO);
+    #[cfg(feature = "http")]
+    frameworks::accept(request, accept, &config, result.as_ref());
+    result.map(drop)
 }
 
 fn accept(headers: &str) -> Result<(), AcceptError> {
@@ -76,8 +92,8 @@ fn an_opening_handshake_is_read_and_accepted() {
     assert_eq!((request.method(), request.path(), request.query()), ("GET", "/chat", Some("x=1")));
     assert_eq!(request.headers().len(), 5);
     assert_eq!(request.header("Host").unwrap(), "example.com");
-    assert!(request.accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
-    assert!(Request::upgrade("/").accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
+    assert!(accept_request(&request, &Accept::new(), Config::default()).is_ok());
+    assert!(accept_request(&Request::upgrade("/"), &Accept::new(), Config::default()).is_ok());
 }
 
 #[test]
@@ -159,7 +175,7 @@ fn h1_http_1_0_is_plain_and_needs_no_host() {
     }
     let request = read(&format!("GET / HTTP/1.0\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n")).unwrap();
     assert!(!is_upgrade_request(&request));
-    let refused = request.accept(&Accept::new(), Arc::default(), Time::ZERO).map(drop);
+    let refused = accept_request(&request, &Accept::new(), Config::default());
     assert_eq!(refusal(refused), Refusal::Http10);
     for headers in ["Host: a\r\nHost: a\r\n", "Host: a b\r\n"] {
         assert_eq!(read(&format!("GET / HTTP/1.0\r\n{headers}\r\n")).unwrap_err(), Refusal::Host, "{headers:?}");
@@ -170,7 +186,7 @@ fn h1_http_1_0_is_plain_and_needs_no_host() {
     for version in ["1.1", "1.2", "1.9"] {
         let head = format!("GET / HTTP/{version}\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n");
         let request = read(&head).unwrap();
-        assert!(!request.is_http10() && request.accept(&Accept::new(), Arc::default(), Time::ZERO).is_ok());
+        assert!(!request.is_http10() && accept_request(&request, &Accept::new(), Config::default()).is_ok());
         assert_eq!(read(&format!("GET / HTTP/{version}\r\n\r\n")).unwrap_err(), Refusal::Host);
     }
 }
@@ -317,14 +333,14 @@ fn subprotocols_and_extensions_must_be_well_formed() {
 #[test]
 fn only_get_is_upgraded() {
     let request = read(&format!("HEAD / HTTP/1.1\r\nHost: h\r\n{UPGRADE}{KEY}{VERSION}\r\n")).unwrap();
-    let result = request.accept(&Accept::new(), Arc::default(), Time::ZERO);
+    let result = accept_request(&request, &Accept::new(), Config::default());
     assert_eq!(refusal(result), Refusal::UpgradeMethod);
 }
 
 #[test]
 fn a_subprotocol_that_was_not_offered_is_a_mistake_of_the_program() {
     let choose = |request: &Request, protocol: &str| {
-        request.accept(&Accept::new().protocol(protocol), Arc::default(), Time::ZERO).map(drop)
+        accept_request(request, &Accept::new().protocol(protocol), Config::default())
     };
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Protocol", "mqtt, soap").unwrap();
     assert_eq!(choose(&request, "soap"), Ok(()));
@@ -339,7 +355,7 @@ fn a_subprotocol_that_was_not_offered_is_a_mistake_of_the_program() {
 #[test]
 fn the_peers_fault_comes_before_the_programs() {
     let request = Request::upgrade("/").with_header("Sec-WebSocket-Version", "8").unwrap();
-    let result = request.accept(&Accept::new().protocol("x"), Arc::default(), Time::ZERO);
+    let result = accept_request(&request, &Accept::new().protocol("x"), Config::default());
     assert_eq!(refusal(result), Refusal::Version);
 }
 
@@ -347,7 +363,7 @@ fn the_peers_fault_comes_before_the_programs() {
 fn a_server_accepts_its_own_origin_and_those_that_it_lists() {
     let check = |config: Config, host: &str, origin: &str| {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}{KEY}{VERSION}{origin}\r\n");
-        let result = read(&head).unwrap().accept(&Accept::new(), Arc::new(config), Time::ZERO).map(drop);
+        let result = accept_request(&read(&head).unwrap(), &Accept::new(), config);
         if result.is_err() {
             assert_eq!(refusal(result.clone()), Refusal::Origin);
         }

@@ -40,6 +40,8 @@ pub(crate) use called::{Called, Pending};
 #[cfg(feature = "axum")]
 pub use carried::Carried;
 pub use listener::{IntoListener, IntoOutcome, Listener, Outcome, done};
+#[cfg(feature = "http")]
+pub use response::NotPlain;
 pub use response::{IntoResponse, Response, Upgrade};
 #[cfg(feature = "std")]
 pub use sending::{Sending, Writable};

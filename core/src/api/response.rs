@@ -1,9 +1,14 @@
 //! The response that a handler returns: plain HTTP, or an upgrade with a listener.
 
+#[cfg(feature = "http")]
+mod convert;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+#[cfg(feature = "http")]
+pub use self::convert::NotPlain;
 use super::listener::{IntoListener, Listener, Returns};
 use crate::config::Config;
 use crate::handshake::server::Accept;

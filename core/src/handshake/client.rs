@@ -4,16 +4,20 @@
 
 mod answer;
 mod error;
+#[cfg(feature = "http")]
+mod extended_connect;
+mod offer;
 mod response;
 
 use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 pub(super) use self::answer::{Answer, AnswerReader};
 pub use self::error::HandshakeError;
+#[cfg(feature = "http")]
+pub use self::extended_connect::ExtendedConnect;
+use self::offer::Offer;
 pub use self::response::Response;
 pub use super::connect_error::Phase;
 pub use super::proxy::{InvalidProxy, ProxyError, ProxyRules, SocksFailure, Tunnel};
@@ -23,11 +27,9 @@ pub use crate::http::MAX_BODY;
 
 #[cfg(feature = "std")]
 use super::connect_error::ConnectError;
-use super::key::{EXTENSIONS, accept_value, encode_key};
+use super::key::{accept_value, encode_key};
 use super::target::Target;
 use crate::config::Config;
-use crate::context::Compression;
-use crate::context::SocketContext;
 use crate::entropy::Entropy;
 use crate::http::{HeadError, Headers, token_list};
 use crate::protocol::Connection;
@@ -40,15 +42,11 @@ use crate::tls::TlsError;
 /// Send [`output`](Self::output), report it with [`wrote`](Self::wrote), and give what comes back to
 /// [`receive`](Self::receive).
 pub struct Handshake {
-    config: Arc<Config>,
     output: Vec<u8>,
     written: usize,
     /// The value of `Sec-WebSocket-Accept` that answers the key.
     accept: [u8; 28],
-    /// What the connection's handles will know; the path and the address are known from the start.
-    context: SocketContext,
-    protocols: Vec<String>,
-    entropy: Option<Box<dyn Entropy>>,
+    offer: Offer,
     deadline: Option<Time>,
     answer: AnswerReader,
     /// A redirect will be followed.
@@ -66,36 +64,33 @@ impl Handshake {
         let mut nonce = [0; 16];
         entropy.renew();
         entropy.fill(&mut nonce);
-        let (key, config) = (encode_key(nonce), target.config.clone());
+        let (key, config) = (encode_key(nonce), &target.config);
         Self {
             output: target.encode(&key),
             written: 0,
             accept: accept_value(key.as_bytes()),
-            context: SocketContext::new().path(target.path()).peer_addr(target.peer_addr),
-            protocols: target.protocols.clone(),
-            entropy: Some(entropy),
             deadline: config.open_timeout.and_then(|timeout| now.checked_add(timeout)),
             answer: AnswerReader::new(config.max_head, |status| status == 101),
+            offer: Offer::new(target, entropy),
             follows: target.redirects > 0,
-            config,
         }
     }
 
     /// Returns the limits and deadlines.
     pub fn config(&self) -> &Config {
-        &self.config
+        self.offer.config()
     }
 
     /// Returns the deadline for closing the sending side if the handshake fails now: [`Config::linger_timeout`], within
     /// [`Config::open_timeout`].
     pub fn hang_up_by(&self, now: Time) -> Time {
-        let until = now + self.config.linger_timeout;
+        let until = now + self.config().linger_timeout;
         self.deadline.map_or(until, |deadline| deadline.min(until))
     }
 
     /// Sets the address of the other end of the transport, for [`WebSocket::peer_addr`](crate::WebSocket::peer_addr).
     pub fn set_peer_addr(&mut self, addr: impl Into<Option<SocketAddr>>) {
-        self.context.set_peer_addr(addr.into());
+        self.offer.set_peer_addr(addr.into());
     }
 
     /// Returns the bytes that are still to be sent.
@@ -119,7 +114,9 @@ impl Handshake {
         input: &mut &mut [u8],
     ) -> Option<Result<(Connection, Response), HandshakeError>> {
         Some(match self.answer.receive(input).or_else(|| self.redirect())? {
-            Ok(Answer::Agreed(1, response)) => self.establish(response, now),
+            Ok(Answer::Agreed(1, response)) => {
+                self.check_switch(&response.headers).and_then(|()| self.offer.establish(response, now))
+            }
             Ok(Answer::Agreed(..)) => Err(HandshakeError::HttpVersion),
             // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the
             // response per HTTP [RFC2616] procedures." Here: by handing it over.
@@ -171,22 +168,8 @@ impl Handshake {
         self.answer.finish().map_or(error, HandshakeError::Refused)
     }
 
-    fn establish(&mut self, response: Response, now: Time) -> Result<(Connection, Response), HandshakeError> {
-        let (protocol, compression) = self.check(&response.headers)?;
-        // It is taken only here, and only once.
-        let entropy = self.entropy.take().ok_or(HandshakeError::Eof)?;
-        let mut connection = Connection::client(self.config.clone(), entropy, now);
-        let mut context = core::mem::take(&mut self.context);
-        context.compression = compression;
-        connection.set_context(match &protocol {
-            Some(protocol) => context.protocol(protocol.as_str()),
-            None => context,
-        });
-        Ok((connection, Response { protocol, ..response }))
-    }
-
-    /// Judges a 101 by RFC 6455 §4.1, and finds its subprotocol and how messages are compressed.
-    fn check(&self, headers: &Headers) -> Result<(Option<String>, Option<Compression>), HandshakeError> {
+    /// Judges by RFC 6455 §4.1 whether a 101 switches to WebSocket, and answers the key.
+    fn check_switch(&self, headers: &Headers) -> Result<(), HandshakeError> {
         // "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value that
         // is not an ASCII case-insensitive match for the value "websocket"".
         let upgrade = headers.value("Upgrade").ok_or(HandshakeError::MissingUpgrade)?;
@@ -199,23 +182,7 @@ impl Handshake {
         if !options.iter().any(|option| option.eq_ignore_ascii_case("upgrade")) {
             return Err(HandshakeError::MissingConnection);
         }
-        self.check_accept(headers)?;
-        let compression = self.check_extensions(headers)?;
-        Ok((self.check_protocol(headers)?, compression))
-    }
-
-    /// "If the response includes a |Sec-WebSocket-Extensions| header field and this header field indicates the use of an
-    /// extension that was not present in the client's handshake".
-    fn check_extensions(&self, headers: &Headers) -> Result<Option<Compression>, HandshakeError> {
-        let Some(extensions) = headers.value(EXTENSIONS) else { return Ok(None) };
-        #[cfg(feature = "deflate")]
-        if let Some(offered) = &self.config.deflate {
-            return match Compression::accepted(headers.values(EXTENSIONS), offered) {
-                Some(compression) => Ok(Some(compression)),
-                None => Err(HandshakeError::InvalidExtension(extensions.into_owned())),
-            };
-        }
-        Err(HandshakeError::UnexpectedExtension(extensions.into_owned()))
+        self.check_accept(headers)
     }
 
     fn check_accept(&self, headers: &Headers) -> Result<(), HandshakeError> {
@@ -227,20 +194,6 @@ impl Handshake {
             (Some(_), Some(_)) => Err(HandshakeError::RepeatedAccept),
             (Some(accept), None) if accept == self.accept => Ok(()),
             (Some(_), None) => Err(HandshakeError::WrongAccept),
-        }
-    }
-
-    fn check_protocol(&self, headers: &Headers) -> Result<Option<String>, HandshakeError> {
-        let mut chosen = headers.values("Sec-WebSocket-Protocol");
-        let (Some(protocol), repeated) = (chosen.next(), chosen.next().is_some()) else { return Ok(None) };
-        if repeated {
-            return Err(HandshakeError::RepeatedProtocol);
-        }
-        // "If [..] this header field indicates the use of a subprotocol that was not present in the client's
-        // handshake".
-        match self.protocols.iter().find(|offered| offered.as_bytes() == protocol) {
-            Some(offered) => Ok(Some(offered.clone())),
-            None => Err(HandshakeError::UnexpectedProtocol(String::from_utf8_lossy(protocol).into_owned())),
         }
     }
 }

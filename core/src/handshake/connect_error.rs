@@ -7,6 +7,8 @@ use std::io;
 use super::client::{HandshakeError, InvalidProxy, ProxyError, RedirectError, Response};
 use super::target::{InvalidCredentials, InvalidProtocol};
 use crate::config::InvalidConfig;
+#[cfg(feature = "http")]
+use crate::http::Shown;
 use crate::http::{InvalidHeader, UriError};
 use crate::tls::TlsError;
 
@@ -16,6 +18,9 @@ use crate::tls::TlsError;
 pub enum ConnectError {
     /// The URL is invalid.
     Url(UriError),
+    /// A request of the crate `http` has this method, and not `GET`.
+    #[cfg(feature = "http")]
+    Method(alloc::string::String),
     /// A header cannot be sent.
     Header(InvalidHeader),
     /// A user name, a password, a token or a cookie cannot be sent.
@@ -161,6 +166,10 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(error) => error.fmt(f),
+            #[cfg(feature = "http")]
+            Self::Method(method) => {
+                write!(f, "the request's method is {}: a WebSocket is asked for with GET", Shown(method))
+            }
             Self::Header(error) => error.fmt(f),
             Self::Credentials(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),

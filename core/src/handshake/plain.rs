@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::request::{METHODS, Request};
-#[cfg(feature = "http")]
-use crate::http::append;
 use crate::http::{Headers, reason_phrase, write_field};
+#[cfg(feature = "http")]
+use crate::http::{append, is_of_connection};
 
 /// A plain HTTP response: that of a [refusal](super::server::Refused::to_response), or a handler's that accepts no
 /// upgrade.
@@ -77,8 +77,9 @@ impl PlainResponse {
         &self.body
     }
 
-    /// Returns the response for a server whose HTTP is another library's, which adds what frames the message. Over HTTP/2,
-    /// headers that are HTTP/1.1's own are left out.
+    /// Returns the response for a server whose HTTP is another library's, which adds what frames the message. The request tells
+    /// whether there is a body, as for [`encode`](Self::encode), and whether this is for HTTP/2, where headers that are
+    /// HTTP/1.1's own are left out.
     #[cfg(feature = "http")]
     pub fn to_http(&self, request: Option<&Request>) -> ::http::Response<bytes::Bytes> {
         let is_http2 = request.is_some_and(Request::is_http2);
@@ -90,16 +91,21 @@ impl PlainResponse {
         }
         for (name, value) in self.headers.iter() {
             // RFC 9113 §8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
-            if is_http2 && name.eq_ignore_ascii_case("Upgrade") {
-                continue;
+            if !(is_http2 && is_of_connection(name)) {
+                append(fields, name, value);
             }
-            append(fields, name, value);
         }
         // RFC 9110 §7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
         if fields.contains_key(::http::header::UPGRADE) {
             append(fields, "Connection", b"Upgrade");
         }
-        if has_content(self.status) {
+        if !has_content(self.status) {
+            return response;
+        }
+        // hyper leaves content out by itself over HTTP/1.1, not over HTTP/2.
+        if self.is_to_head(request) {
+            append(fields, "Content-Length", format!("{}", self.body.len()).as_bytes());
+        } else {
             *response.body_mut() = bytes::Bytes::copy_from_slice(&self.body);
         }
         response
@@ -118,11 +124,14 @@ impl PlainResponse {
     pub(crate) fn encode_dated(&self, request: Option<&Request>, date: Option<&str>) -> Vec<u8> {
         let body = if has_content(self.status) { self.body.as_slice() } else { &[] };
         let mut bytes = self.encode_head(body.len(), date);
-        let to_head = self.to_head || request.is_some_and(|request| request.method() == "HEAD");
-        if !to_head {
+        if !self.is_to_head(request) {
             bytes.extend_from_slice(body);
         }
         bytes
+    }
+
+    fn is_to_head(&self, request: Option<&Request>) -> bool {
+        self.to_head || request.is_some_and(|request| request.method() == "HEAD")
     }
 
     fn encode_head(&self, length: usize, date: Option<&str>) -> Vec<u8> {

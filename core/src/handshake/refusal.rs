@@ -177,6 +177,8 @@ pub struct Refused {
     pub(crate) is_head: bool,
     /// Whether the page is at the host that was asked for, but came without TLS, and this is over TLS.
     pub(crate) is_insecure: bool,
+    /// Whether it came over HTTP/2, where nothing is upgraded.
+    pub(crate) is_http2: bool,
 }
 
 impl Refused {
@@ -185,14 +187,17 @@ impl Refused {
         let refusal = self.refusal;
         let mut response = PlainResponse::own_text(refusal.status(), format!("{self}\n"));
         response.to_head = self.is_head;
-        refusal.headers().iter().fold(response, |response, (name, value)| response.with_own_header(name, value))
+        // RFC 9113 §8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields."
+        let headers = refusal.headers().iter().filter(|(name, _)| !(self.is_http2 && *name == "Upgrade"));
+        headers.fold(response, |response, (name, value)| response.with_own_header(name, value))
     }
 
     /// Refuses a request that was read.
     pub(super) fn of(refusal: Refusal, request: &Request) -> Self {
         let value = |name| request.header(name).map(|value| value.into_owned());
         let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
-        Self { refusal, origin: value("Origin"), host: value("Host"), path, is_head, is_insecure: false }
+        let is_http2 = request.is_http2();
+        Self { origin: value("Origin"), host: value("Host"), path, is_head, is_http2, ..Self::from(refusal) }
     }
 
     /// Refuses a request whose head is incomplete: reads its complete lines, or the first one as far as it came.
@@ -243,7 +248,8 @@ fn without_user_info(target: String) -> String {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, origin: None, host: None, path: None, is_head: false, is_insecure: false }
+        let (origin, host, path) = (None, None, None);
+        Self { refusal, origin, host, path, is_head: false, is_http2: false, is_insecure: false }
     }
 }
 

@@ -24,7 +24,8 @@ use crate::context::SocketContext;
 #[cfg(feature = "http")]
 use crate::http::append;
 use crate::http::{
-    HeadReader, Headers, InvalidHeader, is_extension_list, is_token_list, lists, token_list, write_field,
+    HeadReader, Headers, InvalidHeader, is_extension_list, is_of_connection, is_token_list, lists, token_list,
+    write_field,
 };
 use crate::protocol::Connection;
 use crate::time::Time;
@@ -324,7 +325,11 @@ impl Switching<'_> {
         if let Some(compression) = self.compression {
             field(EXTENSIONS, compression.to_string().as_bytes());
         }
-        self.accept.headers.iter().for_each(|(name, value)| field(name, value));
+        for (name, value) in self.accept.headers.iter() {
+            if self.accept_value.is_some() || !is_of_connection(name) {
+                field(name, value);
+            }
+        }
         if let Some(date) = self.date {
             field("Date", date.as_bytes());
         }

@@ -2,12 +2,15 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+#[cfg(feature = "http")]
+mod convert;
 mod credentials;
 
 pub use self::credentials::InvalidCredentials;
@@ -64,10 +67,11 @@ pub struct Target {
     sockets: Sockets,
 }
 
-/// What `connect` takes: a [`Target`], or the URL of one with the default configuration.
+/// What `connect` takes: a [`Target`], or the URL of one with the default configuration. With the feature `http` also the
+/// `Uri` and the `Request` of the crate `http`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither the text of a URL nor a `Target`",
-    note = "`Target::from(uri)` makes a target of a `Uri`"
+    note = "a type that is a text, as `url::Url` is, is borrowed: `&url`"
 )]
 pub trait IntoTarget {
     /// Converts into a target.
@@ -287,6 +291,15 @@ impl Target {
         super::client::Handshake::new(self, Box::new(crate::entropy::SystemEntropy), now)
     }
 
+    /// Makes the request for a WebSocket over HTTP/2, with random bytes from the operating system.
+    ///
+    /// # Errors
+    /// As [`ExtendedConnect::new`](super::client::ExtendedConnect::new).
+    #[cfg(feature = "http")]
+    pub fn extended_connect(&self) -> Result<super::client::ExtendedConnect, ConnectError> {
+        super::client::ExtendedConnect::new(self, Box::new(crate::entropy::SystemEntropy))
+    }
+
     fn set_header(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
         check_reserved(name)?;
         if name.eq_ignore_ascii_case("Host") {
@@ -313,7 +326,7 @@ impl Target {
     }
 
     /// The path and query that are asked for.
-    fn resource(&self) -> Cow<'_, str> {
+    pub(super) fn resource(&self) -> Cow<'_, str> {
         let Some(target) = &self.request_target else { return self.uri.resource().into() };
         let target = String::from_utf8_lossy(target);
         match target.split_once("://") {
@@ -352,17 +365,22 @@ impl Target {
         write_field(&mut head, "Upgrade", b"websocket");
         write_field(&mut head, "Connection", b"Upgrade");
         write_field(&mut head, "Sec-WebSocket-Key", key.as_bytes());
-        write_field(&mut head, "Sec-WebSocket-Version", VERSION.as_bytes());
+        self.offer(|name, value| write_field(&mut head, name, value));
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+
+    /// Calls `field` with the name and the value of each header that is sent over HTTP/1.1 and HTTP/2 alike, in order.
+    pub(super) fn offer(&self, mut field: impl FnMut(&str, &[u8])) {
+        field("Sec-WebSocket-Version", VERSION.as_bytes());
         if !self.protocols.is_empty() {
-            write_field(&mut head, "Sec-WebSocket-Protocol", self.protocols.join(", ").as_bytes());
+            field("Sec-WebSocket-Protocol", self.protocols.join(", ").as_bytes());
         }
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.config.deflate {
-            write_field(&mut head, EXTENSIONS, crate::context::Compression::offer(deflate).as_bytes());
+            field(EXTENSIONS, crate::context::Compression::offer(deflate).as_bytes());
         }
-        self.headers.write_to(&mut head);
-        head.extend_from_slice(b"\r\n");
-        head
+        self.headers.iter().for_each(|(name, value)| field(name, value));
     }
 }
 
@@ -403,11 +421,30 @@ impl IntoTarget for &Target {
     }
 }
 
-impl<T: AsRef<str>> IntoTarget for T {
+impl IntoTarget for Uri {
+    fn into_target(self) -> Result<Target, ConnectError> {
+        Ok(self.into())
+    }
+}
+
+/// Any text that is borrowed: `&str`, `&String`, `&url::Url`.
+impl<T: AsRef<str> + ?Sized> IntoTarget for &T {
     fn into_target(self) -> Result<Target, ConnectError> {
         Target::new(self)
     }
 }
+
+macro_rules! texts {
+    ($($text:ty),*) => {$(
+        impl IntoTarget for $text {
+            fn into_target(self) -> Result<Target, ConnectError> {
+                Target::new(self)
+            }
+        }
+    )*};
+}
+
+texts!(String, Box<str>, Rc<str>, Arc<str>, Cow<'_, str>);
 
 /// The reason why a subprotocol cannot be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

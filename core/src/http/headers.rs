@@ -265,6 +265,16 @@ impl fmt::Display for InvalidHeader {
 
 impl core::error::Error for InvalidHeader {}
 
+/// Whether a header is HTTP/1.1's own.
+///
+/// RFC 9113 §8.2.2: "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields. This
+/// includes the Connection header field and those listed as having connection-specific semantics in Section 7.6.1 of
+/// [HTTP] (that is, Proxy-Connection, Keep-Alive, Transfer-Encoding, and Upgrade)."
+pub(crate) fn is_of_connection(name: &str) -> bool {
+    let names = ["Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade"];
+    names.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
 /// Writes `name: value` as a line of a head.
 pub(crate) fn write_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {

@@ -72,6 +72,8 @@ impl<'a> Problem<'a> {
     pub(crate) fn of_connect(error: &'a ConnectError) -> Self {
         let problem = match error {
             ConnectError::Url(_) => Self::new("url", Severity::Warn),
+            #[cfg(feature = "http")]
+            ConnectError::Method(_) => Self::new("method", Severity::Warn),
             ConnectError::Header(_) => Self::new("header", Severity::Warn),
             ConnectError::Credentials(_) => Self::new("credentials", Severity::Warn),
             ConnectError::Protocol(_) => Self::new("protocol", Severity::Warn),

@@ -2,17 +2,19 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use std::io::ErrorKind;
 
-use super::connecting::Opening;
+use super::Transport;
+use super::connecting::{Opening, open};
 use super::reaching::reach;
-use super::runtime::{Adopt, Resolve};
+use super::runtime::{Adopt, Resolve, Runtime};
 use crate::api::{IntoAnyListener, WebSocket};
 use crate::drive::{MessageStream, Opened, stream};
 use crate::handshake::client::Response;
 use crate::handshake::{ConnectError, IntoTarget, Redirects, Target};
 use crate::observe::no_connection;
-use crate::protocol::{Closed, ClosedBy};
+use crate::protocol::{Closed, ClosedBy, Connection};
 use crate::serve::Registry;
 
 /// Connects: resolves the host, tries its addresses, 250 ms apart, until the first answers (RFC 8305), and makes the
@@ -95,13 +97,39 @@ pub async fn connect_stream_over<S, R: Adopt<S, Transport: Send + 'static>>(
     streamed(connect_over(runtime, target, transport, listener).await?, opened).await
 }
 
-/// Nothing came of connecting.
-fn told(target: &Target, error: ConnectError) -> ConnectError {
+/// Tells, and returns, that nothing came of connecting.
+pub fn told(target: &Target, error: ConnectError) -> ConnectError {
     no_connection(target, &error);
     error
 }
 
-async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
+/// Opens the connection of a handshake that another library's HTTP has made, and lets a task of its own drive it. The timer is
+/// the one by which the connection was made. `on_open` has run when this returns; that of an asynchronous listener has begun.
+///
+/// # Errors
+/// [`ConnectError::Io`] if the connection cannot be opened.
+pub fn connected<R: Runtime>(
+    runtime: &R,
+    timer: R::Timer,
+    (mut connection, response): (Connection, Response),
+    transport: impl Transport + Send + 'static,
+    listener: impl IntoAnyListener,
+) -> Result<Client, ConnectError> {
+    connection.set_opened(R::unix_time());
+    let established = (connection, response, Vec::new());
+    let (client, task) = open(timer, established, transport, listener.into_any_listener())?;
+    runtime.spawn(task);
+    Ok(client)
+}
+
+/// Turns a client whose listener is that of [`stream`] into a stream.
+///
+/// # Errors
+/// [`ConnectError::Io`] if the listener was dropped.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub async fn streamed(client: Client, opened: Opened) -> Result<(MessageStream, Response), ConnectError> {
     // `on_open` has been called.
     let messages = opened.await.ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
     Ok((messages, client.response))

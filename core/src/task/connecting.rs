@@ -116,10 +116,10 @@ impl<C: Timer> Opening<C> {
         listener: AnyListener,
     ) -> Result<(Client, Task<T, C>), ConnectError> {
         let established = self.shake_hands(&mut transport).await?;
-        self.open(established, transport, listener)
+        open(self.timer, established, transport, listener)
     }
 
-    /// As [`open`](Self::open), and lets a task of its own drive the connection.
+    /// As [`open`], and lets a task of its own drive the connection.
     pub(super) fn spawn<R: Runtime<Timer = C>>(
         self,
         runtime: &R,
@@ -131,25 +131,9 @@ impl<C: Timer> Opening<C> {
         C: Send + 'static,
     {
         established.0.set_opened(R::unix_time());
-        let (client, task) = self.open(established, transport, listener)?;
+        let (client, task) = open(self.timer, established, transport, listener)?;
         runtime.spawn(task);
         Ok(client)
-    }
-
-    /// Opens the connection of a handshake that was made, and runs `on_open`.
-    fn open<T: Transport>(
-        self,
-        (connection, response, mut leftover): Established,
-        transport: T,
-        mut listener: AnyListener,
-    ) -> Result<(Client, Task<T, C>), ConnectError> {
-        listener.answered(&response);
-        let driver = Driver::connected(connection, listener);
-        let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
-        let registry = Arc::default();
-        let mut task = Task::new(transport, driver, self.timer, &registry);
-        task.start(&mut leftover);
-        Ok((Client::new(socket, response, registry), task))
     }
 
     /// Makes the handshake. If there is no connection, the peer is told that nothing more comes, as far as the transport
@@ -194,6 +178,22 @@ impl<C: Timer> Opening<C> {
             }
         }
     }
+}
+
+/// Opens the connection of a handshake that was made, and runs `on_open`.
+pub(super) fn open<T: Transport, C: Timer>(
+    timer: C,
+    (connection, response, mut leftover): Established,
+    transport: T,
+    mut listener: AnyListener,
+) -> Result<(Client, Task<T, C>), ConnectError> {
+    listener.answered(&response);
+    let driver = Driver::connected(connection, listener);
+    let socket = driver.socket().cloned().ok_or_else(|| ConnectError::Io(ErrorKind::NotConnected.into()))?;
+    let registry = Arc::default();
+    let mut task = Task::new(transport, driver, timer, &registry);
+    task.start(&mut leftover);
+    Ok((Client::new(socket, response, registry), task))
 }
 
 /// Waits for the first attempt that is done, and takes it out.

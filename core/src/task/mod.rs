@@ -27,7 +27,7 @@ mod timer;
 mod tls;
 
 pub use self::acceptor::{Acceptor, accept_stream, stream_service, upgraded};
-pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over};
+pub use self::client::{Client, connect, connect_over, connect_stream, connect_stream_over, connected, streamed, told};
 pub use self::connecting::Opening;
 pub use self::reconnecting::ReconnectBuilder;
 pub use self::reconnector::{Reconnector, Running};

@@ -14,8 +14,8 @@ use crate::http::HeadError;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The server answered with a status other than 101: this is its answer. The text of the error quotes the start of
-    /// its body, escaped.
+    /// The server answered with a status other than 101, or 200 over HTTP/2: this is its answer. The text of the error
+    /// quotes the start of its body, escaped.
     Refused(Box<Response>),
     /// The answer was not complete within [`Config::open_timeout`](crate::Config::open_timeout).
     Timeout,
@@ -42,16 +42,18 @@ pub enum HandshakeError {
     RepeatedAccept,
     /// The 101 has a `Sec-WebSocket-Accept` that does not answer the key: it may come from a cache.
     WrongAccept,
-    /// The 101 has these `Sec-WebSocket-Extensions`, though none was offered.
+    /// The answer has these `Sec-WebSocket-Extensions`, though none was offered.
     UnexpectedExtension(String),
-    /// The 101 has these `Sec-WebSocket-Extensions`, which are no answer to the `permessage-deflate` that was offered (RFC
-    /// 7692 §7.1).
+    /// The answer has these `Sec-WebSocket-Extensions`, which do not fit the `permessage-deflate` that was offered (RFC 7692
+    /// §7.1).
     #[cfg(feature = "deflate")]
     InvalidExtension(String),
-    /// The 101 has more than one `Sec-WebSocket-Protocol`.
+    /// The answer has more than one `Sec-WebSocket-Protocol`.
     RepeatedProtocol,
-    /// The 101 chooses this subprotocol, which was not offered.
+    /// The answer chooses this subprotocol, which was not offered.
     UnexpectedProtocol(String),
+    /// The server takes an extended `CONNECT` over HTTP/2 for a malformed request: it does not speak RFC 8441.
+    NoExtendedConnect,
 }
 
 impl fmt::Display for HandshakeError {
@@ -89,10 +91,14 @@ impl fmt::Display for HandshakeError {
                 "the server's Sec-WebSocket-Extensions do not answer what was offered: {extensions:?}: \
                  change Config::deflate, or leave it out"
             ),
-            Self::RepeatedProtocol => f.write_str("the server's 101 has more than one Sec-WebSocket-Protocol"),
+            Self::RepeatedProtocol => f.write_str("the server's answer has more than one Sec-WebSocket-Protocol"),
             Self::UnexpectedProtocol(protocol) => {
                 write!(f, "the server chose the subprotocol {protocol:?}, which was not offered: offer it, or none")
             }
+            Self::NoExtendedConnect => f.write_str(
+                "the server has reset the request as malformed: it has no WebSockets over HTTP/2 (RFC 8441, \
+                 SETTINGS_ENABLE_CONNECT_PROTOCOL), so connect over HTTP/1.1, or let the server enable them",
+            ),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A server's answer to a client's handshake.
 
+#[cfg(feature = "http")]
+mod convert;
+
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -16,10 +16,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::BoxError;
 
@@ -82,15 +82,22 @@ async fn client(mut stream: TcpStream, tls: TlsAcceptor, app: Router, watcher: W
     let _ = watcher.watch(connection).await;
 }
 
-/// Reads what a server shows: its certificate, with those that it needs, and its private key, in PEM. Clients may choose
-/// HTTP/2.
+/// Reads what a server shows: its certificate, with those that it needs, and its private key, in PEM.
 pub(crate) fn acceptor(cert: &str, key: &str) -> Result<TlsAcceptor, BoxError> {
     let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|error| format!("{cert}: {error}"))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{key}: {error}"))?;
+    Ok(TlsAcceptor::from(Arc::new(config(chain, key)?)))
+}
+
+/// Clients may choose HTTP/2.
+pub(crate) fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }

@@ -2,56 +2,84 @@
 
 use std::sync::Arc;
 
+use bellwire::hyper::connect_stream as connect_in_http2;
+use bellwire::proto::client::Response;
 use bellwire::tokio::connect_stream;
-use bellwire::{ClientTls, MessageStream, Target};
+use bellwire::{MessageStream, Target};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::generate_simple_self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
 
-/// The program, without its options.
+/// How clients come.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Clear,
+    Tls,
+    /// With TLS, all of them in one connection.
+    Http2,
+}
+
+/// The program, without its options, and the clients' side of its connections.
 struct Running {
     addr: SocketAddr,
-    tls: Option<ClientTls>,
+    way: Way,
+    tls: Arc<ClientConfig>,
+    http2: Option<SendRequest<String>>,
     end: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl Running {
-    async fn start(secure: bool) -> Self {
+    async fn start(way: Way) -> Self {
         let connections = Connections::new();
         let app = app(Chat { room: Room::default(), config: Config::default() }, connections.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (end, signal) = oneshot::channel();
         let signal = connections.shutdown_after(async { signal.await.unwrap() }, GRACE);
-        if !secure {
-            let served = tokio::spawn(async { serve::clear(listener, app, signal).await.unwrap() });
-            return Self { addr, tls: None, end, served };
+        let (acceptor, mut tls) = certified();
+        let served = match way {
+            Way::Clear => tokio::spawn(async { serve::clear(listener, app, signal).await.unwrap() }),
+            Way::Tls | Way::Http2 => tokio::spawn(serve::tls(listener, acceptor, app, signal)),
+        };
+        let mut http2 = None;
+        if way == Way::Http2 {
+            tls.alpn_protocols = vec![b"h2".to_vec()];
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let stream = TlsConnector::from(Arc::new(tls.clone())).connect(addr.ip().into(), stream).await.unwrap();
+            let (requests, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            http2 = Some(requests);
         }
-        let (acceptor, tls) = certified();
-        Self { addr, tls: Some(tls), end, served: tokio::spawn(serve::tls(listener, acceptor, app, signal)) }
+        Self { addr, way, tls: Arc::new(tls), http2, end, served }
     }
 
     fn target(&self, path: &str) -> Target {
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let target = Target::new(format!("{scheme}://{}{path}", self.addr)).unwrap();
-        match &self.tls {
-            Some(tls) => target.tls(tls.clone()),
-            None => target,
+        let scheme = if self.way == Way::Clear { "ws" } else { "wss" };
+        Target::new(format!("{scheme}://{}{path}", self.addr)).unwrap()
+    }
+
+    async fn connect(&self, target: Target) -> (MessageStream, Response) {
+        match &self.http2 {
+            Some(requests) => connect_in_http2(&mut requests.clone(), target).await.unwrap(),
+            None => connect_stream(target.tls(self.tls.clone())).await.unwrap(),
         }
     }
 
     /// Joins the room, and hears who one is.
     async fn join(&self) -> MessageStream {
-        let (mut guest, _) = connect_stream(self.target("/")).await.unwrap();
+        let (mut guest, _) = self.connect(self.target("/")).await;
         assert!(heard(&mut guest).await.starts_with("* you are guest "));
         assert!(heard(&mut guest).await.ends_with(" joined"));
         assert!(heard(&mut guest).await.contains(" here: "));
@@ -59,19 +87,17 @@ impl Running {
     }
 }
 
-/// A server's side of TLS, and a client that trusts it.
-fn certified() -> (TlsAcceptor, ClientTls) {
+/// A server's side of TLS, and a client's that trusts it.
+fn certified() -> (TlsAcceptor, ClientConfig) {
     let made = generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
     let certificate = CertificateDer::from(made.cert);
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(ring::default_provider());
-    let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-    let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
+    let server = serve::config(vec![certificate.clone()], key).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
+    let provider = Arc::new(ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let client = client.with_root_certificates(roots).with_no_client_auth();
-    (TlsAcceptor::from(Arc::new(server)), client.into())
+    (TlsAcceptor::from(Arc::new(server)), client.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// A test that waits for what never comes has failed, and says so.
@@ -83,8 +109,8 @@ async fn heard(guest: &mut MessageStream) -> String {
     soon(guest.recv()).await.unwrap().unwrap().as_text().unwrap().into()
 }
 
-async fn what_one_says_the_others_hear(secure: bool) {
-    let running = Running::start(secure).await;
+async fn what_one_says_the_others_hear(way: Way) {
+    let running = Running::start(way).await;
     let (mut a, mut b) = (running.join().await, running.join().await);
     assert_eq!(heard(&mut a).await, "* guest 2 joined");
     a.send("hello").await.unwrap();
@@ -94,17 +120,22 @@ async fn what_one_says_the_others_hear(secure: bool) {
 
 #[tokio::test]
 async fn what_one_says_the_others_hear_in_the_clear() {
-    what_one_says_the_others_hear(false).await;
+    what_one_says_the_others_hear(Way::Clear).await;
 }
 
 #[tokio::test]
 async fn what_one_says_the_others_hear_with_tls() {
-    what_one_says_the_others_hear(true).await;
+    what_one_says_the_others_hear(Way::Tls).await;
+}
+
+#[tokio::test]
+async fn what_one_says_the_others_hear_over_http2() {
+    what_one_says_the_others_hear(Way::Http2).await;
 }
 
 /// And not 1006, as from axum alone. The program ends, too.
-async fn at_the_end_everybody_is_told(secure: bool) {
-    let running = Running::start(secure).await;
+async fn at_the_end_everybody_is_told(way: Way) {
+    let running = Running::start(way).await;
     let mut guests = [running.join().await, running.join().await];
     assert_eq!(heard(&mut guests[0]).await, "* guest 2 joined");
     running.end.send(()).unwrap();
@@ -118,17 +149,22 @@ async fn at_the_end_everybody_is_told(secure: bool) {
 
 #[tokio::test]
 async fn at_the_end_everybody_is_told_in_the_clear() {
-    at_the_end_everybody_is_told(false).await;
+    at_the_end_everybody_is_told(Way::Clear).await;
 }
 
 #[tokio::test]
 async fn at_the_end_everybody_is_told_with_tls() {
-    at_the_end_everybody_is_told(true).await;
+    at_the_end_everybody_is_told(Way::Tls).await;
+}
+
+#[tokio::test]
+async fn at_the_end_everybody_is_told_over_http2() {
+    at_the_end_everybody_is_told(Way::Http2).await;
 }
 
 #[tokio::test]
 async fn a_browser_gets_the_page() {
-    let running = Running::start(false).await;
+    let running = Running::start(Way::Clear).await;
     let mut browser = TcpStream::connect(running.addr).await.unwrap();
     browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -136,12 +172,23 @@ async fn a_browser_gets_the_page() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("<title>bellwire chat"), "{answer}");
 }
 
-#[tokio::test]
-async fn the_echo_has_its_subprotocol_and_its_limit() {
-    let running = Running::start(false).await;
-    let (mut socket, response) = connect_stream(running.target("/echo").protocol("echo").unwrap()).await.unwrap();
+async fn the_echo_has_its_subprotocol_and_its_limit(way: Way) {
+    let running = Running::start(way).await;
+    let target = running.target("/echo").protocol("echo").unwrap().config(Config::default().max_message(16 << 20));
+    let (mut socket, response) = running.connect(target).await;
     assert_eq!(response.protocol(), Some("echo"));
-    let long = "x".repeat(1 << 20);
-    socket.send(long.as_str()).await.unwrap();
+    // By default a server takes a megabyte.
+    let long = "x".repeat(2 << 20);
+    soon(socket.send(long.as_str())).await.unwrap();
     assert_eq!(heard(&mut socket).await, long);
+}
+
+#[tokio::test]
+async fn the_echo_has_its_subprotocol_and_its_limit_in_the_clear() {
+    the_echo_has_its_subprotocol_and_its_limit(Way::Clear).await;
+}
+
+#[tokio::test]
+async fn the_echo_has_its_subprotocol_and_its_limit_over_http2() {
+    the_echo_has_its_subprotocol_and_its_limit(Way::Http2).await;
 }

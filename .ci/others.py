@@ -12,7 +12,7 @@ from programs import INSTALL_SECONDS, Failure
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "deflate"
 
-PYTHON = ["websockets==17.4", "aiohttp==3.14.5", "wsproto==1.3.2", "hypercorn==0.18.0"]
+PYTHON = ["websockets==17.4", "aiohttp==3.14.5", "wsproto==1.3.2", "hypercorn==0.18.0", "h2==4.4.1"]
 NODE = "ws@8.23.0"
 
 

@@ -12,6 +12,7 @@
 //! | `theirs` | tungstenite, the peer that nobody here wrote |
 //! | `memory` | a transport in memory, for threads and for futures-io |
 //! | `over_tls` | the same tests once more, over TLS |
+//! | `over_hyper` | the same tests once more, inside servers of hyper and axum, over HTTP/1.1 and HTTP/2 |
 //! | `trust` | certificates, and who trusts them |
 //! | `script` | a transport that plays a peer by script, and goes wrong where a test wants it to |
 //!
@@ -28,6 +29,7 @@ mod on_async_std;
 mod on_blocking;
 mod on_tokio;
 mod ours;
+mod over_hyper;
 mod over_tls;
 mod raw;
 mod script;

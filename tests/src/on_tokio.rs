@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::backend::{Acceptor, boxed};
 use crate::{
     Backend, Client, Connect, Driven, Ending, Over, PATIENCE, Reported, Scripted, Server, Setup, Shutdown, Task, Tasks,
-    over_tls,
+    over_hyper, over_tls,
 };
 
 /// The tokio backend on a runtime of two threads.
@@ -112,11 +112,17 @@ impl<F: Flavor> Backend for OnTokio<F> {
         setup: Setup,
         handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Server {
-        self.start_server(setup, move |server| server.run(handler))
+        match over_hyper::by().filter(|_| setup.tls.is_none()) {
+            Some(by) => over_hyper::serve(by, &self.handle, setup, bellwire::tower::service(handler)),
+            None => self.start_server(setup, move |server| server.run(handler)),
+        }
     }
 
     fn serve_with(&self, setup: Setup, handler: impl Fn(Request, Responder) + Send + Sync + 'static) -> Server {
-        self.start_server(setup, move |server| server.run_with(handler))
+        match over_hyper::by().filter(|_| setup.tls.is_none()) {
+            Some(by) => over_hyper::serve(by, &self.handle, setup, bellwire::tower::service_with(handler)),
+            None => self.start_server(setup, move |server| server.run_with(handler)),
+        }
     }
 
     fn connect(&self, connect: Connect, listener: impl IntoListener) -> Result<Client, ConnectError> {

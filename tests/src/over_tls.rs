@@ -130,7 +130,7 @@ async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
     to.shutdown().await
 }
 
-fn runtime() -> &'static Handle {
+pub(crate) fn runtime() -> &'static Handle {
     static RUNTIME: OnceLock<Handle> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tungstenite::handshake::derive_accept_key;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, over_hyper};
 
 /// Opcode of a continuation.
 pub const CONTINUATION: u8 = 0x0;
@@ -370,7 +370,7 @@ impl<S: Read + Write> Raw<S> {
                 end => panic!("{end:?} after {:?}", String::from_utf8_lossy(&head)),
             }
         }
-        String::from_utf8(head).unwrap()
+        over_hyper::as_ours(String::from_utf8(head).unwrap())
     }
 }
 

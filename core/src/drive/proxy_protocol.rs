@@ -160,6 +160,10 @@ mod tests {
     use alloc::format;
     use alloc::string::String;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     /// What was announced, and what came after; or what is wrong.
@@ -311,6 +315,19 @@ mod tests {
                 let (left, right) = wire.split_at(at);
                 assert_eq!(read(&[left, right]), Err(error), "{} cut at {at}", wire[..at].escape_ascii());
             }
+        }
+    }
+
+    const BEGINNINGS: [&[u8]; 6] =
+        [b"", V1, b"PROXY TCP4 1.1.1.1 ", b"PROXY TCP6 ::1 ", V2, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"];
+
+    proptest! {
+        #[test]
+        fn h14_whatever_comes_the_verdict_does_not_depend_on_where_it_is_cut(
+            begins in select(BEGINNINGS.to_vec()),
+            rest in vec(any::<u8>(), 0..120),
+        ) {
+            let _ = read_in_every_way(&[begins, &rest].concat());
         }
     }
 

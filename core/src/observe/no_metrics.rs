@@ -9,7 +9,7 @@ pub(super) struct Watch;
 
 /// Nobody asks how much was queued at most.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Peak;
+pub(crate) struct Peak(());
 
 impl Peak {
     #[inline(always)]

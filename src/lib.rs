@@ -126,7 +126,8 @@
 //! | `axum` | [`axum`](axum/index.html) | WebSockets in [applications of axum](guide::axum) |
 //! | `tower` | [`tower`](tower/index.html) | handlers as services of tower |
 //! | `hyper` | [`hyper`](hyper/index.html) | WebSockets in servers of hyper |
-//! | `http` | | conversions from and to the types of the crate `http` |
+//! | `http2` | [`hyper`](hyper/index.html) | clients' WebSockets in an [HTTP/2 connection](guide::clients) of hyper's |
+//! | `http` | | conversions from and to the [types of the crate `http`](guide::from_tokio_tungstenite) |
 //! | `rustls` | | [TLS](guide::tls) by rustls and ring, with the roots of the system: `wss://`, [`Target::tls`], `Server::tls` |
 //! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
@@ -190,7 +191,7 @@ pub mod tokio {
     pub use bellwire_tokio::*;
 }
 
-/// WebSockets inside servers of hyper and tower.
+/// WebSockets inside servers of hyper, and with the feature `http2` in connections of its clients.
 #[cfg(feature = "hyper")]
 pub mod hyper {
     pub use bellwire_hyper::*;

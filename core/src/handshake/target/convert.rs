@@ -81,7 +81,7 @@ impl Target {
     }
 }
 
-/// As [`Target::try_from`](Target#impl-TryFrom<Request<B>>-for-Target).
+/// As `Target::try_from`.
 impl<B> IntoTarget for ::http::Request<B> {
     fn into_target(self) -> Result<Target, ConnectError> {
         self.try_into()

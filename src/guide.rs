@@ -24,6 +24,7 @@ macro_rules! links {
 [tls_of_another_library]: crate::guide::tls#tls-of-another-library
 [axum]: crate::guide::axum
 [frameworks]: https://github.com/bellwire/bellwire/tree/main/examples/frameworks/src
+[visitor]: crate::guide::peers#who-the-visitor-is
 [axum_shutdown]: crate::guide::axum#connections-limits-errors-shutdown
 [upgraded]: crate::guide::transports#other-streams-that-are-upgraded-already
 [who_may_connect]: crate::guide::limits#who-may-connect

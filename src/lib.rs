@@ -194,7 +194,9 @@ pub mod tokio {
 /// WebSockets inside servers of hyper, and with the feature `http2` in connections of its clients.
 #[cfg(feature = "hyper")]
 pub mod hyper {
-    pub use bellwire_hyper::*;
+    pub use bellwire_hyper::{Body, Connections, PeerAddr, Rejection, WebSocketUpgrade};
+    #[cfg(feature = "http2")]
+    pub use bellwire_hyper::{connect, connect_stream};
 }
 
 /// Handlers as services of tower, for any server and router that takes those.

@@ -21,8 +21,9 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
-    /// Returns `true` if [`Event::Closed`] was handed out. What remains is to write the output and to close the
-    /// transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to do so.
+    /// Returns `true` if [`Event::Closed`](crate::protocol::Event::Closed) was handed out. What remains is to write the
+    /// output and to close the transport: a server closes first (RFC 6455 §7.1.1), a client waits a moment for the server to
+    /// do so.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Ended | State::Lost)
     }

@@ -1,5 +1,6 @@
 //! A subscriber that keeps everything, as text.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -15,8 +16,11 @@ pub(crate) struct Collector(Arc<Mutex<Collected>>);
 struct Collected {
     spans: Vec<String>,
     events: Vec<Seen>,
-    /// Those that this thread is in.
-    entered: Vec<u64>,
+}
+
+std::thread_local! {
+    /// The spans that this thread is in.
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 #[derive(Debug, Clone)]
@@ -91,7 +95,7 @@ impl Subscriber for Collector {
         let mut text = Text(String::new());
         event.record(&mut text);
         let mut collected = self.0.lock().unwrap();
-        let inside = event.is_contextual().then(|| collected.entered.last().copied()).flatten();
+        let inside = event.is_contextual().then(|| ENTERED.with_borrow(|entered| entered.last().copied())).flatten();
         let id = event.parent().map(|id| id.into_u64()).or(inside);
         let seen = Seen {
             level: *event.metadata().level(),
@@ -103,11 +107,11 @@ impl Subscriber for Collector {
     }
 
     fn enter(&self, id: &Id) {
-        self.0.lock().unwrap().entered.push(id.into_u64());
+        ENTERED.with_borrow_mut(|entered| entered.push(id.into_u64()));
     }
 
     fn exit(&self, id: &Id) {
-        let left = self.0.lock().unwrap().entered.pop();
+        let left = ENTERED.with_borrow_mut(Vec::pop);
         assert_eq!(left, Some(id.into_u64()), "spans are left in the order in which they were entered");
     }
 }

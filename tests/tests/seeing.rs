@@ -63,17 +63,26 @@ fn the_numbers_of_both_ends_are_those_of_the_wire<B: Backend>() {
         client.socket.send(text).unwrap();
         next(&hears);
     }
-    client.socket.ping("?").unwrap();
-    next(&hears);
+    // One that is answered before it is known to have left is not measured.
+    let mut pings = 0;
+    while client.socket.stats().round_trip.is_none() {
+        assert!(pings < 1000, "no ping is measured");
+        pings += 1;
+        client.socket.ping("?").unwrap();
+        next(&hears);
+    }
     client.socket.close_with(CloseCode::NORMAL, "bye").unwrap();
     let (at_server, at_client) = (next(&server_ended), next(&client_ended));
 
-    // Headers of two bytes, mask keys of four from the client: three messages, a ping or a pong, a close with its code.
-    let (texts, ping, close) = ([5, 0, 5].map(|length| 2 + length).iter().sum::<u64>(), 2 + 1, 2 + 2 + 3);
-    let (of_client, of_server) = (texts + ping + close + 5 * 4, texts + ping + close);
+    // Headers of two bytes, mask keys of four from the client: three messages, the pings or pongs, a close with its code.
+    let (texts, close) = ([5, 0, 5].map(|length| 2 + length).iter().sum::<u64>(), 2 + 2 + 3);
+    let (of_server, masked) = (texts + pings * (2 + 1) + close, 3 + pings + 1);
+    let of_client = of_server + masked * 4;
     assert_eq!((at_server.received.messages, at_server.received.bytes), (3, of_client));
     assert_eq!((at_client.received.messages, at_client.received.bytes), (3, of_server));
-    assert_eq!((at_client.sent.messages, at_client.sent.bytes), (3, of_client));
+    // On threads its close may not be known to have left when the answer is read.
+    assert_eq!(at_client.sent.messages, 3);
+    assert!([of_client, of_client - close - 4].contains(&at_client.sent.bytes), "{}", at_client.sent.bytes);
     // Its answer to the close leaves behind `on_close`.
     assert_eq!((at_server.sent.messages, at_server.sent.bytes), (3, of_server - close));
     assert!(at_client.round_trip.is_some() && at_server.round_trip.is_none());

@@ -273,6 +273,11 @@ impl Outbound {
         StreamOffset::new(self.written)
     }
 
+    /// Returns how far the bytes were taken to be written.
+    pub(super) fn taken(&self) -> StreamOffset {
+        StreamOffset::new(self.queued - self.output.len() as u64)
+    }
+
     /// Returns how far that will be when it has taken so many more.
     #[inline(always)]
     pub(super) fn written_with(&self, count: usize) -> StreamOffset {

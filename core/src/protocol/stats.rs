@@ -1,6 +1,7 @@
 //! What a connection has done so far, in numbers.
 
 use alloc::boxed::Box;
+use core::mem;
 use core::time::Duration;
 #[cfg(feature = "std")]
 use std::time::SystemTime;
@@ -45,7 +46,8 @@ pub struct Stats {
     pub refused: u64,
     /// How long the last ping that was answered took: one of the keepalive's
     /// ([`Config::keepalive_interval`](crate::Config::keepalive_interval)), or one of your own. It counts from when the
-    /// transport has taken the ping to when the pong was read. One ping is measured at a time.
+    /// transport has taken the ping to when the pong was read. One ping is measured at a time, and not one whose pong is
+    /// there before it is known to have left.
     pub round_trip: Option<Duration>,
     /// When the connection opened. `None` if nobody has said so: in memory, and by hand.
     #[cfg(feature = "std")]
@@ -146,12 +148,20 @@ impl Pings {
         }
     }
 
-    /// A pong has come. Returns how long its ping took, if that was measured.
-    pub(super) fn answered(&mut self, now: Time, data: &[u8]) -> Option<Duration> {
-        if self.state != Ping::Left || self.mark != mark(data) {
+    /// A pong has come, when so much was taken to be written. Returns how long its ping took, if that was measured.
+    pub(super) fn answered(&mut self, now: Time, taken: StreamOffset, data: &[u8]) -> Option<Duration> {
+        let is_out = match self.state {
+            Ping::None => false,
+            // Who writes it has not said yet that it has left: on threads another one does.
+            Ping::Queued => self.at <= taken.bytes(),
+            Ping::Left => true,
+        };
+        if !is_out || self.mark != mark(data) {
             return None;
         }
-        self.state = Ping::None;
+        if mem::replace(&mut self.state, Ping::None) == Ping::Queued {
+            return None;
+        }
         let micros = nanos(now.since_start()).saturating_sub(self.at) / 1000;
         self.round_trip = u32::try_from(micros).unwrap_or(u32::MAX).saturating_add(1);
         self.round_trip()

@@ -231,6 +231,25 @@ fn a_driver_measures_as_a_connection_does() {
     }
 }
 
+#[test]
+fn a_pong_that_is_read_before_its_ping_is_known_to_have_left_measures_nothing_and_spoils_nothing() {
+    for role in ROLES {
+        let (mut driver, _log) = logged(role);
+        let pong = Frame::pong("p").sent_by(peer_of(role));
+        driver.socket().unwrap().ping("p").unwrap();
+        // Another thread writes it, and has not said so.
+        let output = driver.take_output().unwrap();
+        driver.receive(at(ms(1)), &mut pong.clone());
+        driver.wrote(at(ms(2)), output.len());
+        assert_eq!(stats(&driver).round_trip, None);
+        driver.socket().unwrap().ping("p").unwrap();
+        let output = driver.take_output().unwrap();
+        driver.wrote(at(secs(20)), output.len());
+        driver.receive(at(secs(20) + ms(3)), &mut pong.clone());
+        assert_eq!(stats(&driver).round_trip, Some(ms(3)));
+    }
+}
+
 // What was known from the beginning.
 
 #[test]

@@ -86,7 +86,7 @@ impl Connection {
 
     /// A pong has come. Returns how long its ping took, if that was measured.
     pub(crate) fn answered(&mut self, now: Time, data: &[u8]) -> Option<Duration> {
-        self.pings.answered(now, data)
+        self.pings.answered(now, self.outbound.taken(), data)
     }
 
     /// Up to where output must have been written before a message of this length is welcome: until it fits, and until

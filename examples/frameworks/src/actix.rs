@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use crate::handshake::accept;
+use crate::handshake;
 
 /// How much waits in the pipe, in each direction, for the other side to take it.
 const PIPE: usize = 16 * 1024;
@@ -22,14 +22,11 @@ pub fn app(config: &mut ServiceConfig) {
 
 async fn echo(request: HttpRequest, mut payload: Payload) -> HttpResponse {
     let config = Config::default();
-    let accepted = match parts(&request).map(|parts| accept(&parts, &config)) {
-        Some(Ok(accepted)) => accepted,
-        Some(Err(refusal)) => {
-            let (head, text) = refusal.into_parts();
-            return answer(&head).body(text);
-        }
-        None => return HttpResponse::BadRequest().finish(),
-    };
+    let Some(parts) = parts(&request) else { return HttpResponse::BadRequest().finish() };
+    let (head, text) = handshake::answer(&parts, &config).into_parts();
+    if head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        return answer(&head).body(text);
+    }
     let (here, there) = tokio::io::duplex(PIPE);
     let (to_client, mut from_client) = tokio::io::split(there);
     rt::spawn(async move {
@@ -42,7 +39,6 @@ async fn echo(request: HttpRequest, mut payload: Payload) -> HttpResponse {
     });
     let echo = listener().on_message(|socket, message| socket.send(message));
     rt::spawn(bellwire::tokio::upgraded(here, [], Role::Server, config, echo));
-    let (head, ()) = accepted.into_parts();
     answer(&head).upgrade("websocket").streaming(ReaderStream::new(to_client))
 }
 

@@ -8,13 +8,17 @@ use bellwire::{Config, Request};
 use bytes::Bytes;
 use http::request::Parts;
 
-/// Checks a request as a server of bellwire does, its `Origin` included, and returns what accepts it, or what refuses it.
+/// Checks a request as a server of bellwire does, its `Origin` included, and returns the answer: a 101 accepts, any other
+/// refuses.
 ///
 /// What is agreed on here is lost for `upgraded`, so the configuration must be one without compression.
-pub fn accept(parts: &Parts, config: &Config) -> Result<http::Response<()>, http::Response<Bytes>> {
-    let request = Request::from_http(parts, None).map_err(|refused| refused.to_response().to_http(None))?;
+pub fn answer(parts: &Parts, config: &Config) -> http::Response<Bytes> {
+    let request = match Request::from_http(parts, None) {
+        Ok(request) => request,
+        Err(refused) => return refused.to_response().to_http(None),
+    };
     match request.accept_http(&Accept::new(), Arc::new(config.clone()), Time::ZERO) {
-        Ok((response, _)) => Ok(response),
-        Err(error) => Err(error.to_response().to_http(Some(&request))),
+        Ok((response, _)) => response.map(|()| Bytes::new()),
+        Err(error) => error.to_response().to_http(Some(&request)),
     }
 }

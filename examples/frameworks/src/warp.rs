@@ -21,9 +21,9 @@ pub async fn serve(port: TcpListener) -> io::Result<()> {
     let web_socket = service(echo);
     loop {
         let (stream, _) = port.accept().await?;
-        let (pages, web_socket) = (pages.clone(), web_socket.clone());
+        let web_socket = web_socket.clone();
         let router = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let (pages, web_socket) = (pages.clone(), web_socket.clone());
+            let web_socket = web_socket.clone();
             async move {
                 Ok::<_, Infallible>(match request.uri().path() {
                     "/ws" => web_socket.oneshot(request).await?.map(Either::Left),

@@ -13,6 +13,10 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 
 /// The body of a response that bellwire has made.
+///
+/// A body that a middleware puts around that of a 101 has to pass on
+/// [`is_end_stream`](http_body::Body::is_end_stream), as nearly all do: a server that does not ask for it has not sent the
+/// 101, and then there is no WebSocket.
 #[derive(Default)]
 pub struct Body {
     bytes: Bytes,
@@ -49,7 +53,9 @@ impl Sent {
     pub(crate) fn check(&self) -> Result<(), BoxError> {
         match &self.used {
             Some(used) if !used.load(Ordering::Acquire) => {
-                Err("the 101 was not sent: another answer was, or the client has left".into())
+                let why = "the 101 was not sent: another answer was, or the client has left; or a middleware's body keeps \
+                           is_end_stream from the one inside of it";
+                Err(why.into())
             }
             _ => Ok(()),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bellwire_core::listener::ListenerBuilder;
 use bellwire_core::{Config, ServerError, listener};
 use bellwire_hyper::{Body, Connections, Rejection, WebSocketUpgrade};
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -125,20 +126,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(crate) struct Client(Box<dyn Stream>);
 
 /// Serves one connection, and returns its other end.
-pub(crate) async fn serve<F>(way: Way, handler: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Client
+pub(crate) async fn serve<F, B>(way: Way, handler: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Client
 where
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     served(way, handler).await.0
 }
 
 /// The same, with the server's task.
-pub(crate) async fn served<F>(
+pub(crate) async fn served<F, B>(
     way: Way,
     handler: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
 ) -> (Client, JoinHandle<()>)
 where
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     let service = service_fn(move |request| {
         let answer = handler(request);

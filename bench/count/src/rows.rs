@@ -46,17 +46,21 @@ impl Measurement {
 /// All measurements. The first ones are the longest.
 pub fn all() -> Vec<Measurement> {
     let mut all = Vec::new();
-    all.extend(["listener", "async", "stream"].map(idle));
+    all.extend(["listener", "async", "stream"].map(|form| idle("tokio", form)));
+    all.extend(["listener", "stream"].map(|form| idle("axum", form)));
     all.extend(DEFLATE.map(|(context, offer, _)| idle_deflate(context, offer)));
     for form in ["listener", "async", "stream"] {
         all.extend([echo("tokio", form, 1), echo("tokio", form, 64), echo("smol", form, 1), echo("smol", form, 64)]);
     }
     all.extend([echo("blocking", "listener", 1), echo("blocking", "listener", 64)]);
+    for form in ["listener", "stream"] {
+        all.extend([echo("axum", form, 1), echo("axum", form, 64), life("axum", form)]);
+    }
     all.push(text("tokio, listener, 1 KiB multilingual, depth 1", &multilingual(1024), 1, 1));
     all.push(text("tokio, listener, 1 KiB in 4 fragments, depth 4", &ascii(1024), 4, 4));
     all.push(client());
     all.extend([to_all("send"), to_all("broadcast")]);
-    all.extend(["listener", "stream"].map(life));
+    all.extend(["listener", "stream"].map(|form| life("tokio", form)));
     all.push(broadcast());
     for (context, _, message) in DEFLATE {
         all.extend([deflate("send", context, message), deflate("receive", context, message)]);
@@ -139,15 +143,16 @@ fn to_all(form: &'static str) -> Measurement {
 }
 
 /// Connections come and go.
-fn life(form: &'static str) -> Measurement {
+fn life(backend: &str, form: &'static str) -> Measurement {
     let exchange = Exchange::text(&ascii(32), 1, Masked::Sent);
-    let name = format!("tokio, {form}, churn: a connection's life");
-    Measurement::new(name, move || load::life("counted_tokio", form, &exchange))
+    let program = format!("counted_{backend}");
+    let name = format!("{backend}, {form}, churn: a connection's life");
+    Measurement::new(name, move || load::life(&program, form, &exchange))
 }
 
-fn idle(form: &'static str) -> Measurement {
+fn idle(backend: &str, form: &'static str) -> Measurement {
     let exchange = Exchange::text(&ascii(16 * 1024), 1, Masked::Sent);
-    idle_after(form, form, None, exchange, "an echo of 16 KiB")
+    idle_after(backend, form, form, None, exchange, "an echo of 16 KiB")
 }
 
 /// Peers compress, too.
@@ -163,10 +168,12 @@ fn idle_deflate(context: &str, offer: &'static str) -> Measurement {
     // RFC 7692 §7.2.1: what ends a flush is not sent.
     compressed.truncate(compressed.len() - 4);
     let exchange = Exchange::compressed(&text, &compressed);
-    idle_after(&format!("listener, deflate {context}"), "deflate", Some(offer), exchange, "an echo of 1 KiB")
+    let name = format!("listener, deflate {context}");
+    idle_after("tokio", &name, "deflate", Some(offer), exchange, "an echo of 1 KiB")
 }
 
 fn idle_after(
+    backend: &str,
     name: &str,
     form: &'static str,
     offer: Option<&'static str>,
@@ -174,10 +181,11 @@ fn idle_after(
     echo: &str,
 ) -> Measurement {
     let names = ["idle connection".to_owned(), format!("idle after {echo}")];
+    let program = format!("counted_{backend}");
     Measurement {
-        names: names.map(|state| format!("tokio, {name}, {state}")).into(),
+        names: names.map(|state| format!("{backend}, {name}, {state}")).into(),
         run: Box::new(move || {
-            let bytes = load::idle("counted_tokio", form, offer, &exchange)?;
+            let bytes = load::idle(&program, form, offer, &exchange)?;
             Ok(bytes.map(|bytes| Costs::from([(Unit::Bytes, bytes)])).into())
         }),
     }

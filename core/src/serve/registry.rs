@@ -284,15 +284,22 @@ impl Registration {
     }
 
     /// Sets whom to wake at the next stage, and returns the present one.
+    #[inline]
     pub fn register(&mut self, waker: &Waker) -> Stage {
         if !self.knows(waker) {
-            let (before, waker) = (self.waker.register(waker), waker.clone());
-            let mut state = self.registry.state.lock();
-            let replaced = self.place.as_ref().and_then(|place| state.tasks.set(place, waker));
-            drop(state);
-            drop((before, replaced));
+            self.replace(waker);
         }
         self.registry.stage()
+    }
+
+    /// Apart from the rest, which each poll of a task does.
+    #[cold]
+    fn replace(&mut self, waker: &Waker) {
+        let (before, waker) = (self.waker.register(waker), waker.clone());
+        let mut state = self.registry.state.lock();
+        let replaced = self.place.as_ref().and_then(|place| state.tasks.set(place, waker));
+        drop(state);
+        drop((before, replaced));
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Connections`] as a layer around an application: its WebSockets are theirs, and handlers may return bellwire's responses.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,9 +9,10 @@ use bellwire_core::AsyncResponse;
 use bellwire_core::backend::Carried;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tower_layer::Layer;
@@ -59,7 +61,6 @@ where
 }
 
 /// The response of a [`Layered`] service.
-#[derive(Debug)]
 pub struct Completing<F> {
     response: Pin<Box<F>>,
     kept: Option<Box<Kept>>,
@@ -81,8 +82,14 @@ where
     }
 }
 
+/// Leaves out the request: it may have secrets in it.
+impl<F> fmt::Debug for Completing<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completing").finish_non_exhaustive()
+    }
+}
+
 /// What is needed of a request when its answer is an upgrade.
-#[derive(Debug)]
 struct Kept {
     parts: Parts,
     connections: Connections,
@@ -99,12 +106,13 @@ fn copy<B>(request: &Request<B>) -> Parts {
     if let Some(addr) = peer::of(extensions) {
         parts.extensions.insert(peer::PeerAddr(addr));
     }
-    match extensions.get::<OnUpgrade>() {
-        Some(on_upgrade) => {
-            parts.headers = request.headers().clone();
-            parts.extensions.insert(on_upgrade.clone());
-        }
-        None => parts.headers.extend(request.headers().get(HOST).map(|host| (HOST, host.clone()))),
+    if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
+        parts.headers = request.headers().clone();
+    } else {
+        parts.headers.extend(request.headers().get(HOST).map(|host| (HOST, host.clone())));
+    }
+    if let Some(on_upgrade) = extensions.get::<OnUpgrade>() {
+        parts.extensions.insert(on_upgrade.clone());
     }
     if let Some(protocol) = extensions.get::<Protocol>() {
         parts.extensions.insert(protocol.clone());

@@ -1,6 +1,6 @@
 //! What is left of an HTTP connection when it is a WebSocket's: hyper's stream, or the TCP connection under it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::task::{Context, Poll};
 
 use bellwire_core::backend::{self, Adopt, Runtime};
@@ -53,21 +53,29 @@ impl backend::Transport for Transport {
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => stream.poll_write(cx, slices),
-            Self::Upgraded(stream) => stream.poll_write(cx, slices),
+            Self::Upgraded(stream) => stream.poll_write(cx, slices).map_err(gone),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_flush(cx),
-            Self::Upgraded(stream) => stream.poll_flush(cx),
+            Self::Upgraded(stream) => stream.poll_flush(cx).map_err(gone),
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_shutdown(cx),
-            Self::Upgraded(stream) => stream.poll_shutdown(cx),
+            Self::Upgraded(stream) => stream.poll_shutdown(cx).map_err(gone),
         }
+    }
+}
+
+/// hyper has no kind for what cannot be written any more since the client has reset its stream of HTTP/2, or has left.
+fn gone(error: io::Error) -> io::Error {
+    match error.get_ref() {
+        Some(cause) if cause.is::<hyper::Error>() => io::Error::new(ErrorKind::ConnectionReset, error),
+        _ => error,
     }
 }

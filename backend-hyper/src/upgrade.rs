@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct WebSocketUpgrade {
     connections: Connections,
     config: Option<Config>,
     protocol: Option<String>,
-    on_failed: Option<OnFailed>,
+    /// Never locked: so handlers can lend an upgrade to asynchronous functions.
+    on_failed: Option<Mutex<OnFailed>>,
 }
 
 pub(crate) type OnFailed = Box<dyn FnOnce(BoxError) + Send>;
@@ -117,7 +118,7 @@ impl WebSocketUpgrade {
     /// Sets what is called if the upgrade was accepted and then fails, since the client has left or hyper does not let go of its
     /// connection. By default it is told to [`Connections::on_error`].
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(BoxError) + Send + 'static) -> Self {
-        self.on_failed = Some(Box::new(failed));
+        self.on_failed = Some(Mutex::new(Box::new(failed)));
         self
     }
 
@@ -161,6 +162,7 @@ impl WebSocketUpgrade {
 
     fn answer(self, answer: Result<AsyncResponse, ServerError>) -> http::Response<Body> {
         let Self { request, on_upgrade, connections, on_failed, .. } = self;
+        let on_failed = on_failed.and_then(|on_failed| on_failed.into_inner().ok());
         answer_with(&request, Some(on_upgrade), connections, on_failed, answer)
     }
 }
@@ -297,6 +299,12 @@ impl fmt::Debug for WebSocketUpgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upgrade_can_be_lent_to_another_thread() {
+        fn shared<T: Send + Sync>() {}
+        shared::<WebSocketUpgrade>();
+    }
 
     #[test]
     fn a_connection_takes_no_more_memory_than_one_of_bellwires_own_server() {

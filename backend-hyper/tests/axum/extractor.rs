@@ -103,14 +103,16 @@ async fn what_asks_in_a_wrong_way_is_told_what_is_wrong() {
 
 #[tokio::test]
 async fn without_the_server_of_hyper_there_is_no_upgrade() {
-    let mut request = http::Request::get("/").header("Host", "h");
-    for line in UPGRADE.lines().skip(2) {
-        let (name, value) = line.split_once(": ").unwrap();
-        request = request.header(name, value);
+    let app = Router::new().route("/", any(echo)).route("/returned", any(returned)).layer(quiet());
+    for path in ["/", "/returned"] {
+        let mut request = http::Request::get(path).header("Host", "h");
+        for line in UPGRADE.lines().skip(2) {
+            let (name, value) = line.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let response = app.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 500, "{path}");
+        let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        assert!(text.starts_with(b"This request cannot be upgraded: it has no hyper::upgrade::OnUpgrade"), "{text:?}");
     }
-    let app = Router::new().route("/", any(echo)).layer(quiet());
-    let response = app.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
-    assert_eq!(response.status(), 500);
-    let text = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
-    assert!(text.starts_with(b"This request cannot be upgraded: it has no hyper::upgrade::OnUpgrade"), "{text:?}");
 }

@@ -1,5 +1,7 @@
 //! `Connections` as a layer, handlers that return responses, and the layers of others.
 
+use std::convert::Infallible;
+
 use axum::http::header::SERVER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,9 +10,10 @@ use axum::{Extension, Router};
 use bellwire_core::{AsyncResponse, CloseCode, stream_listener};
 use bellwire_hyper::axum::{Connections, WebSocketUpgrade};
 use tower::util::{MapRequestLayer, MapResponseLayer};
+use tower::{Layer, Service};
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{ResponseBodyTimeoutLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 
 use crate::helpers::{GRACE, UPGRADE, ask, echo, is_echoed, quiet, returned, serve, status_and_text, target};
@@ -146,4 +149,27 @@ async fn a_layer_between_handler_and_connections_leaves_its_headers_and_not_its_
     assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("\r\nserver: inner\r\n"), "{refused}");
     assert!(!refused.contains("encoding: gzip") && refused.contains("\r\n\r\nOrigin not allowed"), "{refused}");
     is_echoed(addr, "/").await;
+}
+
+/// hyper drops a body of a 101 that does not say that it is empty, and nobody sees that it was sent.
+#[tokio::test]
+async fn a_layer_that_hides_the_end_of_bodies_is_named_to_the_owner() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let connections = Connections::new().on_error(move |error| tell.send(error.to_string()).unwrap());
+    let app = Router::new().route("/", any(echo)).layer(connections).layer(ResponseBodyTimeoutLayer::new(GRACE));
+    let answer = ask(serve(app).await, &format!("GET / {UPGRADE}")).await;
+    assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let told = told.recv().await.unwrap();
+    assert!(told.contains("a middleware's body keeps is_end_stream from the one inside of it"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_is_not_printed() {
+    let request =
+        http::Request::get("/?token=secret").header("Upgrade", "websocket").header("Cookie", "session=secret");
+    let request = request.extension(hyper::upgrade::on(http::Request::new(())));
+    let page = tower::service_fn(|_| std::future::ready(Ok::<_, Infallible>("a page")));
+    let response = quiet().layer(page).call(request.body(()).unwrap());
+    let printed = format!("{response:?}");
+    assert!(!printed.contains("secret"), "{printed}");
 }

@@ -19,9 +19,14 @@ type Sender = SendRequest<Empty<Bytes>>;
 
 /// A connection whose SETTINGS have come.
 async fn connected(client: Client) -> Sender {
+    connected_with(client, None).await
+}
+
+/// The same, whose streams take so many bytes ahead.
+async fn connected_with(client: Client, window: Option<u32>) -> Sender {
     let io = TokioIo::new(client.into_inner());
-    let (mut sender, connection) =
-        within(hyper::client::conn::http2::handshake(TokioExecutor::new(), io)).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = within(builder.initial_stream_window_size(window).handshake(io)).await.unwrap();
     // How it ends is seen by its streams.
     tokio::spawn(async move { drop(connection.await) });
     let plain = Request::get("http://localhost/").body(Empty::new()).unwrap();
@@ -151,6 +156,41 @@ async fn a_stream_that_is_dropped_is_an_abnormal_end_of_it_alone() {
     drop(stream);
     told.expect(&["close 1006"]).await;
     echoes(&mut sender, &mut told).await;
+    drop(sender);
+    told.ended(&app).await;
+}
+
+/// As over TCP, where it is a reset.
+#[tokio::test]
+async fn a_client_that_drops_what_is_written_to_has_left_and_nothing_has_failed() {
+    let (app, mut told) = App::new();
+    let handled = app.clone();
+    let client = serve(Way::AutoTcp, move |mut request| {
+        let app = handled.clone();
+        async move {
+            let [heard, failed] = [(); 2].map(|()| app.clone());
+            let listener = app.echo().on_error(move |_, error| failed.tell(format!("error: {error}")));
+            let listener = listener.on_message(move |socket, message| {
+                heard.tell("message");
+                socket.send(message)
+            });
+            app.upgrade(&mut request)
+                .map_or_else(|rejection| rejection.to_response(), |upgrade| upgrade.listener(listener))
+        }
+    })
+    .await;
+    let mut sender = connected_with(client, Some(100)).await;
+    told.next().await;
+    let response = asked(&mut sender, connect("websocket", &[VERSION])).await;
+    let mut stream = TokioIo::new(within(hyper::upgrade::on(response)).await.unwrap());
+    told.expect(&["open"]).await;
+    // hyper takes some of what it cannot send.
+    for _ in 0..10 {
+        stream.write_all(&masked(TEXT, &[b'x'; 125])).await.unwrap();
+        told.expect(&["message"]).await;
+    }
+    drop(stream);
+    told.expect(&["error: the peer ended the transport without a close frame", "close 1006"]).await;
     drop(sender);
     told.ended(&app).await;
 }

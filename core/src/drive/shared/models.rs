@@ -91,7 +91,7 @@ fn write(shared: &Shared, wire: &mut Vec<u8>) {
 fn write_and_park(shared: &Shared, wire: &mut Vec<u8>, waker: &Waker) -> bool {
     let Some(output) = shared.take_output() else { return false };
     output.pieces().for_each(|piece| wire.extend_from_slice(piece));
-    shared.park_after_write(None, NOW, output.len(), waker).is_ok()
+    shared.park_after_write(&mut Arrived::default(), NOW, output.len(), waker).is_ok()
 }
 
 /// What completions were called with.

@@ -21,9 +21,10 @@ pub(crate) use self::compression::Window;
 use crate::time::Time;
 
 /// What a connection is about, as far as it is known: what [`WebSocket::peer_addr`](crate::WebSocket::peer_addr),
-/// [`client_ip`](crate::WebSocket::client_ip), [`path`](crate::WebSocket::path) and [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in.
-/// After a handshake of your own, [set it](crate::proto::Connection::set_context) on the
-/// [`Connection`](crate::proto::Connection); a [`Recorder`](crate::testing::Recorder) can pretend.
+/// [`client_ip`](crate::WebSocket::client_ip), [`path`](crate::WebSocket::path) and
+/// [`protocol`](crate::WebSocket::protocol) say. The handshakes fill it in. After a handshake of your own,
+/// [set it](crate::proto::Connection::set_context) on the [`Connection`](crate::proto::Connection); a
+/// [`Recorder`](crate::testing::Recorder) can pretend.
 ///
 /// ```
 /// # use bellwire_core as bellwire;

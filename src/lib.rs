@@ -165,6 +165,8 @@
 pub use bellwire_core::Compression;
 #[cfg(feature = "serde")]
 pub use bellwire_core::Json;
+#[cfg(feature = "http")]
+pub use bellwire_core::NotPlain;
 #[cfg(feature = "metrics")]
 pub use bellwire_core::describe_metrics;
 pub use bellwire_core::{

@@ -1,4 +1,9 @@
-//! Wire tables of the client's opening handshake: each is read whole, cut at every point, and byte by byte.
+//! Wire tables of the client's opening handshake: each is read whole, cut at every point, and byte by byte. With the feature
+//! `http`, each is also judged as the answer to an extended `CONNECT`.
+
+#[cfg(feature = "http")]
+#[path = "handshake/answers.rs"]
+mod answers;
 
 use std::time::Duration;
 
@@ -56,7 +61,10 @@ fn read_with(config: &Config, wire: &[u8]) -> Answer {
 }
 
 fn read(wire: &str) -> Result<Response, HandshakeError> {
-    read_with(&Config::default(), wire.as_bytes()).0.expect("a result")
+    let result = read_with(&Config::default(), wire.as_bytes()).0.expect("a result");
+    #[cfg(feature = "http")]
+    answers::over_http_2(&chat(), wire.as_bytes(), result.as_ref());
+    result
 }
 
 /// The refusal at the end of these bytes, cut in every way.

@@ -3,6 +3,9 @@
 #![cfg(feature = "deflate")]
 
 #[cfg(feature = "http")]
+#[path = "handshake/answers.rs"]
+mod answers;
+#[cfg(feature = "http")]
 #[path = "handshake/frameworks.rs"]
 mod frameworks;
 
@@ -163,7 +166,20 @@ fn asked(config: Config, answer: &[&str]) -> (Vec<String>, Result<Connection, Ha
     let mut bytes = [format!("{ANSWER}{lines}\r\n").as_bytes(), b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"].concat();
     let mut input = &mut bytes[..];
     let result = handshake.receive(Time::ZERO, &mut input).unwrap();
-    (offer, result.map(|(connection, _)| connection), input.to_vec())
+    let rest = input.to_vec();
+    #[cfg(feature = "http")]
+    {
+        let request = target.extended_connect().unwrap().request();
+        let offered = request.headers().get_all("sec-websocket-extensions").iter().map(|value| value.to_str().unwrap());
+        assert_eq!(offered.collect::<Vec<_>>(), offer);
+        let response = result.as_ref().map(|(_, response)| response);
+        if let Some(mut connection) = answers::over_http_2(&target, format!("{ANSWER}{lines}\r\n").as_bytes(), response)
+        {
+            let agreed = response.unwrap().header("Sec-WebSocket-Extensions").is_some();
+            assert_eq!(compresses(&mut connection), agreed);
+        }
+    }
+    (offer, result.map(|(connection, _)| connection), rest)
 }
 
 #[test]

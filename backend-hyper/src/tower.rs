@@ -39,8 +39,8 @@ use crate::{Body, Connections, peer};
 /// # }
 /// ```
 ///
-/// The handler sees the path that the service gets: a router that nests a service removes the prefix. Requests with a body,
-/// and with methods other than `GET`, `HEAD` and `OPTIONS`, are refused before the handler sees them, as on bellwire's own
+/// The handler sees the path that the service gets: a router that nests a service removes the prefix. Requests that
+/// announce a body, and those with methods other than `GET`, `HEAD` and `OPTIONS`, are refused before the handler sees them, as on bellwire's own
 /// servers.
 pub fn service<R: IntoResponse>(
     handler: impl Fn(&Request) -> R + Send + Sync + 'static, // an `async` one goes to `service_async`

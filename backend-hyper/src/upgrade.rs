@@ -252,7 +252,8 @@ impl Starting {
                 Poll::Pending => sent.poll(cx).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
             }
         });
-        let upgraded = tokio::time::timeout(timeout, upgraded).await??;
+        let in_time = tokio::time::timeout(timeout, upgraded).await;
+        let upgraded = in_time.map_err(|_| "hyper has not let go of the connection within open_timeout")??;
         sent.check()?;
         Ok(upgraded)
     }

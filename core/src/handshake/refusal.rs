@@ -1,7 +1,8 @@
 //! Why a server refuses a request: each rule that a client can break, with its status and its text.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::key::VERSION;
@@ -197,7 +198,8 @@ impl Refused {
         let value = |name| request.header(name).map(|value| value.into_owned());
         let (path, is_head) = (Some(request.path().into()), request.method() == "HEAD");
         let is_http2 = request.is_http2();
-        Self { origin: value("Origin"), host: value("Host"), path, is_head, is_http2, ..Self::from(refusal) }
+        let host = value("Host").map(without_credentials);
+        Self { origin: value("Origin"), host, path, is_head, is_http2, ..Self::from(refusal) }
     }
 
     /// Refuses a request whose head is incomplete: reads its complete lines, or the first one as far as it came.
@@ -231,6 +233,7 @@ impl Refused {
                 None => value,
             });
         }
+        refused.host = refused.host.map(without_credentials);
         refused
     }
 }
@@ -244,6 +247,12 @@ fn without_user_info(target: String) -> String {
         Some((_, host)) => format!("{scheme}://{host}{path}"),
         None => target,
     }
+}
+
+/// The same for a `Host`, or several, in which they have no place either.
+pub(super) fn without_credentials(host: String) -> String {
+    let bare = |host: &str| host.rsplit_once('@').map_or(host, |(_, host)| host).to_string();
+    if host.contains('@') { host.split(", ").map(bare).collect::<Vec<_>>().join(", ") } else { host }
 }
 
 impl From<Refusal> for Refused {
@@ -325,6 +334,15 @@ mod tests {
             let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n");
             let refused = Refused::of_head(Refusal::Target, head.as_bytes());
             assert_eq!(refused.path.as_deref(), Some(path));
+        }
+    }
+
+    #[test]
+    fn h4_a_refusal_does_not_name_the_password_of_a_host() {
+        for (host, shown) in [("u:secret@h", "h"), ("u:se@cret@h:1", "h:1"), ("a\r\nHost: u:secret@h", "a, h")] {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
+            let refused = Refused::of_head(Refusal::Host, head.as_bytes());
+            assert_eq!(refused.host.as_deref(), Some(shown));
         }
     }
 }

@@ -23,6 +23,9 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::BoxError;
 
+/// How much a WebSocket over HTTP/2 may be sent ahead of what is read of it, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
 /// How long a client has for TLS's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -76,7 +79,12 @@ async fn client(mut stream: TcpStream, tls: TlsAcceptor, app: Router, watcher: W
     let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await else { return };
     let mut server = auto::Builder::new(TokioExecutor::new());
     // WebSockets over HTTP/2 are asked for by an extended CONNECT (RFC 8441), which a server has to offer.
-    server.http2().enable_connect_protocol();
+    // One that is not read must not keep the others of its connection waiting: their window is larger than its own.
+    server
+        .http2()
+        .enable_connect_protocol()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(16 * STREAM_WINDOW);
     let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app));
     // An error is a client that has left in the middle of something.
     let _ = watcher.watch(connection).await;

@@ -7,7 +7,7 @@ use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, Method, Uri};
 
 use super::{Request, Version, checked};
-use crate::handshake::refusal::{Refusal, Refused};
+use crate::handshake::refusal::{Refusal, Refused, without_credentials};
 use crate::http::Headers;
 
 impl Request {
@@ -104,7 +104,8 @@ impl Head<'_> {
         self.convert(protocol).map_err(|refusal| {
             let headers = self.headers();
             let value = |name| headers.value(name).map(|value| value.into_owned());
-            let (origin, host, path) = (value("Origin"), value("Host"), Some(self.uri.path().into()));
+            let (origin, host) = (value("Origin"), value("Host").map(without_credentials));
+            let path = Some(self.uri.path().into());
             let (is_head, is_http2) = (self.method == Method::HEAD, self.is_http2());
             Refused { origin, host, path, is_head, is_http2, ..Refused::from(refusal) }
         })

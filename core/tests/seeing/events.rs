@@ -40,8 +40,14 @@ fn a_connection_has_a_span_with_its_number_and_what_it_is_about() {
 fn callbacks_run_within_the_span_whatever_form_they_have() {
     let sync = |_: &Request| {
         let closures = listener()
-            .on_open(|_| Ok::<_, BoxError>(tracing::info!("in open")))
-            .on_message(|_, _| Ok::<_, BoxError>(tracing::info!("in message")))
+            .on_open(|_| {
+                tracing::info!("in open");
+                Ok::<_, BoxError>(())
+            })
+            .on_message(|_, _| {
+                tracing::info!("in message");
+                Ok::<_, BoxError>(())
+            })
             .on_error(|_, _| tracing::info!("in error"))
             .on_close(|_, _, _| tracing::info!("in close"));
         Response::websocket(closures)
@@ -131,7 +137,7 @@ fn each_failure_has_its_level_and_kind() {
     });
     fails(r#"DEBUG connection failed kind="vanished""#, timeless(), |driver| driver.receive_eof(START));
     fails(r#"INFO connection failed kind="transport" detail=out of paper"#, timeless(), |driver| {
-        driver.transport_failed(START, io::Error::new(ErrorKind::Other, "out of paper"));
+        driver.transport_failed(START, io::Error::other("out of paper"));
     });
     fails(r#"WARN connection failed kind="callback""#, timeless(), |driver| {
         receive(driver, START, frame(Role::Server, 1, b"fail"));

@@ -168,6 +168,20 @@ impl Connection {
             self.received(now);
         }
         let before = input.len();
+        if let (State::Open, Some(inbound)) = (&self.state, &mut self.inbound) {
+            match inbound.next_small(input, &self.config) {
+                Ok(Some(message)) => {
+                    self.received.messages += 1;
+                    self.received.bytes += (before - input.len()) as u64;
+                    return Some(match message {
+                        Message::Text(text) => Event::Text(text.into()),
+                        Message::Binary(bytes) => Event::Binary(bytes.into()),
+                    });
+                }
+                Ok(None) => {}
+                Err(violation) => self.fail(violation.into()),
+            }
+        }
         let event = self.take_event(input);
         self.received.bytes += (before - input.len()) as u64;
         match &event {
@@ -178,15 +192,8 @@ impl Connection {
         event
     }
 
+    #[inline]
     fn take_event<'a>(&mut self, input: &mut &'a mut [u8]) -> Option<Event<'a>> {
-        if let (State::Open, Some(inbound)) = (&self.state, &mut self.inbound) {
-            match inbound.next_small(input, &self.config) {
-                Ok(Some(Message::Text(text))) => return Some(Event::Text(text.into())),
-                Ok(Some(Message::Binary(bytes))) => return Some(Event::Binary(bytes.into())),
-                Ok(None) => {}
-                Err(violation) => self.fail(violation.into()),
-            }
-        }
         let Some(mut inbound) = self.inbound.take() else { return self.next_ending() };
         let event = self.read(&mut inbound, input);
         self.inbound = Some(inbound);

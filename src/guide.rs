@@ -27,6 +27,7 @@ macro_rules! links {
 [visitor]: crate::guide::peers#who-the-visitor-is
 [axum_shutdown]: crate::guide::axum#connections-limits-errors-shutdown
 [upgraded]: crate::guide::transports#other-streams-that-are-upgraded-already
+[serving_behind]: crate::guide::serving#behind-a-proxy
 [who_may_connect]: crate::guide::limits#who-may-connect
 [proxies]: crate::guide::proxies
 [runtimes]: crate::guide::runtimes

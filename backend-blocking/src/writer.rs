@@ -168,6 +168,7 @@ impl<S: Stream> Writer<S> {
     fn run(&self) {
         let Some(shared) = self.shared.get() else { return };
         WRITES_FOR.set(Some(shared.id()));
+        let _unwinds = Unwinds(self);
         while let Some(work) = self.next_work(shared) {
             match work {
                 Work::Write(output) => self.write(shared, output),
@@ -249,6 +250,17 @@ impl<S: Stream> Writer<S> {
     fn fail(&self, error: io::Error) {
         self.tell(|state| state.failure = Some(error));
         let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}
+
+/// A transport that panics in a write has failed: the first thread would wait for it for as long as the peer is silent.
+struct Unwinds<'a, S: Stream>(&'a Writer<S>);
+
+impl<S: Stream> Drop for Unwinds<'_, S> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(io::Error::other("the transport has panicked in a write"));
+        }
     }
 }
 

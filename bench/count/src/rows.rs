@@ -47,7 +47,6 @@ impl Measurement {
 pub fn all() -> Vec<Measurement> {
     let mut all = Vec::new();
     all.extend(["listener", "async", "stream"].map(|form| idle("tokio", form)));
-    all.extend(["listener", "stream"].map(|form| idle("axum", form)));
     all.extend(DEFLATE.map(|(context, offer, _)| idle_deflate(context, offer)));
     for form in ["listener", "async", "stream"] {
         all.extend([echo("tokio", form, 1), echo("tokio", form, 64), echo("smol", form, 1), echo("smol", form, 64)]);

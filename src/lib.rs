@@ -213,6 +213,12 @@ pub mod axum {
     pub use bellwire_hyper::axum::*;
 }
 
+/// Rooms: who is in them, and what is said in them, in one process or on many nodes.
+#[cfg(feature = "rooms")]
+pub mod rooms {
+    pub use bellwire_rooms::*;
+}
+
 /// Servers and clients on smol.
 #[cfg(feature = "smol")]
 pub mod smol {

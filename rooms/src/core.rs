@@ -1,0 +1,250 @@
+//! What all handles of the same rooms share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bellwire_core::{Message, Prepared, SocketId, WebSocket};
+
+use crate::builder::{Hooks, Settings};
+use crate::gap::Gap;
+use crate::history::Histories;
+use crate::hub::{Delivery, Full, Hub, Left};
+use crate::name;
+use crate::node::NodeId;
+use crate::position::Position;
+use crate::presence::Presence;
+use crate::rooms::{Inner, Rooms};
+#[cfg(feature = "__broker")]
+use crate::{engine::Link, error::BrokerError, wire};
+
+/// What all handles of the same rooms share.
+///
+/// Whoever changes who is in a room locks `presence` first, so that the hub and presence are of one mind.
+pub(crate) struct Core {
+    pub(crate) node: NodeId,
+    pub(crate) settings: Settings,
+    pub(crate) hub: Hub,
+    pub(crate) engine: Engine,
+    hooks: Hooks,
+    presence: Mutex<Presence>,
+    /// Whether a thread is telling who has joined and left: others leave that to it, so that it is told in order.
+    telling: Mutex<bool>,
+    start: Instant,
+    ignored: AtomicU64,
+    handle: OnceLock<Weak<Inner>>,
+}
+
+/// How a message comes to the members of its room.
+pub(crate) enum Engine {
+    /// At once. What is kept is kept here.
+    Local(Option<Mutex<Histories>>),
+    /// By way of a broker.
+    #[cfg(feature = "__broker")]
+    Link(Link),
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings, hooks: Hooks, engine: Engine) -> Self {
+        Self {
+            node: NodeId::random(),
+            settings,
+            hub: Hub::default(),
+            engine,
+            hooks,
+            presence: Mutex::default(),
+            telling: Mutex::default(),
+            start: Instant::now(),
+            ignored: AtomicU64::new(0),
+            handle: OnceLock::new(),
+        }
+    }
+
+    /// The handle that hooks get.
+    pub(crate) fn set_handle(&self, handle: Weak<Inner>) {
+        let _ = self.handle.set(handle);
+    }
+
+    fn handle(&self) -> Option<Rooms> {
+        self.handle.get()?.upgrade().map(Rooms::from_inner)
+    }
+
+    /// The time since these rooms were made.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
+        lock(&self.presence)
+    }
+
+    /// Adds a socket to a room, and says whether it is in no other: then [`ended`](Self::ended) is to be called when it
+    /// ends.
+    pub(crate) fn join(&self, token: &str, socket: &WebSocket, who: Option<Arc<str>>, catches_up: bool) -> bool {
+        let mut presence = self.presence();
+        let joined = self.hub.join(token, socket, who.clone(), catches_up);
+        let token = joined.room.token();
+        match joined.before {
+            Some(before) if before == who => {}
+            before => {
+                presence.join(token, who.as_ref());
+                if let Some(before) = before {
+                    presence.leave(token, before.as_ref());
+                }
+            }
+        }
+        if joined.is_first {
+            self.changed(token);
+        }
+        drop(presence);
+        self.tell_presence();
+        joined.is_new
+    }
+
+    /// Takes a socket out of a room, and says whether it was in it.
+    pub(crate) fn leave(&self, token: &str, socket: SocketId) -> bool {
+        let mut presence = self.presence();
+        let Some(left) = self.hub.leave(token, socket) else { return false };
+        self.left(&mut presence, &left);
+        drop(presence);
+        self.tell_presence();
+        true
+    }
+
+    /// A socket has ended: it leaves all its rooms.
+    pub(crate) fn ended(&self, socket: SocketId) {
+        let mut presence = self.presence();
+        for left in self.hub.ended(socket) {
+            self.left(&mut presence, &left);
+        }
+        drop(presence);
+        self.tell_presence();
+    }
+
+    fn left(&self, presence: &mut Presence, left: &Left) {
+        let token = left.membership.room.token();
+        presence.leave(token, left.membership.who.as_ref());
+        if left.is_last {
+            self.changed(token);
+        }
+    }
+
+    /// A room has got its first member here, or has lost its last.
+    fn changed(&self, token: &Arc<str>) {
+        match &self.engine {
+            Engine::Local(_) => _ = token,
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.changed(token.clone()),
+        }
+    }
+
+    /// Gives a message to the members of its room that are on this node.
+    pub(crate) fn deliver(&self, token: &str, delivery: impl FnOnce() -> Delivery) -> Result<(), Full> {
+        match self.hub.room(token) {
+            Some(room) => room.deliver(delivery()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what members get of a message.
+    pub(crate) fn delivery(&self, position: Option<Position>, message: Message<'_>) -> Delivery {
+        let message = match (&self.hooks.numbered, position) {
+            (Some(numbered), Some(position)) => Prepared::new(numbered(position, message)),
+            _ => Prepared::new(message),
+        };
+        Delivery { message, position }
+    }
+
+    /// Calls the hook for who has joined and left.
+    pub(crate) fn tell_presence(&self) {
+        loop {
+            let mut telling = lock(&self.telling);
+            if *telling {
+                return;
+            }
+            let Some(change) = self.presence().poll_change() else { return };
+            *telling = true;
+            drop(telling);
+            let _told = Told(&self.telling);
+            if let (Some(hook), Some(rooms)) = (&self.hooks.presence, self.handle()) {
+                hook(&rooms, &change);
+            }
+        }
+    }
+
+    /// Calls the hook for what was missed.
+    pub(crate) fn tell_gap(&self, tokens: &[Arc<str>], away: Duration, in_doubt: usize) {
+        if let (Some(hook), Some(rooms)) = (&self.hooks.gap, self.handle()) {
+            let names = tokens.iter().map(|token| name::name(token).into_owned()).collect();
+            hook(&rooms, &Gap { rooms: names, away, in_doubt });
+        }
+    }
+
+    /// Members of a room have missed something, on a connection that stayed.
+    pub(crate) fn missed(&self, token: &str) {
+        self.tell_gap(&[token.into()], Duration::ZERO, 0);
+    }
+
+    /// Something came that no node has sent.
+    #[cfg(feature = "__broker")]
+    pub(crate) fn ignore(&self) {
+        self.ignored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how much came that no node has sent.
+    pub(crate) fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(feature = "__broker")]
+impl Core {
+    /// The way to the broker. Rooms in this process have none, and nobody who would ask.
+    pub(crate) fn link(&self) -> &Link {
+        match &self.engine {
+            Engine::Link(link) => link,
+            Engine::Local(_) => unreachable!("nobody keeps a connection for rooms in this process"),
+        }
+    }
+
+    /// A message of a room has come from the broker.
+    pub(crate) fn receive(&self, token: &str, from: NodeId, position: Option<Position>, message: Message<'_>) {
+        let had_it = from == self.node && self.settings.delivers_at_once();
+        if !had_it && self.deliver(token, || self.delivery(position, message)).is_err() {
+            self.missed(token);
+        }
+    }
+
+    /// Makes what members get of what was kept; `None` if no node has sent it.
+    pub(crate) fn delivery_of(&self, position: Position, bytes: &[u8]) -> Option<Delivery> {
+        match wire::decode(bytes) {
+            Ok((_, wire::Packet::Message(message))) => Some(self.delivery(Some(position), message)),
+            _ => None,
+        }
+    }
+
+    /// Encodes a message of this node.
+    pub(crate) fn encode(&self, message: &bellwire_core::Outgoing<'_>) -> bytes::Bytes {
+        wire::message(self.node, message)
+    }
+
+    /// Calls the hook for a connection that was lost, or could not be made.
+    pub(crate) fn tell_away(&self, why: &BrokerError) {
+        if let Some(hook) = &self.hooks.away {
+            hook(why);
+        }
+    }
+}
+
+/// Another thread may tell now, also if the hook has panicked.
+struct Told<'a>(&'a Mutex<bool>);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = false;
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

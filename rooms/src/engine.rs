@@ -1,0 +1,88 @@
+//! The way to a broker: what one connection can do, and what keeps there being one.
+//!
+//! ```text
+//! publish ─► outbox ─► link ─► Session (nats, redis) ─► broker
+//!                       │                                  │
+//!  members ◄── hub ◄── Inbox ◄─────────────────────────────┘
+//! ```
+//!
+//! A [`Session`] is one connection, and ends with it. The [supervisor](supervisor) makes the next one, and knows therefore what
+//! may have been missed in between.
+
+mod backoff;
+mod channel;
+mod inbox;
+mod link;
+mod outbox;
+mod supervisor;
+#[cfg(test)]
+mod testing;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub(crate) use self::channel::Channel;
+pub(crate) use self::inbox::Inbox;
+pub(crate) use self::link::{Link, Reading};
+pub(crate) use self::supervisor::spawn;
+use crate::error::{BrokerError, HistoryError, PublishError};
+use crate::position::Position;
+
+/// A broker that there can be connections to.
+pub(crate) trait Broker: Send + Sync + 'static {
+    type Session: Session;
+
+    /// Connects once. All that comes is handed to `inbox`, by whatever task reads it.
+    fn connect(&self, inbox: Inbox) -> impl Future<Output = Result<Self::Session, BrokerError>> + Send;
+}
+
+/// A connection to a broker. An error ends it, and so does dropping it: nothing of it may come or go after that.
+pub(crate) trait Session: Send + 'static {
+    /// Returns the most bytes of a [`Publication`].
+    fn max_payload(&self) -> usize;
+
+    /// Subscribes to channels, and waits until the broker has confirmed that.
+    fn subscribe(&mut self, channels: &[Channel]) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    fn unsubscribe(&mut self, channels: &[Channel]) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Publishes these in order, and waits until the broker has confirmed that: all but those that it has refused one by
+    /// one. After an error they are in doubt. Without any it finds out whether the broker is there.
+    fn publish(
+        &mut self,
+        batch: &[Publication],
+    ) -> impl Future<Output = Result<Vec<Result<(), PublishError>>, BrokerError>> + Send;
+
+    /// Returns a position that all that is published from now on will be after. Only called if a history is kept.
+    fn now(&mut self) -> impl Future<Output = Result<Position, BrokerError>> + Send;
+
+    /// Reads what is kept of a room, after a position, oldest first.
+    fn history(
+        &self,
+        room: Arc<str>,
+        since: Option<Position>,
+    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static;
+
+    /// Waits for the connection to end, and says why. May be dropped and called again.
+    fn ended(&mut self) -> impl Future<Output = BrokerError> + Send;
+}
+
+/// What is published on a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Publication {
+    pub(crate) channel: Channel,
+    /// As [`wire`](crate::wire) has encoded it.
+    pub(crate) bytes: Bytes,
+    /// Whether it belongs to the history of its room, if one is kept.
+    pub(crate) keep: bool,
+}
+
+/// What was kept of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) position: Position,
+    /// As [`wire`](crate::wire) has encoded it.
+    pub(crate) bytes: Bytes,
+}

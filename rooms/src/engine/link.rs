@@ -1,0 +1,199 @@
+//! What handles leave for whoever has the connection to the broker.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::outbox::{Done, Item, Outbox};
+use super::{Kept, Publication};
+use crate::builder::Settings;
+use crate::error::{BrokerError, HistoryError, PublishError};
+use crate::pending::{Pending, Promise, pending};
+use crate::position::Position;
+
+/// What handles leave for whoever has the connection to the broker.
+pub(crate) struct Link {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+struct State {
+    outbox: Outbox,
+    /// Rooms that have got their first member here, or have lost their last.
+    changed: HashSet<Arc<str>>,
+    readings: Vec<Reading>,
+    /// Who waits for a connection.
+    waiting: Vec<Promise<Result<(), BrokerError>>>,
+    /// Why there is none, since the last try.
+    problem: Option<BrokerError>,
+    /// Who waits for the end.
+    closing: Vec<Promise<()>>,
+    is_closing: bool,
+    is_over: bool,
+}
+
+/// Somebody wants to read what is kept of a room.
+pub(crate) struct Reading {
+    pub(crate) room: Arc<str>,
+    pub(crate) since: Option<Position>,
+    pub(crate) read: Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>,
+}
+
+impl Link {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let state = State {
+            outbox: Outbox::new(settings),
+            changed: HashSet::new(),
+            readings: Vec::new(),
+            waiting: Vec::new(),
+            problem: None,
+            closing: Vec::new(),
+            is_closing: false,
+            is_over: false,
+        };
+        Self { state: Mutex::new(state), wake: Notify::new() }
+    }
+
+    /// Queues what `publication` makes, if a message of this length may be queued.
+    ///
+    /// # Errors
+    /// Why it may not; nobody was told so yet.
+    pub(crate) fn publish(
+        &self,
+        length: usize,
+        publication: impl FnOnce() -> Publication,
+        done: &mut Option<Done>,
+    ) -> Result<(), PublishError> {
+        let mut state = self.lock();
+        state.outbox.check(length)?;
+        state.outbox.push(publication(), done.take());
+        drop(state);
+        self.wake();
+        Ok(())
+    }
+
+    /// A room has got its first member here, or has lost its last.
+    pub(crate) fn changed(&self, room: Arc<str>) {
+        self.lock().changed.insert(room);
+        self.wake();
+    }
+
+    /// Has a room's history read: with the next connection, if there is none.
+    pub(crate) fn read(&self, reading: Reading) {
+        let mut state = self.lock();
+        if state.is_closing {
+            drop(state);
+            return (reading.read)(Err(HistoryError::Unavailable));
+        }
+        state.readings.push(reading);
+        drop(state);
+        self.wake();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().outbox.is_open()
+    }
+
+    /// Returns why there is no connection, as of the last try.
+    pub(crate) fn problem(&self) -> Option<BrokerError> {
+        self.lock().problem.clone()
+    }
+
+    /// Waits for a connection.
+    pub(crate) fn connected(&self) -> Pending<Result<(), BrokerError>> {
+        let mut state = self.lock();
+        if state.is_closing {
+            return Pending::ready(Err(BrokerError::Closed));
+        }
+        if state.outbox.is_open() {
+            return Pending::ready(Ok(()));
+        }
+        let (promise, connected) = pending(Err(BrokerError::Closed));
+        state.waiting.push(promise);
+        connected
+    }
+
+    /// Takes nothing more, has what waits published if there is a connection, and ends it.
+    pub(crate) fn close(&self) -> Pending<()> {
+        let mut state = self.lock();
+        state.outbox.close();
+        state.is_closing = true;
+        if state.is_over {
+            return Pending::ready(());
+        }
+        let (promise, closed) = pending(());
+        state.closing.push(promise);
+        drop(state);
+        self.wake();
+        closed
+    }
+
+    /// Whoever has the connection looks here again.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there may be something to do.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Waits until [`close`](Self::close) was called.
+    pub(super) async fn closed(&self) {
+        while !self.is_closing() {
+            self.woken().await;
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().is_closing
+    }
+
+    pub(super) fn take_changed(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.lock().changed)
+    }
+
+    pub(super) fn take_readings(&self) -> Vec<Reading> {
+        std::mem::take(&mut self.lock().readings)
+    }
+
+    pub(super) fn take_batch(&self) -> Vec<Item> {
+        self.lock().outbox.take()
+    }
+
+    /// There is a connection.
+    pub(super) fn open(&self, max_payload: usize) {
+        let mut state = self.lock();
+        state.outbox.open(max_payload);
+        state.problem = None;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|promise| promise.give(Ok(())));
+    }
+
+    /// There is no connection.
+    pub(super) fn away(&self, problem: &BrokerError) {
+        let mut state = self.lock();
+        state.outbox.away();
+        state.problem = Some(problem.clone());
+    }
+
+    /// There will be no connection any more.
+    pub(super) fn over(&self) {
+        let mut state = self.lock();
+        state.outbox.close();
+        (state.is_closing, state.is_over) = (true, true);
+        let items = state.outbox.take_all();
+        let readings = std::mem::take(&mut state.readings);
+        let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
+        drop(state);
+        items.into_iter().for_each(|item| item.tell(Err(PublishError::Unavailable)));
+        readings.into_iter().for_each(|reading| (reading.read)(Err(HistoryError::Unavailable)));
+        drop((waiting, closing));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,300 @@
+//! Keeps a connection to the broker: connects, subscribes to what rooms want, publishes what waits, and when the connection
+//! is lost does all that again, and says what may have been missed.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::backoff::Backoff;
+use super::outbox::Item;
+use super::{Broker, Channel, Inbox, Kept, Publication, Session};
+use crate::core::Core;
+use crate::error::{BrokerError, HistoryError, PublishError};
+use crate::hub::{Delivery, Room};
+use crate::position::Position;
+
+/// The most channels that are subscribed to in one go.
+const MOST_CHANNELS: usize = 1000;
+
+/// How many histories are read at a time.
+const MOST_READINGS: usize = 32;
+
+/// Has rooms over a broker kept connected: in the runtime that this is called in, or else on a thread with one of its own.
+///
+/// # Errors
+/// There is no such thread.
+pub(crate) fn spawn<B: Broker>(core: Arc<Core>, broker: B) -> Result<(), BrokerError> {
+    let supervisor = run(core, broker);
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(supervisor);
+        return Ok(());
+    }
+    let no_thread = |error: std::io::Error| BrokerError::Unreachable(format!("no thread to connect from: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+    let thread = thread::Builder::new().name("bellwire-rooms".into());
+    thread.spawn(move || runtime.block_on(supervisor)).map(drop).map_err(no_thread)
+}
+
+async fn run<B: Broker>(core: Arc<Core>, broker: B) {
+    let _over = Over(&core);
+    let mut backoff = Backoff::new(core.settings.min_backoff, core.settings.max_backoff);
+    let mut lost = None;
+    while !core.link().is_closing() {
+        let inbox = Inbox::new(core.clone());
+        let why = match connect(&core, &broker, &inbox).await {
+            Ok(session) => {
+                let mut conversation = Conversation::new(&core, session);
+                let why = conversation.run(&mut backoff, &mut lost).await;
+                let in_doubt = conversation.in_doubt;
+                inbox.close();
+                let lost: &mut Lost = lost.get_or_insert_with(Lost::now);
+                lost.in_doubt += in_doubt;
+                why
+            }
+            Err(why) => {
+                inbox.close();
+                lost.get_or_insert_with(Lost::now);
+                why
+            }
+        };
+        if core.link().is_closing() {
+            break;
+        }
+        core.link().away(&why);
+        core.tell_away(&why);
+        tokio::select! {
+            () = tokio::time::sleep(backoff.failed()) => {}
+            () = core.link().closed() => {}
+        }
+    }
+}
+
+async fn connect<B: Broker>(core: &Arc<Core>, broker: &B, inbox: &Inbox) -> Result<B::Session, BrokerError> {
+    tokio::select! {
+        session = within(core.settings.answer_timeout, broker.connect(inbox.clone())) => session,
+        () = core.link().closed() => Err(BrokerError::Closed),
+    }
+}
+
+async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+    timeout(deadline, answer).await.unwrap_or(Err(BrokerError::TimedOut(deadline)))
+}
+
+/// However it ends, also with its runtime: nobody waits for it for ever.
+struct Over<'a>(&'a Core);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.link().over();
+    }
+}
+
+/// A connection was lost, or there was none yet.
+struct Lost {
+    since: Instant,
+    in_doubt: usize,
+}
+
+impl Lost {
+    fn now() -> Self {
+        Self { since: Instant::now(), in_doubt: 0 }
+    }
+}
+
+/// One connection, from its beginning to its end.
+struct Conversation<'a, S> {
+    core: &'a Arc<Core>,
+    session: S,
+    subscribed: HashSet<Arc<str>>,
+    /// What is read beside the rest.
+    readings: JoinSet<()>,
+    /// How many messages were on their way when it was lost.
+    in_doubt: usize,
+    published: Instant,
+}
+
+impl<'a, S: Session> Conversation<'a, S> {
+    fn new(core: &'a Arc<Core>, session: S) -> Self {
+        let readings = JoinSet::new();
+        Self { core, session, subscribed: HashSet::new(), readings, in_doubt: 0, published: Instant::now() }
+    }
+
+    /// Returns why it has ended.
+    async fn run(&mut self, backoff: &mut Backoff, lost: &mut Option<Lost>) -> BrokerError {
+        match self.converse(backoff, lost).await {
+            Ok(()) => BrokerError::Closed,
+            Err(why) => why,
+        }
+    }
+
+    async fn converse(&mut self, backoff: &mut Backoff, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
+        self.begin(lost).await?;
+        backoff.connected();
+        loop {
+            let readings = self.core.link().take_readings();
+            self.reconcile().await?;
+            for reading in readings {
+                self.read(reading.room, reading.since, reading.read).await;
+            }
+            let batch = self.core.link().take_batch();
+            if !batch.is_empty() {
+                self.publish(batch).await?;
+            } else if self.core.link().is_closing() {
+                return Ok(());
+            } else {
+                self.wait().await?;
+            }
+        }
+    }
+
+    /// Subscribes to everything, and says what may have been missed before.
+    async fn begin(&mut self, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
+        self.core.link().take_changed();
+        let rooms = self.core.hub.rooms();
+        let bridges = lost.is_some() && self.core.settings.history.is_some();
+        let last: Vec<_> = rooms.iter().map(|room| if bridges { room.bridge() } else { None }).collect();
+        within(self.core.settings.answer_timeout, self.session.subscribe(&[Channel::Nodes])).await?;
+        self.subscribe(&rooms).await?;
+        self.core.link().open(self.session.max_payload());
+        let Some(lost) = lost.take() else { return Ok(()) };
+        let mut missed = Vec::new();
+        for (room, last) in rooms.into_iter().zip(last) {
+            match last {
+                Some(last) => self.bridge(room, last).await,
+                None => missed.push(room.token().clone()),
+            }
+        }
+        if !missed.is_empty() || lost.in_doubt > 0 {
+            self.core.tell_gap(&missed, lost.since.elapsed(), lost.in_doubt);
+        }
+        Ok(())
+    }
+
+    /// Subscribes to rooms that have got members, and unsubscribes from those that have lost them.
+    async fn reconcile(&mut self) -> Result<(), BrokerError> {
+        let mut joined = Vec::new();
+        let mut left = Vec::new();
+        for token in self.core.link().take_changed() {
+            match self.core.hub.room(&token) {
+                Some(room) if !self.subscribed.contains(&token) => joined.push(room),
+                None if self.subscribed.remove(&token) => left.push(Channel::Room(token)),
+                _ => {}
+            }
+        }
+        self.subscribe(&joined).await?;
+        for channels in left.chunks(MOST_CHANNELS) {
+            within(self.core.settings.answer_timeout, self.session.unsubscribe(channels)).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, rooms: &[Arc<Room>]) -> Result<(), BrokerError> {
+        for rooms in rooms.chunks(MOST_CHANNELS) {
+            if self.core.settings.history.is_some() {
+                let now = within(self.core.settings.answer_timeout, self.session.now()).await?;
+                rooms.iter().for_each(|room| room.starts_at(now));
+            }
+            let channels: Vec<_> = rooms.iter().map(|room| Channel::Room(room.token().clone())).collect();
+            within(self.core.settings.answer_timeout, self.session.subscribe(&channels)).await?;
+            self.subscribed.extend(rooms.iter().map(|room| room.token().clone()));
+        }
+        Ok(())
+    }
+
+    /// Publishes what waits, and tells what became of it.
+    async fn publish(&mut self, items: Vec<Item>) -> Result<(), BrokerError> {
+        let batch: Vec<Publication> = items.iter().map(|item| item.publication.clone()).collect();
+        let outcome = within(self.core.settings.answer_timeout, self.session.publish(&batch)).await;
+        self.published = Instant::now();
+        match outcome {
+            Ok(outcomes) => {
+                let rest = std::iter::repeat_n(Ok(()), items.len().saturating_sub(outcomes.len()));
+                items.into_iter().zip(outcomes.into_iter().chain(rest)).for_each(|(item, outcome)| item.tell(outcome));
+                Ok(())
+            }
+            Err(why) => {
+                self.in_doubt += items.len();
+                items.into_iter().for_each(|item| item.tell(Err(PublishError::Lost)));
+                Err(why)
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and makes sure from time to time that the broker is there.
+    async fn wait(&mut self) -> Result<(), BrokerError> {
+        let idle = self.core.settings.heartbeat.saturating_sub(self.published.elapsed());
+        if idle.is_zero() {
+            return self.publish(Vec::new()).await;
+        }
+        tokio::select! {
+            why = self.session.ended() => Err(why),
+            () = self.core.link().woken() => Ok(()),
+            () = tokio::time::sleep(idle) => Ok(()),
+        }
+    }
+
+    /// Has a room get what it has missed, before what is new.
+    async fn bridge(&mut self, room: Arc<Room>, last: Position) {
+        let (core, token) = (self.core.clone(), room.token().clone());
+        let most = core.settings.history.map_or(0, |history| history.messages);
+        let read = move |kept: Result<Vec<Kept>, HistoryError>| {
+            // As many as are kept: there may have been more.
+            let missed = kept.as_ref().map_or(true, |kept| kept.len() >= most);
+            room.bridged(core.deliveries(kept.unwrap_or_default()));
+            if missed {
+                core.missed(room.token());
+            }
+        };
+        self.read(token, Some(last), Box::new(read)).await;
+    }
+
+    /// Has a history read, and handed over, beside the rest.
+    async fn read(
+        &mut self,
+        room: Arc<str>,
+        since: Option<Position>,
+        read: Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>,
+    ) {
+        if self.readings.len() >= MOST_READINGS {
+            self.readings.join_next().await;
+        }
+        let (kept, deadline) = (self.session.history(room, since), self.core.settings.answer_timeout);
+        let mut reader = Reader(Some(read));
+        self.readings.spawn(async move {
+            let late = Err(HistoryError::Failed(format!("the broker did not answer within {deadline:?}")));
+            let kept = timeout(deadline, kept).await.unwrap_or(late);
+            reader.give(kept);
+        });
+    }
+}
+
+type Read = Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>;
+
+/// Whoever reads is told, also if the connection ends before.
+struct Reader(Option<Read>);
+
+impl Reader {
+    fn give(&mut self, kept: Result<Vec<Kept>, HistoryError>) {
+        if let Some(read) = self.0.take() {
+            read(kept);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.give(Err(HistoryError::Unavailable));
+    }
+}
+
+impl Core {
+    /// Makes what members get of what was kept.
+    pub(crate) fn deliveries(&self, kept: Vec<Kept>) -> Vec<Delivery> {
+        kept.iter().filter_map(|kept| self.delivery_of(kept.position, &kept.bytes)).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! A broker in memory, which tests can take away.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Broker, Channel, Inbox, Kept, Publication, Session};
+use crate::error::{BrokerError, HistoryError, PublishError};
+use crate::position::Position;
+
+/// A broker in memory, and what it has seen.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    inner: Mutex<Seen>,
+    /// The number of the newest connection.
+    newest: AtomicUsize,
+    changed: Notify,
+}
+
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// It takes no connections.
+    pub(crate) is_away: bool,
+    /// It takes what is published, and says nothing.
+    pub(crate) is_silent: bool,
+    /// The connections that it has.
+    sessions: Vec<(usize, Inbox, HashSet<String>)>,
+    kept: Vec<(String, Kept)>,
+    pub(crate) published: usize,
+}
+
+impl Memory {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loses all connections, and takes no more until it is back.
+    pub(crate) fn stop(&self) {
+        let mut seen = self.lock();
+        seen.is_away = true;
+        let _inboxes = std::mem::take(&mut seen.sessions);
+        drop(seen);
+        self.0.changed.notify_waiters();
+    }
+
+    pub(crate) fn start(&self) {
+        self.lock().is_away = false;
+    }
+
+    pub(crate) fn subscribed(&self) -> usize {
+        self.lock().sessions.iter().map(|(.., channels)| channels.len()).sum()
+    }
+
+    /// Has every subscriber of a channel get this.
+    pub(crate) fn send(&self, channel: &str, bytes: &'static [u8]) {
+        self.lock().deliver(channel, None, &bytes::Bytes::from_static(bytes));
+    }
+}
+
+impl Seen {
+    fn deliver(&self, channel: &str, position: Option<Position>, bytes: &bytes::Bytes) {
+        for (_, inbox, channels) in &self.sessions {
+            if channels.contains(channel) {
+                inbox.receive(channel, position, bytes);
+            }
+        }
+    }
+}
+
+impl Broker for Memory {
+    type Session = Connection;
+
+    async fn connect(&self, inbox: Inbox) -> Result<Connection, BrokerError> {
+        let mut seen = self.lock();
+        if seen.is_away {
+            return Err(BrokerError::Unreachable("nobody is there".into()));
+        }
+        let id = self.0.newest.fetch_add(1, Ordering::Relaxed);
+        seen.sessions.push((id, inbox, HashSet::new()));
+        Ok(Connection { broker: self.clone(), id })
+    }
+}
+
+pub(crate) struct Connection {
+    broker: Memory,
+    id: usize,
+}
+
+impl Connection {
+    fn change<T>(&self, change: impl FnOnce(&mut HashSet<String>) -> T) -> Result<T, BrokerError> {
+        let mut seen = self.broker.lock();
+        let session = seen.sessions.iter_mut().find(|(id, ..)| *id == self.id);
+        session.map(|(.., channels)| change(channels)).ok_or(BrokerError::Lost("it has ended".into()))
+    }
+
+    async fn answered(&self) {
+        if self.broker.lock().is_silent {
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.broker.lock().sessions.retain(|(id, ..)| *id != self.id);
+    }
+}
+
+impl Session for Connection {
+    fn max_payload(&self) -> usize {
+        1024
+    }
+
+    async fn subscribe(&mut self, added: &[Channel]) -> Result<(), BrokerError> {
+        self.change(|channels| channels.extend(added.iter().map(|channel| channel.name("bellwire"))))
+    }
+
+    async fn unsubscribe(&mut self, removed: &[Channel]) -> Result<(), BrokerError> {
+        self.change(|channels| removed.iter().for_each(|channel| drop(channels.remove(&channel.name("bellwire")))))
+    }
+
+    async fn publish(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {
+        self.answered().await;
+        self.change(|_| ())?;
+        let mut seen = self.broker.lock();
+        for publication in batch {
+            let channel = publication.channel.name("bellwire");
+            seen.published += 1;
+            let position = publication.keep.then(|| Position::new(0, seen.published as u64));
+            if let Some(position) = position {
+                seen.kept.push((channel.clone(), Kept { position, bytes: publication.bytes.clone() }));
+            }
+            seen.deliver(&channel, position, &publication.bytes);
+        }
+        Ok(batch.iter().map(|_| Ok(())).collect())
+    }
+
+    async fn now(&mut self) -> Result<Position, BrokerError> {
+        Ok(Position::new(0, self.broker.lock().published as u64))
+    }
+
+    fn history(
+        &self,
+        room: Arc<str>,
+        since: Option<Position>,
+    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static {
+        let channel = Channel::Room(room).name("bellwire");
+        let seen = self.broker.lock();
+        let kept = seen.kept.iter().filter(|(name, kept)| *name == channel && Some(kept.position) > since);
+        let kept = kept.map(|(_, kept)| kept.clone()).collect();
+        async { Ok(kept) }
+    }
+
+    async fn ended(&mut self) -> BrokerError {
+        loop {
+            let changed = self.broker.0.changed.notified();
+            if let Err(why) = self.change(|_| ()) {
+                return why;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Rooms for WebSockets of [bellwire](https://docs.rs/bellwire): sockets join them, and get what is published in them.
+//!
+//! [`Rooms::local`] is for one process. With the features `nats` and `redis`, `Rooms::nats` and `Rooms::redis` are for many
+//! nodes, over a broker that there is: the same methods, and the same semantics, which each says.
+//!
+//! # How messages go
+//!
+//! ```text
+//! publish ─► (in one process) ─────────────────────────────► hub: the members of the room, in one order
+//!    │                                                         ▲
+//!    └─────► engine: outbox ─► session ─► NATS or Redis ─► session on every node with members of the room
+//! ```
+//!
+//! Each file imports only from those before it in this list: `name`, `position`, `node`, `wire` (what is on the way),
+//! `presence` (who is in a room), `hub` (who gets what, on this node), `engine` (the way to a broker), `core` (what handles
+//! share), `rooms` (the handle).
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod builder;
+mod core;
+#[cfg(feature = "__broker")]
+mod engine;
+mod error;
+mod gap;
+mod history;
+mod hub;
+mod name;
+mod node;
+mod pending;
+mod position;
+mod presence;
+mod rooms;
+#[cfg(feature = "__broker")]
+mod wire;
+
+pub use builder::{Builder, History, WhileAway};
+pub use error::{BrokerError, HistoryError, JoinError, PublishError};
+pub use gap::Gap;
+pub use history::Past;
+pub use name::{MAX_ROOM, NameError};
+pub use pending::Pending;
+pub use position::{InvalidPosition, Position};
+pub use presence::{Change, MAX_WHO};
+pub use rooms::Rooms;

@@ -1,0 +1,411 @@
+//! The handle of programs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bellwire_core::proto::StreamOffset;
+use bellwire_core::{Outgoing, SendError, WebSocket};
+
+use crate::builder::Builder;
+use crate::core::{Core, Engine, lock};
+use crate::error::{BrokerError, HistoryError, JoinError, PublishError};
+use crate::history::{Histories, Past};
+use crate::hub::{Delivery, Full};
+use crate::name::{name, token};
+use crate::pending::Pending;
+use crate::position::Position;
+use crate::presence::MAX_WHO;
+#[cfg(feature = "__broker")]
+use crate::{
+    engine::{Broker, Channel, Kept, Link, Publication, Reading, spawn},
+    pending::pending,
+    wire::{self, Packet},
+};
+
+/// Rooms: sockets join them, and get what is published in them; in this process, or on many nodes over a broker.
+///
+/// It is a handle, and cheap to clone. All its methods may be called from any thread, task or callback: they queue, and
+/// wait for nothing. When the last handle is dropped, the connection to the broker ends.
+///
+/// ```
+/// # mod bellwire { pub use bellwire_core::*; pub use bellwire_rooms as rooms; }
+/// use bellwire::rooms::Rooms;
+/// use bellwire::testing::{Recorder, Sent};
+///
+/// let rooms = Rooms::local();
+/// let (alice, bob) = (Recorder::new(), Recorder::new());
+/// rooms.join("lobby", &alice.socket())?;
+/// rooms.join("lobby", &bob.socket())?;
+/// rooms.publish("lobby", "hello")?;
+/// assert_eq!(bob.sent(), [Sent::text("hello")]);
+/// assert_eq!(rooms.count("lobby"), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Rooms(Arc<Inner>);
+
+/// What the handles share, and nobody else: its end is theirs.
+pub(crate) struct Inner {
+    core: Arc<Core>,
+}
+
+impl Rooms {
+    /// Makes rooms in this process alone: without a broker, and without a runtime.
+    pub fn local() -> Self {
+        Self::builder().local()
+    }
+
+    /// Returns what rooms are set up with.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn in_this_process(builder: Builder) -> Self {
+        let histories = builder.settings.history.map(|limits| Mutex::new(Histories::new(limits)));
+        Self::new(Core::new(builder.settings, builder.hooks, Engine::Local(histories)))
+    }
+
+    /// Makes rooms over a broker, and has them connected.
+    #[cfg(feature = "__broker")]
+    pub(crate) fn over<B: Broker>(builder: Builder, broker: B) -> Result<Self, BrokerError> {
+        builder.settings.check()?;
+        let link = Link::new(&builder.settings);
+        let rooms = Self::new(Core::new(builder.settings, builder.hooks, Engine::Link(link)));
+        spawn(rooms.0.core.clone(), broker)?;
+        Ok(rooms)
+    }
+
+    fn new(core: Core) -> Self {
+        let inner = Arc::new(Inner { core: Arc::new(core) });
+        inner.core.set_handle(Arc::downgrade(&inner));
+        Self(inner)
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    /// Adds a socket to a room: it gets what is published there from now on. When it ends it leaves all its rooms by
+    /// itself, before its listener's `on_close`. Joining again changes nothing, but for who is present.
+    ///
+    /// Over a broker the first member of a room on a node gets what other nodes publish once the broker knows of it,
+    /// which takes a round trip.
+    ///
+    /// # Errors
+    /// [`JoinError`] if there can be no such room, or the socket is closed.
+    pub fn join(&self, room: &str, socket: &WebSocket) -> Result<(), JoinError> {
+        self.enter(&*token(room)?, socket, None, false)
+    }
+
+    /// Adds a socket to a room, and says who it is: [`present`](Self::present) and
+    /// [`on_presence`](Builder::on_presence) tell that. Several sockets may be the same person.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and [`JoinError::Who`] for an empty name and for one of more than [`MAX_WHO`] bytes.
+    pub fn join_as(&self, room: &str, socket: &WebSocket, who: &str) -> Result<(), JoinError> {
+        if who.is_empty() || who.len() > MAX_WHO {
+            return Err(JoinError::Who(who.len()));
+        }
+        self.enter(&*token(room)?, socket, Some(who.into()), false)
+    }
+
+    /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
+    /// without a gap, and nothing twice. `None` is all that is kept. If some of that cannot be read, or is not kept any
+    /// more, [`on_gap`](Builder::on_gap) is called. Nothing is given to one that is in the room already.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_since(&self, room: &str, socket: &WebSocket, since: Option<Position>) -> Result<(), JoinError> {
+        let token = token(room)?;
+        self.enter(&token, socket, None, true)?;
+        let Some(room) = self.0.core.hub.room(&token) else { return Ok(()) };
+        let (core, id) = (self.0.core.clone(), socket.id());
+        match &self.0.core.engine {
+            Engine::Local(None) => room.catch_up(id, Vec::new(), || {}),
+            Engine::Local(Some(histories)) => {
+                let kept = lock(histories).since(core.now(), &token, since);
+                let delivery = |past: &Past| core.delivery(Some(past.position), past.message.as_message());
+                let (kept, missed, token) = (kept.iter().map(delivery).collect(), core.clone(), room.token().clone());
+                room.catch_up(id, kept, move || missed.missed(&token));
+            }
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => {
+                let token = room.token().clone();
+                let read = move |kept: Result<Vec<Kept>, HistoryError>| {
+                    let failed = kept.is_err();
+                    let kept = core.deliveries(kept.unwrap_or_default());
+                    let (missed, token) = (core.clone(), room.token().clone());
+                    room.catch_up(id, kept, move || missed.missed(&token));
+                    if failed {
+                        core.missed(room.token());
+                    }
+                };
+                link.read(Reading { room: token, since, read: Box::new(read) });
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, token: &str, socket: &WebSocket, who: Option<Arc<str>>, catches_up: bool) -> Result<(), JoinError> {
+        if !socket.is_open() {
+            return Err(JoinError::Closed);
+        }
+        let core = &self.0.core;
+        if core.join(token, socket, who, catches_up) {
+            let (core, id) = (Arc::downgrade(core), socket.id());
+            let ended = move |outcome: Result<(), SendError>| match core.upgrade() {
+                Some(core) if outcome.is_err() => core.ended(id),
+                _ => {}
+            };
+            socket.as_socket().when_written(StreamOffset::new(u64::MAX), Box::new(ended));
+        }
+        Ok(())
+    }
+
+    /// Takes a socket out of a room, and returns whether it was in it.
+    pub fn leave(&self, room: &str, socket: &WebSocket) -> bool {
+        token(room).is_ok_and(|token| self.0.core.leave(&token, socket.id()))
+    }
+
+    /// Publishes a message in a room, for all members on all nodes, also those on this one.
+    ///
+    /// `Ok` means that it was accepted: in this process all members have it in their queues, or get it from a thread that
+    /// is sending to them already; over a broker it waits to be sent there, after what was published before. A member gets
+    /// it at most once. One that reads too slowly misses it, which delays nobody else.
+    ///
+    /// # Errors
+    /// [`PublishError`]: nobody has got it.
+    pub fn publish<'m>(&self, room: &str, message: impl Into<Outgoing<'m>>) -> Result<(), PublishError> {
+        self.send(room, message.into(), &mut None)
+    }
+
+    /// Publishes a message in a room, and calls `done` once, with `Ok` when the broker has confirmed it, or with what went
+    /// wrong. It runs on any thread, and may run before this returns.
+    pub fn publish_with<'m>(
+        &self,
+        room: &str,
+        message: impl Into<Outgoing<'m>>,
+        done: impl FnOnce(Result<(), PublishError>) + Send + 'static,
+    ) {
+        let mut left: Option<Box<dyn FnOnce(Result<(), PublishError>) + Send>> = Some(Box::new(done));
+        let outcome = self.send(room, message.into(), &mut left);
+        // A broker's link takes it with the message.
+        if let Some(done) = left {
+            done(outcome);
+        }
+    }
+
+    fn send(&self, room: &str, message: Outgoing<'_>, done: &mut Option<BoxDone>) -> Result<(), PublishError> {
+        let (core, token) = (&self.0.core, token(room)?);
+        match &core.engine {
+            Engine::Local(histories) => {
+                let _ = done;
+                self.check_length(&message)?;
+                match histories {
+                    None => core.deliver(&token, || Delivery::new(message)).map_err(into_error),
+                    Some(histories) => self.keep(histories, &token, message),
+                }
+            }
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => {
+                let publication = || Publication {
+                    channel: Channel::Room(token.as_ref().into()),
+                    bytes: core.encode(&message),
+                    keep: true,
+                };
+                link.publish(message.as_bytes().len(), publication, done)?;
+                if core.settings.delivers_at_once() {
+                    // It is on its way: that members here are behind is theirs to know.
+                    if core.deliver(&token, || Delivery::new(message)).is_err() {
+                        core.missed(&token);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The order of the history is that of the members: both are settled under one lock.
+    fn keep(&self, histories: &Mutex<Histories>, token: &str, message: Outgoing<'_>) -> Result<(), PublishError> {
+        let (core, message) = (&self.0.core, message.into_owned());
+        let room = core.hub.room(token);
+        let mut histories = lock(histories);
+        if room.as_ref().is_some_and(|room| room.is_full()) {
+            return Err(PublishError::Full);
+        }
+        let position = histories.add(core.now(), token, message.clone());
+        let Some(room) = room else { return Ok(()) };
+        room.enqueue(core.delivery(Some(position), message.as_message()));
+        drop(histories);
+        room.run();
+        Ok(())
+    }
+
+    /// Sends a message to the members of a room that are on this node, in its place among what they get otherwise: a
+    /// notice that is about this node.
+    ///
+    /// # Errors
+    /// [`PublishError`]: nobody has got it.
+    pub fn publish_here<'m>(&self, room: &str, message: impl Into<Outgoing<'m>>) -> Result<(), PublishError> {
+        let (token, message) = (token(room)?, message.into());
+        self.check_length(&message)?;
+        self.0.core.deliver(&token, || Delivery::new(message)).map_err(into_error)
+    }
+
+    fn check_length(&self, message: &Outgoing<'_>) -> Result<(), PublishError> {
+        let (length, limit) = (message.as_bytes().len(), self.0.core.settings.max_message);
+        if length > limit { Err(PublishError::TooLong { length, limit }) } else { Ok(()) }
+    }
+
+    /// Returns the members of a room that are on this node, in no order.
+    pub fn members(&self, room: &str) -> Vec<WebSocket> {
+        let room = token(room).ok().and_then(|token| self.0.core.hub.room(&token));
+        room.map_or_else(Vec::new, |room| room.members())
+    }
+
+    /// Returns the rooms that have members on this node, in no order.
+    pub fn rooms(&self) -> Vec<String> {
+        self.0.core.hub.rooms().iter().map(|room| name(room.token()).into_owned()).collect()
+    }
+
+    /// Returns how many members a room has on all nodes, as far as this node knows: soon after all have heard of each other
+    /// it is right. Of a room without members on this node it knows nothing, and says 0.
+    pub fn count(&self, room: &str) -> usize {
+        token(room).map_or(0, |token| self.0.core.presence().count(&token))
+    }
+
+    /// Returns who is in a room on all nodes, in no order, as far as this node knows: those who have
+    /// [said who they are](Self::join_as).
+    pub fn present(&self, room: &str) -> Vec<Arc<str>> {
+        token(room).map_or_else(|_| Vec::new(), |token| self.0.core.presence().present(&token))
+    }
+
+    /// Reads what is kept of a room after a position, oldest first; `None` is all that is kept. A broker may give the
+    /// oldest part of it only: read on from the last.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    pub fn history(&self, room: &str, since: Option<Position>) -> Pending<Result<Vec<Past>, HistoryError>> {
+        let token = match token(room) {
+            Ok(token) => token,
+            Err(error) => return Pending::ready(Err(error.into())),
+        };
+        let core = &self.0.core;
+        if core.settings.history.is_none() {
+            return Pending::ready(Err(HistoryError::NotKept));
+        }
+        match &core.engine {
+            Engine::Local(histories) => {
+                let kept = histories.as_ref().map(|histories| lock(histories).since(core.now(), &token, since));
+                Pending::ready(Ok(kept.unwrap_or_default()))
+            }
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) if !link.is_open() => Pending::ready(Err(HistoryError::Unavailable)),
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => {
+                let (promise, history) = pending(Err(HistoryError::Unavailable));
+                let read = |kept: Result<Vec<Kept>, HistoryError>| promise.give(kept.map(past));
+                link.read(Reading { room: token.as_ref().into(), since, read: Box::new(read) });
+                history
+            }
+        }
+    }
+
+    /// Returns `true` if there is a connection to the broker, as far as is known; always in this process.
+    pub fn is_connected(&self) -> bool {
+        match &self.0.core.engine {
+            Engine::Local(_) => true,
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.is_open(),
+        }
+    }
+
+    /// Waits for a connection to the broker. It need not be waited for: what becomes of messages until then is set by
+    /// [`Builder::while_away`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Closed`] if there will be none.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    pub fn connected(&self) -> Pending<Result<(), BrokerError>> {
+        match &self.0.core.engine {
+            Engine::Local(_) => Pending::ready(Ok(())),
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.connected(),
+        }
+    }
+
+    /// Waits for a connection to the broker on a thread that may block, for so long.
+    ///
+    /// # Errors
+    /// Why there is none after that time.
+    pub fn wait_connected(&self, timeout: Duration) -> Result<(), BrokerError> {
+        self.connected()
+            .wait_timeout(timeout)
+            .unwrap_or_else(|_| Err(self.problem().unwrap_or(BrokerError::TimedOut(timeout))))
+    }
+
+    /// Returns why there is no connection to the broker, as of the last try. `None` if there is one, or no try was made.
+    pub fn problem(&self) -> Option<BrokerError> {
+        match &self.0.core.engine {
+            Engine::Local(_) => None,
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.problem(),
+        }
+    }
+
+    /// Returns how many messages came from the broker that no node has sent: other programs use its channels, or another
+    /// version of this library does.
+    pub fn ignored(&self) -> u64 {
+        self.0.core.ignored()
+    }
+
+    /// Ends: nothing more may be published, what waits is handed to the broker if there is a connection, and the other
+    /// nodes are told that the members of this one are gone. Members stay connected, and get nothing more from others.
+    ///
+    /// # Cancel safety
+    /// It goes on if the future is dropped.
+    pub fn close(&self) -> Pending<()> {
+        match &self.0.core.engine {
+            Engine::Local(_) => Pending::ready(()),
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.close(),
+        }
+    }
+}
+
+type BoxDone = Box<dyn FnOnce(Result<(), PublishError>) + Send>;
+
+fn into_error(_: Full) -> PublishError {
+    PublishError::Full
+}
+
+#[cfg(feature = "__broker")]
+fn past(kept: Vec<Kept>) -> Vec<Past> {
+    let past = |kept: Kept| match wire::decode(&kept.bytes) {
+        Ok((_, Packet::Message(message))) => Some(Past { position: kept.position, message: message.into_owned() }),
+        _ => None,
+    };
+    kept.into_iter().filter_map(past).collect()
+}
+
+#[cfg(feature = "__broker")]
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Engine::Link(link) = &self.core.engine {
+            drop(link.close());
+        }
+    }
+}
+
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms")
+            .field("node", &self.0.core.node)
+            .field("rooms", &self.0.core.hub.rooms().len())
+            .field("is_connected", &self.is_connected())
+            .finish()
+    }
+}

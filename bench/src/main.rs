@@ -8,6 +8,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("codec", "decoding and encoding in memory, beside other libraries"),
     ("count", "what bellwire costs in instructions, allocations and bytes, against committed figures"),
     ("echo", "servers side by side: what a message costs each"),
+    ("rooms", "chats side by side, on one node and over a broker: what a delivery costs each"),
     ("scale", "many connections: what each costs, and whether a busy one notices"),
 ];
 

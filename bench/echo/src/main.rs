@@ -7,11 +7,9 @@ mod load;
 mod measure;
 mod options;
 mod plot;
-mod process;
 mod report;
 mod scenario;
 mod server;
-mod stats;
 mod wire;
 
 use std::collections::HashMap;
@@ -20,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, io};
 
+use bellwire_bench_echo::{process, program, stats, table};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use measure::{Effort, measure};

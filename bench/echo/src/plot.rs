@@ -3,8 +3,9 @@
 use svg::Document;
 use svg::node::element::{Group, Rectangle, Style, Text, Title};
 
-use crate::report::{Results, Row, number};
+use crate::report::{Results, Row};
 use crate::server::Kind;
+use crate::table::number;
 
 const WIDTH: usize = 860;
 const NAMES: usize = 230;

@@ -1,13 +1,11 @@
 //! Servers: which there are, how they are built, and how they are started and ended.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use crate::deflate::Context;
-use crate::process::{Cores, pin};
+use crate::process::Cores;
+use crate::program::{self, Started};
 use crate::wire::{Address, Certificate};
 
 /// All others are compared with this one.
@@ -149,43 +147,26 @@ impl Server {
     ///
     /// What the compiler said at first.
     pub fn build(&self) -> Result<(), String> {
-        let Program::Package(package, _) = self.command else { return Ok(()) };
-        let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--release", "--locked", "--package", package])
-            .arg("--manifest-path")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target().map_err(|error| error.to_string())?)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cargo: {error}"))?;
-        if built.status.success() {
-            return Ok(());
+        match self.command {
+            Program::Package(package, _) => program::build(package),
+            Program::Command(_) => Ok(()),
         }
-        let said = String::from_utf8_lossy(&built.stderr);
-        let first = said.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed and did not say why");
-        Err(format!("not built: {first}"))
     }
 
     /// Starts it on a processor of its own, and waits until it takes connections.
     pub fn start(&self, cores: Cores, wants: Wants<'_>) -> io::Result<Running> {
-        let address = Address { at: free_address()?, tls: wants.tls.map(|certificate| certificate.client.clone()) };
+        let address =
+            Address { at: program::free_address()?, tls: wants.tls.map(|certificate| certificate.client.clone()) };
         let mut command = self.command(address.at.port(), wants)?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        pin(cores.server)?;
-        let child = command.spawn();
-        pin(cores.load)?;
-        let child = child.map_err(|error| io::Error::new(error.kind(), format!("it does not start: {error}")))?;
-        let mut running = Running { child, address };
-        running.ready()?;
-        Ok(running)
+        let started = Started::start(&mut command, address.at, cores.server, cores.load)?;
+        Ok(Running { started, address })
     }
 
     fn command(&self, port: u16, wants: Wants<'_>) -> io::Result<Command> {
         let port = port.to_string();
         match &self.command {
             Program::Package(package, arguments) => {
-                let mut command = Command::new(target()?.join("release").join(package));
+                let mut command = Command::new(program::built(package)?);
                 command.args(arguments.iter().map(|argument| wants.filled(argument, &port))).arg(&port);
                 Ok(command)
             }
@@ -199,54 +180,23 @@ impl Server {
     }
 }
 
-/// Where this program was built: what it builds goes there as well.
-fn target() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    program.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| io::Error::other("this program is in no folder"))
-}
-
-/// One that nobody listened on a moment ago.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
 /// A server that runs, until this is dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    started: Started,
     pub address: Address,
 }
 
 impl Running {
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn ready(&mut self) -> io::Result<()> {
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(self.address.at).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("it does not start: {status}")));
-            }
-            if Instant::now() > until {
-                return Err(io::Error::other("it does not listen"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // One that has ended by itself can be neither ended nor waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.started.pid()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn compressed(context: Context) -> Wants<'static> {

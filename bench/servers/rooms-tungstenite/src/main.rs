@@ -1,0 +1,102 @@
+//! A chat of one room on tokio-tungstenite, over several nodes with Redis pub/sub, as one writes it by hand: a task for
+//! each connection, which gets what is published over a broadcast channel of tokio.
+//!
+//! `bench-rooms-tungstenite send|batch REDIS_URL PORT`: each message is sent, or all that are there are queued and then
+//! flushed. Who connects to `/publisher` is no member.
+
+use std::error::Error;
+use std::future::pending;
+
+use futures_util::{SinkExt, StreamExt};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+
+const ROOM: &str = "room";
+/// Messages that a member may be behind.
+const BEHIND: usize = 1024;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [way, url, port] = &arguments[..] else { return Err("usage: bench-rooms-tungstenite WAY URL PORT".into()) };
+    let (batch, client) = (way == "batch", redis::Client::open(&**url)?);
+    let (room, _) = broadcast::channel(BEHIND);
+    let publisher = client.get_multiplexed_async_connection().await?;
+    let mut subscriber = client.get_async_pubsub().await?;
+    subscriber.subscribe(ROOM).await?;
+    tokio::spawn(deliver(subscriber, room.clone()));
+    let listener = TcpListener::bind(("127.0.0.1", port.parse::<u16>()?)).await?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (room, publisher) = (room.clone(), publisher.clone());
+        tokio::spawn(async move {
+            let mut is_member = true;
+            // It is tungstenite's own type.
+            #[allow(clippy::result_large_err)]
+            let look = |request: &Request, response: Response| -> std::result::Result<Response, ErrorResponse> {
+                is_member = request.uri().path() != "/publisher";
+                Ok(response)
+            };
+            let socket = accept_hdr_async(stream, look).await?;
+            serve(socket, is_member.then(|| room.subscribe()), publisher, batch).await
+        });
+    }
+}
+
+/// What comes from Redis is given to all members. A text is made once, and shared.
+async fn deliver(subscriber: redis::aio::PubSub, room: Sender<Utf8Bytes>) -> Result<()> {
+    let mut messages = subscriber.into_on_message();
+    while let Some(message) = messages.next().await {
+        let text = Utf8Bytes::try_from(Bytes::copy_from_slice(message.get_payload_bytes()))?;
+        // Without members nobody needs it.
+        let _ = room.send(text);
+    }
+    Ok(())
+}
+
+async fn serve(
+    mut socket: WebSocketStream<TcpStream>,
+    mut room: Option<Receiver<Utf8Bytes>>,
+    mut redis: MultiplexedConnection,
+    batch: bool,
+) -> Result<()> {
+    loop {
+        tokio::select! {
+            message = socket.next() => match message.transpose()? {
+                Some(Message::Text(text)) => redis.publish::<_, _, ()>(ROOM, text.as_str()).await?,
+                Some(_) => {}
+                None => return Ok(()),
+            },
+            text = next(&mut room) => {
+                let (Some(text), Some(room)) = (text, &mut room) else { continue };
+                if batch {
+                    socket.feed(Message::Text(text)).await?;
+                    while let Ok(text) = room.try_recv() {
+                        socket.feed(Message::Text(text)).await?;
+                    }
+                    socket.flush().await?;
+                } else {
+                    socket.send(Message::Text(text)).await?;
+                }
+            }
+        }
+    }
+}
+
+/// The next message of the room. None: it was too slow for some.
+async fn next(room: &mut Option<Receiver<Utf8Bytes>>) -> Option<Utf8Bytes> {
+    let Some(room) = room else { return pending().await };
+    match room.recv().await {
+        Ok(text) => Some(text),
+        Err(RecvError::Lagged(_)) => None,
+        Err(RecvError::Closed) => pending().await,
+    }
+}

@@ -228,7 +228,7 @@ pub mod proto {
 pub mod backend {
     #[cfg(feature = "axum")]
     pub use crate::api::Carried;
-    pub use crate::api::{Done, Upgrade};
+    pub use crate::api::{AtEnd, Done, Upgrade};
     #[cfg(feature = "std")]
     pub use crate::drive::{Announced, Busy, Driver, READ_ON, Race, Shared, Step, conclude, limits, spare};
     #[cfg(feature = "proxy-protocol")]

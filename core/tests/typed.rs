@@ -571,7 +571,12 @@ fn x2_the_methods_of_the_socket_are_passed_on() {
     assert_eq!(socket.close(), Err(SendError::Closed));
     let frames = [Frame::ping("ping"), Frame::pong("pong"), Frame::close(3000, "bye")];
     assert_eq!(written(&mut driver), wire(&frames, Role::Server));
+    let told = Log::default();
+    let log = told.clone();
+    socket.when_closed(move || log.add("closed"));
+    assert_eq!(told.take(), [""; 0]);
     get(&mut driver, &[Frame::close(3000, "bye")]);
+    assert_eq!(told.take(), ["closed"]);
     assert_eq!(socket.closed(), plain.closed());
     assert_eq!(socket.closed().unwrap().reason, "bye");
 

@@ -47,7 +47,7 @@ pub use response::{IntoResponse, Response, Upgrade};
 pub use sending::{Sending, Writable};
 #[cfg(feature = "std")]
 pub(crate) use sending::{Written, poll_room};
-pub use socket::{Done, Socket, WebSocket, WriteWaiter};
+pub use socket::{AtEnd, Done, Socket, WebSocket, WriteWaiter};
 #[cfg(feature = "serde")]
 pub use typed::Json;
 #[cfg(feature = "std")]

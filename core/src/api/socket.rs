@@ -179,6 +179,15 @@ pub trait Socket: Send + Sync + 'static {
         self.inner().and_then(Socket::closed)
     }
 
+    /// Calls `done` once when the connection has ended, in whatever way, before `on_close` runs; at once if it has ended
+    /// already. No lock is held while it runs; it may run before this returns, and on any thread.
+    fn when_closed(&self, done: AtEnd) {
+        match self.inner() {
+            Some(inner) => inner.when_closed(done),
+            None => done(),
+        }
+    }
+
     /// Calls `done` once: with `Ok` when everything up to `position` was handed to the transport, with
     /// `Err` when the connection ended before. No lock is held while it runs; it may run before this returns.
     fn when_written(&self, position: StreamOffset, done: Done) {
@@ -201,6 +210,9 @@ pub trait Socket: Send + Sync + 'static {
         }
     }
 }
+
+/// A function that is called once, when a connection has ended.
+pub type AtEnd = Box<dyn FnOnce() + Send>;
 
 /// A function that is called once, with the outcome of a send.
 pub type Done = Box<dyn FnOnce(Result<(), SendError>) + Send>;
@@ -345,6 +357,47 @@ impl WebSocket {
     /// when `on_close` runs, which can ask here.
     pub fn closed(&self) -> Option<Closed> {
         self.0.closed()
+    }
+
+    /// Calls `done` once when the connection has ended: after a closing handshake, when it is aborted, fails or times out,
+    /// when a callback panics, and when what drives it is dropped. [`closed`](Self::closed) says by then how it has ended,
+    /// and `on_close` runs afterwards: a room that forgets its members here has none there that is gone. If it has ended
+    /// already, `done` is called at once.
+    ///
+    /// It may be called as often as there is someone to tell, from any thread; they are told in this order. They keep no
+    /// connection open, and hold what they have captured until it ends.
+    ///
+    /// `done` runs on the thread or the task that drives the connection, or on this one, while nothing is locked. It
+    /// should be quick, as a callback should. Its panic is caught.
+    ///
+    /// ```
+    /// # use bellwire_core as bellwire;
+    /// use std::collections::HashSet;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use bellwire::WebSocket;
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Room(Arc<Mutex<HashSet<WebSocket>>>);
+    ///
+    /// impl Room {
+    ///     fn join(&self, socket: &WebSocket) {
+    ///         self.0.lock().unwrap().insert(socket.clone());
+    ///         let (room, member) = (self.clone(), socket.clone());
+    ///         // Behind the insertion: it may have ended already.
+    ///         socket.when_closed(move || {
+    ///             room.0.lock().unwrap().remove(&member);
+    ///         });
+    ///     }
+    /// }
+    /// # let (recorder, room) = (bellwire::testing::Recorder::new(), Room::default());
+    /// # room.join(&recorder.socket());
+    /// # assert_eq!(room.0.lock().unwrap().len(), 1);
+    /// # recorder.end();
+    /// # assert!(room.0.lock().unwrap().is_empty());
+    /// ```
+    pub fn when_closed(&self, done: impl FnOnce() + Send + 'static) {
+        self.0.when_closed(Box::new(done));
     }
 
     /// Returns which connection this is: a number that the process gives once and never again, which is printed as such

@@ -28,10 +28,10 @@ use core::task::Waker;
 
 use self::guard::State;
 pub(super) use self::guard::{Arrived, Guard, Status};
-use self::waiters::Waiters;
+use self::waiters::{Waiters, tell_end};
 use crate::context::{SocketContext, SocketId};
 use crate::observe::{Opened, Peak};
-use crate::protocol::{Connection, Event, Inbound, Output, SendError};
+use crate::protocol::{Connection, Event, Inbound, Output};
 use crate::sync::{AtomicBool, AtomicU8, Mutex, Ordering, WakerSlot, thread_local};
 use crate::time::Time;
 
@@ -111,7 +111,8 @@ impl Shared {
         Status::load(&self.status)
     }
 
-    /// What an open connection does not need: what its peer still says while it closes, and its last events.
+    /// What an open connection does not need: what its peer still says while it closes, and its last events. Who waits
+    /// for the end is told before the listener is.
     #[cold]
     pub(super) fn last_events<'a>(
         &self,
@@ -124,6 +125,9 @@ impl Shared {
         let event = guard.read(inbound, input);
         if let Some(Event::Closed(closed)) = &event {
             guard.state.closed = Some(Box::new(closed.clone()));
+            let at_end = guard.state.waiters.take_at_end();
+            drop(guard);
+            tell_end(at_end);
         }
         event
     }
@@ -232,9 +236,7 @@ impl Shared {
         let waker = guard.state.waker.take();
         drop(guard);
         drop(waker);
-        for (_, waiter) in waiters {
-            waiter.complete(Err(SendError::Closed));
-        }
+        waiters.complete();
     }
 
     /// Runs a callback of this connection: what it sends is written after it has returned.

@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use crate::api::{Done, Socket, WebSocket, WriteWaiter};
+use crate::api::{AtEnd, Done, Socket, WebSocket, WriteWaiter};
 use crate::context::{SocketContext, SocketId};
 use crate::protocol::{
     CloseCode, Closed, MAX_CONTROL_PAYLOAD, Outgoing, OwnedMessage, SendError, Stats, StreamOffset, Traffic, truncated,
@@ -69,7 +69,14 @@ struct Recorded {
     full: bool,
     ended: bool,
     closed: Option<Closed>,
+    at_end: AtEnds,
 }
+
+/// Who is to be called at the end.
+#[derive(Default)]
+struct AtEnds(Vec<AtEnd>);
+
+debug!(AtEnds => |this| count: this.0.len());
 
 impl Recorder {
     /// Creates a recorder whose socket is open.
@@ -102,9 +109,11 @@ impl Recorder {
         self.0.lock().full = full;
     }
 
-    /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`].
+    /// Pretends that the connection has ended: sends are refused with [`SendError::Closed`], and who waits for the end
+    /// ([`WebSocket::when_closed`]) is told. Both are so, too, when a close or an abort was sent: there is no peer that
+    /// would have to answer.
     pub fn end(&self) {
-        self.0.lock().ended = true;
+        self.0.end(|_| ());
     }
 
     /// Pretends that the connection has ended like this: what a listener sees that asks [`WebSocket::closed`] in its
@@ -120,8 +129,7 @@ impl Recorder {
     /// assert!(!recorder.socket().closed().unwrap().clean);
     /// ```
     pub fn end_with(&self, closed: Closed) {
-        let mut state = self.0.lock();
-        (state.ended, state.closed) = (true, Some(closed));
+        self.0.end(|state| state.closed = Some(closed));
     }
 }
 
@@ -153,6 +161,15 @@ impl Recording {
         self.state.lock()
     }
 
+    fn end(&self, how: impl FnOnce(&mut Recorded)) {
+        let mut state = self.lock();
+        how(&mut state);
+        state.ended = true;
+        let AtEnds(at_end) = core::mem::take(&mut state.at_end);
+        drop(state);
+        at_end.into_iter().for_each(|done| done());
+    }
+
     fn record(&self, sent: Sent) -> Result<StreamOffset, SendError> {
         let mut state = self.lock();
         if state.ended {
@@ -161,9 +178,14 @@ impl Recording {
         if state.full && !matches!(sent, Sent::Close(..)) {
             return Err(SendError::Full);
         }
-        state.ended = matches!(sent, Sent::Close(..) | Sent::Abort);
+        let is_last = matches!(sent, Sent::Close(..) | Sent::Abort);
         state.sent.push(sent);
-        Ok(StreamOffset::new(state.sent.len() as u64))
+        let position = StreamOffset::new(state.sent.len() as u64);
+        drop(state);
+        if is_last {
+            self.end(|_| ());
+        }
+        Ok(position)
     }
 }
 
@@ -226,6 +248,15 @@ impl Socket for Recording {
         self.lock().closed.clone()
     }
 
+    fn when_closed(&self, done: AtEnd) {
+        let mut state = self.lock();
+        if !state.ended {
+            return state.at_end.0.push(done);
+        }
+        drop(state);
+        done();
+    }
+
     /// Messages are counted, and bytes are not: nothing is encoded.
     fn stats(&self) -> Stats {
         let messages = self.lock().sent.iter().filter(|sent| matches!(sent, Sent::Message(_))).count();
@@ -280,5 +311,33 @@ mod tests {
         assert!(!socket.is_open());
         assert_eq!(recorder.take_sent(), [Sent::text("b")]);
         assert_eq!(recorder.sent(), []);
+    }
+
+    #[test]
+    fn u23_a_recorder_tells_its_end_once_however_that_was_recorded() {
+        let ends: [fn(&Recorder); 4] = [
+            Recorder::end,
+            |recorder| recorder.end_with(Closed::abnormal(crate::protocol::ClosedBy::Peer)),
+            |recorder| recorder.socket().close().unwrap(),
+            |recorder| recorder.socket().abort(),
+        ];
+        for end in ends {
+            let (recorder, told) = (Recorder::new(), Arc::new(Mutex::new(Vec::new())));
+            let socket = recorder.socket();
+            let wait = |name: &'static str| {
+                let (told, socket) = (told.clone(), socket.clone());
+                move || told.lock().push((name, socket.is_open(), socket.closed()))
+            };
+            socket.when_closed(wait("first"));
+            socket.when_closed(wait("second"));
+            socket.send("x").unwrap();
+            assert_eq!(*told.lock(), []);
+            end(&recorder);
+            recorder.end();
+            let closed = socket.closed();
+            assert_eq!(*told.lock(), [("first", false, closed.clone()), ("second", false, closed)]);
+            socket.when_closed(wait("late"));
+            assert_eq!(told.lock().len(), 3);
+        }
     }
 }

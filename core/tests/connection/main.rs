@@ -3,6 +3,7 @@
 
 mod answering;
 mod asynchronous;
+mod at_end;
 mod awaiting;
 mod closing;
 mod common;

@@ -31,6 +31,7 @@ backends! {
         u1_a_connection_that_somebody_else_has_upgraded_knows_nothing,
         u1_what_a_socket_knows_outlives_its_connection,
         u4_on_close_can_ask_who_closed_and_whether_it_was_clean,
+        u23_who_waits_for_the_end_is_told_before_on_close_and_of_one_that_has_ended_at_once,
     }
 }
 
@@ -331,10 +332,11 @@ fn u3_an_acceptor_counts_the_connections_that_are_open<B: Backend>() {
     assert_eq!(acceptor.connections(), 0);
 }
 
-fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Role) {
-    type End = fn(&WebSocket, Raw);
-    let backend = B::start();
-    let ends: [(End, Closed); 5] = [
+/// What ends a connection, and how that is told.
+type End = fn(&WebSocket, Raw);
+
+fn ends() -> [(End, Closed); 5] {
+    [
         (
             |_, mut peer| {
                 peer.send([Frame::close(4000, "theirs")]);
@@ -367,8 +369,12 @@ fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Rol
             },
             Closed::failed(1011, "Unexpected Error"),
         ),
-    ];
-    for (end, expected) in ends {
+    ]
+}
+
+fn u4_on_close_can_ask_who_closed_and_whether_it_was_clean<B: Backend>(role: Role) {
+    let backend = B::start();
+    for (end, expected) in ends() {
         let (tell, told) = mpsc::channel();
         let listener = listener().on_message(|_, _| Err::<(), _>("failed")).on_close(move |socket, code, reason| {
             tell.send((socket.closed(), code, reason.to_owned(), socket.is_open())).unwrap();
@@ -429,5 +435,31 @@ fn h13_a_trusted_proxy_names_the_client_and_nobody_else_does<B: Backend>() {
     // Who has asked it is hidden, or in dispute: it was not the proxy.
     for lines in [&["Forwarded: for=_hidden"][..], &[lines[0], "Forwarded: for=192.0.2.9"]] {
         assert_eq!(told(trusting(), Some("10.0.0.7:1"), lines).0, None, "{lines:?}");
+    }
+}
+
+fn u23_who_waits_for_the_end_is_told_before_on_close_and_of_one_that_has_ended_at_once<B: Backend>(role: Role) {
+    let backend = B::start();
+    for (end, expected) in ends() {
+        let (tell, told) = mpsc::channel();
+        let on_end = move |socket: &WebSocket, when: &'static str| {
+            let (socket_then, tell) = (socket.clone(), tell.clone());
+            socket.when_closed(move || tell.send((when, socket_then.closed())).unwrap());
+        };
+        let (inside, closing) = (on_end.clone(), on_end.clone());
+        let listener = listener()
+            .on_open(move |socket| inside(socket, "from on_open"))
+            .on_message(|_, _| Err::<(), _>("failed"))
+            .on_close(move |socket, _, _| closing(socket, "in on_close"));
+        let Ours { socket, peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+        // From another thread than the connection's.
+        on_end(&socket, "from outside");
+        end(&socket, peer);
+        for when in ["from on_open", "from outside", "in on_close"] {
+            assert_eq!(next(&told), (when, Some(expected.clone())), "{role:?}");
+        }
+        on_end(&socket, "behind the end");
+        assert_eq!(told.try_recv(), Ok(("behind the end", Some(expected))));
+        assert!(told.try_recv().is_err(), "once");
     }
 }

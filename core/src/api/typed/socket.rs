@@ -115,6 +115,7 @@ impl<C> TypedSocket<C> {
         is_open() -> bool;
         buffered() -> usize;
         closed() -> Option<Closed>;
+        when_closed(done: impl FnOnce() + Send + 'static) -> ();
         id() -> SocketId;
         peer_addr() -> Option<SocketAddr>;
         client_ip() -> Option<IpAddr>;

@@ -19,7 +19,7 @@ use super::*;
 use crate::api::{Socket, WebSocket};
 use crate::config::Config;
 use crate::drive::reader::Reader;
-use crate::protocol::{BoxError, CloseCode, Error, Outgoing, StreamOffset};
+use crate::protocol::{BoxError, CloseCode, Error, Outgoing, SendError, StreamOffset};
 use crate::sync::Sleep;
 
 const NOW: Time = Time::ZERO;
@@ -291,6 +291,33 @@ fn completions_of_two_threads_are_told_by_position_and_not_by_arrival() {
         let told = outcomes.all();
         assert_eq!(told.len(), 2);
         assert_eq!(told.iter().filter(|outcome| outcome.is_ok()).count(), usize::from(taken));
+    });
+}
+
+#[test]
+fn who_waits_for_the_end_while_it_comes_is_told_once() {
+    check(ALL, || {
+        let (shared, told) = (shared(), Arc::new(AtomicUsize::new(0)));
+        let wait = {
+            let told = told.clone();
+            move |socket: WebSocket| {
+                let inside = socket.clone();
+                // It locks the connection: who is told while it is locked would never return.
+                socket.when_closed(move || {
+                    assert!(!inside.is_open() && inside.closed().is_some() && inside.buffered() < 10);
+                    told.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        };
+        let waiter = with_handle(&shared, wait.clone());
+        wait(WebSocket::from_arc(shared.clone()));
+        shared.abort();
+        handle_events(&shared, &mut []);
+        shared.finish();
+        waiter.join().unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+        // The handles that they held are gone.
+        assert_eq!(Arc::strong_count(&shared), 1);
     });
 }
 

@@ -1,13 +1,14 @@
 //! The handles' side of a shared connection.
 
+use alloc::vec;
 use core::cell::Cell;
 use core::mem;
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Poll, Waker};
 
-use super::waiters::Waiter;
+use super::waiters::{Waiter, tell_end};
 use super::{CALLING, Shared};
-use crate::api::{Done, Socket, WriteWaiter};
+use crate::api::{AtEnd, Done, Socket, WriteWaiter};
 #[cfg(feature = "deflate")]
 use crate::context::Compression;
 use crate::context::SocketId;
@@ -151,6 +152,15 @@ impl Socket for Shared {
 
     fn closed(&self) -> Option<Closed> {
         self.lock().state.closed.as_deref().cloned()
+    }
+
+    fn when_closed(&self, done: AtEnd) {
+        let mut guard = self.lock();
+        if guard.state.closed.is_none() && !guard.state.waiters.is_gone() {
+            return guard.state.waiters.push_at_end(done);
+        }
+        drop(guard);
+        tell_end(vec![done]);
     }
 
     fn when_written(&self, position: StreamOffset, done: Done) {

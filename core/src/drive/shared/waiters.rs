@@ -1,12 +1,13 @@
-//! Those who wait for bytes to be written.
+//! Those who wait for bytes to be written, or for the end.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 use core::task::Waker;
 use std::panic::{self, AssertUnwindSafe};
 
-use crate::api::{Done, WriteWaiter};
+use crate::api::{AtEnd, Done, WriteWaiter};
 use crate::protocol::{SendError, StreamOffset};
 
 #[derive(Default)]
@@ -23,6 +24,8 @@ struct Waiting {
     queue: VecDeque<(StreamOffset, Waiter)>,
     /// How many tasks have waited: the newest one's number.
     tasks: u64,
+    /// To be called when the connection has ended.
+    at_end: Vec<AtEnd>,
 }
 
 pub(super) enum Waiter {
@@ -74,10 +77,24 @@ impl Waiters {
         queue.remove(start + at).map(|(_, waiter)| waiter)
     }
 
+    pub(super) fn push_at_end(&mut self, done: AtEnd) {
+        self.waiting.get_or_insert_default().at_end.push(done);
+    }
+
+    /// The connection has ended. Takes out those who wait for that, and leaves those who wait for what is still written.
+    pub(super) fn take_at_end(&mut self) -> Vec<AtEnd> {
+        self.waiting.as_mut().map(|waiting| mem::take(&mut waiting.at_end)).unwrap_or_default()
+    }
+
     /// The transport is gone. Takes out all that wait.
-    pub(super) fn give_up(&mut self) -> VecDeque<(StreamOffset, Waiter)> {
+    pub(super) fn give_up(&mut self) -> Abandoned {
         self.gone = true;
-        self.waiting.take().map(|waiting| waiting.queue).unwrap_or_default()
+        Abandoned(self.waiting.take())
+    }
+
+    /// Returns `true` if the transport is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// What is already known about a position: `None` if it has to wait.
@@ -93,12 +110,37 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// As in Ring, the panic of a completion is its own affair, and not that of the thread that happened to write.
     pub(super) fn complete(self, outcome: Result<(), SendError>) {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| match self {
+        contained(|| match self {
             Self::Done(done) => done(outcome),
             // It asks again, and finds the outcome.
             Self::Task(_, waker) => waker.wake(),
-        }));
+        });
     }
+}
+
+/// Those who waited when the transport was gone.
+#[must_use]
+pub(super) struct Abandoned(Option<Box<Waiting>>);
+
+impl Abandoned {
+    /// Tells them.
+    pub(super) fn complete(self) {
+        let Some(waiting) = self.0 else { return };
+        let Waiting { queue, at_end, .. } = *waiting;
+        tell_end(at_end);
+        for (_, waiter) in queue {
+            waiter.complete(Err(SendError::Closed));
+        }
+    }
+}
+
+/// Tells those who wait for the end, in the order in which they have come.
+pub(super) fn tell_end(at_end: Vec<AtEnd>) {
+    at_end.into_iter().for_each(contained);
+}
+
+/// As in Ring, the panic of a completion is its own affair, and not that of the thread that happened to write.
+fn contained(complete: impl FnOnce()) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(complete));
 }

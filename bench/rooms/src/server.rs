@@ -38,6 +38,7 @@ const ALL: &[(&str, Option<Broker>, &str, &[&str])] = &[
     ("floor", None, "bench-rooms-floor", &["send"]),
     ("floor+batch", None, "bench-rooms-floor", &["batch"]),
     (BASELINE, None, "bench-rooms", &["broadcast"]),
+    ("bellwire-rooms", None, "bench-rooms", &["local"]),
     ("tokio-tungstenite+redis", Some(Broker::Redis), "bench-rooms-tungstenite", &["send", URL]),
     ("tokio-tungstenite+redis+batch", Some(Broker::Redis), "bench-rooms-tungstenite", &["batch", URL]),
 ];

@@ -1,11 +1,13 @@
 //! A chat of one room on bellwire.
 //!
-//! `bench-rooms broadcast PORT`: a set of sockets, and `broadcast`. Who connects to `/publisher` is no member.
+//! `bench-rooms broadcast PORT`: a set of sockets, and `broadcast`. `bench-rooms local PORT`: rooms. Who connects to
+//! `/publisher` is no member.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bellwire::rooms::Rooms;
 use bellwire::tokio::Server;
 use bellwire::{CloseCode, Config, Listener, Message, Outcome, Request, Response, WebSocket, broadcast};
 
@@ -21,12 +23,41 @@ async fn main() -> io::Result<()> {
     let server = Server::bind(format!("127.0.0.1:{port}")).await?.config(Config::default().keepalive_interval(None));
     match &chat.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["broadcast"] => by_hand(server).await,
+        ["local"] => in_rooms(server, Rooms::local()).await,
         _ => Err(io::Error::other("there is no such chat")),
     }
 }
 
 fn publishes(request: &Request) -> bool {
     request.path() == "/publisher"
+}
+
+async fn in_rooms(server: Server, rooms: Rooms) -> io::Result<()> {
+    server
+        .run(move |request: &Request| {
+            Response::websocket(InRooms { rooms: rooms.clone(), publishes: publishes(request) })
+        })
+        .await
+}
+
+struct InRooms {
+    rooms: Rooms,
+    publishes: bool,
+}
+
+const ROOM: &str = "room";
+
+impl Listener for InRooms {
+    fn on_open(&mut self, socket: &WebSocket) -> Outcome {
+        if !self.publishes {
+            self.rooms.join(ROOM, socket)?;
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, _: &WebSocket, message: Message<'_>) -> Outcome {
+        Ok(self.rooms.publish(ROOM, message)?)
+    }
 }
 
 async fn by_hand(server: Server) -> io::Result<()> {

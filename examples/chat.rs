@@ -1,5 +1,5 @@
-//! A chat room for browsers and WebSocket clients. Its tests are at the end
-//! (`cargo test --example chat`).
+//! A chat room for browsers and WebSocket clients, on one node or on many. Its tests are at the end
+//! (`cargo test --features rooms --example chat`).
 
 mod common;
 #[path = "common/room.rs"]
@@ -148,12 +148,13 @@ fn parse() -> Result<Option<Options>, BoxError> {
 
 #[cfg(test)]
 mod tests {
+    use bellwire::backend::AtEnd;
     use bellwire::listener::IntoListener;
     use bellwire::proto::StreamOffset;
     use bellwire::testing::{Recorder, Sent};
     use bellwire::{Listener, Message, Outgoing, SendError, Socket, WebSocket};
 
-    use super::room::{MAX_LISTED, MAX_NAME};
+    use super::room::{MAX_LISTED, MAX_NAME, ROOM, Told};
     use super::*;
 
     /// A member, in a test.
@@ -212,7 +213,7 @@ mod tests {
         a.leave();
         assert_eq!(b.heard(), ["* guest 1 left"]);
         b.leave();
-        assert_eq!(room.sockets(), []);
+        assert_eq!(room.rooms.members(ROOM), []);
     }
 
     #[test]
@@ -272,12 +273,39 @@ mod tests {
         slow.recorder.set_full(true);
         gone.recorder.end();
         a.say("hello");
-        assert_eq!(a.heard(), ["guest 1: hello"]);
-        assert_eq!(b.heard(), ["guest 1: hello"]);
+        assert_eq!(a.heard(), ["* guest 3 left", "guest 1: hello"]);
+        assert_eq!(b.heard(), ["* guest 3 left", "guest 1: hello"]);
         slow.recorder.set_full(false);
         a.say("still there?");
         assert_eq!(slow.heard(), ["guest 1: still there?"]);
         assert_eq!(gone.heard(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_delivered_is_told_to_the_speaker_alone() {
+        let (_room, mut a, b) = two();
+        a.say(&"x".repeat(1 << 17));
+        let heard = a.heard();
+        assert!(heard.len() == 1 && heard[0].starts_with("* not delivered: "), "{heard:?}");
+        assert_eq!(b.heard(), [""; 0]);
+    }
+
+    #[test]
+    fn somebody_with_a_new_name_has_neither_come_nor_left_in_whatever_order_that_is_known() {
+        let who = |names: &[&str]| names.iter().map(|&name| name.into()).collect::<Vec<_>>();
+        let mut told = Told::default();
+        let mut compare =
+            |present: &[&str], joined: &[&str], left: &[&str]| told.compare(&who(present), &who(joined), &who(left));
+        assert_eq!(compare(&["1 Ann", "2 Bo"], &["1 Ann", "2 Bo"], &[]), ["* Ann joined", "* Bo joined"]);
+        // The old name goes with the new one, or later.
+        assert_eq!(compare(&["1 Zoë", "2 Bo"], &["1 Zoë"], &["1 Ann"]), ["* Ann is now Zoë"]);
+        assert_eq!(compare(&["1 Zoë", "2 Al"], &["2 Al"], &[]), ["* Bo is now Al"]);
+        assert_eq!(compare(&["1 Zoë", "2 Al"], &[], &["2 Bo"]), [""; 0]);
+        // There and back again, before it was known that the old name had gone.
+        assert_eq!(compare(&["1 Zoë", "2 Bo"], &["2 Bo"], &["2 Al"]), ["* Al is now Bo"]);
+        assert_eq!(compare(&["1 Zoë"], &[], &["2 Bo"]), ["* Bo left"]);
+        // Gone before it was known to have come.
+        assert_eq!(compare(&["1 Zoë"], &["3 Cy"], &["3 Cy"]), [""; 0]);
     }
 
     #[test]
@@ -306,9 +334,13 @@ mod tests {
         struct Nosy(Room);
         impl Socket for Nosy {
             fn send(&self, _: Outgoing<'_>) -> Result<StreamOffset, SendError> {
-                assert!(self.0.0.try_lock().is_ok(), "the room is locked");
+                assert!(self.0.names.try_lock().is_ok(), "the room is locked");
                 Ok(StreamOffset::new(0))
             }
+            fn is_open(&self) -> bool {
+                true
+            }
+            fn when_closed(&self, _: AtEnd) {}
         }
         let room = Room::default();
         let nosy = WebSocket::new(Nosy(room.clone()));

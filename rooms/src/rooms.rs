@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bellwire_core::proto::StreamOffset;
-use bellwire_core::{Outgoing, SendError, WebSocket};
+use bellwire_core::{Outgoing, WebSocket};
 
 use crate::builder::Builder;
 use crate::core::{Core, Engine, lock};
@@ -154,11 +153,11 @@ impl Rooms {
         let core = &self.0.core;
         if core.join(token, socket, who, catches_up) {
             let (core, id) = (Arc::downgrade(core), socket.id());
-            let ended = move |outcome: Result<(), SendError>| match core.upgrade() {
-                Some(core) if outcome.is_err() => core.ended(id),
-                _ => {}
-            };
-            socket.as_socket().when_written(StreamOffset::new(u64::MAX), Box::new(ended));
+            socket.when_closed(move || {
+                if let Some(core) = core.upgrade() {
+                    core.ended(id);
+                }
+            });
         }
         Ok(())
     }

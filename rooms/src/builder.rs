@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bellwire_core::{Message, OwnedMessage};
 
+#[cfg(feature = "redis")]
+use crate::engine::redis::RedisBroker;
 use crate::error::BrokerError;
 use crate::gap::Gap;
 use crate::position::Position;
@@ -205,6 +207,17 @@ impl Builder {
     pub fn on_presence(mut self, hook: impl Fn(&Rooms, &Change) + Send + Sync + 'static) -> Self {
         self.hooks.presence = Some(Arc::new(hook));
         self
+    }
+
+    /// Makes rooms over Redis, and has them connected: see [`Rooms::redis`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Url`] if it is no URL of Redis, or another if these rooms cannot be.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    pub fn redis(self, redis: impl Into<crate::Redis>) -> Result<Rooms, BrokerError> {
+        let broker = RedisBroker::new(redis.into(), &self.settings.prefix, self.settings.history)?;
+        Rooms::over(self, broker)
     }
 
     /// Makes rooms in this process alone.

@@ -14,6 +14,8 @@ mod channel;
 mod inbox;
 mod link;
 mod outbox;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 mod supervisor;
 #[cfg(test)]
 mod testing;

@@ -36,6 +36,9 @@ mod rooms;
 mod wire;
 
 pub use builder::{Builder, History, WhileAway};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use engine::redis::Redis;
 pub use error::{BrokerError, HistoryError, JoinError, PublishError};
 pub use gap::Gap;
 pub use history::Past;

@@ -55,6 +55,21 @@ impl Rooms {
         Self::builder().local()
     }
 
+    /// Makes rooms on all nodes that are connected to the same Redis: a URL such as `redis://user:password@host`, or a
+    /// client of the crate `redis`. See [`Redis`](crate::Redis).
+    ///
+    /// It connects in the background, in the runtime of tokio that it is called in, or else on a thread with one of its
+    /// own, and again whenever the connection is lost: see [`connected`](Self::connected) and
+    /// [`Builder::on_away`](crate::Builder::on_away).
+    ///
+    /// # Errors
+    /// [`BrokerError::Url`] if it is no URL of Redis.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    pub fn redis(redis: impl Into<crate::Redis>) -> Result<Self, BrokerError> {
+        Self::builder().redis(redis)
+    }
+
     /// Returns what rooms are set up with.
     pub fn builder() -> Builder {
         Builder::default()

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
 use super::outbox::Item;
@@ -298,3 +298,6 @@ impl Core {
         kept.iter().filter_map(|kept| self.delivery_of(kept.position, &kept.bytes)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

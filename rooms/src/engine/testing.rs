@@ -48,6 +48,14 @@ impl Memory {
         self.0.changed.notify_waiters();
     }
 
+    /// Loses the oldest connection.
+    pub(crate) fn lose_oldest(&self) {
+        let mut seen = self.lock();
+        let _oldest = seen.sessions.remove(0);
+        drop(seen);
+        self.0.changed.notify_waiters();
+    }
+
     pub(crate) fn start(&self) {
         self.lock().is_away = false;
     }

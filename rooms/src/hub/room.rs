@@ -264,3 +264,6 @@ impl Drop for Delivering<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The order of what members get.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, Weak};
+use std::thread;
+
+use bellwire_core::proto::StreamOffset;
+use bellwire_core::testing::{Recorder, Sent};
+use bellwire_core::{SendError, Socket};
+
+use super::*;
+
+fn room() -> Arc<Room> {
+    Arc::new(Room::new("room".into()))
+}
+
+fn at(position: u64) -> Delivery {
+    Delivery { position: Some(Position::new(0, position)), ..Delivery::new(position.to_string()) }
+}
+
+fn texts(recorder: &Recorder) -> Vec<String> {
+    let text = |sent| match sent {
+        Sent::Message(message) => message.as_text().map(String::from),
+        _ => None,
+    };
+    recorder.take_sent().into_iter().filter_map(text).collect()
+}
+
+#[test]
+fn several_threads_deliver_and_all_members_see_one_order() {
+    let (room, members) = (room(), [Recorder::new(), Recorder::new(), Recorder::new()]);
+    members.iter().for_each(|member| room.add(&member.socket(), false));
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let room = &room;
+            scope.spawn(move || (0..100).for_each(|i| room.deliver(Delivery::new(format!("{thread} {i}"))).unwrap()));
+        }
+    });
+    let seen = members.each_ref().map(texts);
+    assert_eq!(seen[0].len(), 400);
+    assert!(seen.iter().all(|other| *other == seen[0]));
+    for thread in 0..4 {
+        let own: Vec<_> = seen[0].iter().filter(|text| text.starts_with(&format!("{thread} "))).collect();
+        assert_eq!(own, (0..100).map(|i| format!("{thread} {i}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    }
+}
+
+/// A socket whose own code runs when something is sent to it.
+struct Own(Recorder, Box<dyn Fn() + Send + Sync>);
+
+impl Socket for Own {
+    fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+        (self.1)();
+        self.0.socket().as_socket().send(message)
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_socket_that_delivers_while_it_is_sent_to_does_not_wait_for_itself_and_comes_after_the_others() {
+    let (room, other, own, once) = (room(), Recorder::new(), Recorder::new(), AtomicBool::new(true));
+    let again = Arc::downgrade(&room);
+    let answer = move || {
+        if once.swap(false, Ordering::Relaxed) {
+            again.upgrade().unwrap().deliver(Delivery::new("second")).unwrap();
+        }
+    };
+    room.add(&WebSocket::new(Own(own.clone(), Box::new(answer))), false);
+    room.add(&other.socket(), false);
+    room.deliver(Delivery::new("first")).unwrap();
+    assert_eq!(texts(&other), ["first", "second"]);
+    assert_eq!(texts(&own), ["first", "second"]);
+}
+
+#[test]
+fn a_socket_whose_own_code_panics_does_not_silence_the_room() {
+    let (room, other, panics) = (room(), Recorder::new(), Arc::new(AtomicBool::new(true)));
+    let really = panics.clone();
+    let panicking = move || assert!(!really.swap(false, Ordering::Relaxed), "a socket's own code");
+    room.add(&other.socket(), false);
+    room.add(&WebSocket::new(Own(Recorder::new(), Box::new(panicking))), false);
+    assert!(catch_unwind(AssertUnwindSafe(|| room.deliver(Delivery::new("first")))).is_err());
+    room.deliver(Delivery::new("second")).unwrap();
+    assert_eq!(texts(&other), ["first", "second"]);
+}
+
+#[test]
+fn nobody_queues_without_bounds_behind_a_thread_that_is_sending() {
+    static ROOM: OnceLock<Weak<Room>> = OnceLock::new();
+    let (room, member) = (room(), Recorder::new());
+    let room_of_it = ROOM.get_or_init(|| Arc::downgrade(&room));
+    let flood = || {
+        let room = room_of_it.upgrade().unwrap();
+        while room.deliver(Delivery::new("more")).is_ok() {}
+        ROOM_IS_FULL.store(true, Ordering::Relaxed);
+    };
+    static ROOM_IS_FULL: AtomicBool = AtomicBool::new(false);
+    let once = AtomicBool::new(true);
+    let flooding = move || {
+        if once.swap(false, Ordering::Relaxed) {
+            flood();
+        }
+    };
+    room.add(&WebSocket::new(Own(member.clone(), Box::new(flooding))), false);
+    room.deliver(Delivery::new("first")).unwrap();
+    assert!(ROOM_IS_FULL.load(Ordering::Relaxed));
+    assert_eq!(texts(&member).len(), 1 + MOST_QUEUED);
+    assert!(room.deliver(Delivery::new("last")).is_ok());
+}
+
+#[test]
+fn who_catches_up_gets_what_is_kept_then_what_is_new_and_nothing_twice() {
+    let (room, old, new) = (room(), Recorder::new(), Recorder::new());
+    room.add(&old.socket(), false);
+    room.deliver(at(1)).unwrap();
+    room.add(&new.socket(), true);
+    (2..=4).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&new), [""; 0]);
+    // The history is ahead of what has come: 5 is on its way.
+    room.catch_up(new.socket().id(), (1..=5).map(at).collect(), || panic!("nothing is missing"));
+    assert_eq!(texts(&new), ["1", "2", "3", "4", "5"]);
+    (5..=6).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&new), ["6"]);
+    assert_eq!(texts(&old), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn who_waits_for_the_history_for_too_long_is_told_that_something_is_missing() {
+    let (room, member, missed) = (room(), Recorder::new(), Arc::new(AtomicBool::new(false)));
+    room.add(&member.socket(), true);
+    (1..=5000).for_each(|position| room.deliver(at(position)).unwrap());
+    let told = missed.clone();
+    room.catch_up(member.socket().id(), Vec::new(), move || told.store(true, Ordering::Relaxed));
+    assert!(missed.load(Ordering::Relaxed));
+    assert_eq!(texts(&member).len(), 4096);
+}
+
+#[test]
+fn who_leaves_while_it_catches_up_gets_nothing() {
+    let (room, member) = (room(), Recorder::new());
+    room.add(&member.socket(), true);
+    assert_eq!(room.members(), [member.socket()]);
+    assert!(room.remove(member.socket().id()));
+    room.catch_up(member.socket().id(), vec![at(1)], || panic!("nobody asks"));
+    room.deliver(at(2)).unwrap();
+    assert_eq!(texts(&member), [""; 0]);
+}
+
+#[cfg(feature = "__broker")]
+#[test]
+fn what_was_missed_comes_before_what_is_new_and_nothing_twice() {
+    let (room, member) = (room(), Recorder::new());
+    room.add(&member.socket(), false);
+    assert_eq!(room.bridge(), None);
+    room.starts_at(Position::new(0, 1));
+    assert_eq!(room.bridge(), Some(Position::new(0, 1)));
+    [5, 6].map(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&member), [""; 0]);
+    room.bridged((1..=5).map(at).collect());
+    assert_eq!(texts(&member), ["2", "3", "4", "5", "6"]);
+    room.starts_at(Position::new(0, 3));
+    [6, 7].map(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&member), ["7"]);
+}

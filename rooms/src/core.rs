@@ -162,11 +162,12 @@ impl Core {
             if *telling {
                 return;
             }
-            let Some(change) = self.presence().poll_change() else { return };
+            let Some(mut change) = self.presence().poll_change() else { return };
             *telling = true;
             drop(telling);
             let _told = Told(&self.telling);
             if let (Some(hook), Some(rooms)) = (&self.hooks.presence, self.handle()) {
+                change.room = name::name(&change.room).into();
                 hook(&rooms, &change);
             }
         }

@@ -423,3 +423,6 @@ impl fmt::Debug for Rooms {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

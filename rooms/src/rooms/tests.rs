@@ -1,0 +1,221 @@
+//! Rooms in one process.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bellwire_core::testing::{Recorder, Sent};
+use bellwire_core::{Closed, ClosedBy, Message, OwnedMessage};
+
+use super::*;
+use crate::builder::History;
+use crate::name::NameError;
+use crate::presence::Change;
+
+#[test]
+fn members_get_what_is_published_in_their_rooms_and_others_do_not() {
+    let rooms = Rooms::local();
+    let (alice, bob, carol) = (Recorder::new(), Recorder::new(), Recorder::new());
+    rooms.join("a", &alice.socket()).unwrap();
+    rooms.join("a", &bob.socket()).unwrap();
+    rooms.join("b", &bob.socket()).unwrap();
+    rooms.join("c", &carol.socket()).unwrap();
+    rooms.publish("a", "text").unwrap();
+    rooms.publish_here("b", b"binary").unwrap();
+    rooms.publish("nobody", "is here").unwrap();
+    assert_eq!(alice.sent(), [Sent::text("text")]);
+    assert_eq!(bob.sent(), [Sent::text("text"), Sent::binary(b"binary")]);
+    assert_eq!(carol.sent(), []);
+    assert!(rooms.leave("a", &alice.socket()));
+    assert!(!rooms.leave("a", &alice.socket()));
+    rooms.publish("a", "more").unwrap();
+    assert_eq!((alice.sent().len(), bob.sent().len()), (1, 3));
+}
+
+#[test]
+fn joining_twice_is_joining_once() {
+    let (rooms, member) = (Rooms::local(), Recorder::new());
+    rooms.join("a", &member.socket()).unwrap();
+    rooms.join("a", &member.socket()).unwrap();
+    rooms.publish("a", "once").unwrap();
+    assert_eq!(member.sent(), [Sent::text("once")]);
+    assert_eq!((rooms.count("a"), rooms.members("a")), (1, vec![member.socket()]));
+    assert!(rooms.leave("a", &member.socket()));
+    assert_eq!((rooms.count("a"), rooms.members("a")), (0, vec![]));
+}
+
+#[test]
+fn who_ends_leaves_all_rooms_and_they_are_gone_with_their_last_member() {
+    let (rooms, member, other) = (Rooms::local(), Recorder::new(), Recorder::new());
+    ["a", "b"].map(|room| rooms.join(room, &member.socket()).unwrap());
+    rooms.join("b", &other.socket()).unwrap();
+    assert_eq!(rooms.rooms().len(), 2);
+    member.end_with(Closed::abnormal(ClosedBy::Peer));
+    assert_eq!((rooms.count("a"), rooms.count("b"), rooms.rooms()), (0, 1, vec!["b".to_string()]));
+    assert_eq!(rooms.join("a", &member.socket()), Err(JoinError::Closed));
+    assert_eq!(rooms.rooms(), ["b"]);
+}
+
+#[test]
+fn rooms_that_are_gone_are_not_kept_by_sockets_that_were_in_them() {
+    let (rooms, member) = (Rooms::local(), Recorder::new());
+    rooms.join("a", &member.socket()).unwrap();
+    let weak = Arc::downgrade(&rooms.0.core);
+    drop(rooms);
+    assert!(weak.upgrade().is_none());
+    member.end_with(Closed::abnormal(ClosedBy::Peer));
+}
+
+#[test]
+fn a_member_that_reads_too_slowly_misses_a_message_and_nobody_else_does() {
+    let (rooms, slow, other) = (Rooms::local(), Recorder::new(), Recorder::new());
+    rooms.join("a", &slow.socket()).unwrap();
+    rooms.join("a", &other.socket()).unwrap();
+    slow.set_full(true);
+    rooms.publish("a", "1").unwrap();
+    slow.set_full(false);
+    rooms.publish("a", "2").unwrap();
+    assert_eq!(slow.sent(), [Sent::text("2")]);
+    assert_eq!(other.sent(), [Sent::text("1"), Sent::text("2")]);
+}
+
+#[test]
+fn names_that_cannot_be_and_messages_that_are_too_long_are_refused_with_a_reason() {
+    let rooms = Rooms::builder().max_message(3).local();
+    let member = Recorder::new();
+    let (socket, long) = (member.socket(), "x".repeat(129));
+    assert_eq!(rooms.join("", &socket), Err(JoinError::Room(NameError::Empty)));
+    assert_eq!(rooms.join_since(&long, &socket, None), Err(JoinError::Room(NameError::TooLong(129))));
+    assert_eq!(rooms.join_as("a", &socket, ""), Err(JoinError::Who(0)));
+    assert_eq!(rooms.join_as("a", &socket, &long), Err(JoinError::Who(129)));
+    assert_eq!(rooms.publish("", "x"), Err(PublishError::Room(NameError::Empty)));
+    let too_long = Err(PublishError::TooLong { length: 4, limit: 3 });
+    assert_eq!((rooms.publish("a", "1234"), rooms.publish_here("a", "1234")), (too_long.clone(), too_long));
+    assert_eq!(rooms.history("", None).wait(), Err(HistoryError::Room(NameError::Empty)));
+    assert_eq!((rooms.count(""), rooms.members("").len(), rooms.present("").len()), (0, 0, 0));
+    assert!(!rooms.leave("", &socket));
+    assert_eq!(rooms.rooms(), [""; 0]);
+}
+
+#[test]
+fn any_name_is_a_room_of_its_own() {
+    let rooms = Rooms::local();
+    let names = ["a", "a.b", "a.*", ">", "a b", "a=2Eb", "ä", "\0", "A"];
+    let members = names.map(|name| {
+        let member = Recorder::new();
+        rooms.join(name, &member.socket()).unwrap();
+        member
+    });
+    for name in names {
+        rooms.publish(name, name).unwrap();
+    }
+    for (member, name) in members.iter().zip(names) {
+        assert_eq!(member.sent(), [Sent::text(name)]);
+    }
+    let mut listed = rooms.rooms();
+    listed.sort();
+    let mut expected = names;
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn publish_with_says_what_became_of_the_message_once() {
+    let (rooms, told) = (Rooms::builder().max_message(3).local(), Arc::new(Mutex::new(Vec::new())));
+    for text in ["123", "1234"] {
+        let told = told.clone();
+        rooms.publish_with("a", text, move |outcome| lock(&told).push(outcome));
+    }
+    assert_eq!(*lock(&told), [Ok(()), Err(PublishError::TooLong { length: 4, limit: 3 })]);
+}
+
+#[test]
+fn who_is_present_is_told_once_for_all_their_connections() {
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let told = changes.clone();
+    let rooms = Rooms::builder().on_presence(move |_, change: &Change| lock(&told).push(change.clone())).local();
+    let (phone, desk, nobody) = (Recorder::new(), Recorder::new(), Recorder::new());
+    rooms.join_as("a room", &phone.socket(), "alice").unwrap();
+    rooms.join_as("a room", &desk.socket(), "alice").unwrap();
+    rooms.join("a room", &nobody.socket()).unwrap();
+    assert_eq!((rooms.count("a room"), rooms.present("a room")), (3, vec!["alice".into()]));
+    phone.end_with(Closed::abnormal(ClosedBy::Peer));
+    rooms.join_as("a room", &desk.socket(), "bob").unwrap();
+    assert_eq!((rooms.count("a room"), rooms.present("a room")), (2, vec!["bob".into()]));
+    let mut present = std::collections::BTreeSet::new();
+    for change in lock(&changes).iter() {
+        assert_eq!(&*change.room, "a room");
+        change.left.iter().for_each(|who| assert!(present.remove(who)));
+        change.joined.iter().for_each(|who| assert!(present.insert(who.clone())));
+    }
+    assert_eq!(present.into_iter().collect::<Vec<_>>(), ["bob".into()]);
+}
+
+#[test]
+fn a_hook_may_use_the_rooms_that_it_is_a_hook_of() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let welcome = move |rooms: &Rooms, change: &Change| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        for who in &change.joined {
+            rooms.publish(&change.room, format!("* {who} joined")).unwrap();
+        }
+    };
+    let (rooms, alice, bob) = (Rooms::builder().on_presence(welcome).local(), Recorder::new(), Recorder::new());
+    rooms.join_as("a", &alice.socket(), "alice").unwrap();
+    rooms.join_as("a", &bob.socket(), "bob").unwrap();
+    assert_eq!(alice.sent(), [Sent::text("* alice joined"), Sent::text("* bob joined")]);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn who_comes_back_catches_up_from_the_history_in_this_process() {
+    let numbered = |position, message: Message<'_>| {
+        OwnedMessage::Text(format!("{position}: {}", message.as_text().unwrap_or("binary")))
+    };
+    let rooms = Rooms::builder().history(History::last(3)).numbered(numbered).local();
+    let member = Recorder::new();
+    for text in ["a", "b", "c", "d"] {
+        rooms.publish("room", text).unwrap();
+    }
+    rooms.join_since("room", &member.socket(), Some(Position::new(0, 2))).unwrap();
+    rooms.publish("room", b"\x01").unwrap();
+    assert_eq!(member.sent(), ["0-3: c", "0-4: d", "0-5: binary"].map(Sent::text));
+    let past = rooms.history("room", None).wait().unwrap();
+    assert_eq!(past.iter().map(|past| past.position.parts().1).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(past[0].message, "c");
+    assert_eq!(Rooms::local().history("room", None).wait(), Err(HistoryError::NotKept));
+}
+
+#[test]
+fn without_a_history_joining_since_is_joining() {
+    let (rooms, member) = (Rooms::local(), Recorder::new());
+    rooms.publish("a", "before").unwrap();
+    rooms.join_since("a", &member.socket(), None).unwrap();
+    rooms.publish("a", "after").unwrap();
+    assert_eq!(member.sent(), [Sent::text("after")]);
+}
+
+#[test]
+fn several_publishers_with_a_history_are_seen_in_the_order_of_their_positions() {
+    let numbered = |position: Position, _: Message<'_>| OwnedMessage::Text(position.to_string());
+    let rooms = Rooms::builder().history(History::last(1000)).numbered(numbered).local();
+    let members = [Recorder::new(), Recorder::new()];
+    members.each_ref().map(|member| rooms.join("a", &member.socket()).unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..100).for_each(|_| rooms.publish("a", "x").unwrap()));
+        }
+    });
+    let expected: Vec<_> = (1..=400).map(|n| Sent::text(format!("0-{n}"))).collect();
+    assert!(members.iter().all(|member| member.sent() == expected));
+}
+
+#[test]
+fn rooms_in_this_process_are_always_connected_and_may_be_closed() {
+    let rooms = Rooms::local();
+    assert!(rooms.is_connected() && rooms.problem().is_none());
+    rooms.connected().wait().unwrap();
+    rooms.wait_connected(Duration::ZERO).unwrap();
+    rooms.close().wait();
+    assert_eq!(rooms.ignored(), 0);
+    assert!(format!("{rooms:?}").contains("is_connected: true"));
+}

@@ -46,13 +46,19 @@ pub(crate) enum Engine {
 
 impl Core {
     pub(crate) fn new(settings: Settings, hooks: Hooks, engine: Engine) -> Self {
+        let node = NodeId::random();
+        let presence = match &engine {
+            Engine::Local(_) => Presence::local(),
+            #[cfg(feature = "__broker")]
+            Engine::Link(_) => Presence::new(node, settings.heartbeat, u64::from_be_bytes(node.to_bytes())),
+        };
         Self {
-            node: NodeId::random(),
+            node,
             settings,
             hub: Hub::default(),
             engine,
             hooks,
-            presence: Mutex::default(),
+            presence: Mutex::new(presence),
             telling: Mutex::default(),
             start: Instant::now(),
             ignored: AtomicU64::new(0),
@@ -87,9 +93,9 @@ impl Core {
         match joined.before {
             Some(before) if before == who => {}
             before => {
-                presence.join(token, who.as_ref());
+                presence.join(self.now(), token, who.as_ref());
                 if let Some(before) = before {
-                    presence.leave(token, before.as_ref());
+                    presence.leave(self.now(), token, before.as_ref());
                 }
             }
         }
@@ -123,7 +129,7 @@ impl Core {
 
     fn left(&self, presence: &mut Presence, left: &Left) {
         let token = left.membership.room.token();
-        presence.leave(token, left.membership.who.as_ref());
+        presence.leave(self.now(), token, left.membership.who.as_ref());
         if left.is_last {
             self.changed(token);
         }

@@ -30,6 +30,8 @@ mod name;
 mod node;
 mod pending;
 mod position;
+// Rooms in one process have nobody to hear and nobody to tell.
+#[cfg_attr(not(feature = "__broker"), allow(dead_code))]
 mod presence;
 mod rooms;
 #[cfg(feature = "__broker")]

@@ -15,12 +15,10 @@ impl NodeId {
         Self(bytes)
     }
 
-    #[cfg(feature = "__broker")]
     pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    #[cfg(feature = "__broker")]
     pub(crate) const fn to_bytes(self) -> [u8; 8] {
         self.0
     }

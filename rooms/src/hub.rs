@@ -66,6 +66,8 @@ impl Hub {
         let before = match before {
             Some(membership) => Some(std::mem::replace(&mut membership.who, who)),
             None => {
+                // Most are in one room.
+                memberships.reserve_exact(usize::from(memberships.is_empty()));
                 memberships.push(Membership { room: room.clone(), who });
                 room.add(socket, catches_up);
                 None

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::outbox::{Done, Item, Outbox};
+use super::outbox::{Batch, Done, Outbox};
 use super::{Kept, Publication};
 use crate::builder::Settings;
 use crate::error::{BrokerError, HistoryError, PublishError};
@@ -158,7 +158,7 @@ impl Link {
         std::mem::take(&mut self.lock().readings)
     }
 
-    pub(super) fn take_batch(&self) -> Vec<Item> {
+    pub(super) fn take_batch(&self) -> Batch {
         self.lock().outbox.take()
     }
 
@@ -184,11 +184,11 @@ impl Link {
         let mut state = self.lock();
         state.outbox.close();
         (state.is_closing, state.is_over) = (true, true);
-        let items = state.outbox.take_all();
+        let unpublished = state.outbox.take_all();
         let readings = std::mem::take(&mut state.readings);
         let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
         drop(state);
-        items.into_iter().for_each(|item| item.tell(Err(PublishError::Unavailable)));
+        unpublished.tell_all(&Err(PublishError::Unavailable));
         readings.into_iter().for_each(|reading| (reading.read)(Err(HistoryError::Unavailable)));
         drop((waiting, closing));
     }

@@ -1,6 +1,7 @@
 //! What waits to be published.
 
 use std::collections::VecDeque;
+use std::iter;
 
 use super::Publication;
 use crate::builder::{Settings, WhileAway};
@@ -26,17 +27,44 @@ pub(crate) struct Outbox {
 }
 
 /// A message that waits, and whom to tell.
-pub(crate) struct Item {
-    pub(crate) publication: Publication,
-    pub(crate) done: Option<Done>,
+struct Item {
+    publication: Publication,
+    done: Option<Done>,
 }
 
-impl Item {
-    /// Tells whoever wants to know what became of the message.
-    pub(crate) fn tell(self, outcome: Result<(), PublishError>) {
-        if let Some(done) = self.done {
-            done(outcome);
+/// Messages that are handed over together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) publications: Vec<Publication>,
+    /// Whom to tell, in the same order.
+    done: Vec<Option<Done>>,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.publications.len()
+    }
+
+    /// Tells whoever wants to know what became of the messages: what is not said of the last was well.
+    pub(crate) fn tell(self, outcomes: Vec<Result<(), PublishError>>) {
+        let outcomes = outcomes.into_iter().chain(iter::repeat(Ok(())));
+        for (done, outcome) in self.done.into_iter().zip(outcomes) {
+            if let Some(done) = done {
+                done(outcome);
+            }
         }
+    }
+
+    /// The same became of all.
+    pub(crate) fn tell_all(self, outcome: &Result<(), PublishError>) {
+        self.done.into_iter().flatten().for_each(|done| done(outcome.clone()));
+    }
+}
+
+impl FromIterator<Item> for Batch {
+    fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Self {
+        let (publications, done) = items.into_iter().map(|Item { publication, done }| (publication, done)).unzip();
+        Self { publications, done }
     }
 }
 
@@ -90,7 +118,7 @@ impl Outbox {
     }
 
     /// Takes the messages to hand over next.
-    pub(crate) fn take(&mut self) -> Vec<Item> {
+    pub(crate) fn take(&mut self) -> Batch {
         let mut bytes = 0;
         let fits = |item: &&Item| {
             bytes += item.publication.bytes.len();
@@ -98,15 +126,15 @@ impl Outbox {
         };
         let count = self.items.iter().take(MOST_AT_ONCE).take_while(fits).count();
         // A single one may be longer than that.
-        let taken: Vec<_> = self.items.drain(..count.max(1).min(self.items.len())).collect();
-        self.bytes -= taken.iter().map(|item| item.publication.bytes.len()).sum::<usize>();
-        taken
+        let batch: Batch = self.items.drain(..count.max(1).min(self.items.len())).collect();
+        self.bytes -= batch.publications.iter().map(|publication| publication.bytes.len()).sum::<usize>();
+        batch
     }
 
     /// Takes everything.
-    pub(crate) fn take_all(&mut self) -> VecDeque<Item> {
+    pub(crate) fn take_all(&mut self) -> Batch {
         self.bytes = 0;
-        std::mem::take(&mut self.items)
+        self.items.drain(..).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

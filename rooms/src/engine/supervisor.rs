@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::outbox::Item;
-use super::{Broker, Channel, Inbox, Kept, Publication, Session};
+use super::outbox::Batch;
+use super::{Broker, Channel, Inbox, Kept, Session};
 use crate::core::Core;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::hub::{Delivery, Room};
@@ -142,7 +142,7 @@ impl<'a, S: Session> Conversation<'a, S> {
                 self.read(reading.room, reading.since, reading.read).await;
             }
             let batch = self.core.link().take_batch();
-            if !batch.is_empty() {
+            if batch.len() > 0 {
                 self.publish(batch).await?;
             } else if self.core.link().is_closing() {
                 return Ok(());
@@ -207,19 +207,17 @@ impl<'a, S: Session> Conversation<'a, S> {
     }
 
     /// Publishes what waits, and tells what became of it.
-    async fn publish(&mut self, items: Vec<Item>) -> Result<(), BrokerError> {
-        let batch: Vec<Publication> = items.iter().map(|item| item.publication.clone()).collect();
-        let outcome = within(self.core.settings.answer_timeout, self.session.publish(&batch)).await;
+    async fn publish(&mut self, batch: Batch) -> Result<(), BrokerError> {
+        let outcome = within(self.core.settings.answer_timeout, self.session.publish(&batch.publications)).await;
         self.published = Instant::now();
         match outcome {
             Ok(outcomes) => {
-                let rest = std::iter::repeat_n(Ok(()), items.len().saturating_sub(outcomes.len()));
-                items.into_iter().zip(outcomes.into_iter().chain(rest)).for_each(|(item, outcome)| item.tell(outcome));
+                batch.tell(outcomes);
                 Ok(())
             }
             Err(why) => {
-                self.in_doubt += items.len();
-                items.into_iter().for_each(|item| item.tell(Err(PublishError::Lost)));
+                self.in_doubt += batch.len();
+                batch.tell_all(&Err(PublishError::Lost));
                 Err(why)
             }
         }
@@ -229,7 +227,7 @@ impl<'a, S: Session> Conversation<'a, S> {
     async fn wait(&mut self) -> Result<(), BrokerError> {
         let idle = self.core.settings.heartbeat.saturating_sub(self.published.elapsed());
         if idle.is_zero() {
-            return self.publish(Vec::new()).await;
+            return self.publish(Batch::default()).await;
         }
         tokio::select! {
             why = self.session.ended() => Err(why),

@@ -146,7 +146,7 @@ fn who_is_present_is_told_once_for_all_their_connections() {
         change.left.iter().for_each(|who| assert!(present.remove(who)));
         change.joined.iter().for_each(|who| assert!(present.insert(who.clone())));
     }
-    assert_eq!(present.into_iter().collect::<Vec<_>>(), ["bob".into()]);
+    assert_eq!(present.into_iter().collect::<Vec<Arc<str>>>(), [Arc::<str>::from("bob")]);
 }
 
 #[test]

@@ -47,6 +47,12 @@ pub(super) fn invalid(error: &RedisError) -> BrokerError {
 /// itself: where that is the only command, what Redis says before it hangs up is not lost.
 pub(super) fn for_rooms(client: &Client) -> Result<(Client, i64), BrokerError> {
     let info = client.get_connection_info();
+    #[cfg(feature = "redis-tls")]
+    if let ConnectionAddr::TcpTls { .. } = info.addr() {
+        // rustls would do the same, if it did not find another provider as well, and panic. A program's own choice
+        // stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     let settings = info.redis_settings();
     let database = settings.db();
     let settings = settings.clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name().set_db(0);

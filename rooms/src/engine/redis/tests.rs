@@ -6,6 +6,8 @@ mod keeping;
 mod refusals;
 mod rubbish;
 mod server;
+#[cfg(feature = "redis-tls")]
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::server::Server;
-use super::{RedisBroker, RedisSession};
+use super::{Redis, RedisBroker, RedisSession};
 use crate::builder::History;
 use crate::engine::{Broker, Channel, Inbox, Publication, Session};
 use crate::error::BrokerError;
@@ -31,23 +33,26 @@ async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it did not come within 30 seconds")
 }
 
-async fn try_connect(url: &str, history: Option<History>) -> Result<(RedisSession, Messages), BrokerError> {
+async fn try_connect(
+    redis: impl Into<Redis>,
+    history: Option<History>,
+) -> Result<(RedisSession, Messages), BrokerError> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let inbox = Inbox::tapped(move |channel: &str, position, bytes: &Bytes| {
         let _ = sender.send((channel.to_owned(), position, bytes.clone()));
     });
-    let broker = RedisBroker::new(url.into(), "app", history)?;
+    let broker = RedisBroker::new(redis.into(), "app", history)?;
     Ok((soon(broker.connect(inbox)).await?, Messages(receiver)))
 }
 
-async fn connect(url: &str, history: Option<History>) -> (RedisSession, Messages) {
-    try_connect(url, history).await.unwrap()
+async fn connect(redis: impl Into<Redis>, history: Option<History>) -> (RedisSession, Messages) {
+    try_connect(redis, history).await.unwrap()
 }
 
 /// Why there is no connection.
-async fn refused(url: &str, history: Option<History>) -> BrokerError {
-    match try_connect(url, history).await {
-        Ok(_) => panic!("{url}: connected"),
+async fn refused(redis: impl Into<Redis>, history: Option<History>) -> BrokerError {
+    match try_connect(redis, history).await {
+        Ok(_) => panic!("connected"),
         Err(error) => error,
     }
 }

@@ -17,7 +17,7 @@ async fn what_is_kept_is_read_again_in_the_order_and_at_the_positions_of_the_cha
     let server = Server::start(&[]).await;
     let (mut session, mut messages) = connect(&server.url(), Some(HISTORY)).await;
     let a = room("a");
-    soon(session.subscribe(&[a.clone()])).await.unwrap();
+    soon(session.subscribe(std::slice::from_ref(&a))).await.unwrap();
     assert_eq!(history(&session, None).await, []);
     for start in (0..300).step_by(100) {
         let batch: Vec<_> = (start..start + 100).map(|number| kept(&a, number.to_string())).collect();

@@ -31,7 +31,7 @@ async fn channels_that_a_user_may_not_have_are_refused_one_by_one() {
             server.tell("ACL SETUSER me ~{app}.keep.*").await;
         }
         let (mut session, mut messages) = connect(&url, history).await;
-        soon(session.subscribe(&[a.clone()])).await.unwrap();
+        soon(session.subscribe(std::slice::from_ref(&a))).await.unwrap();
         let batch = [kept(&a, "1"), kept(&b, "2"), kept(&a, "3"), said(&b, "4"), said(&a, "5")];
         let outcomes = soon(session.publish(&batch)).await.unwrap();
         assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false, true]);

@@ -18,7 +18,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts one that keeps nothing on the disk.
+    /// Starts one that keeps nothing on the disk. In its options `PORT` stands for its port.
     pub(super) async fn start(options: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -116,6 +116,7 @@ fn spawn(folder: &Path, port: u16, options: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command.current_dir(folder).args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     command.args(["--port", &port.to_string(), "--unixsocket", "socket", "--dir", "."]);
-    command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(options.iter().map(|option| option.replace("PORT", &port.to_string())));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("redis-server has to be installed (Debian's package `redis-server`)")
 }

@@ -2,9 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(feature = "__broker"))]
+use std::time::Instant;
 
 use bellwire_core::{Message, Prepared, SocketId, WebSocket};
+// The clock of those who wait for it, so that tests can turn both.
+#[cfg(feature = "__broker")]
+use tokio::time::Instant;
 
 use crate::builder::{Hooks, Settings};
 use crate::gap::Gap;
@@ -103,7 +108,7 @@ impl Core {
             self.changed(token);
         }
         drop(presence);
-        self.tell_presence();
+        self.presence_changed();
         joined.is_new
     }
 
@@ -113,7 +118,7 @@ impl Core {
         let Some(left) = self.hub.leave(token, socket) else { return false };
         self.left(&mut presence, &left);
         drop(presence);
-        self.tell_presence();
+        self.presence_changed();
         true
     }
 
@@ -124,7 +129,7 @@ impl Core {
             self.left(&mut presence, &left);
         }
         drop(presence);
-        self.tell_presence();
+        self.presence_changed();
     }
 
     fn left(&self, presence: &mut Presence, left: &Left) {
@@ -159,6 +164,16 @@ impl Core {
             _ => Prepared::new(message),
         };
         Delivery { message, position }
+    }
+
+    /// Who is present on this node has changed.
+    fn presence_changed(&self) {
+        match &self.engine {
+            Engine::Local(_) => {}
+            #[cfg(feature = "__broker")]
+            Engine::Link(link) => link.presence_changed(),
+        }
+        self.tell_presence();
     }
 
     /// Calls the hook for who has joined and left.

@@ -14,6 +14,7 @@ mod channel;
 mod inbox;
 mod link;
 mod outbox;
+mod present;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod supervisor;

@@ -126,6 +126,7 @@ pub(crate) struct Presence {
     node: NodeId,
     pace: Pace,
     limits: Limits,
+    max_message: usize,
     random: Random,
     link: Link,
     rooms: BTreeMap<Arc<str>, Room>,
@@ -177,6 +178,7 @@ impl Presence {
             node,
             pace,
             limits,
+            max_message: limits.message,
             random: Random::new(seed),
             link,
             rooms: BTreeMap::new(),
@@ -264,8 +266,9 @@ impl Presence {
         }
     }
 
-    /// There is a connection to the broker, and everything is subscribed.
-    pub(crate) fn connected(&mut self, now: Duration) {
+    /// There is a connection to the broker, and everything is subscribed to. It takes messages of so many bytes.
+    pub(crate) fn connected(&mut self, now: Duration, max_message: usize) {
+        self.max_message = self.limits.message.min(max_message);
         self.wake(now);
         if self.link != Link::Away {
             return;
@@ -294,6 +297,12 @@ impl Presence {
         for name in self.rooms.iter().filter_map(vacant).collect::<Vec<_>>() {
             self.forget(now, &name);
         }
+    }
+
+    /// The connection has stayed, but what came on a room's channel was dropped.
+    pub(crate) fn missed(&mut self, now: Duration, room: &str) {
+        let Some((name, _)) = self.rooms.get_key_value(room) else { return };
+        self.ask_soon(now, &name.clone());
     }
 
     /// Says goodbye: it is the last output.
@@ -338,6 +347,11 @@ impl Presence {
     /// Returns what is to be published next.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.output.pop_front()
+    }
+
+    /// Whether there is something to be published.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.output.is_empty()
     }
 
     /// Returns what is to be told next.

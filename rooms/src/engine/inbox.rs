@@ -57,13 +57,14 @@ impl Receive for Core {
             (Ok((from, Packet::Message(message))), Named::Room(token)) => {
                 Core::receive(self, token, from, position, message);
             }
-            (Ok((_, Packet::Presence(_))), _) => {}
+            (Ok((from, Packet::Presence(bytes))), channel) => self.hear(channel, from, bytes),
             (Ok(_), Named::Nodes) | (Err(_), _) => self.ignore(),
         }
     }
 
     fn missed(&self, channel: &str) {
         if let Some(Named::Room(token)) = named(&self.settings.prefix, channel) {
+            self.missed_presence(token);
             Core::missed(self, token);
         }
     }

@@ -16,6 +16,7 @@ use crate::position::Position;
 pub(crate) struct Link {
     state: Mutex<State>,
     wake: Notify,
+    presence: Notify,
 }
 
 struct State {
@@ -52,7 +53,7 @@ impl Link {
             is_closing: false,
             is_over: false,
         };
-        Self { state: Mutex::new(state), wake: Notify::new() }
+        Self { state: Mutex::new(state), wake: Notify::new(), presence: Notify::new() }
     }
 
     /// Queues what `publication` makes, if a message of this length may be queued.
@@ -132,6 +133,15 @@ impl Link {
     /// Whoever has the connection looks here again.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// There may be something to do for presence, or earlier than before.
+    pub(crate) fn presence_changed(&self) {
+        self.presence.notify_one();
+    }
+
+    pub(super) async fn presence_has_changed(&self) {
+        self.presence.notified().await;
     }
 
     /// Waits until there may be something to do.

@@ -41,8 +41,18 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// How many messages these are.
     pub(crate) fn len(&self) -> usize {
-        self.publications.len()
+        self.done.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.publications.is_empty()
+    }
+
+    /// Adds what nobody wants to know of what became of it.
+    pub(crate) fn extend(&mut self, publications: Vec<Publication>) {
+        self.publications.extend(publications);
     }
 
     /// Tells whoever wants to know what became of the messages: what is not said of the last was well.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
 use super::outbox::Batch;
+use super::present::keep_time;
 use super::{Broker, Channel, Inbox, Kept, Session};
 use crate::core::Core;
 use crate::error::{BrokerError, HistoryError, PublishError};
@@ -42,16 +43,24 @@ pub(crate) fn spawn<B: Broker>(core: Arc<Core>, broker: B) -> Result<(), BrokerE
 
 async fn run<B: Broker>(core: Arc<Core>, broker: B) {
     let _over = Over(&core);
+    tokio::select! {
+        () = keep_connected(&core, broker) => {}
+        () = keep_time(&core) => {}
+    }
+}
+
+async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
     let mut backoff = Backoff::new(core.settings.min_backoff, core.settings.max_backoff);
     let mut lost = None;
     while !core.link().is_closing() {
         let inbox = Inbox::new(core.clone());
-        let why = match connect(&core, &broker, &inbox).await {
+        let why = match connect(core, &broker, &inbox).await {
             Ok(session) => {
-                let mut conversation = Conversation::new(&core, session);
+                let mut conversation = Conversation::new(core, session);
                 let why = conversation.run(&mut backoff, &mut lost).await;
                 let in_doubt = conversation.in_doubt;
                 inbox.close();
+                core.presence_disconnected();
                 let lost: &mut Lost = lost.get_or_insert_with(Lost::now);
                 lost.in_doubt += in_doubt;
                 why
@@ -141,10 +150,12 @@ impl<'a, S: Session> Conversation<'a, S> {
             for reading in readings {
                 self.read(reading.room, reading.since, reading.read).await;
             }
-            let batch = self.core.link().take_batch();
-            if batch.len() > 0 {
+            let mut batch = self.core.link().take_batch();
+            let is_last = batch.is_empty() && self.core.link().is_closing();
+            batch.extend(self.core.take_presence(is_last));
+            if !batch.is_empty() {
                 self.publish(batch).await?;
-            } else if self.core.link().is_closing() {
+            } else if is_last {
                 return Ok(());
             } else {
                 self.wait().await?;
@@ -160,6 +171,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         let last: Vec<_> = rooms.iter().map(|room| if bridges { room.bridge() } else { None }).collect();
         within(self.core.settings.answer_timeout, self.session.subscribe(&[Channel::Nodes])).await?;
         self.subscribe(&rooms).await?;
+        self.core.presence_connected(self.session.max_payload());
         self.core.link().open(self.session.max_payload());
         let Some(lost) = lost.take() else { return Ok(()) };
         let mut missed = Vec::new();

@@ -31,6 +31,7 @@ pub(crate) struct Seen {
     /// The connections that it has.
     sessions: Vec<(usize, Inbox, HashSet<String>)>,
     kept: Vec<(String, Kept)>,
+    /// How many messages were published in rooms: all but what nodes tell each other.
     pub(crate) published: usize,
 }
 
@@ -138,7 +139,7 @@ impl Session for Connection {
         let mut seen = self.broker.lock();
         for publication in batch {
             let channel = publication.channel.name("bellwire");
-            seen.published += 1;
+            seen.published += usize::from(publication.keep);
             let position = publication.keep.then(|| Position::new(0, seen.published as u64));
             if let Some(position) = position {
                 seen.kept.push((channel.clone(), Kept { position, bytes: publication.bytes.clone() }));

@@ -103,7 +103,7 @@ impl Presence {
         }
         if room.own.has_changed() {
             room.announced = Some(now);
-            let messages = room.diff(self.limits.message);
+            let messages = room.diff(self.max_message);
             self.say_all(name, messages);
         }
         false
@@ -111,7 +111,7 @@ impl Presence {
 
     fn list(&mut self, now: Duration, name: &Arc<str>) {
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let messages = room.list(self.limits.message);
+        let messages = room.list(self.max_message);
         let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
         room.busy = now + self.pace.batch.saturating_mul(count);
         self.say_all(name, messages);
@@ -136,7 +136,7 @@ impl Presence {
     fn ask(&mut self, now: Duration, name: &Arc<str>) {
         self.announce(now, name);
         let Some(room) = self.rooms.get_mut(name) else { return };
-        let question = room.ask(self.limits.message);
+        let question = room.ask(self.max_message);
         self.say_all(name, vec![question]);
         self.expect_answers(now, name);
     }

@@ -325,7 +325,7 @@ impl World {
             }
             Some(Came::Ready) => {
                 self.nodes[index].way = Way::Up;
-                self.nodes[index].presence.connected(now);
+                self.nodes[index].presence.connected(now, usize::MAX);
             }
             None => self.nodes[index].presence.handle_timeout(now),
         }

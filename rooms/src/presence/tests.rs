@@ -35,7 +35,7 @@ impl Nodes {
     }
 
     fn connect(&mut self, number: usize) {
-        self.all[number].connected(self.now);
+        self.all[number].connected(self.now, usize::MAX);
         self.exchange();
     }
 
@@ -492,7 +492,7 @@ fn who_loses_the_broker_together_asks_together() {
     (0..10).for_each(|number| nodes.join(number, "ann"));
     nodes.settle();
     (0..10).for_each(|number| nodes.all[number].disconnected(nodes.now));
-    (0..10).for_each(|number| nodes.all[number].connected(nodes.now));
+    (0..10).for_each(|number| nodes.all[number].connected(nodes.now, usize::MAX));
     nodes.run(H / 2);
     // The first asks for all. The others have planned to ask later, and need not.
     assert_eq!((nodes.published(is_ask), nodes.published(is_list)), (1, 0));
@@ -542,7 +542,7 @@ const BURST_AND_BEAT: usize = pace::BURST + 1 + pace::ROOMS_PER_BEAT;
 #[test]
 fn output_that_nobody_takes_does_not_grow() {
     let mut presence = Presence::new(node(0), H, 0);
-    presence.connected(H);
+    presence.connected(H, usize::MAX);
     for index in 0..1000 {
         presence.join(H, &who(&format!("{index}")), None);
     }
@@ -653,7 +653,7 @@ fn hear(presence: &mut Presence, from: NodeId, message: &Message<'_>) {
 
 fn alone() -> Presence {
     let mut presence = Presence::new(node(0), H, 0).limits(Limits { nodes: 3, names: 2, ..Limits::default() });
-    presence.connected(H);
+    presence.connected(H, usize::MAX);
     presence.join(H, &who(ROOM), Some(&who("ann")));
     presence
 }

@@ -76,12 +76,13 @@ impl History {
 type Numbered = dyn Fn(Position, Message<'_>) -> OwnedMessage + Send + Sync;
 
 type About<T> = dyn Fn(&Rooms, &T) + Send + Sync;
+type Away = dyn Fn(&BrokerError) + Send + Sync;
 
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) numbered: Option<Arc<Numbered>>,
     pub(crate) gap: Option<Arc<About<Gap>>>,
-    pub(crate) away: Option<Arc<dyn Fn(&BrokerError) + Send + Sync>>,
+    pub(crate) away: Option<Arc<Away>>,
     pub(crate) presence: Option<Arc<About<Change>>>,
 }
 

@@ -1,5 +1,6 @@
 //! What all handles of the same rooms share.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -159,10 +160,11 @@ impl Core {
 
     /// Makes what members get of a message.
     pub(crate) fn delivery(&self, position: Option<Position>, message: Message<'_>) -> Delivery {
-        let message = match (&self.hooks.numbered, position) {
-            (Some(numbered), Some(position)) => Prepared::new(numbered(position, message)),
-            _ => Prepared::new(message),
+        let numbered = match (&self.hooks.numbered, position) {
+            (Some(numbered), Some(position)) => contain(|| numbered(position, message)),
+            _ => None,
         };
+        let message = numbered.map_or_else(|| Prepared::new(message), Prepared::new);
         Delivery { message, position }
     }
 
@@ -189,7 +191,7 @@ impl Core {
             let _told = Told(&self.telling);
             if let (Some(hook), Some(rooms)) = (&self.hooks.presence, self.handle()) {
                 change.room = name::name(&change.room).into();
-                hook(&rooms, &change);
+                contain(|| hook(&rooms, &change));
             }
         }
     }
@@ -198,7 +200,7 @@ impl Core {
     pub(crate) fn tell_gap(&self, tokens: &[Arc<str>], away: Duration, in_doubt: usize) {
         if let (Some(hook), Some(rooms)) = (&self.hooks.gap, self.handle()) {
             let names = tokens.iter().map(|token| name::name(token).into_owned()).collect();
-            hook(&rooms, &Gap { rooms: names, away, in_doubt });
+            contain(|| hook(&rooms, &Gap { rooms: names, away, in_doubt }));
         }
     }
 
@@ -253,7 +255,7 @@ impl Core {
     /// Calls the hook for a connection that was lost, or could not be made.
     pub(crate) fn tell_away(&self, why: &BrokerError) {
         if let Some(hook) = &self.hooks.away {
-            hook(why);
+            contain(|| hook(why));
         }
     }
 }
@@ -265,6 +267,11 @@ impl Drop for Told<'_> {
     fn drop(&mut self) {
         *lock(self.0) = false;
     }
+}
+
+/// Runs code of the program's. If it panics, that has been printed, and the rooms of everybody else go on.
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -89,6 +89,12 @@ impl<T> Future for Pending<T> {
 }
 
 impl<T> Promise<T> {
+    /// Returns `true` if anybody could still see the answer.
+    #[cfg(feature = "__broker")]
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Gives the answer.
     #[cfg(any(feature = "__broker", test))]
     pub(crate) fn give(self, answer: T) {

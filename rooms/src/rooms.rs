@@ -96,6 +96,11 @@ impl Rooms {
         Self(inner)
     }
 
+    #[cfg(all(test, feature = "__broker"))]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
         Self(inner)
     }
@@ -109,7 +114,7 @@ impl Rooms {
     /// # Errors
     /// [`JoinError`] if there can be no such room, or the socket is closed.
     pub fn join(&self, room: &str, socket: &WebSocket) -> Result<(), JoinError> {
-        self.enter(&*token(room)?, socket, None, false)
+        self.enter(&token(room)?, socket, None, false)
     }
 
     /// Adds a socket to a room, and says who it is: [`present`](Self::present) and
@@ -121,7 +126,7 @@ impl Rooms {
         if who.is_empty() || who.len() > MAX_WHO {
             return Err(JoinError::Who(who.len()));
         }
-        self.enter(&*token(room)?, socket, Some(who.into()), false)
+        self.enter(&token(room)?, socket, Some(who.into()), false)
     }
 
     /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
@@ -202,7 +207,7 @@ impl Rooms {
         message: impl Into<Outgoing<'m>>,
         done: impl FnOnce(Result<(), PublishError>) + Send + 'static,
     ) {
-        let mut left: Option<Box<dyn FnOnce(Result<(), PublishError>) + Send>> = Some(Box::new(done));
+        let mut left: Option<BoxDone> = Some(Box::new(done));
         let outcome = self.send(room, message.into(), &mut left);
         // A broker's link takes it with the message.
         if let Some(done) = left {

@@ -12,6 +12,9 @@ use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::pending::{Pending, Promise, pending};
 use crate::position::Position;
 
+/// How many histories may wait to be read: with one each, as many members may join while there is no connection.
+const MOST_READINGS: usize = 10_000;
+
 /// What handles leave for whoever has the connection to the broker.
 pub(crate) struct Link {
     state: Mutex<State>,
@@ -21,8 +24,8 @@ pub(crate) struct Link {
 
 struct State {
     outbox: Outbox,
-    /// Rooms that have got their first member here, or have lost their last.
-    changed: HashSet<Arc<str>>,
+    /// Rooms that have got their first member here, or have lost their last, since somebody [follows](Link::follow).
+    changed: Option<HashSet<Arc<str>>>,
     readings: Vec<Reading>,
     /// Who waits for a connection.
     waiting: Vec<Promise<Result<(), BrokerError>>>,
@@ -45,7 +48,7 @@ impl Link {
     pub(crate) fn new(settings: &Settings) -> Self {
         let state = State {
             outbox: Outbox::new(settings),
-            changed: HashSet::new(),
+            changed: None,
             readings: Vec::new(),
             waiting: Vec::new(),
             problem: None,
@@ -76,14 +79,17 @@ impl Link {
 
     /// A room has got its first member here, or has lost its last.
     pub(crate) fn changed(&self, room: Arc<str>) {
-        self.lock().changed.insert(room);
+        let mut state = self.lock();
+        let Some(changed) = &mut state.changed else { return };
+        changed.insert(room);
+        drop(state);
         self.wake();
     }
 
-    /// Has a room's history read: with the next connection, if there is none.
+    /// Has a room's history read: with the next connection, if there is none, unless too many wait for that.
     pub(crate) fn read(&self, reading: Reading) {
         let mut state = self.lock();
-        if state.is_closing {
+        if state.is_closing || state.readings.len() >= MOST_READINGS {
             drop(state);
             return (reading.read)(Err(HistoryError::Unavailable));
         }
@@ -111,6 +117,7 @@ impl Link {
             return Pending::ready(Ok(()));
         }
         let (promise, connected) = pending(Err(BrokerError::Closed));
+        state.waiting.retain(Promise::is_awaited);
         state.waiting.push(promise);
         connected
     }
@@ -124,6 +131,7 @@ impl Link {
             return Pending::ready(());
         }
         let (promise, closed) = pending(());
+        state.closing.retain(Promise::is_awaited);
         state.closing.push(promise);
         drop(state);
         self.wake();
@@ -160,8 +168,13 @@ impl Link {
         self.lock().is_closing
     }
 
+    /// Remembers from now on which rooms change.
+    pub(super) fn follow(&self) {
+        self.lock().changed = Some(HashSet::new());
+    }
+
     pub(super) fn take_changed(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.lock().changed)
+        self.lock().changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(super) fn take_readings(&self) -> Vec<Reading> {
@@ -186,6 +199,7 @@ impl Link {
     pub(super) fn away(&self, problem: &BrokerError) {
         let mut state = self.lock();
         state.outbox.away();
+        state.changed = None;
         state.problem = Some(problem.clone());
     }
 
@@ -201,6 +215,13 @@ impl Link {
         unpublished.tell_all(&Err(PublishError::Unavailable));
         readings.into_iter().for_each(|reading| (reading.read)(Err(HistoryError::Unavailable)));
         drop((waiting, closing));
+    }
+
+    /// How much waits: rooms that have changed, histories to be read, and those who wait for a connection.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> (usize, usize, usize) {
+        let state = self.lock();
+        (state.changed.as_ref().map_or(0, HashSet::len), state.readings.len(), state.waiting.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,6 +5,7 @@ use std::iter;
 
 use super::Publication;
 use crate::builder::{Settings, WhileAway};
+use crate::core::contain;
 use crate::error::PublishError;
 use crate::wire::HEADER;
 
@@ -60,14 +61,14 @@ impl Batch {
         let outcomes = outcomes.into_iter().chain(iter::repeat(Ok(())));
         for (done, outcome) in self.done.into_iter().zip(outcomes) {
             if let Some(done) = done {
-                done(outcome);
+                contain(|| done(outcome));
             }
         }
     }
 
     /// The same became of all.
     pub(crate) fn tell_all(self, outcome: &Result<(), PublishError>) {
-        self.done.into_iter().flatten().for_each(|done| done(outcome.clone()));
+        self.done.into_iter().flatten().for_each(|done| drop(contain(|| done(outcome.clone()))));
     }
 }
 
@@ -147,6 +148,7 @@ impl Outbox {
         self.items.drain(..).collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

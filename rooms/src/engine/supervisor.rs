@@ -165,7 +165,7 @@ impl<'a, S: Session> Conversation<'a, S> {
 
     /// Subscribes to everything, and says what may have been missed before.
     async fn begin(&mut self, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
-        self.core.link().take_changed();
+        self.core.link().follow();
         let rooms = self.core.hub.rooms();
         let bridges = lost.is_some() && self.core.settings.history.is_some();
         let last: Vec<_> = rooms.iter().map(|room| if bridges { room.bridge() } else { None }).collect();

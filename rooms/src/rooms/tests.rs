@@ -45,7 +45,7 @@ fn joining_twice_is_joining_once() {
 #[test]
 fn who_ends_leaves_all_rooms_and_they_are_gone_with_their_last_member() {
     let (rooms, member, other) = (Rooms::local(), Recorder::new(), Recorder::new());
-    ["a", "b"].map(|room| rooms.join(room, &member.socket()).unwrap());
+    ["a", "b"].iter().for_each(|room| rooms.join(room, &member.socket()).unwrap());
     rooms.join("b", &other.socket()).unwrap();
     assert_eq!(rooms.rooms().len(), 2);
     member.end_with(Closed::abnormal(ClosedBy::Peer));
@@ -199,7 +199,7 @@ fn several_publishers_with_a_history_are_seen_in_the_order_of_their_positions() 
     let numbered = |position: Position, _: Message<'_>| OwnedMessage::Text(position.to_string());
     let rooms = Rooms::builder().history(History::last(1000)).numbered(numbered).local();
     let members = [Recorder::new(), Recorder::new()];
-    members.each_ref().map(|member| rooms.join("a", &member.socket()).unwrap());
+    members.iter().for_each(|member| rooms.join("a", &member.socket()).unwrap());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..100).for_each(|_| rooms.publish("a", "x").unwrap()));

@@ -254,7 +254,7 @@ async fn who_comes_back_catches_up_without_a_gap_and_without_a_double() {
         bellwire_core::OwnedMessage::Text(format!("{position} {}", message.as_text().unwrap_or_default()))
     };
     let node = Node::connected(&broker, Rooms::builder().history(History::last(100)).numbered(numbered)).await;
-    ["a", "b", "c"].map(|text| node.rooms.publish("room", text).unwrap());
+    ["a", "b", "c"].iter().for_each(|text| node.rooms.publish("room", *text).unwrap());
     settle().await;
     let member = Recorder::new();
     node.rooms.join_since("room", &member.socket(), Some("0-1".parse().unwrap())).unwrap();
@@ -294,6 +294,42 @@ async fn closing_without_a_broker_ends_at_once_and_says_what_was_not_published()
     node.rooms.publish_with("a", "never", move |it| *lock(&told) = Some(it));
     node.rooms.close().await;
     assert_eq!(*lock(&outcome), Some(Err(PublishError::Unavailable)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_that_panic_do_not_end_the_rooms() {
+    let broker = Memory::default();
+    let builder = Rooms::builder().numbered(|_, _| panic!("numbered")).history(History::last(0));
+    let builder = builder.on_gap(|_, _| panic!("gap")).on_away(|_| panic!("away")).on_presence(|_, _| panic!("presence"));
+    let rooms = Rooms::over(builder, broker.clone()).unwrap();
+    rooms.connected().await.unwrap();
+    let member = Recorder::new();
+    rooms.join_as("a", &member.socket(), "alice").unwrap();
+    rooms.publish_with("a", "1", |_| panic!("done"));
+    settle().await;
+    broker.stop();
+    settle().await;
+    broker.start();
+    rooms.connected().await.unwrap();
+    rooms.publish("a", "2").unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(texts(&member), ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_no_memory_for_rooms_that_come_and_go_nor_for_those_who_wait() {
+    let broker = Memory::default();
+    broker.stop();
+    let node = Node::new(&broker, Rooms::builder().history(History::last(1)));
+    settle().await;
+    let socket = Recorder::new();
+    for room in 0..20_000 {
+        let room = room.to_string();
+        node.rooms.join_since(&room, &socket.socket(), None).unwrap();
+        node.rooms.leave(&room, &socket.socket());
+        drop(node.rooms.connected());
+    }
+    assert_eq!(node.rooms.core().link().waiting(), (0, 10_000, 1));
 }
 
 #[test]

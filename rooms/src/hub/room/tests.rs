@@ -158,11 +158,11 @@ fn what_was_missed_comes_before_what_is_new_and_nothing_twice() {
     assert_eq!(room.bridge(), None);
     room.starts_at(Position::new(0, 1));
     assert_eq!(room.bridge(), Some(Position::new(0, 1)));
-    [5, 6].map(|position| room.deliver(at(position)).unwrap());
+    (5..=6).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), [""; 0]);
     room.bridged((1..=5).map(at).collect());
     assert_eq!(texts(&member), ["2", "3", "4", "5", "6"]);
     room.starts_at(Position::new(0, 3));
-    [6, 7].map(|position| room.deliver(at(position)).unwrap());
+    (6..=7).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), ["7"]);
 }

@@ -300,7 +300,8 @@ async fn closing_without_a_broker_ends_at_once_and_says_what_was_not_published()
 async fn hooks_that_panic_do_not_end_the_rooms() {
     let broker = Memory::default();
     let builder = Rooms::builder().numbered(|_, _| panic!("numbered")).history(History::last(0));
-    let builder = builder.on_gap(|_, _| panic!("gap")).on_away(|_| panic!("away")).on_presence(|_, _| panic!("presence"));
+    let builder =
+        builder.on_gap(|_, _| panic!("gap")).on_away(|_| panic!("away")).on_presence(|_, _| panic!("presence"));
     let rooms = Rooms::over(builder, broker.clone()).unwrap();
     rooms.connected().await.unwrap();
     let member = Recorder::new();

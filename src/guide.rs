@@ -17,6 +17,7 @@ macro_rules! links {
 [closing]: crate::guide::closing
 [staying_connected]: crate::guide::staying_connected
 [before-a-program-ends]: crate::guide::closing#before-a-program-ends
+[stampede]: crate::guide::closing#restarting-without-a-stampede
 [testing]: crate::guide::testing
 [transports]: crate::guide::transports
 [tls]: crate::guide::tls

@@ -353,6 +353,20 @@ impl ServerHandle {
         block_on(|clock| self.registry.shutdown(grace, clock))
     }
 
+    /// Drains the server, for a restart behind which others serve on: stops accepting, drops connections whose request is
+    /// not answered yet, and closes the others with 1012 "Service Restart" one after the other, in random order, spread
+    /// evenly over the time `over`. Clients that connect again at once so do not come all together. Then it waits at most
+    /// `grace` for those that are left, as [`shutdown`](Self::shutdown) does, and drops them. Returns how many had to be
+    /// dropped. If all leave by themselves it returns earlier; a `shutdown` meanwhile closes the rest at once, with 1001.
+    /// As that, it is not to be called by a callback of one of them.
+    pub fn drain(&self, over: Duration, grace: Duration) -> usize {
+        block_on(|clock| {
+            let draining = self.registry.drain(over, grace, clock);
+            self.wake_accept();
+            draining
+        })
+    }
+
     /// A thread that is parked in `accept` is woken by a connection.
     fn wake_accept(&self) {
         let Some(mut addr) = self.addr else { return };

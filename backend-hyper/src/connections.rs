@@ -69,6 +69,19 @@ impl Connections {
         self.registry().shutdown(grace, Tokio.timer()).await
     }
 
+    /// Drains the group, for a restart behind which others serve on: closes all WebSockets with 1012 "Service Restart", one
+    /// after the other, in random order, spread evenly over the time `over`. Clients that connect again at once so do not come
+    /// all together. Then it waits at most `grace` for those that are left, as [`shutdown`](Self::shutdown) does, and drops them.
+    /// New requests are answered with 503 from now on: let nobody be sent here any more before. Returns how many had to be
+    /// dropped. If all leave by themselves it returns earlier; a `shutdown` meanwhile closes the rest at once, with 1001.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the group closing: no new WebSocket is opened, and those that were not told yet stay open until
+    /// the next `drain` or `shutdown`.
+    pub async fn drain(&self, over: Duration, grace: Duration) -> usize {
+        self.registry().drain(over, grace, Tokio.timer()).await
+    }
+
     /// Waits for a signal, and then [shuts down](Self::shutdown): what axum's `with_graceful_shutdown` takes. axum itself does
     /// not tell WebSockets of its end.
     ///
@@ -77,6 +90,16 @@ impl Connections {
     pub async fn shutdown_after(self, signal: impl Future<Output = ()>, grace: Duration) {
         signal.await;
         self.shutdown(grace).await;
+    }
+
+    /// Waits for a signal, and then [drains](Self::drain): for axum's `with_graceful_shutdown`, which accepts no more when this is
+    /// done.
+    ///
+    /// # Cancel safety
+    /// As [`drain`](Self::drain).
+    pub async fn drain_after(self, signal: impl Future<Output = ()>, over: Duration, grace: Duration) {
+        signal.await;
+        self.drain(over, grace).await;
     }
 
     pub(crate) fn is_closing(&self) -> bool {

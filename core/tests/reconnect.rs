@@ -286,6 +286,33 @@ proptest! {
     }
 }
 
+/// 10,000 clients of a server that is drained: each is told 1012 at its time, and comes to the next server.
+#[test]
+fn who_is_told_of_a_restart_comes_again_at_a_random_moment() {
+    const CLIENTS: u64 = 10_000;
+    // When they come, in seconds, if they were told over so many.
+    let arrivals = |over: u64| {
+        let mut counts = vec![0_u32; 70];
+        for client in 0..CLIENTS {
+            let mut backoff = Backoff::new(Policy::new(), seeded(client * 7919));
+            backoff.connected(START);
+            let told = START + seconds(3600);
+            let now = told + Duration::from_millis(over * 1_000 * client / CLIENTS);
+            let Next::RetryAt(at) = backoff.failed(now, UNIX, &closed(1012)) else { panic!("it has to try again") };
+            assert!(at <= now + seconds(5));
+            counts[usize::try_from(at.saturating_since(told).as_secs()).unwrap()] += 1;
+        }
+        counts
+    };
+    // Told all at once they come over five seconds.
+    let at_once = arrivals(0);
+    assert!(at_once[..5].iter().all(|count| (1_850..2_150).contains(count)), "{at_once:?}");
+    // Told over a minute, never more than half above the 167 that leave in each second.
+    let drained = arrivals(60);
+    assert!(drained.iter().all(|count| *count < 250), "{drained:?}");
+    assert!(drained[5..60].iter().all(|count| *count > 100), "{drained:?}");
+}
+
 /// 10,000 clients lose their server at once. It comes back after a minute, and takes 500 connections in each second.
 #[test]
 fn a_herd_of_ten_thousand_is_spread() {

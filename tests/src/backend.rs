@@ -133,6 +133,7 @@ pub struct Server {
     pub reports: Receiver<Reported>,
     pub(crate) logs: Option<Logs>,
     pub(crate) shutdown: Arc<dyn Fn(Duration) -> usize + Send + Sync>,
+    pub(crate) drain: Arc<dyn Fn(Duration, Duration) -> usize + Send + Sync>,
     pub(crate) connections: Arc<dyn Fn() -> usize + Send + Sync>,
     pub(crate) ended: Receiver<()>,
 }
@@ -170,6 +171,21 @@ impl Server {
     pub fn shutdown(&self, grace: Duration) -> usize {
         let shutdown = self.shutdown.clone();
         within("shutdown", move || shutdown(grace))
+    }
+
+    /// Drains it over a time, and says how many connections had to be dropped.
+    ///
+    /// # Panics
+    /// If that takes much longer than it may.
+    #[track_caller]
+    pub fn drain(&self, over: Duration, grace: Duration) -> usize {
+        let drain = self.drain.clone();
+        within("drain", move || drain(over, grace))
+    }
+
+    /// The same, from any thread, for as long as it takes.
+    pub fn drainer(&self) -> Arc<dyn Fn(Duration, Duration) -> usize + Send + Sync> {
+        self.drain.clone()
     }
 
     /// Waits until `run` has returned.

@@ -234,11 +234,12 @@ fn serve<E: Executor + Default, T: Future<Output = io::Result<()>> + Send + 'sta
     let (addr, stop) = (server.local_addr().unwrap(), server.handle());
     let running = action(server);
     let ended = run::<E>(async move { running.await.unwrap() }).0;
-    let counting = stop.clone();
+    let (counting, draining) = (stop.clone(), stop.clone());
     let shutdown = Arc::new(move |grace| ::smol::block_on(stop.shutdown(grace)));
+    let drain = Arc::new(move |over, grace| ::smol::block_on(draining.drain(over, grace)));
     let connections = Arc::new(move || counting.connections());
     let addr = if secured { over_tls::hide(addr) } else { addr };
-    Server { addr, reports, logs: None, shutdown, connections, ended }
+    Server { addr, reports, logs: None, shutdown, drain, connections, ended }
 }
 
 fn client(mut client: backend::Client) -> Client {

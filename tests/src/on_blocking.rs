@@ -135,13 +135,14 @@ fn serve(mut setup: Setup, action: impl FnOnce(blocking::Server) -> io::Result<(
     }
     let (addr, handle) = (server.local_addr().unwrap(), server.handle());
     let ended = run(move || action(server).unwrap()).0;
-    let counting = handle.clone();
+    let (counting, draining) = (handle.clone(), handle.clone());
     let addr = if secured { over_tls::hide(addr) } else { addr };
     Server {
         addr,
         reports,
         logs: None,
         shutdown: Arc::new(move |grace| handle.shutdown(grace)),
+        drain: Arc::new(move |over, grace| draining.drain(over, grace)),
         connections: Arc::new(move || counting.connections()),
         ended,
     }

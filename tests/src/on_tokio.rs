@@ -297,11 +297,12 @@ impl<F> OnTokio<F> {
         let (addr, stop, handle) = (server.local_addr().unwrap(), server.handle(), self.handle.clone());
         let running = run(server);
         let ended = self.run(async move { running.await.unwrap() }).0;
-        let counting = stop.clone();
+        let (counting, draining, drainer) = (stop.clone(), stop.clone(), self.handle.clone());
         let shutdown = Arc::new(move |grace| handle.block_on(stop.shutdown(grace)));
+        let drain = Arc::new(move |over, grace| drainer.block_on(draining.drain(over, grace)));
         let connections = Arc::new(move || counting.connections());
         let addr = if secured { over_tls::hide(addr) } else { addr };
-        Server { addr, reports, logs: None, shutdown, connections, ended }
+        Server { addr, reports, logs: None, shutdown, drain, connections, ended }
     }
 
     fn client(&self, mut client: bellwire::tokio::Client) -> Client {

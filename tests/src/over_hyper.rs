@@ -99,13 +99,20 @@ pub(crate) fn serve(by: By, handle: &Handle, mut setup: Setup, service: HandlerS
     });
     let counted = connections.clone();
     let handle = handle.clone();
+    let (drained, drainer, stopping) = (connections.clone(), handle.clone(), stop.clone());
+    let drain = move |over, grace| {
+        let dropped = drainer.block_on(drained.drain(over, grace));
+        // When this is told it closes what is left.
+        stopping.notify_one();
+        dropped
+    };
     let shutdown = move |grace| {
         stop.notify_one();
         handle.block_on(connections.shutdown(grace))
     };
     let addr = if by == By::Hyper2 { hide(addr) } else { addr };
     let connections = Arc::new(move || counted.connections());
-    Server { addr, reports, logs: None, shutdown: Arc::new(shutdown), connections, ended }
+    Server { addr, reports, logs: None, shutdown: Arc::new(shutdown), drain: Arc::new(drain), connections, ended }
 }
 
 /// The tests' peers read an answer to the end of its connection.

@@ -30,6 +30,8 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: something unexpected went wrong on this side.
     pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the service restarts (IANA registry): who connects again finds it, and is to wait for a random while before.
+    pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: try again later (IANA registry); sent to a reader that is too slow, if so configured.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 

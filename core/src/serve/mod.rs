@@ -16,4 +16,4 @@ pub use registry::{Registration, Registry, Stage};
 pub use responder::{Answer, Responder};
 pub use service::Service;
 pub(crate) use service::{Asked, PendingAnswer};
-pub(crate) use slab::Place;
+pub(crate) use slab::{Key, Place};

@@ -12,7 +12,7 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use super::responder::Slot;
-use super::slab::{Place, Slab};
+use super::slab::{Key, Place, Slab};
 use crate::api::WebSocket;
 use crate::protocol::CloseCode;
 use crate::sync::{AtomicU8, Mutex, Ordering, WakerSlot};
@@ -54,6 +54,15 @@ struct Entries {
     watching: BTreeMap<u64, Waker>,
     /// The wakers of those that wait for a task to leave, too.
     counting: BTreeMap<u64, Waker>,
+    goodbye: Goodbye,
+}
+
+/// What connections are told when their server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Goodbye {
+    #[default]
+    Shutdown,
+    Restart,
 }
 
 /// What a [`Watch`] is woken for. A server that accepts waits for a stage all the time, and would be woken by each
@@ -115,9 +124,29 @@ impl Registry {
         self.enter(Stage::Refusing);
         let state = self.state.lock();
         let sockets: Vec<_> = state.sockets.values().cloned().collect();
-        let asked: Vec<_> = state.asked.values().cloned().collect();
         drop(state);
-        sockets.iter().for_each(close);
+        sockets.iter().for_each(|socket| Goodbye::Shutdown.say(socket));
+        self.give_up_asked();
+    }
+
+    /// Goes on to [`Stage::Closing`], and returns which connections are open: they are to be [told](Self::restart) one by
+    /// one, in place of [`close_all`](Self::close_all). One that is just opening is told by itself.
+    pub(crate) fn begin_restart(&self) -> Vec<Key> {
+        self.state.lock().goodbye = Goodbye::Restart;
+        self.enter(Stage::Closing);
+        self.give_up_asked();
+        self.state.lock().sockets.keys().collect()
+    }
+
+    /// Closes one of them with 1012, if it is still open. Its handle is not kept until then: that would keep its memory.
+    pub(crate) fn restart(&self, key: Key) {
+        let socket = self.state.lock().sockets.get(key).cloned();
+        socket.iter().for_each(|socket| Goodbye::Restart.say(socket));
+    }
+
+    /// Requests whose handlers think are not answered by them any more.
+    fn give_up_asked(&self) {
+        let asked: Vec<_> = self.state.lock().asked.values().cloned().collect();
         asked.iter().for_each(|slot| slot.give_up());
     }
 
@@ -179,10 +208,10 @@ impl Registry {
     pub(crate) fn opened(&self, place: &Place, socket: &WebSocket) {
         let mut state = self.state.lock();
         state.sockets.set(place, socket.clone());
-        let is_closing = self.is_closing();
+        let goodbye = self.is_closing().then_some(state.goodbye);
         drop(state);
-        if is_closing {
-            close(socket);
+        if let Some(goodbye) = goodbye {
+            goodbye.say(socket);
         }
     }
 
@@ -214,10 +243,17 @@ fn address(slot: &Arc<Slot>) -> usize {
     Arc::as_ptr(slot).addr()
 }
 
-/// RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
-fn close(socket: &WebSocket) {
-    // Closed already: that is what is wanted.
-    let _ = socket.close_with(CloseCode::GOING_AWAY, "Server Shutdown");
+impl Goodbye {
+    fn say(self, socket: &WebSocket) {
+        let (code, reason) = match self {
+            // RFC 6455 §7.4.1: "1001 indicates that an endpoint is "going away", such as a server going down".
+            Self::Shutdown => (CloseCode::GOING_AWAY, "Server Shutdown"),
+            // IANA's registry of close codes: 1012 is "Service Restart".
+            Self::Restart => (CloseCode::SERVICE_RESTART, "Service Restart"),
+        };
+        // Closed already: that is what is wanted.
+        let _ = socket.close_with(code, reason);
+    }
 }
 
 impl Entries {

@@ -14,6 +14,10 @@ pub(super) struct Slab<T> {
 #[derive(Debug)]
 pub(crate) struct Place(u32);
 
+/// Where a value was, for who does not own its [`Place`]: another one may be there when it is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self { places: Vec::new(), free: Vec::new() }
@@ -55,6 +59,16 @@ impl<T> Slab<T> {
         self.places.iter().flatten()
     }
 
+    /// Returns where there is a value.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        (0..).zip(&self.places).filter(|(_, value)| value.is_some()).map(|(number, _)| Key(number))
+    }
+
+    /// Returns what is there now.
+    pub(super) fn get(&self, key: Key) -> Option<&T> {
+        self.places.get(key.0 as usize)?.as_ref()
+    }
+
     fn value(&mut self, place: &Place) -> Option<&mut Option<T>> {
         self.places.get_mut(place.0 as usize)
     }
@@ -72,11 +86,15 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| slab.enter());
         assert_eq!((slab.set(&first, 'a'), slab.set(&third, 'c'), slab.set(&third, 'd')), (None, None, Some('c')));
         assert_eq!((slab.len(), slab.values().collect::<String>()), (3, "ad".into()));
+        let keys: alloc::vec::Vec<_> = slab.keys().collect();
+        assert_eq!(keys, [Key(0), Key(2)]);
         assert_eq!(slab.leave(first), Some('a'));
         let fourth = slab.enter();
         slab.set(&fourth, 'e');
         assert_eq!((slab.len(), slab.values().collect::<String>()), (3, "ed".into()));
+        assert_eq!([keys[0], Key(1), keys[1], Key(3)].map(|key| slab.get(key)), [Some(&'e'), None, Some(&'d'), None]);
         assert_eq!((slab.leave(second), slab.leave(third), slab.leave(fourth)), (None, Some('d'), Some('e')));
         assert_eq!((slab.len(), slab.places.capacity(), slab.free.capacity()), (0, 0, 0));
+        assert_eq!((slab.get(keys[0]), slab.keys().count()), (None, 0));
     }
 }

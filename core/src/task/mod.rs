@@ -11,6 +11,7 @@ mod acceptor;
 mod asking;
 mod client;
 mod connecting;
+mod drain;
 #[cfg(all(test, not(loom)))]
 mod guards;
 mod held;

@@ -307,6 +307,20 @@ impl<R: Runtime> ServerHandle<R> {
     pub async fn shutdown(&self, grace: Duration) -> usize {
         self.registry.shutdown(grace, self.runtime.timer()).await
     }
+
+    /// Drains the server, for a restart behind which others serve on: stops accepting, drops connections whose request is
+    /// not answered yet, and closes the others with 1012 "Service Restart" one after the other, in random order, spread
+    /// evenly over the time `over`. Clients that connect again at once so do not come all together. Then it waits at most
+    /// `grace` for those that are left, as [`shutdown`](Self::shutdown) does, and drops them. Returns how many had to be
+    /// dropped. If all leave by themselves it returns earlier; a `shutdown` meanwhile closes the rest at once, with 1001.
+    /// As that, it is not to be awaited by a callback of one of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the server closing: nothing is accepted any more, and connections that were not told
+    /// yet stay open until the next `drain` or `shutdown`.
+    pub async fn drain(&self, over: Duration, grace: Duration) -> usize {
+        self.registry.drain(over, grace, self.runtime.timer()).await
+    }
 }
 
 debug!(Server<R: Runtime> => |this| addr: this.local_addr().ok(), config: this.config);

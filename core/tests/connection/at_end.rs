@@ -119,7 +119,9 @@ fn u23_in_on_error_the_end_is_not_told_yet_and_in_on_close_it_is() {
     let listener = logging(&log, move |socket, line| {
         let count = counted.clone();
         if line == "open" {
-            socket.when_closed(move || drop(count.fetch_add(1, Ordering::SeqCst)));
+            socket.when_closed(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
         } else {
             inside.add(counted.load(Ordering::SeqCst).to_string());
         }

@@ -22,6 +22,9 @@ backends! {
         shutdown_cuts_those_who_have_not_asked_for_anything,
         shutdown_wakes_an_idle_server,
         t14_i5_shutdown_reaches_a_connection_with_a_stalled_peer,
+        e9_a_drain_tells_everybody_1012_and_drops_who_does_not_answer,
+        e9_a_drain_tells_one_after_the_other_and_a_shutdown_the_rest_at_once,
+        a_drain_stops_listening_while_those_who_were_not_told_go_on,
     }
     pair {
         t14_i5_d4_shutdown_is_a_clean_1001_on_both_sides,
@@ -647,6 +650,104 @@ fn t14_i5_shutdown_reaches_a_connection_with_a_stalled_peer<B: Backend>() {
     log.ends_with([Event::close(1006, "")]);
     assert_eq!(next(&outcome), Err(SendError::Closed));
     drop(client);
+}
+
+const RESTART: &str = "Service Restart";
+
+fn e9_a_drain_tells_everybody_1012_and_drops_who_does_not_answer<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let (clients, logs): (Vec<_>, Vec<_>) = (0..8).map(|_| open(&backend, &server)).unzip();
+    let clients: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            thread::spawn(move || {
+                client.expect([Frame::close(1012, RESTART)]);
+                client.send([Frame::close(1012, RESTART)]);
+                client.expect_end();
+            })
+        })
+        .collect();
+    let (mut silent, silent_log) = open(&backend, &server);
+    assert_eq!(server.drain(Duration::from_millis(400), Duration::from_millis(500)), 1);
+    server.wait();
+    for client in clients {
+        client.join().unwrap();
+    }
+    for log in logs {
+        log.ends_with([Event::close(1012, RESTART)]);
+    }
+    silent.expect([Frame::close(1012, RESTART)]);
+    silent_log.ends_with([Event::close(1006, "")]);
+    assert_eq!(server.drain(PATIENCE, PATIENCE), 0, "there is nothing left");
+}
+
+fn e9_a_drain_tells_one_after_the_other_and_a_shutdown_the_rest_at_once<B: Backend>() {
+    let backend = B::start();
+    let server = backend.serve_logged(quiet(), echo);
+    let (heard, hear) = mpsc::channel();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut client, log) = open(&backend, &server);
+            let heard = heard.clone();
+            thread::spawn(move || {
+                let close = client.read();
+                heard.send(close.clone()).unwrap();
+                client.send([close]);
+                client.expect_end();
+                drop(log);
+            })
+        })
+        .collect();
+    let drain = server.drainer();
+    // The next one would be told in some minutes.
+    let draining = thread::spawn(move || drain(Duration::from_secs(3_600), PATIENCE));
+    assert_eq!(next(&hear), Frame::close(1012, RESTART));
+    assert!(hear.try_recv().is_err(), "the others were not told");
+    assert_eq!(server.shutdown(PATIENCE), 0);
+    assert_eq!([(); 3].map(|()| next(&hear)), [(); 3].map(|()| Frame::close(1001, SHUTDOWN)));
+    assert_eq!(bellwire_tests::within("draining", move || draining.join().unwrap()), 0);
+    server.wait();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+fn a_drain_stops_listening_while_those_who_were_not_told_go_on<B: Backend>() {
+    let backend = B::start();
+    let (opened, opens) = mpsc::channel::<WebSocket>();
+    let server = backend.serve_logged(quiet(), move || {
+        let opened = opened.clone();
+        echo().on_open(move |socket| opened.send(socket.clone()).unwrap())
+    });
+    let clients = [(); 2].map(|()| open(&backend, &server));
+    let sockets = [(); 2].map(|()| next(&opens));
+    let drain = server.drainer();
+    let draining = thread::spawn(move || drain(Duration::from_secs(3_600), PATIENCE));
+    let addr = server.addr;
+    bellwire_tests::within("one is told, and nobody is accepted any more", move || {
+        while sockets.iter().all(WebSocket::is_open) || TcpStream::connect(addr).is_ok() {
+            thread::yield_now();
+        }
+    });
+    let mut told = 0;
+    for (mut client, log) in clients {
+        client.send([Frame::text("still here?")]);
+        match client.read() {
+            close if close == Frame::close(1012, RESTART) => {
+                told += 1;
+                client.send([close]);
+            }
+            answer => {
+                assert_eq!(answer, Frame::text("still here?"));
+                log.expect([Event::text("still here?")]);
+                client.send([Frame::close(1000, "")]);
+                client.expect([Frame::close(1000, "")]);
+            }
+        }
+        client.expect_end();
+    }
+    assert_eq!(told, 1);
+    assert_eq!(bellwire_tests::within("draining", move || draining.join().unwrap()), 0);
+    server.wait();
 }
 
 fn t14_i5_d4_shutdown_is_a_clean_1001_on_both_sides<B: Backend>() {

@@ -210,6 +210,18 @@ impl Builder {
         self
     }
 
+    /// Makes rooms over NATS, and has them connected: see [`Rooms::nats`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Url`] if it is no URL of NATS, or another if these rooms cannot be.
+    #[cfg(feature = "nats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+    pub fn nats(self, nats: impl Into<crate::Nats>) -> Result<Rooms, BrokerError> {
+        let Settings { prefix, history, answer_timeout, .. } = &self.settings;
+        let broker = nats.into().broker(prefix, *history, *answer_timeout)?;
+        Rooms::over(self, broker)
+    }
+
     /// Makes rooms over Redis, and has them connected: see [`Rooms::redis`].
     ///
     /// # Errors

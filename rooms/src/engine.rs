@@ -13,6 +13,8 @@ mod backoff;
 mod channel;
 mod inbox;
 mod link;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 mod outbox;
 mod present;
 #[cfg(feature = "redis")]

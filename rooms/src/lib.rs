@@ -38,6 +38,9 @@ mod rooms;
 mod wire;
 
 pub use builder::{Builder, History, WhileAway};
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use engine::nats::Nats;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use engine::redis::Redis;

@@ -55,6 +55,21 @@ impl Rooms {
         Self::builder().local()
     }
 
+    /// Makes rooms on all nodes that are connected to the same NATS servers: a URL such as `nats://user:password@host`, or
+    /// a client of the crate `async-nats`. See [`Nats`](crate::Nats).
+    ///
+    /// It connects in the background, in the runtime of tokio that it is called in, or else on a thread with one of its
+    /// own, and again whenever the connection is lost: see [`connected`](Self::connected) and
+    /// [`Builder::on_away`](crate::Builder::on_away).
+    ///
+    /// # Errors
+    /// [`BrokerError::Url`] if it is no URL of NATS.
+    #[cfg(feature = "nats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+    pub fn nats(nats: impl Into<crate::Nats>) -> Result<Self, BrokerError> {
+        Self::builder().nats(nats)
+    }
+
     /// Makes rooms on all nodes that are connected to the same Redis: a URL such as `redis://user:password@host`, or a
     /// client of the crate `redis`. See [`Redis`](crate::Redis).
     ///

@@ -88,7 +88,7 @@ mod tap {
 
     impl Inbox {
         /// One without rooms, for tests of what comes from a broker.
-        #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+        #[cfg_attr(not(any(feature = "nats", feature = "redis")), allow(dead_code))]
         pub(crate) fn tapped(tap: impl Fn(&str, Option<Position>, &Bytes) + Send + Sync + 'static) -> Self {
             Self { receiver: Arc::new(Tap(tap)), is_open: Arc::new(AtomicBool::new(true)) }
         }

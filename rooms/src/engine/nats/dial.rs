@@ -1,0 +1,185 @@
+//! How a connection to a NATS server is made.
+
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectError, ConnectErrorKind, ServerError};
+use tokio::time;
+
+use super::Options;
+use super::health::{Events, Health};
+use super::server::Server;
+use crate::error::BrokerError;
+
+/// How often a client that is not ours is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often a client of ours asks its server whether it is still there. It gives it up with the third question.
+const PING: Duration = Duration::from_secs(5);
+/// How many messages of one subscription can wait to be read: more than come at a time, see
+/// [`reactor`](super::reactor).
+const UNREAD: usize = 1 << 20;
+
+/// Where connections come from.
+pub(super) struct Dial {
+    source: Source,
+    /// How long one server may take.
+    patience: Duration,
+}
+
+enum Source {
+    Servers {
+        servers: Vec<Server>,
+        options: Options,
+        /// How many connections were tried: each begins with the next server.
+        tries: AtomicUsize,
+    },
+    Client(Client),
+}
+
+impl Dial {
+    pub(super) fn servers(servers: Vec<Server>, options: Options, patience: Duration) -> Self {
+        // With something left, so that it is said what was wrong before it is said that all took too long.
+        let share = patience.mul_f32(0.9) / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
+        Self { source: Source::Servers { servers, options, tries: AtomicUsize::new(0) }, patience: share }
+    }
+
+    pub(super) fn client(client: Client, patience: Duration) -> Self {
+        Self { source: Source::Client(client), patience: patience.mul_f32(0.9) }
+    }
+
+    /// How long what was begun may take to end. A client of ours ends at once; another goes on, and has to be told what
+    /// is not wanted any more.
+    pub(super) fn grace(&self) -> Duration {
+        match &self.source {
+            Source::Servers { .. } => Duration::ZERO,
+            Source::Client(_) => Duration::from_secs(2),
+        }
+    }
+
+    /// Connects. `vital` begins the subjects without which a session can do nothing.
+    pub(super) async fn connect(&self, vital: &str) -> Result<(Client, Arc<Health>), BrokerError> {
+        match &self.source {
+            Source::Client(client) => self.adopt(client, vital).await,
+            Source::Servers { servers, options, tries } => {
+                let first = tries.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
+                let mut problem = BrokerError::Closed;
+                for server in servers.iter().cycle().skip(first).take(servers.len()) {
+                    match self.reach(server, options, vital).await {
+                        Ok(connected) => return Ok(connected),
+                        // Of several problems, that with the credentials says most.
+                        Err(_) if matches!(problem, BrokerError::Credentials(_)) => {}
+                        Err(error) => problem = error,
+                    }
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    async fn reach(
+        &self,
+        server: &Server,
+        options: &Options,
+        vital: &str,
+    ) -> Result<(Client, Arc<Health>), BrokerError> {
+        let health = Health::new(vital.into());
+        let (events, connections) = (Events::new(health.clone()), AtomicUsize::new(0));
+        let options = server
+            .authenticate(options())
+            .ping_interval(PING)
+            .subscription_capacity(UNREAD)
+            // The client is never to connect again. It waits here until it is gone, which is soon.
+            .reconnect_delay_callback(move |_| match connections.fetch_add(1, Ordering::Relaxed) {
+                0 => Duration::ZERO,
+                _ => Duration::MAX,
+            })
+            .event_callback(move |event| {
+                events.take(event);
+                future::ready(())
+            });
+        let connecting = async {
+            let client = options.connect(server.address()).await.map_err(|error| problem(server, &error))?;
+            health.connected().await?;
+            Ok(client)
+        };
+        let client = time::timeout(self.patience, connecting).await.map_err(|_| silent(server))??;
+        Ok((client, health))
+    }
+
+    /// Takes a client that there is already, as long as it does not reconnect.
+    async fn adopt(&self, client: &Client, vital: &str) -> Result<(Client, Arc<Health>), BrokerError> {
+        let statistics = client.statistics();
+        let connects = || statistics.connects.load(Ordering::Relaxed);
+        let connected = async {
+            loop {
+                let before = connects();
+                if client.connection_state() == State::Connected && before == connects() {
+                    return before;
+                }
+                time::sleep(LOOK).await;
+            }
+        };
+        let Ok(connection) = time::timeout(self.patience, connected).await else {
+            return Err(BrokerError::Unreachable("the client is not connected, and tries to".into()));
+        };
+        let health = Health::new(vital.into());
+        tokio::spawn(watch(client.clone(), connection, health.clone()));
+        Ok((client.clone(), health))
+    }
+}
+
+/// Says when the connection of a client has ended.
+async fn watch(client: Client, connection: u64, health: Arc<Health>) {
+    let statistics = client.statistics();
+    let is_the_same =
+        || client.connection_state() == State::Connected && statistics.connects.load(Ordering::Relaxed) == connection;
+    while is_the_same() {
+        time::sleep(LOOK).await;
+    }
+    health.end(BrokerError::Lost("the client has lost it".into()));
+}
+
+fn silent(server: &Server) -> BrokerError {
+    BrokerError::Unreachable(format!(
+        "{server} takes connections, and does not greet as a NATS server does: is it one?"
+    ))
+}
+
+/// What a client could not do, without what may be secret.
+fn problem(server: &Server, error: &ConnectError) -> BrokerError {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation => {
+            BrokerError::Credentials(format!("{server} wants others, or any: write nats://USER:PASSWORD@HOST"))
+        }
+        ConnectErrorKind::Authentication => BrokerError::Credentials(format!("those for {server} cannot be signed")),
+        ConnectErrorKind::Tls => BrokerError::Protocol(format!("no TLS with {server}: {}", cause(error))),
+        ConnectErrorKind::Io => io_problem(server, error),
+        _ => BrokerError::Unreachable(format!("{server}: {}", cause(error))),
+    }
+}
+
+fn io_problem(server: &Server, error: &ConnectError) -> BrokerError {
+    let source = std::error::Error::source(error);
+    if let Some(ServerError::Other(text)) = source.and_then(|source| source.downcast_ref()) {
+        let is_about_credentials = text.to_lowercase().contains("authentication");
+        let text = format!("{server} says {text:?}");
+        return if is_about_credentials { BrokerError::Credentials(text) } else { BrokerError::Unreachable(text) };
+    }
+    match source.and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput) | None => {
+            BrokerError::Protocol(format!("{server} does not speak as a NATS server does: {}", cause(error)))
+        }
+        Some(io::ErrorKind::InvalidData) => BrokerError::Protocol(format!("no TLS with {server}: {}", cause(error))),
+        Some(_) => BrokerError::Unreachable(format!("{server}: {}", cause(error))),
+    }
+}
+
+/// What is behind an error, in a line that is not too long: some of it may come from anyone.
+fn cause(error: &ConnectError) -> String {
+    let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    text.chars().filter(|char| !char.is_control()).take(120).collect()
+}

@@ -1,0 +1,57 @@
+//! Reading from a subscription.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use async_nats::{Message, Subscriber};
+use futures_core::Stream;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, unconstrained};
+
+use super::reactor::{Busy, Spawner};
+
+/// A subscription that is read on the thread of its connection, until this is dropped.
+pub(super) struct Reader {
+    /// Has it unsubscribe, and end.
+    stop: oneshot::Sender<Infallible>,
+    task: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Has `take` called with each message.
+    pub(super) fn start(on: &Spawner, subscriber: Subscriber, take: impl FnMut(Message) + Send + 'static) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        // All that has come is taken before it is the client's turn again.
+        let task = on.spawn(unconstrained(read(subscriber, take, stopped, on.busy())));
+        Self { stop, task }
+    }
+
+    /// Stops it, and waits until it has.
+    pub(super) async fn stop(self) {
+        drop(self.stop);
+        let _ = self.task.await;
+    }
+}
+
+async fn read(
+    mut subscriber: Subscriber,
+    mut take: impl FnMut(Message),
+    mut stop: oneshot::Receiver<Infallible>,
+    _busy: Busy,
+) {
+    while let Some(message) = next(&mut subscriber, &mut stop).await {
+        take(message);
+    }
+    let _ = subscriber.unsubscribe().await;
+}
+
+/// The next message, unless there is none any more, or none is wanted.
+async fn next(subscriber: &mut Subscriber, stop: &mut oneshot::Receiver<Infallible>) -> Option<Message> {
+    poll_fn(|context| match Pin::new(&mut *stop).poll(context) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => Pin::new(&mut *subscriber).poll_next(context),
+    })
+    .await
+}

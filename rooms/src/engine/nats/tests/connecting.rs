@@ -1,0 +1,125 @@
+//! Servers that are there, that are not, that want credentials, and that are none.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use super::*;
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn credentials_are_those_of_the_url() {
+    let server = Server::with(r#"authorization { user: "u@", password: "s/,%" }"#);
+    connect(format!("nats://u%40:s%2F%2C%25@{}", server.place)).await;
+    for wrong in ["", "u%40@", "u%40:secret@", "secret:s@"] {
+        let error = refused(format!("nats://{wrong}{}", server.place)).await;
+        let texts = format!("{error} {error:?}");
+        assert!(matches!(error, BrokerError::Credentials(_)) && !texts.contains("secret"), "{texts}");
+        assert!(texts.contains(&server.place), "{texts}");
+    }
+    let server = Server::with(r#"authorization { token: "t t" }"#);
+    connect(format!("nats://t%20t@{}", server.place)).await;
+    assert!(matches!(refused(server.url()).await, BrokerError::Credentials(_)));
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn options_are_made_for_each_connection_and_the_url_adds_to_them() {
+    let server = Server::with(r#"authorization { user: "u", password: "p" }"#);
+    let options = || ConnectOptions::with_user_and_password("u".into(), "p".into()).retry_on_initial_connect();
+    let broker = broker(Nats::from(server.url()).options(options));
+    for _ in 0..2 {
+        within(broker.connect(inbox().0)).await.unwrap();
+    }
+    let wrong = Nats::from(format!("nats://u:wrong@{}", server.place)).options(options);
+    assert!(within(self::broker(wrong).connect(inbox().0)).await.is_err());
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn of_several_servers_one_that_is_there_will_do() {
+    let server = Server::start();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let broker = broker(format!("nats://{gone},{},nats://nowhere.invalid", server.url()));
+    for _ in 0..4 {
+        within(broker.connect(inbox().0)).await.unwrap();
+    }
+    let error = refused(format!("nats://{gone}")).await;
+    assert!(matches!(&error, BrokerError::Unreachable(reason) if reason.contains(&gone.to_string())), "{error}");
+    assert!(matches!(refused("nats://nowhere.invalid").await, BrokerError::Unreachable(_)));
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_server_that_was_stopped_is_not_waited_for() {
+    let server = Server::start();
+    server.signal("-STOP");
+    let nats = Nats::from(server.url()).broker("app", None, Duration::from_millis(300)).unwrap();
+    let error = within(nats.connect(inbox().0)).await.err().unwrap();
+    assert!(matches!(&error, BrokerError::Unreachable(reason) if reason.contains("does not greet")), "{error}");
+    server.signal("-CONT");
+    within(nats.connect(inbox().0)).await.unwrap();
+}
+
+/// Says this to whoever connects.
+fn liar(says: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(says);
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_is_no_nats_server_is_told_from_one() {
+    for says in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"-ERR unknown command\r\n",
+        b"-ERR\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"INFO nonsense\r\n",
+        b"INFO {\"max_payload\":\"secret\"}\r\n",
+        b"PING\r\n",
+        b"MSG a 1 99999999999999999999\r\n",
+        b"MSG \xff 1 1\r\n\xff\r\n",
+        b"HMSG a 1 12 5\r\n",
+        b"INFO {\"max_payload\":1}\r\nMSG \xff 1 1\r\n\xff\r\n",
+        b"INFO {\"max_payload\":1}\r\nwhat?\r\n",
+        b"\xff\xfe\r\n",
+    ] {
+        let error = refused(liar(says)).await;
+        let is = matches!(error, BrokerError::Protocol(_));
+        assert!(is, "{}: {error:?}", String::from_utf8_lossy(says));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_the_connection_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            if number % 2 == 1 {
+                stream.unwrap().write_all(b"INFO {\"max_payload\":1}\r\n").unwrap();
+            }
+        }
+    });
+    for _ in 0..4 {
+        let error = refused(url.clone()).await;
+        assert!(matches!(error, BrokerError::Unreachable(_) | BrokerError::Protocol(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn what_is_printed_of_it_holds_no_secret() {
+    let nats = Nats::from("nats://user:secret@a,tls://secret@b:1");
+    assert_eq!(format!("{nats:?}"), "Nats([a:4222, b:1])");
+    assert!(!format!("{:?}", Nats::from("http://user:secret@a")).contains("secret"));
+    let error = Nats::from("http://user:secret@a").broker("app", None, HANG).err().unwrap();
+    assert!(matches!(error, BrokerError::Url(_)));
+}

@@ -40,6 +40,8 @@
 //! is ignored, only rooms that this node is in are remembered, and [`Limits`] are for the rest.
 
 mod agenda;
+#[cfg(test)]
+mod anything;
 mod crowd;
 mod digest;
 mod hear;
@@ -141,6 +143,8 @@ pub(crate) struct Presence {
     tick: Option<Duration>,
     /// Nothing of the agenda is done before this.
     resume: Duration,
+    /// How many bytes were said since it was looked.
+    said: usize,
     output: VecDeque<Output>,
     changes: VecDeque<Change>,
 }
@@ -189,6 +193,7 @@ impl Presence {
             departed: Departed::default(),
             tick: None,
             resume: Duration::ZERO,
+            said: 0,
             output: VecDeque::new(),
             changes: VecDeque::new(),
         }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// How many messages are published in a batch's time, unless one of them is a long list.
+/// So many messages are published in a batch's time,
 pub(super) const BURST: usize = 128;
+/// or so many bytes, and what is left of a list: 2.5 MB in a second.
+pub(super) const BURST_BYTES: usize = 256 * 1024;
 
 /// Of so many rooms a node says in each heartbeat what its state is.
 pub(super) const ROOMS_PER_BEAT: usize = 64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::message::Message;
-use super::pace::BURST;
+use super::pace::{BURST, BURST_BYTES};
 use super::room::{Answer, Task};
 use super::theirs::Place;
 use super::{Link, Output, Presence, Room};
@@ -23,6 +23,7 @@ impl Presence {
     }
 
     fn say_all(&mut self, name: &Arc<str>, messages: Vec<Bytes>) {
+        self.said += messages.iter().map(Bytes::len).sum::<usize>();
         self.output.extend(messages.into_iter().map(|bytes| Output { room: Some(name.clone()), bytes }));
     }
 
@@ -72,9 +73,10 @@ impl Presence {
         self.plan(at, name, Task::Ask);
     }
 
-    /// Does what is due, up to so many messages.
+    /// Does what is due, up to so many messages and bytes.
     pub(super) fn work(&mut self, now: Duration) {
-        while self.output.len() < BURST {
+        self.said = 0;
+        while self.output.len() < BURST && self.said < BURST_BYTES {
             let Some((name, task)) = self.agenda.pop(now) else { return };
             match task {
                 Task::Announce => drop(self.announce(now, &name)),

@@ -446,16 +446,16 @@ fn simulate(seed: u64, losses: Losses) {
 
 #[test]
 fn all_is_right_in_time_after_connections_were_lost() {
-    (0..150).for_each(|seed| simulate(seed, Losses::WithConnection));
+    (0..100).for_each(|seed| simulate(seed, Losses::WithConnection));
 }
 
 #[test]
 fn all_is_right_in_time_after_anything_was_lost() {
-    (0..150).for_each(|seed| simulate(seed, Losses::Anywhere));
+    (0..100).for_each(|seed| simulate(seed, Losses::Anywhere));
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 50, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_is_right_in_time_whatever_happens(seed: u64, anything_is_lost: bool) {

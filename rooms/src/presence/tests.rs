@@ -537,6 +537,25 @@ fn very_many_rooms_are_asked_for_little_by_little() {
     assert!(most <= 2 * BURST_AND_BEAT, "{most}");
 }
 
+#[test]
+fn long_lists_of_many_rooms_are_said_little_by_little() {
+    let mut presence = Presence::new(node(0), H, 0);
+    presence.connected(H, usize::MAX);
+    for index in 0..100 {
+        for name in 0..1000 {
+            presence.join(H, &who(&format!("{index}")), Some(&who(&format!("somebody {name:05}"))));
+        }
+    }
+    let (mut now, mut bytes, mut most) = (H, 0, 0);
+    while now < 2 * H {
+        presence.handle_timeout(now);
+        let said: usize = std::iter::from_fn(|| presence.poll_output()).map(|output| output.bytes.len()).sum();
+        (bytes, most) = (bytes + said, most.max(said));
+        now += BATCH;
+    }
+    assert!(bytes > 1_500_000 && most < pace::BURST_BYTES + 20_000, "{bytes} {most}");
+}
+
 const BURST_AND_BEAT: usize = pace::BURST + 1 + pace::ROOMS_PER_BEAT;
 
 #[test]

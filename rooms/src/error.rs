@@ -54,6 +54,9 @@ pub enum HistoryError {
     NotKept,
     /// There is no connection to the broker, or it was lost meanwhile.
     Unavailable,
+    /// The history should have that position, and has not: the broker has lost it, or another room has it. What is there
+    /// can be read without a position.
+    Gone,
     /// The broker did not answer as it should, for this reason.
     Failed(String),
 }
@@ -118,6 +121,9 @@ impl fmt::Display for HistoryError {
             Self::Room(error) => error.fmt(f),
             Self::NotKept => f.write_str("no history is kept: turn it on with `Builder::history`"),
             Self::Unavailable => f.write_str("there is no connection to the broker that keeps the history"),
+            Self::Gone => {
+                f.write_str("the history has lost that position: read without one, `None`, what there is of it")
+            }
             Self::Failed(reason) => write!(f, "the history could not be read: {reason}"),
         }
     }

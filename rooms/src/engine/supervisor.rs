@@ -177,7 +177,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         let mut missed = Vec::new();
         for (room, last) in rooms.into_iter().zip(last) {
             match last {
-                Some(last) => self.bridge(room, last).await,
+                Some(last) => self.bridge(room, last, lost.since.elapsed()).await,
                 None => missed.push(room.token().clone()),
             }
         }
@@ -249,12 +249,15 @@ impl<'a, S: Session> Conversation<'a, S> {
     }
 
     /// Has a room get what it has missed, before what is new.
-    async fn bridge(&mut self, room: Arc<Room>, last: Position) {
+    async fn bridge(&mut self, room: Arc<Room>, last: Position, away: Duration) {
         let (core, token) = (self.core.clone(), room.token().clone());
-        let most = core.settings.history.map_or(0, |history| history.messages);
+        let (most, age) = core.settings.history.map_or((0, Duration::ZERO), |history| (history.messages, history.age));
+        // What came first may be too old by now. That the connection was lost may have been seen late.
+        let late = core.settings.heartbeat.saturating_add(core.settings.answer_timeout);
+        let is_too_late = away.saturating_add(late) >= age;
         let read = move |kept: Result<Vec<Kept>, HistoryError>| {
             // As many as are kept: there may have been more.
-            let missed = kept.as_ref().map_or(true, |kept| kept.len() >= most);
+            let missed = is_too_late || kept.as_ref().map_or(true, |kept| kept.len() >= most);
             room.bridged(core.deliveries(kept.unwrap_or_default()));
             if missed {
                 core.missed(room.token());

@@ -23,17 +23,33 @@ pub(super) async fn read(
     let mut all = Vec::new();
     let mut from = since.map_or(Some(Position::default()), after);
     while let Some(start) = from {
-        let replies = pipeline(stream, start);
-        let replies = connection.send_packed_commands(&replies, 0, 2).await.map_err(|error| unavailable(&error))?;
-        let mut replies = replies.into_iter();
-        let now = replies.next().and_then(|time| milliseconds_of(&time)).ok_or_else(strange)?;
-        let page = page(replies.next().ok_or_else(strange)?)?;
+        let (now, page) = ask(&mut connection, stream, start, None).await?;
         from = page.last().filter(|_| page.len() >= PAGE).and_then(|last| after(last.position));
-        let oldest = Position::new(now.saturating_sub(milliseconds(history)), 0);
+        let oldest = Position::new(oldest(now, history), 0);
         // The stream holds more until somebody adds to it.
         all.extend(page.into_iter().filter(|kept| kept.position >= oldest));
     }
-    Ok(all)
+    match since {
+        Some(since) if all.len() < history.messages && !has(&mut connection, stream, since, history).await? => {
+            Err(HistoryError::Gone)
+        }
+        _ => Ok(all),
+    }
+}
+
+/// Whether a stream has this position; not asked of one that [`now`] has returned, and of one that is too old.
+async fn has(
+    connection: &mut MultiplexedConnection,
+    stream: &str,
+    position: Position,
+    history: History,
+) -> Result<bool, HistoryError> {
+    let (milliseconds, count) = position.parts();
+    if count == u64::MAX {
+        return Ok(true);
+    }
+    let (now, found) = ask(connection, stream, position, Some(position)).await?;
+    Ok(!found.is_empty() || milliseconds < oldest(now, history))
 }
 
 /// A position that all that will be kept is after, and all that was kept some time ago is not.
@@ -47,12 +63,26 @@ pub(super) async fn now(connection: &mut MultiplexedConnection) -> Result<Positi
     Ok(Position::new(now.saturating_sub(1), u64::MAX))
 }
 
-/// What time it is at Redis, and a page.
-fn pipeline(stream: &str, start: Position) -> Pipeline {
+/// What time it is at Redis, in milliseconds, and a page.
+async fn ask(
+    connection: &mut MultiplexedConnection,
+    stream: &str,
+    from: Position,
+    to: Option<Position>,
+) -> Result<(u64, Vec<Kept>), HistoryError> {
+    let to = to.map_or("+".into(), |to| to.to_string());
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME");
-    pipeline.cmd("XRANGE").arg(stream).arg(start.to_string()).arg("+").arg("COUNT").arg(PAGE);
-    pipeline
+    pipeline.cmd("XRANGE").arg(stream).arg(from.to_string()).arg(to).arg("COUNT").arg(PAGE);
+    let replies = connection.send_packed_commands(&pipeline, 0, 2).await.map_err(|error| unavailable(&error))?;
+    let mut replies = replies.into_iter();
+    let now = replies.next().and_then(|time| milliseconds_of(&time)).ok_or_else(strange)?;
+    Ok((now, page(replies.next().ok_or_else(strange)?)?))
+}
+
+/// From when on messages are young enough.
+fn oldest(now: u64, history: History) -> u64 {
+    now.saturating_sub(milliseconds(history))
 }
 
 /// The first position that is greater, if there is any.

@@ -248,6 +248,24 @@ async fn with_a_history_that_was_too_short_the_gap_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_outage_that_is_longer_than_messages_are_kept_the_gap_is_told() {
+    let broker = Memory::default();
+    let short = History::last(100).for_at_most(Duration::from_secs(60));
+    let node = Node::connected(&broker, Rooms::builder().history(short)).await;
+    let _member = node.member("a");
+    settle().await;
+    for (away, gaps) in [(20, 0), (61, 1)] {
+        broker.stop();
+        tokio::time::sleep(Duration::from_secs(away)).await;
+        broker.start();
+        node.rooms.connected().await.unwrap();
+        settle().await;
+        assert_eq!(lock(&node.gaps).len(), gaps, "{away} seconds");
+    }
+    assert_eq!(lock(&node.gaps)[0].rooms, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_catches_up_without_a_gap_and_without_a_double() {
     let broker = Memory::default();
     let numbered = |position, message: bellwire_core::Message<'_>| {

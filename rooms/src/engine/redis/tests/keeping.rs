@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::Kept;
+use crate::error::HistoryError;
 
 async fn history(session: &RedisSession, since: Option<Position>) -> Vec<Kept> {
     soon(session.history("a".into(), since)).await.unwrap()
@@ -177,4 +178,28 @@ async fn what_is_kept_from_now_on_is_after_now() {
     })
     .await;
     assert!(!numbers(&history(&session, Some(now)).await).contains(&0));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_position_that_was_lost_is_told_from_one_that_was_not_kept_any_more() {
+    let mut server = Server::start(&[]).await;
+    let (mut session, mut messages) = connect(&server.url(), Some(HISTORY)).await;
+    soon(session.subscribe(&[room("a")])).await.unwrap();
+    publish(&mut session, &[kept(&room("a"), "1"), kept(&room("a"), "2")]).await;
+    let (_, first, _) = messages.next().await;
+    assert_eq!(numbers(&history(&session, first).await), [2]);
+    let now = soon(session.now()).await.unwrap();
+
+    server.start_again().await;
+    let (mut session, _messages) = connect(&server.url(), Some(HISTORY)).await;
+    publish(&mut session, &[kept(&room("a"), "3")]).await;
+    assert_eq!(soon(session.history("a".into(), first)).await, Err(HistoryError::Gone));
+    assert_eq!(numbers(&history(&session, None).await), [3]);
+    // Nothing had been there.
+    assert_eq!(numbers(&history(&session, Some(now)).await), [3]);
+    // It is too old, or had to give way to others.
+    assert_eq!(numbers(&history(&session, Some(Position::new(1, 1))).await), [3]);
+    let (few, _messages) = connect(&server.url(), Some(History::last(1))).await;
+    assert_eq!(numbers(&history(&few, first).await), [3]);
 }

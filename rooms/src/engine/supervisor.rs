@@ -170,15 +170,20 @@ impl<'a, S: Session> Conversation<'a, S> {
         let bridges = lost.is_some() && self.core.settings.history.is_some();
         let last: Vec<_> = rooms.iter().map(|room| if bridges { room.bridge() } else { None }).collect();
         within(self.core.settings.answer_timeout, self.session.subscribe(&[Channel::Nodes])).await?;
-        self.subscribe(&rooms).await?;
+        let begun_anew = self.subscribe(&rooms).await?;
         self.core.presence_connected(self.session.max_payload());
         self.core.link().open(self.session.max_payload());
         let Some(lost) = lost.take() else { return Ok(()) };
         let mut missed = Vec::new();
         for (room, last) in rooms.into_iter().zip(last) {
             match last {
-                Some(last) => self.bridge(room, last, lost.since.elapsed()).await,
-                None => missed.push(room.token().clone()),
+                Some(last) if !begun_anew.contains(room.token()) => {
+                    self.bridge(room, last, lost.since.elapsed()).await;
+                }
+                _ => {
+                    missed.push(room.token().clone());
+                    room.bridged(Vec::new());
+                }
             }
         }
         if !missed.is_empty() || lost.in_doubt > 0 {
@@ -205,17 +210,19 @@ impl<'a, S: Session> Conversation<'a, S> {
         Ok(())
     }
 
-    async fn subscribe(&mut self, rooms: &[Arc<Room>]) -> Result<(), BrokerError> {
+    /// Subscribes to rooms, and returns those with a history that has begun anew.
+    async fn subscribe(&mut self, rooms: &[Arc<Room>]) -> Result<HashSet<Arc<str>>, BrokerError> {
+        let mut begun_anew = HashSet::new();
         for rooms in rooms.chunks(MOST_CHANNELS) {
             if self.core.settings.history.is_some() {
                 let now = within(self.core.settings.answer_timeout, self.session.now()).await?;
-                rooms.iter().for_each(|room| room.starts_at(now));
+                begun_anew.extend(rooms.iter().filter(|room| room.starts_at(now)).map(|room| room.token().clone()));
             }
             let channels: Vec<_> = rooms.iter().map(|room| Channel::Room(room.token().clone())).collect();
             within(self.core.settings.answer_timeout, self.session.subscribe(&channels)).await?;
             self.subscribed.extend(rooms.iter().map(|room| room.token().clone()));
         }
-        Ok(())
+        Ok(begun_anew)
     }
 
     /// Publishes what waits, and tells what became of it.

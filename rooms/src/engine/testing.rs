@@ -57,6 +57,13 @@ impl Memory {
         self.0.changed.notify_waiters();
     }
 
+    /// Loses what it has kept, and counts from the beginning.
+    pub(crate) fn forget(&self) {
+        let mut seen = self.lock();
+        seen.kept.clear();
+        seen.published = 0;
+    }
+
     pub(crate) fn start(&self) {
         self.lock().is_away = false;
     }

@@ -43,6 +43,12 @@ impl CatchingUp {
         self.waiting.values().map(|waiting| &waiting.socket)
     }
 
+    /// Positions say nothing about those before.
+    #[cfg(feature = "__broker")]
+    pub(super) fn begin_anew(&mut self) {
+        self.floors.clear();
+    }
+
     /// Holds what is new for those who wait.
     pub(super) fn hold(&mut self, delivery: &Delivery) {
         for waiting in self.waiting.values_mut() {

@@ -122,10 +122,18 @@ impl Room {
         self.run_from(state);
     }
 
-    /// Notes where the history is at: what comes is after this.
+    /// Notes where the history is at: what comes is after this. Returns whether it was further on before, and has begun
+    /// anew therefore.
     #[cfg(feature = "__broker")]
-    pub(crate) fn starts_at(&self, position: Position) {
-        self.lock().last.get_or_insert(position);
+    pub(crate) fn starts_at(&self, position: Position) -> bool {
+        let mut state = self.lock();
+        let begins_anew = state.last.is_some_and(|last| position < last);
+        if begins_anew {
+            state.last = Some(position);
+            state.catching_up.begin_anew();
+        }
+        state.last.get_or_insert(position);
+        begins_anew
     }
 
     /// Holds what comes from now on, and returns after which position there may be something missing; `None` if that is

@@ -266,6 +266,30 @@ async fn after_an_outage_that_is_longer_than_messages_are_kept_the_gap_is_told()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_history_that_begins_anew_is_a_gap_and_what_is_new_comes() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let (member, late) = (node.member("a"), Recorder::new());
+    settle().await;
+    for text in ["1", "2", "3"] {
+        node.rooms.publish("a", text).unwrap();
+        settle().await;
+    }
+    node.rooms.join_since("a", &late.socket(), None).unwrap();
+    settle().await;
+    node.lose().await;
+    broker.forget();
+    node.come_back().await;
+    assert_eq!(lock(&node.gaps)[0].rooms, ["a"]);
+    node.rooms.publish("a", "4").unwrap();
+    settle().await;
+    assert_eq!(
+        (texts(&member), texts(&late)),
+        (["1", "2", "3", "4"].map(String::from).into(), ["1", "2", "3", "4"].map(String::from).into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_catches_up_without_a_gap_and_without_a_double() {
     let broker = Memory::default();
     let numbered = |position, message: bellwire_core::Message<'_>| {

@@ -156,13 +156,16 @@ fn what_was_missed_comes_before_what_is_new_and_nothing_twice() {
     let (room, member) = (room(), Recorder::new());
     room.add(&member.socket(), false);
     assert_eq!(room.bridge(), None);
-    room.starts_at(Position::new(0, 1));
+    assert!(!room.starts_at(Position::new(0, 1)));
     assert_eq!(room.bridge(), Some(Position::new(0, 1)));
     (5..=6).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), [""; 0]);
     room.bridged((1..=5).map(at).collect());
     assert_eq!(texts(&member), ["2", "3", "4", "5", "6"]);
-    room.starts_at(Position::new(0, 3));
+    assert!(!room.starts_at(Position::new(0, 9)));
     (6..=7).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), ["7"]);
+    assert!(room.starts_at(Position::new(0, 3)));
+    (3..=4).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&member), ["4"]);
 }

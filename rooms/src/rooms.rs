@@ -160,18 +160,22 @@ impl Rooms {
             Engine::Local(Some(histories)) => {
                 let kept = lock(histories).since(core.now(), &token, since);
                 let delivery = |past: &Past| core.delivery(Some(past.position), past.message.as_message());
+                let lacks = core.may_lack(since, kept.len());
                 let (kept, missed, token) = (kept.iter().map(delivery).collect(), core.clone(), room.token().clone());
                 room.catch_up(id, kept, move || missed.missed(&token));
+                if lacks {
+                    core.missed(room.token());
+                }
             }
             #[cfg(feature = "__broker")]
             Engine::Link(link) => {
                 let token = room.token().clone();
                 let read = move |kept: Result<Vec<Kept>, HistoryError>| {
-                    let failed = kept.is_err();
+                    let lacks = kept.as_ref().map_or(true, |kept| core.may_lack(since, kept.len()));
                     let kept = core.deliveries(kept.unwrap_or_default());
                     let (missed, token) = (core.clone(), room.token().clone());
                     room.catch_up(id, kept, move || missed.missed(&token));
-                    if failed {
+                    if lacks {
                         core.missed(room.token());
                     }
                 };

@@ -8,6 +8,7 @@
 mod archive;
 mod dial;
 mod health;
+mod order;
 mod reactor;
 mod reader;
 mod server;

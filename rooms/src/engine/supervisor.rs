@@ -258,13 +258,12 @@ impl<'a, S: Session> Conversation<'a, S> {
     /// Has a room get what it has missed, before what is new.
     async fn bridge(&mut self, room: Arc<Room>, last: Position, away: Duration) {
         let (core, token) = (self.core.clone(), room.token().clone());
-        let (most, age) = core.settings.history.map_or((0, Duration::ZERO), |history| (history.messages, history.age));
+        let age = core.settings.history.map_or(Duration::ZERO, |history| history.age);
         // What came first may be too old by now. That the connection was lost may have been seen late.
         let late = core.settings.heartbeat.saturating_add(core.settings.answer_timeout);
         let is_too_late = away.saturating_add(late) >= age;
         let read = move |kept: Result<Vec<Kept>, HistoryError>| {
-            // As many as are kept: there may have been more.
-            let missed = is_too_late || kept.as_ref().map_or(true, |kept| kept.len() >= most);
+            let missed = is_too_late || kept.as_ref().map_or(true, |kept| core.may_lack(Some(last), kept.len()));
             room.bridged(core.deliveries(kept.unwrap_or_default()));
             if missed {
                 core.missed(room.token());

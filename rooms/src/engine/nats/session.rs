@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use async_nats::header::NATS_SEQUENCE;
-use async_nats::{Client, Message, Subject};
+use async_nats::{Client, Subject};
 use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::archive::{Ack, Archive};
 use super::dial::Dial;
 use super::health::{Denial, Events, Health, MOST_EVENTS};
+use super::order::Ordered;
 use super::reactor::{Reactor, Spawner};
 use super::reader::Reader;
 use crate::builder::History;
@@ -121,24 +121,32 @@ impl Session for NatsSession {
 
     async fn subscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
         self.line.health.take_denials();
+        let mut begun = Vec::new();
         for channel in channels {
             let subject = self.subjects.of(channel);
             if self.readers.lock().contains_key(subject.as_str()) {
                 continue;
             }
             let subscriber = self.line.client.subscribe(subject.clone()).await.map_err(closed)?;
-            let (inbox, numbered) = (self.inbox.clone(), self.line.archive.is_some());
-            let reader = Reader::start(self.reactor.spawner(), subscriber, move |message| {
-                let position = if numbered { position(&message) } else { None };
-                inbox.receive(&message.subject, position, &message.payload);
-            });
+            let (inbox, on) = (self.inbox.clone(), self.reactor.spawner());
+            let reader = if self.line.archive.is_some() {
+                let ordered = Ordered::new(inbox, on.clone());
+                begun.push(ordered.clone());
+                Reader::start(on, subscriber, move |message| ordered.take(message))
+            } else {
+                Reader::start(on, subscriber, move |message| inbox.receive(&message.subject, None, &message.payload))
+            };
             self.readers.lock().insert(subject.to_string(), reader);
         }
         self.confirm().await?;
-        match self.line.health.take_denials().first() {
-            None => Ok(()),
-            Some(denial) => Err(BrokerError::Denied(advice(denial, &self.prefix))),
+        if let Some(denial) = self.line.health.take_denials().first() {
+            return Err(BrokerError::Denied(advice(denial, &self.prefix)));
         }
+        if !begun.is_empty() {
+            let now = self.now().await?;
+            begun.iter().for_each(|ordered| ordered.starts(now));
+        }
+        Ok(())
     }
 
     async fn unsubscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
@@ -266,12 +274,6 @@ impl Subjects {
         let written = self.buffer.split().freeze();
         Subject::from_utf8(written).unwrap_or_else(|_| Subject::from(format!("{}{kind}{token}", self.prefix)))
     }
-}
-
-/// Where a message is in the history, if it has come by way of it.
-fn position(message: &Message) -> Option<Position> {
-    let sequence = message.headers.as_ref()?.get(NATS_SEQUENCE)?;
-    Some(Position::new(0, sequence.as_str().parse().ok()?))
 }
 
 /// The client does not say whose messages it has dropped: it may be those of any channel.

@@ -3,5 +3,22 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `harness` | what the others stand on: a broker really stops, and a relay really cuts |
+//! | `semantics` | what rooms promise, as one suite over each engine |
+//! | `history` | what is kept, and that it makes up for what was missed |
+//! | `faults` | brokers that are away, lost, slow, paused, full, or something else |
+//! | `limits` | brokers that take less than they are given |
+//! | `processes` | nodes that are killed, stopped, or go |
+//! | `seeded` | all of that at random, with a model as the oracle |
+//!
+//! Without a broker they run over rooms in this process; the others are for those who have `nats-server` and
+//! `redis-server`: `cargo test -p bellwire-rooms-tests -- --ignored`.
 
+mod faults;
 mod harness;
+mod history;
+mod limits;
+mod processes;
+mod seeded;
+mod semantics;
+mod site;
+mod watched;

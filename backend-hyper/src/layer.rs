@@ -14,11 +14,11 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::rejection::plain;
+use crate::upgradable::Upgradable;
 use crate::upgrade::{answer_with, request};
 use crate::{Connections, peer};
 
@@ -54,7 +54,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let kept = Box::new(Kept { parts: copy(&request), connections: self.connections.clone() });
+        let kept = Box::new(Kept { parts: copy(&mut request), connections: self.connections.clone() });
         request.extensions_mut().insert(self.connections.clone());
         Completing { response: Box::pin(self.inner.call(request)), kept: Some(kept) }
     }
@@ -97,7 +97,7 @@ struct Kept {
 
 /// Copies what an upgrade needs. A request that does not ask for one is refused, whatever else its headers say: of those only
 /// `Host` is copied.
-fn copy<B>(request: &Request<B>) -> Parts {
+fn copy<B>(request: &mut Request<B>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();
     parts.uri = request.uri().clone();
@@ -111,12 +111,10 @@ fn copy<B>(request: &Request<B>) -> Parts {
     } else {
         parts.headers.extend(request.headers().get(HOST).map(|host| (HOST, host.clone())));
     }
-    if let Some(on_upgrade) = extensions.get::<OnUpgrade>() {
-        parts.extensions.insert(on_upgrade.clone());
-    }
     if let Some(protocol) = extensions.get::<Protocol>() {
         parts.extensions.insert(protocol.clone());
     }
+    Upgradable::share(request.extensions_mut(), &mut parts.extensions);
     parts
 }
 
@@ -125,7 +123,9 @@ impl Kept {
     fn complete(self, answer: AsyncResponse, carrier: Response) -> Response {
         let Self { mut parts, connections } = self;
         let response = match request(&parts, &connections) {
-            Ok(request) => answer_with(&request, parts.extensions.remove::<OnUpgrade>(), connections, None, Ok(answer)),
+            Ok(request) => {
+                answer_with(&request, Upgradable::take(&mut parts.extensions), connections, None, Ok(answer))
+            }
             Err(refused) => plain(None, &connections.0.refuse(peer::of(&parts.extensions), refused)),
         };
         with_headers_of(carrier, response.into_response())

@@ -22,6 +22,7 @@ mod peer;
 mod rejection;
 pub mod tower;
 mod transport;
+mod upgradable;
 mod upgrade;
 
 pub use body::Body;

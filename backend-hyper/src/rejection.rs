@@ -17,6 +17,9 @@ pub enum Rejection {
     Refused(Refused),
     /// 500: hyper offers no upgrade of this request, or somebody else has taken it: another extractor, or a middleware.
     NotUpgradable,
+    /// 500: it was upgraded by [`WebSocketUpgrade`](crate::WebSocketUpgrade), and the handler has returned a
+    /// [`Response`](bellwire_core::Response) that would do so once more. The first one gets no connection either.
+    UpgradedTwice,
     /// 503: the application's [`Connections`](crate::Connections) are shutting down.
     ShuttingDown,
 }
@@ -26,7 +29,7 @@ impl Rejection {
     pub fn to_response(&self) -> Response<Body> {
         match self {
             Self::Refused(refused) => plain(None, &refused.to_response()),
-            Self::NotUpgradable => text(StatusCode::INTERNAL_SERVER_ERROR, self),
+            Self::NotUpgradable | Self::UpgradedTwice => text(StatusCode::INTERNAL_SERVER_ERROR, self),
             Self::ShuttingDown => text(StatusCode::SERVICE_UNAVAILABLE, self),
         }
     }
@@ -53,6 +56,10 @@ impl fmt::Display for Rejection {
             Self::NotUpgradable => f.write_str(
                 "This request cannot be upgraded: it has no hyper::upgrade::OnUpgrade, so it does not come from hyper, or \
                  another extractor or a middleware has taken it: upgrade once",
+            ),
+            Self::UpgradedTwice => f.write_str(
+                "This request was upgraded twice: by its WebSocketUpgrade, and by the Response that the handler has returned. \
+                 Return what the WebSocketUpgrade makes, or do without it",
             ),
             Self::ShuttingDown => f.write_str("The server is shutting down: try again later"),
         }

@@ -12,9 +12,9 @@ use bellwire_core::{Config, Request, Responder, ServerError};
 use bellwire_tokio::Tokio;
 use http::Response;
 use http::request::Parts;
-use hyper::upgrade::OnUpgrade;
 
 use crate::rejection::plain;
+use crate::upgradable::Upgradable;
 use crate::upgrade::{answer_with, request};
 use crate::{Body, Connections, peer};
 
@@ -122,7 +122,7 @@ impl HandlerService {
             Err(refused) => return plain(None, &service.refuse(peer::of(&parts.extensions), refused)),
         };
         let answer = service.answer(&request, Tokio.timer()).await;
-        answer_with(&request, parts.extensions.remove::<OnUpgrade>(), self.0, None, answer)
+        answer_with(&request, Upgradable::take(&mut parts.extensions), self.0, None, answer)
     }
 }
 

@@ -21,6 +21,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use crate::body::Sent;
 use crate::rejection::plain;
 use crate::transport::Transport;
+use crate::upgradable::Upgradable;
 use crate::{Body, Connections, Rejection, peer};
 
 /// A request that asks for a WebSocket: with [`listener`](Self::listener) or [`on_upgrade`](Self::on_upgrade) it gets one,
@@ -28,7 +29,7 @@ use crate::{Body, Connections, Rejection, peer};
 #[must_use = "without a listener there is no WebSocket"]
 pub struct WebSocketUpgrade {
     request: Request,
-    on_upgrade: OnUpgrade,
+    upgradable: Upgradable,
     connections: Connections,
     config: Option<Config>,
     protocol: Option<String>,
@@ -77,11 +78,11 @@ impl WebSocketUpgrade {
             return Err(Rejection::ShuttingDown);
         }
         request.check_upgrade().map_err(|refused| refuse(&connections, request.peer_addr(), refused))?;
-        let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(|| {
+        let upgradable = Upgradable::take(&mut parts.extensions).ok_or_else(|| {
             connections.0.report(&ServerError::Upgrade(Rejection::NotUpgradable.into()));
             Rejection::NotUpgradable
         })?;
-        Ok(Self { request, on_upgrade, connections, config: None, protocol: None, on_failed: None })
+        Ok(Self { request, upgradable, connections, config: None, protocol: None, on_failed: None })
     }
 
     /// Returns the request.
@@ -161,9 +162,9 @@ impl WebSocketUpgrade {
     }
 
     fn answer(self, answer: Result<AsyncResponse, ServerError>) -> http::Response<Body> {
-        let Self { request, on_upgrade, connections, on_failed, .. } = self;
+        let Self { request, upgradable, connections, on_failed, .. } = self;
         let on_failed = on_failed.and_then(|on_failed| on_failed.into_inner().ok());
-        answer_with(&request, Some(on_upgrade), connections, on_failed, answer)
+        answer_with(&request, Some(upgradable), connections, on_failed, answer)
     }
 }
 
@@ -179,7 +180,7 @@ pub(crate) fn request(parts: &Parts, connections: &Connections) -> Result<Reques
 /// Gives a handler's answer, which may be an upgrade.
 pub(crate) fn answer_with(
     request: &Request,
-    on_upgrade: Option<OnUpgrade>,
+    upgradable: Option<Upgradable>,
     connections: Connections,
     on_failed: Option<OnFailed>,
     answer: Result<AsyncResponse, ServerError>,
@@ -190,9 +191,12 @@ pub(crate) fn answer_with(
         Ok(accepted) => accepted,
         Err(response) => return plain(Some(request), &response),
     };
-    let Some(on_upgrade) = on_upgrade else {
-        service.report(&ServerError::Upgrade(Rejection::NotUpgradable.into()));
-        return Rejection::NotUpgradable.to_response();
+    let on_upgrade = match upgradable.map_or(Err(Rejection::NotUpgradable), Upgradable::claimed) {
+        Ok(on_upgrade) => on_upgrade,
+        Err(rejection) => {
+            service.report(&ServerError::Upgrade(rejection.clone().into()));
+            return rejection.to_response();
+        }
     };
     // Over HTTP/2 hyper lets go of no stream that was refused.
     let (body, sent) = if request.is_http2() { Default::default() } else { Body::noticing() };

@@ -101,6 +101,36 @@ async fn what_asks_in_a_wrong_way_is_told_what_is_wrong() {
     }
 }
 
+/// By its extractor, and by the response that is returned.
+#[tokio::test]
+async fn what_is_upgraded_twice_is_told_so_at_once() {
+    async fn both(upgrade: WebSocketUpgrade) -> bellwire_core::Response {
+        let response = upgrade.listener(bellwire_core::listener());
+        // It is not what is returned.
+        tokio::spawn(async move {
+            let _kept = response;
+            std::future::pending::<()>().await;
+        });
+        returned().await
+    }
+    /// Only looks at the request.
+    async fn looks(upgrade: WebSocketUpgrade) -> bellwire_core::Response {
+        assert_eq!(upgrade.request().path(), "/looks");
+        returned().await
+    }
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let connections = quiet().on_error(move |error| tell.send(error.to_string()).unwrap());
+    let app = Router::new().route("/both", any(both)).route("/looks", any(looks)).layer(connections.clone());
+    // Connections within connections: those that are next to the handler complete its response.
+    let addr = serve(app.layer(quiet())).await;
+    let (status, text) = status_and_text(addr, &format!("GET /both {UPGRADE}")).await;
+    assert!(status == 500 && text.contains("upgraded twice"), "{status} {text}");
+    assert!(told.recv().await.unwrap().contains("upgraded twice"));
+    let (mut messages, _) = bellwire_tokio::connect_stream(target(addr, "/looks")).await.unwrap();
+    assert!(messages.close().await.clean);
+    assert_eq!(connections.connections(), 0);
+}
+
 #[tokio::test]
 async fn without_the_server_of_hyper_there_is_no_upgrade() {
     let app = Router::new().route("/", any(echo)).route("/returned", any(returned)).layer(quiet());

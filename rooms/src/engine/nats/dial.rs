@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
+use async_nats::rustls::crypto::{self, CryptoProvider};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ServerError};
 use tokio::time;
 
 use super::Options;
-use super::health::{Events, Health};
+use super::health::{Health, Pulse};
 use super::server::Server;
 use crate::error::BrokerError;
 
@@ -60,6 +61,11 @@ impl Dial {
         }
     }
 
+    /// How long it may take until the server does what a new connection wants.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Connects. `vital` begins the subjects without which a session can do nothing.
     pub(super) async fn connect(&self, vital: &str) -> Result<(Client, Arc<Health>), BrokerError> {
         match &self.source {
@@ -86,8 +92,11 @@ impl Dial {
         options: &Options,
         vital: &str,
     ) -> Result<(Client, Arc<Health>), BrokerError> {
+        if server.address().tls_required() {
+            choose_provider();
+        }
         let health = Health::new(vital.into());
-        let (events, connections) = (Events::new(health.clone()), AtomicUsize::new(0));
+        let (pulse, connections) = (Pulse::of(&health), AtomicUsize::new(0));
         let options = server
             .authenticate(options())
             .ping_interval(PING)
@@ -98,7 +107,7 @@ impl Dial {
                 _ => Duration::MAX,
             })
             .event_callback(move |event| {
-                events.take(event);
+                pulse.event(event);
                 future::ready(())
             });
         let connecting = async {
@@ -141,6 +150,14 @@ async fn watch(client: Client, connection: u64, health: Arc<Health>) {
         time::sleep(LOOK).await;
     }
     health.end(BrokerError::Lost("the client has lost it".into()));
+}
+
+/// The client leaves it to rustls to choose who encrypts, which panics if the program has several to choose from.
+fn choose_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Somebody else may just have chosen.
+        let _ = crypto::ring::default_provider().install_default();
+    }
 }
 
 fn silent(server: &Server) -> BrokerError {

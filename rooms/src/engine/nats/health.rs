@@ -55,10 +55,6 @@ impl Health {
         });
     }
 
-    pub(super) fn echo(&self, marker: u64) {
-        self.progress.send_modify(|progress| progress.echoed = marker);
-    }
-
     /// Takes what was denied since this was called before.
     pub(super) fn take_denials(&self) -> Vec<Denial> {
         mem::take(&mut *self.denials())
@@ -161,21 +157,108 @@ fn closed(by: &str) -> BrokerError {
     BrokerError::Lost(by.into())
 }
 
-/// Takes the events of a client. When the client is gone, so is this, and the connection has ended.
-pub(super) struct Events(Arc<Health>);
+/// Belongs to what runs as long as the connection does, and tells what comes there. When it is dropped, the connection
+/// has ended.
+pub(super) struct Pulse(Arc<Health>);
 
-impl Events {
-    pub(super) fn new(health: Arc<Health>) -> Self {
-        Self(health)
+impl Pulse {
+    pub(super) fn of(health: &Arc<Health>) -> Self {
+        Self(health.clone())
     }
 
-    pub(super) fn take(&self, event: Event) {
+    /// The client says this.
+    pub(super) fn event(&self, event: Event) {
         self.0.event(event);
+    }
+
+    /// This marker has come back.
+    pub(super) fn echo(&self, marker: u64) {
+        self.0.progress.send_modify(|progress| progress.echoed = marker);
     }
 }
 
-impl Drop for Events {
+impl Drop for Pulse {
     fn drop(&mut self) {
         self.0.end(closed("the client has given it up"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    /// What a future is when it is polled once.
+    fn now<F: Future>(future: F) -> Poll<F::Output> {
+        std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn said(text: &str) -> Event {
+        Event::ServerError(ServerError::Other(text.into()))
+    }
+
+    fn health() -> (Arc<Health>, Pulse) {
+        let health = Health::new("app.echo.".into());
+        let pulse = Pulse::of(&health);
+        (health, pulse)
+    }
+
+    #[test]
+    fn markers_come_back_in_order_until_the_connection_has_ended() {
+        let (health, pulse) = health();
+        assert!(now(health.echoed(1)).is_pending() && now(health.connected()).is_pending());
+        pulse.event(Event::Connected);
+        pulse.echo(2);
+        assert!(matches!(now(health.connected()), Poll::Ready(Ok(()))));
+        assert!(matches!(now(health.echoed(1)), Poll::Ready(Ok(()))) && now(health.echoed(3)).is_pending());
+        drop(pulse);
+        assert!(matches!(now(health.echoed(3)), Poll::Ready(Err(BrokerError::Lost(_)))));
+        assert!(matches!(now(health.ended()), Poll::Ready(BrokerError::Lost(_))));
+    }
+
+    #[test]
+    fn what_the_server_has_said_last_is_why_it_has_ended() {
+        for (text, is_about_credentials) in [
+            ("Stale Connection", false),
+            ("Maximum Payload Violation", false),
+            ("User Authentication Expired", true),
+            ("Authorization Violation", true),
+        ] {
+            let (health, pulse) = health();
+            pulse.event(said(text));
+            assert!(now(health.ended()).is_pending());
+            pulse.event(Event::Disconnected);
+            let error = match now(health.ended()) {
+                Poll::Ready(BrokerError::Credentials(said)) if is_about_credentials => said,
+                Poll::Ready(BrokerError::Lost(said)) if !is_about_credentials => said,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(error, text);
+        }
+    }
+
+    #[test]
+    fn a_denial_says_what_was_denied() {
+        let (health, pulse) = health();
+        let texts = [
+            "Permissions Violation for Publish to \"app.room.a\"",
+            "Permissions Violation for Subscription to \"app.room.b\"",
+            "Permissions Violation for Subscription to \"app.room.c\" using queue \"d\"",
+        ];
+        texts.iter().for_each(|text| pulse.event(said(text)));
+        let denials = health.take_denials();
+        let subjects: Vec<_> = denials.iter().map(|denial| &*denial.subject).collect();
+        assert_eq!(subjects, ["app.room.a", "app.room.b", "app.room.c"]);
+        assert!(health.take_denials().is_empty() && now(health.ended()).is_pending());
+        pulse.event(said("Permissions Violation for Publish to \"app.echo.x\""));
+        assert!(matches!(now(health.ended()), Poll::Ready(BrokerError::Denied(_))));
+    }
+
+    #[test]
+    fn messages_that_were_dropped_are_told_of_once() {
+        let (health, pulse) = health();
+        assert!(now(health.missed()).is_pending());
+        pulse.event(Event::SlowConsumer(7));
+        assert!(matches!(now(health.missed()), Poll::Ready(Ok(()))) && now(health.missed()).is_pending());
     }
 }

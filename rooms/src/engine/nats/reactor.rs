@@ -84,3 +84,55 @@ impl Spawner {
         self.handle.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::sync::mpsc as threads;
+
+    const HANG: Duration = Duration::from_secs(30);
+
+    thread_local! {
+        /// What is dropped with the thread.
+        static WITH_THREAD: RefCell<Option<threads::Sender<()>>> = const { RefCell::new(None) };
+    }
+
+    /// Ends when the thread and its task have.
+    fn ends(reactor: &Reactor) -> threads::Receiver<()> {
+        let (sender, receiver) = threads::channel();
+        reactor.spawner().spawn(async move {
+            WITH_THREAD.set(Some(sender.clone()));
+            let _with_task = sender;
+            std::future::pending::<()>().await;
+        });
+        receiver
+    }
+
+    #[test]
+    fn the_thread_ends_and_its_tasks_with_it() {
+        let reactor = Reactor::start(Duration::ZERO).unwrap();
+        let (end, _busy) = (ends(&reactor), reactor.spawner().busy());
+        assert_eq!(end.recv_timeout(Duration::from_millis(50)), Err(threads::RecvTimeoutError::Timeout));
+        drop(reactor);
+        assert_eq!(end.recv_timeout(HANG), Err(threads::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn within_its_grace_the_thread_waits_for_who_is_busy() {
+        let reactor = Reactor::start(Duration::from_secs(3600)).unwrap();
+        let (end, busy) = (ends(&reactor), reactor.spawner().busy());
+        drop(reactor);
+        assert_eq!(end.recv_timeout(Duration::from_millis(50)), Err(threads::RecvTimeoutError::Timeout));
+        drop(busy);
+        assert_eq!(end.recv_timeout(HANG), Err(threads::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_that() {
+        let reactor = Reactor::start(Duration::from_millis(10)).unwrap();
+        let (end, _busy) = (ends(&reactor), reactor.spawner().busy());
+        drop(reactor);
+        assert_eq!(end.recv_timeout(HANG), Err(threads::RecvTimeoutError::Disconnected));
+    }
+}

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use async_nats::{Client, Subject};
 use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time;
 
 use super::archive::{Ack, Archive};
 use super::dial::Dial;
-use super::health::{Denial, Events, Health, MOST_EVENTS};
+use super::health::{Denial, Health, MOST_EVENTS, Pulse};
 use super::order::Ordered;
 use super::reactor::{Reactor, Spawner};
 use super::reader::Reader;
@@ -62,14 +63,15 @@ impl NatsSession {
     ) -> Result<Self, BrokerError> {
         let reactor = Reactor::start(dial.grace())
             .map_err(|error| BrokerError::Unreachable(format!("no thread for the connection: {error}")))?;
-        let (of, on) = (prefix.clone(), reactor.spawner().clone());
+        let (of, on, patience) = (prefix.clone(), reactor.spawner().clone(), dial.patience());
         let opening = reactor.spawner().spawn(async move { Line::open(&dial, &of, history, on).await });
         let line = opening.await.map_err(gave_up)??;
         let readers = Arc::new(Readers::default());
         reactor.spawner().spawn(tell_of_missed(line.health.clone(), readers.clone(), inbox.clone()));
         let subjects = Subjects { prefix: prefix.clone(), buffer: BytesMut::new() };
         let mut session = Self { prefix, line, inbox, readers, subjects, marker: 0, reactor };
-        session.confirm().await?;
+        let spawner = session.reactor.spawner().clone();
+        spawner.within(time::timeout(patience, session.confirm())).await.map_err(|_| no_echo())??;
         Ok(session)
     }
 
@@ -214,11 +216,10 @@ impl Line {
         let inbox = client.new_inbox();
         let echo = Subject::from(vital + inbox.rsplit('.').next().unwrap_or(&inbox));
         let subscriber = client.subscribe(echo.clone()).await.map_err(closed)?;
-        let (echoed, until_closed) = (health.clone(), Events::new(health.clone()));
+        let pulse = Pulse::of(&health);
         let echoes = Reader::start(&on, subscriber, move |message| {
-            let _ = &until_closed;
             if let Ok(marker) = (&*message.payload).try_into() {
-                echoed.echo(u64::from_be_bytes(marker));
+                pulse.echo(u64::from_be_bytes(marker));
             }
         });
         let archive = match history {
@@ -297,6 +298,10 @@ fn advice(denial: &Denial, prefix: &str) -> String {
     format!("{}: allow the user to publish and to subscribe to \"{prefix}.>\"", denial.text)
 }
 
+fn no_echo() -> BrokerError {
+    BrokerError::Protocol("what is sent does not come back: the client has to be made without `no_echo`".into())
+}
+
 fn closed(_: impl std::error::Error) -> BrokerError {
     BrokerError::Lost("the client was closed".into())
 }
@@ -304,7 +309,9 @@ fn closed(_: impl std::error::Error) -> BrokerError {
 /// A task of the client's has ended before its time.
 fn gave_up(error: JoinError) -> BrokerError {
     if error.is_panic() {
-        BrokerError::Protocol("the client could make no sense of what the server said".into())
+        BrokerError::Protocol(
+            "what it says is nothing that a NATS server says; if it is one, and wants TLS, write tls://HOST".into(),
+        )
     } else {
         BrokerError::Closed
     }

@@ -37,6 +37,39 @@ async fn options_are_made_for_each_connection_and_the_url_adds_to_them() {
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
+async fn a_client_that_gets_nothing_back_is_of_no_use() {
+    let server = Server::start();
+    let nats = Nats::from(server.url()).options(|| ConnectOptions::new().no_echo());
+    let broker = nats.broker("app", None, Duration::from_millis(300)).unwrap();
+    let error = within(broker.connect(inbox().0)).await.err().unwrap();
+    assert!(matches!(&error, BrokerError::Protocol(reason) if reason.contains("no_echo")), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn over_tls_a_server_has_to_show_a_certificate() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = std::env::temp_dir().join(format!("bellwire-nats-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Server::with(&format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}"));
+    let (_, port) = server.place.rsplit_once(':').unwrap();
+    let url = format!("tls://localhost:{port}");
+    let error = refused(url.clone()).await;
+    assert!(matches!(&error, BrokerError::Protocol(reason) if reason.contains("TLS")), "{error:?}");
+    let root = certificate.clone();
+    let nats = Nats::from(url).options(move || ConnectOptions::new().add_root_certificates(root.clone()));
+    let (mut session, received) = connect(nats).await;
+    session.subscribe(&[room("a")]).await.unwrap();
+    session.publish(&[say("a", "1")]).await.unwrap();
+    assert_eq!(received.text(), "1");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
 async fn of_several_servers_one_that_is_there_will_do() {
     let server = Server::start();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -36,6 +36,7 @@ async fn what_is_kept_comes_once_with_its_position_and_can_be_read_again() {
         assert_eq!(live.len(), 50);
         assert!(received.is_empty());
     }
+    assert_eq!(two.now().await.unwrap(), Position::new(0, 100));
     let kept = past(&two, "a", None).await;
     let live: Vec<_> =
         live.into_iter().map(|(_, at, bytes)| (at.unwrap(), String::from_utf8(bytes.to_vec()).unwrap())).collect();
@@ -130,10 +131,16 @@ async fn a_user_who_may_not_use_jetstream_is_told_so() {
         r#"{STREAMS}
         authorization {{ users: [
             {{ user: "u", password: "secret", permissions: {{ publish: ["app.>"], subscribe: ["app.>", "_INBOX.>"] }} }}
+            {{ user: "v", password: "secret", permissions: {{ publish: ["app.>", "$JS.API.>"], subscribe: ["app.>", "_INBOX.>"] }} }}
         ] }}"#
     ));
-    let url = format!("nats://u:secret@{}", server.place);
-    let broker = Nats::from(url).broker("app", Some(History::last(1)), Duration::from_secs(5)).unwrap();
-    let error = within(broker.connect(inbox().0)).await.err().unwrap();
+    let broker = |user| {
+        let nats = Nats::from(format!("nats://{user}:secret@{}", server.place));
+        nats.broker("app", Some(History::last(1)), Duration::from_secs(5)).unwrap()
+    };
+    let error = within(broker("u").connect(inbox().0)).await.err().unwrap();
     assert!(matches!(&error, BrokerError::Denied(reason) if reason.contains("$JS.API")), "{error}");
+    let mut session = within(broker("v").connect(inbox().0)).await.unwrap();
+    session.publish(&[keep("a", "1")]).await.unwrap();
+    assert_eq!(past(&session, "a", None).await.len(), 1);
 }

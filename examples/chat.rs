@@ -1,6 +1,8 @@
 //! A chat room for browsers and WebSocket clients, on one node or on many. Its tests are at the end
 //! (`cargo test --features rooms --example chat`).
 
+#[path = "common/broker.rs"]
+mod broker;
 mod common;
 #[path = "common/room.rs"]
 mod room;
@@ -10,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use bellwire::{Config, Request, Response, ServerTls, is_upgrade_request};
+use broker::Broker;
 use common::{Backend, BoxError};
 use lexopt::prelude::*;
 use room::{MAX_MESSAGE, Room, member};
@@ -30,6 +33,9 @@ Usage: chat [OPTIONS]
   --deflate       compress messages (needs --features deflate)
   --tls CERT KEY  speak TLS, with a certificate and its private key, files in PEM (needs --features
                   rustls)
+  --nats URL      share the room with all servers that are given the same broker, a NATS server:
+                  nats://127.0.0.1 (needs --features rooms-nats)
+  --redis URL     the same with Redis: redis://127.0.0.1 (needs --features rooms-redis)
   --help          this text";
 
 struct Options {
@@ -38,6 +44,7 @@ struct Options {
     tick: Duration,
     config: Config,
     tls: Option<ServerTls>,
+    broker: Option<Broker>,
 }
 
 fn main() -> ExitCode {
@@ -50,7 +57,10 @@ fn run() -> Result<(), BoxError> {
         return Ok(());
     };
     let config = options.config.max_message(MAX_MESSAGE);
-    let room = Room::default();
+    let room = match &options.broker {
+        Some(broker) => Room::over(|builder| broker.connect(builder))?,
+        None => Room::default(),
+    };
     start_timer(room.clone(), options.tick);
     let app = move |request: &Request| app(&room, request);
     match options.backend {
@@ -124,6 +134,7 @@ fn parse() -> Result<Option<Options>, BoxError> {
         tick: Duration::from_secs(60),
         config: Config::default(),
         tls: None,
+        broker: None,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -139,11 +150,20 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("tls") => {
                 options.tls = Some(common::tls::server(&parser.value()?.string()?, &parser.value()?.string()?)?)
             }
+            Long("nats") => set_broker(&mut options, Broker::Nats(parser.value()?.string()?))?,
+            Long("redis") => set_broker(&mut options, Broker::Redis(parser.value()?.string()?))?,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
     Ok(Some(options))
+}
+
+fn set_broker(options: &mut Options, broker: Broker) -> Result<(), BoxError> {
+    match options.broker.replace(broker) {
+        None => Ok(()),
+        Some(_) => Err("--nats and --redis: a room has one broker, so give one of them, once".into()),
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Refusal {
     fn advice(&self) -> &'static str {
         match self.code.as_str() {
             "NOPERM" => {
-                "let the user have it with `ACL SETUSER`: the channels `&PREFIX.*`, the commands `+publish +subscribe \
+                "let the user have it with `ACL SETUSER`: the channels `&PREFIX.*`, the commands `+hello +publish +subscribe \
                  +unsubscribe`, and with a history the keys `~{PREFIX}.keep.*` and the commands `+@stream +@scripting \
                  +pexpire +time`"
             }

@@ -155,8 +155,20 @@ impl Builder {
         self
     }
 
-    /// Sets how often this node tells the others that it is alive: each 5 seconds by default. One that was not heard of
-    /// for three times as long counts as gone, with all its members. All nodes have the same.
+    /// Sets how often this node tells the others that it is alive: each 5 seconds by default. How soon
+    /// [`count`](Rooms::count) and [`present`](Rooms::present) are right follows from it, beside the time that the broker
+    /// takes:
+    ///
+    /// - Who joins or leaves is known everywhere after 100 ms, and a node whose first member joins a room knows all others
+    ///   after half a second.
+    /// - The members of a node that is closed are gone at once, and those of one that dies after three heartbeats.
+    /// - After a lost connection all is right three and a half heartbeats after the reconnect; in more than 300 rooms on a
+    ///   node it takes 0.2 s more for each 64 of them.
+    /// - What is lost on a connection that stays, by a client of the broker's that cannot keep up for instance, is made up
+    ///   for within eight heartbeats; in more than 64 rooms on a node within five more for each 64 of them.
+    ///
+    /// Nodes should have the same, but for the time in which it is changed: each says what it has, and is believed up to ten
+    /// times what the others have.
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.settings.heartbeat = every;
         self
@@ -205,6 +217,15 @@ impl Builder {
 
     /// Sets what is called when somebody has joined or left a room that has members on this node, on any node: those who
     /// have [said who they are](Rooms::join_as).
+    ///
+    /// In one process that is at once. Over a broker it is at most once in 100 ms for a room, and somebody who leaves is
+    /// told after a second: nobody is told of somebody who is back by then, on whatever node, as when a phone changes its
+    /// network. When the last member on this node leaves a room, all others have left it, too, as far as this node
+    /// knows, and the hook is told so.
+    ///
+    /// [`present`](Rooms::present) does not wait. A client that was sent who is present, and then each change, and that
+    /// removes who left and adds who joined if they are not there, is right about it: a change says what became of its
+    /// names.
     pub fn on_presence(mut self, hook: impl Fn(&Rooms, &Change) + Send + Sync + 'static) -> Self {
         self.hooks.presence = Some(Arc::new(hook));
         self

@@ -383,6 +383,34 @@ fn a_connection_that_comes_back_soon_tells_nobody_anything() {
 }
 
 #[test]
+fn what_was_to_be_published_on_a_lost_connection_is_not_on_the_next() {
+    let mut presence = alone();
+    presence.handle_timeout(H);
+    assert!(presence.has_output());
+    presence.disconnected(H);
+    assert_eq!((presence.has_output(), presence.poll_output()), (false, None));
+}
+
+#[test]
+fn a_node_is_asked_twice_after_each_reconnect_before_it_is_dropped() {
+    let mut nodes = Nodes::new(2);
+    nodes.join(0, "ann");
+    nodes.join(1, "bob");
+    nodes.settle();
+    nodes.lose = |from, message| from == 1 && !matches!(message, Message::Beat { .. });
+    for _ in 0..3 {
+        nodes.all[0].disconnected(nodes.now);
+        nodes.connect(0);
+        nodes.run(H / 5);
+    }
+    assert_eq!(nodes.published(is_ask), 3);
+    nodes.run(H);
+    assert_eq!(nodes.present(0), [who("ann"), who("bob")]);
+    nodes.run(H + 2 * BATCH);
+    assert_eq!(nodes.present(0), [who("ann")]);
+}
+
+#[test]
 fn who_left_while_the_other_was_away_is_gone_two_heartbeats_after_it_comes_back() {
     let mut nodes = Nodes::new(2);
     nodes.join(0, "ann");
@@ -767,6 +795,78 @@ fn a_list_that_never_ends_is_cut() {
         hear(&mut presence, node(1), &Message::List { version, connections, part, is_last, names });
     }
     assert_eq!((presence.present(ROOM).len(), presence.count(ROOM)), (3, usize::MAX));
+}
+
+#[test]
+fn a_heartbeat_is_believed_up_to_ten_times_the_own() {
+    let mut presence = alone();
+    for (forged, end) in [(Duration::from_secs(1_000_000), 31 * H), (Duration::ZERO, H + 3 * H / 10)] {
+        let forged = Message::Beat { heartbeat: forged, round: 0 };
+        presence.receive(H, None, node(1), &forged.encode()).unwrap();
+        assert_eq!(presence.peers.expire(end - Duration::from_millis(1)), []);
+        assert_eq!(presence.peers.expire(end), [node(1)]);
+    }
+}
+
+#[test]
+fn what_was_planned_in_a_room_is_forgotten_with_it() {
+    let mut presence = alone();
+    presence.join(H, &who(ROOM), Some(&who("bob")));
+    assert!(presence.tells.next().is_some() && presence.agenda.next().is_some());
+    // Nobody was told of it.
+    ["ann", "bob"].map(|name| presence.leave(H, &who(ROOM), Some(&who(name))));
+    assert_eq!((presence.tells.next(), presence.agenda.next(), presence.rooms.len()), (None, None, 0));
+    // This time somebody was, and has asked.
+    presence.join(H, &who(ROOM), None);
+    presence.handle_timeout(H);
+    hear(&mut presence, node(1), &Message::Ask { state: State::default(), known: Vec::new() });
+    presence.leave(H, &who(ROOM), None);
+    presence.join(H, &who(ROOM), None);
+    presence.output.clear();
+    presence.handle_timeout(H + 2 * BATCH);
+    let said: Vec<_> = presence.output.iter().map(|output| output.bytes[0]).collect();
+    assert_eq!(said, [0x15]);
+}
+
+#[test]
+fn what_comes_of_a_room_that_is_being_left_is_ignored() {
+    let mut presence = alone();
+    presence.handle_timeout(H);
+    presence.leave(H, &who(ROOM), Some(&who("ann")));
+    hear(&mut presence, node(1), &list(1, &["bob"]));
+    assert_eq!((presence.rooms.len(), presence.present(ROOM).len(), presence.count(ROOM)), (1, 0, 0));
+}
+
+#[test]
+fn what_is_said_of_the_own_state_is_what_was_announced() {
+    for is_asking in [true, false] {
+        let mut nodes = Nodes::new(2);
+        (0..2).for_each(|number| nodes.join(number, "ann"));
+        nodes.settle();
+        nodes.join(1, "bob");
+        // This one is not announced before a batch is over, but for what is said now.
+        let now = nodes.now;
+        nodes.all[1].join(now, &who(ROOM), Some(&who("cem")));
+        if is_asking {
+            nodes.all[1].plan(now, &who(ROOM), Task::Ask);
+        } else {
+            nodes.all[1].tick = Some(now);
+        }
+        nodes.run(2 * BATCH);
+        assert_eq!((nodes.published(is_diff), nodes.published(is_list)), (2, 0));
+        assert_eq!(nodes.published(is_ask), usize::from(is_asking));
+    }
+}
+
+#[test]
+fn a_list_of_which_no_more_comes_is_asked_for_after_a_heartbeat() {
+    let mut presence = alone();
+    presence.agenda.clear();
+    let names = vec!["bob"];
+    hear(&mut presence, node(1), &Message::List { version: 1, connections: 2, part: 0, is_last: false, names });
+    presence.handle_timeout(2 * H);
+    presence.handle_timeout(2 * H + 2 * BATCH);
+    assert!(presence.output.iter().any(|output| output.bytes[0] == 0x15));
 }
 
 #[test]

@@ -157,7 +157,7 @@ mod faults {
         let broker = Broker::with_history(kind);
         let relay = Relay::to(broker.port());
         let (cut, far) = (Watched::through(&relay, &broker, set_up), Watched::at(&broker, set_up));
-        let members = [&cut, &far].map(|node| joined(node));
+        let members = [&cut, &far].map(joined);
         settle(&broker, &[&cut.rooms, &far.rooms], &["a"]);
         for round in 0..5 {
             for number in 0..30 {

@@ -299,12 +299,14 @@ fn messages_are_bounded(on: On) {
 /// Keeps outcomes, with a number for each.
 type Outcomes = Arc<Mutex<Vec<(usize, Result<(), PublishError>)>>>;
 
-fn kept() -> (impl Fn(usize) -> Box<dyn FnOnce(Result<(), PublishError>) + Send>, Outcomes) {
+type Done = Box<dyn FnOnce(Result<(), PublishError>) + Send>;
+
+fn kept() -> (impl Fn(usize) -> Done, Outcomes) {
     let outcomes = Outcomes::default();
     let of_closure = outcomes.clone();
     let keep = move |number| {
         let outcomes = of_closure.clone();
-        Box::new(move |outcome| outcomes.lock().unwrap().push((number, outcome))) as Box<dyn FnOnce(_) + Send>
+        Box::new(move |outcome| outcomes.lock().unwrap().push((number, outcome))) as Done
     };
     (keep, outcomes)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bellwire_core::OwnedMessage;
 use bellwire_core::testing::{Recorder, Sent};
 use bellwire_rooms::{Builder, PublishError, Rooms};
-use bellwire_rooms_tests::{Broker, Kind, Relay, look_for, wait_until};
+use bellwire_rooms_tests::{Broker, Kind, look_for, wait_until};
 
 /// What names at the broker begin with.
 pub(crate) const PREFIX: &str = "test";
@@ -105,11 +105,6 @@ pub(crate) fn open(builder: Builder, kind: Kind, url: &str) -> Rooms {
         Kind::Nats => builder.nats(url).unwrap(),
         Kind::Redis => builder.redis(url).unwrap(),
     }
-}
-
-/// Rooms over a broker, through a relay.
-pub(crate) fn open_through(builder: Builder, broker: &Broker, relay: &Relay) -> Rooms {
-    open(builder, broker.kind(), &broker.url_at(relay.port()))
 }
 
 /// The names of rooms at the broker.

@@ -126,6 +126,8 @@ impl Model {
             "ok" => Outcome::Ok,
             "lost" => Outcome::Lost,
             "unavailable" => Outcome::Unavailable,
+            // A stream that ends before its broker does.
+            _ if outcome.starts_with("refused") => Outcome::Unavailable,
             _ => panic!("an outcome: {line}"),
         };
         let message = &mut self.messages[number];
@@ -224,6 +226,12 @@ impl Model {
                 self.forgive(number);
             }
         }
+    }
+
+    /// Members were told that they may miss what has not come.
+    pub(super) fn excuse(&mut self, slot: usize, room: usize) {
+        let told = self.members.iter_mut().filter(|member| member.place() == (slot, room));
+        told.for_each(|member| member.owed.clear());
     }
 
     /// The members of a node may miss what has not come.

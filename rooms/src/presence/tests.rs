@@ -859,6 +859,39 @@ fn what_is_said_of_the_own_state_is_what_was_announced() {
 }
 
 #[test]
+fn no_message_is_longer_than_the_broker_takes() {
+    let mut presence = Presence::new(node(0), H, 0);
+    presence.connected(H, 200);
+    for index in 0..100 {
+        presence.join(H, &who(ROOM), Some(&who(&format!("somebody {index}"))));
+    }
+    for number in 1..50 {
+        hear(&mut presence, node(number), &list(u64::MAX, &["bob"]));
+    }
+    presence.handle_timeout(H);
+    presence.handle_timeout(2 * H);
+    let longest = presence.output.iter().map(|output| output.bytes.len()).max();
+    assert!(longest.is_some_and(|longest| (150..=200).contains(&longest)), "{longest:?}");
+    let question = presence.output.iter().find(|output| output.bytes[0] == 0x15).unwrap();
+    // Those that are not named say more than they would have to.
+    assert!(matches!(Message::decode(&question.bytes), Ok(Message::Ask { known, .. }) if known.len() == 8));
+}
+
+#[test]
+fn what_the_brokers_client_has_dropped_is_asked_for() {
+    let mut nodes = Nodes::new(2);
+    (0..2).for_each(|number| nodes.join(number, "ann"));
+    nodes.settle();
+    nodes.lose = |_, message| is_diff(message);
+    nodes.join(0, "bob");
+    nodes.lose = |_, _| false;
+    nodes.all[1].missed(nodes.now, "other");
+    nodes.all[1].missed(nodes.now, ROOM);
+    nodes.run(4 * BATCH);
+    assert_eq!((nodes.present(1), nodes.published(is_ask)), (vec![who("ann"), who("bob")], 1));
+}
+
+#[test]
 fn a_list_of_which_no_more_comes_is_asked_for_after_a_heartbeat() {
     let mut presence = alone();
     presence.agenda.clear();

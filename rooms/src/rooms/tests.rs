@@ -150,6 +150,40 @@ fn who_is_present_is_told_once_for_all_their_connections() {
 }
 
 #[test]
+fn who_comes_and_goes_on_many_threads_is_told_in_order() {
+    let present = Arc::new(Mutex::new(std::collections::BTreeSet::new()));
+    let told = present.clone();
+    let hook = move |_: &Rooms, change: &Change| {
+        let mut told = lock(&told);
+        change.left.iter().for_each(|who| assert!(told.remove(&**who), "{who} left"));
+        change.joined.iter().for_each(|who| assert!(told.insert(who.to_string()), "{who} joined"));
+    };
+    let rooms = Rooms::builder().on_presence(hook).local();
+    let stays = Recorder::new();
+    rooms.join_as("a", &stays.socket(), "stays").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let rooms = &rooms;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let (phone, desk) = (Recorder::new(), Recorder::new());
+                    // A name of many, and one of this thread's.
+                    rooms.join_as("a", &phone.socket(), &format!("{}", round % 3)).unwrap();
+                    rooms.join_as("a", &desk.socket(), &format!("of {thread}")).unwrap();
+                    phone.end_with(Closed::abnormal(ClosedBy::Peer));
+                    rooms.leave("a", &desk.socket());
+                }
+            });
+        }
+    });
+    assert_eq!((rooms.count("a"), rooms.present("a")), (1, vec![Arc::from("stays")]));
+    assert_eq!(lock(&present).iter().collect::<Vec<_>>(), ["stays"]);
+    // With the last one the room is gone, and so is who was in it.
+    stays.end_with(Closed::abnormal(ClosedBy::Peer));
+    assert_eq!((rooms.count("a"), rooms.present("a").len(), lock(&present).len()), (0, 0, 0));
+}
+
+#[test]
 fn a_hook_may_use_the_rooms_that_it_is_a_hook_of() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();

@@ -24,19 +24,48 @@ use super::{Broker, Inbox};
 use crate::builder::History;
 use crate::error::BrokerError;
 
-/// Where Redis is, and who is let in there: a URL, or a client of the crate `redis`.
+/// The Redis that rooms go over: made from a URL, or from a client of the crate `redis`.
+///
+/// ```
+/// # use bellwire_rooms as rooms;
+/// use rooms::Redis;
+///
+/// let redis = Redis::from("redis://user:password@redis.example.com");
+/// assert_eq!(format!("{redis:?}"), "Redis(redis://redis.example.com:6379)");
+/// ```
 ///
 /// | URL | |
 /// |---|---|
 /// | `redis://host:6379` | the port may be left out |
-/// | `redis://user:password@host/3` | with credentials, and the database that the history is in |
-/// | `rediss://host` | over TLS: with the feature `redis-tls` |
-/// | `unix:///run/redis.sock` | `?user=…&pass=…&db=3` may follow |
+/// | `redis://user:password@host/3` | with credentials, percent-encoded, and the database that the history is in |
+/// | `rediss://host` | over TLS: with the feature `redis-tls` (`rooms-redis-tls` of bellwire) |
+/// | `unix:///run/redis.sock` | a socket; `?user=…&pass=…&db=3` may follow |
 ///
-/// A client may hold what URLs cannot say, such as certificates. It is not used itself, but as the description of a
-/// connection.
+/// A client may hold what URLs cannot say, such as certificates. No connection of its own is used: it only says how to
+/// make one. Each [`Rooms`](crate::Rooms) has one connection.
 ///
-/// It has to be Redis 6 or later, and a primary. Of a Redis Cluster any node will do, without history.
+/// # What is needed
+/// Redis 6 or later, for RESP3, and a primary: what is published at a replica reaches nobody else, and therefore a
+/// connection to one is an error. When a primary becomes a replica, that is noticed within 5 seconds, or a
+/// [heartbeat](crate::Builder::heartbeat) if that is longer, and another connection is made; so let a name or an address lead to the primary, whichever that is. Sentinels are not asked.
+///
+/// The user needs the channels `&PREFIX.*` and the commands `+publish +subscribe +unsubscribe`; with a
+/// [history](crate::Builder::history) the keys `~{PREFIX}.keep.*`, with the braces, and the commands `+@stream +@scripting
+/// +pexpire +time`, too.
+///
+/// # History
+/// Each room has a stream, `{PREFIX}.keep.ROOM`. A script adds a message to it and publishes it in one step, so that
+/// members see messages in the order of the stream. [Positions](crate::Position) are the ids of its entries: the time of
+/// Redis in milliseconds, and a count. They grow while the stream is there, also when that clock is set back. A stream in
+/// which nothing was kept for the [age](crate::History::for_at_most) of a history is removed, and Redis without persistence
+/// loses all of them when it ends: positions go on growing only if its clock does. When Redis has less memory than it may
+/// use (`maxmemory`), what is to be kept is refused; with an eviction policy it removes whole streams instead. A position
+/// that was in a stream that is gone is [`HistoryError::Gone`](crate::HistoryError::Gone).
+///
+/// # Redis Cluster
+/// Any of its nodes will do, since it hands messages on to all of them; then members on different nodes may see the
+/// messages of different publishers in different orders. All streams of an application are in one slot: with a history,
+/// connect to the node that has it, or the connection is an error which says so. Redirections are not followed.
 #[derive(Clone)]
 pub struct Redis {
     client: Result<Client, BrokerError>,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -61,8 +61,10 @@ async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
                 let in_doubt = conversation.in_doubt;
                 inbox.close();
                 core.presence_disconnected();
+                let behind = conversation.end().await;
                 let lost: &mut Lost = lost.get_or_insert_with(Lost::now);
                 lost.in_doubt += in_doubt;
+                lost.since = lost.since.min(behind.unwrap_or(lost.since));
                 why
             }
             Err(why) => {
@@ -122,6 +124,8 @@ struct Conversation<'a, S> {
     subscribed: HashSet<Arc<str>>,
     /// What is read beside the rest.
     readings: JoinSet<()>,
+    /// Since when rooms lack something that could not be read before the connection was lost, too.
+    behind: Arc<OnceLock<Instant>>,
     /// How many messages were on their way when it was lost.
     in_doubt: usize,
     published: Instant,
@@ -129,8 +133,15 @@ struct Conversation<'a, S> {
 
 impl<'a, S: Session> Conversation<'a, S> {
     fn new(core: &'a Arc<Core>, session: S) -> Self {
-        let readings = JoinSet::new();
-        Self { core, session, subscribed: HashSet::new(), readings, in_doubt: 0, published: Instant::now() }
+        Self {
+            core,
+            session,
+            subscribed: HashSet::new(),
+            readings: JoinSet::new(),
+            behind: Arc::default(),
+            in_doubt: 0,
+            published: Instant::now(),
+        }
     }
 
     /// Returns why it has ended.
@@ -163,6 +174,13 @@ impl<'a, S: Session> Conversation<'a, S> {
         }
     }
 
+    /// Waits until nothing of it can come any more, and returns since when rooms lack something that the next connection
+    /// can get.
+    async fn end(mut self) -> Option<Instant> {
+        self.readings.shutdown().await;
+        self.behind.get().copied()
+    }
+
     /// Subscribes to everything, and says what may have been missed before.
     async fn begin(&mut self, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
         self.core.link().follow();
@@ -178,7 +196,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         for (room, last) in rooms.into_iter().zip(last) {
             match last {
                 Some(last) if !begun_anew.contains(room.token()) => {
-                    self.bridge(room, last, lost.since.elapsed()).await;
+                    self.bridge(room, last, lost.since).await;
                 }
                 _ => {
                     missed.push(room.token().clone());
@@ -256,13 +274,19 @@ impl<'a, S: Session> Conversation<'a, S> {
     }
 
     /// Has a room get what it has missed, before what is new.
-    async fn bridge(&mut self, room: Arc<Room>, last: Position, away: Duration) {
+    async fn bridge(&mut self, room: Arc<Room>, last: Position, since: Instant) {
         let (core, token) = (self.core.clone(), room.token().clone());
         let age = core.settings.history.map_or(Duration::ZERO, |history| history.age);
         // What came first may be too old by now. That the connection was lost may have been seen late.
         let late = core.settings.heartbeat.saturating_add(core.settings.answer_timeout);
-        let is_too_late = away.saturating_add(late) >= age;
+        let is_too_late = since.elapsed().saturating_add(late) >= age;
+        let behind = self.behind.clone();
         let read = move |kept: Result<Vec<Kept>, HistoryError>| {
+            if matches!(kept, Err(HistoryError::Unavailable)) {
+                // The next connection tries again. Until then the room holds what comes.
+                let _ = behind.set(since);
+                return;
+            }
             let missed = is_too_late || kept.as_ref().map_or(true, |kept| core.may_lack(Some(last), kept.len()));
             room.bridged(core.deliveries(kept.unwrap_or_default()));
             if missed {

@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) is_away: bool,
     /// It takes what is published, and says nothing.
     pub(crate) is_silent: bool,
+    /// It does not say what it has kept.
+    pub(crate) is_forgetful: bool,
     /// The connections that it has.
     sessions: Vec<(usize, Inbox, HashSet<String>)>,
     kept: Vec<(String, Kept)>,
@@ -55,6 +57,11 @@ impl Memory {
         let _oldest = seen.sessions.remove(0);
         drop(seen);
         self.0.changed.notify_waiters();
+    }
+
+    /// Has the newest connection count as the oldest.
+    pub(crate) fn renumber(&self) {
+        self.lock().sessions.rotate_right(1);
     }
 
     /// Loses what it has kept, and counts from the beginning.
@@ -169,7 +176,8 @@ impl Session for Connection {
         let seen = self.broker.lock();
         let kept = seen.kept.iter().filter(|(name, kept)| *name == channel && Some(kept.position) > since);
         let kept = kept.map(|(_, kept)| kept.clone()).collect();
-        async { Ok(kept) }
+        let is_forgetful = seen.is_forgetful;
+        async move { if is_forgetful { std::future::pending().await } else { Ok(kept) } }
     }
 
     async fn ended(&mut self) -> BrokerError {

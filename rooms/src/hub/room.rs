@@ -226,8 +226,9 @@ impl State {
 
     fn add(&mut self, delivery: Delivery) {
         match &mut self.bridging {
-            Some(held) => held.push(delivery),
-            None => self.queue(delivery),
+            // What is in no history does not wait for it.
+            Some(held) if delivery.position.is_some() => held.push(delivery),
+            _ => self.queue(delivery),
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) fn judge(reply: &Value) -> Result<(), BrokerError> {
     if says("mode", "sentinel") {
         return Err(BrokerError::Protocol("that is a Sentinel: connect to the primary that it watches".into()));
     }
-    if says("role", "replica") || says("role", "slave") {
+    if says("role", "replica") {
         return Err(BrokerError::Protocol(
             "that is a replica, and what is published there reaches no other node: connect to the primary".into(),
         ));
@@ -111,5 +111,38 @@ fn string(value: &Value) -> Option<&str> {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(entries: &[(&str, &str)]) -> Value {
+        let text = |text: &str| Value::BulkString(text.into());
+        Value::Map(entries.iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    #[test]
+    fn a_primary_alone_or_in_a_cluster_is_a_broker() {
+        for mode in ["standalone", "cluster"] {
+            assert!(
+                judge(&hello(&[("server", "redis"), ("version", "7.0"), ("mode", mode), ("role", "master")])).is_ok()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_primary_says_what_it_is() {
+        for (reply, expected) in [
+            (hello(&[("version", "7.0"), ("mode", "sentinel")]), "Sentinel"),
+            (hello(&[("version", "7.0"), ("mode", "standalone"), ("role", "replica")]), "replica"),
+            (hello(&[("mode", "standalone"), ("role", "master")]), "does not speak as Redis does"),
+            (Value::Okay, "does not speak as Redis does"),
+            (Value::Nil, "does not speak as Redis does"),
+        ] {
+            let error = judge(&reply).unwrap_err();
+            assert!(matches!(&error, BrokerError::Protocol(text) if text.contains(expected)), "{reply:?}: {error:?}");
+        }
     }
 }

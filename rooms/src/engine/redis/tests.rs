@@ -4,6 +4,7 @@ mod channels;
 mod endings;
 mod keeping;
 mod refusals;
+mod rooms;
 mod rubbish;
 mod server;
 #[cfg(feature = "redis-tls")]

@@ -290,6 +290,39 @@ async fn a_history_that_begins_anew_is_a_gap_and_what_is_new_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_is_lost_again_while_the_history_is_read_costs_no_messages_and_is_no_gap() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let member = one.member("a");
+    settle().await;
+    two.rooms.publish("a", "1").unwrap();
+    settle().await;
+    broker.lock().is_forgetful = true;
+    for text in ["2", "4"] {
+        // The connection of the member's node is the older one.
+        broker.lose_oldest();
+        two.rooms.publish("a", text).unwrap();
+        settle().await;
+        one.rooms.connected().await.unwrap();
+        // So it is with the next: two's was made before.
+        broker.renumber();
+        two.rooms.publish("a", text.parse::<u8>().map(|number| (number + 1).to_string()).unwrap()).unwrap();
+        settle().await;
+    }
+    one.rooms.publish_here("a", "here").unwrap();
+    assert_eq!(texts(&member), ["1", "here"]);
+    broker.lock().is_forgetful = false;
+    broker.lose_oldest();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(texts(&member), ["2", "3", "4", "5"]);
+    two.rooms.publish("a", "6").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["6"]);
+    assert_eq!(*lock(&one.gaps), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_catches_up_without_a_gap_and_without_a_double() {
     let broker = Memory::default();
     let numbered = |position, message: bellwire_core::Message<'_>| {

@@ -131,6 +131,21 @@ async fn what_is_too_old_is_not_read_and_goes_in_time() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
+async fn what_is_too_old_makes_room_while_others_come() {
+    let server = Server::start(&[]).await;
+    let (mut session, _messages) = connect(&server.url(), Some(HISTORY)).await;
+    for number in 1..=300 {
+        server.tell(&format!("XADD {{app}}.keep.a 1-{number} m old")).await;
+    }
+    publish(&mut session, &[kept(&room("a"), "1")]).await;
+    // Redis removes them by the block, of which some are left.
+    let redis::Value::Int(left) = server.tell("XLEN {app}.keep.a").await else { panic!("it has no length") };
+    assert!((1..150).contains(&left), "{left}");
+    assert_eq!(numbers(&history(&session, None).await), [1]);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
 async fn without_a_history_nothing_is_kept_and_nothing_read() {
     let server = Server::start(&[]).await;
     let (mut session, _messages) = connect(&server.url(), None).await;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// What comes of a server that says this at once, and again whenever it is told something; or says it and hangs up.
-async fn from(says: &'static [u8], hangs_up: bool) -> BrokerError {
+async fn from(says: &'static [u8], hangs_up: bool, history: Option<History>) -> BrokerError {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://user:hidden@{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
@@ -19,7 +19,7 @@ async fn from(says: &'static [u8], hangs_up: bool) -> BrokerError {
             let _ = socket.write_all(says).await;
         }
     });
-    let error = refused(&url, Some(HISTORY)).await;
+    let error = refused(&url, history).await;
     server.abort();
     assert!(!format!("{error:?}{error}").contains("hidden"), "{error:?}");
     error
@@ -39,24 +39,27 @@ async fn what_is_no_redis_is_said_to_be_none() {
         b"|-1\r\n+a\r\n",
         b"%-1\r\n+a\r\n",
     ] {
-        let error = from(says, false).await;
-        assert!(matches!(error, BrokerError::Protocol(_)), "{}: {error:?}", String::from_utf8_lossy(says));
+        for history in [None, Some(HISTORY)] {
+            let error = from(says, false, history).await;
+            assert!(matches!(error, BrokerError::Protocol(_)), "{}: {error:?}", String::from_utf8_lossy(says));
+        }
     }
 }
 
 #[tokio::test]
 async fn what_says_nothing_that_has_an_end_is_unreachable() {
     for says in [&b""[..], b"*9223372036854775807\r\n", b"~9223372036854775807\r\n", b">9223372036854775807\r\n"] {
-        let error = from(says, true).await;
+        let error = from(says, true, None).await;
         assert!(matches!(error, BrokerError::Unreachable(_)), "{}: {error:?}", String::from_utf8_lossy(says));
     }
 }
 
 #[tokio::test]
 async fn what_redis_says_before_it_hangs_up_is_not_lost() {
-    let error = from(b"-ERR max number of clients reached\r\n", true).await;
+    let error = from(b"-ERR max number of clients reached\r\n", true, None).await;
     assert!(matches!(&error, BrokerError::Unreachable(text) if text.contains("`maxclients`")), "{error:?}");
-    let error = from(b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n", true).await;
+    let error =
+        from(b"-DENIED Redis is running in protected mode because protected mode is enabled\r\n", true, None).await;
     assert!(matches!(&error, BrokerError::Denied(text) if text.contains("`protected-mode no`")), "{error:?}");
 }
 
@@ -65,7 +68,7 @@ async fn a_redis_that_is_too_old_is_said_to_be() {
     for says in
         [&b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n"[..], b"-ERR unknown command 'HELLO'\r\n"]
     {
-        let error = from(says, false).await;
+        let error = from(says, false, None).await;
         assert!(matches!(&error, BrokerError::Protocol(text) if text.contains("Redis 6 or later")), "{error:?}");
     }
 }

@@ -15,6 +15,17 @@ macro_rules! links {
 [streams]: crate::guide::streams
 [sending]: crate::guide::sending
 [closing]: crate::guide::closing
+[rooms]: crate::guide::rooms
+[history]: crate::guide::rooms#history
+[many_nodes]: crate::guide::many_nodes
+[promised]: crate::guide::many_nodes#what-is-promised
+[presence]: crate::guide::many_nodes#presence-and-its-times
+[rolling]: crate::guide::many_nodes#rolling-restarts
+[million]: crate::guide::memory#a-million
+[memory]: crate::guide::memory
+[bench]: https://github.com/bellwire/bellwire/blob/main/bench/README.md#rooms
+[slow]: crate::guide::sending#peers-that-read-slowly
+[recorders]: crate::guide::testing#a-listener-alone
 [staying_connected]: crate::guide::staying_connected
 [before-a-program-ends]: crate::guide::closing#before-a-program-ends
 [stampede]: crate::guide::closing#restarting-without-a-stampede
@@ -74,6 +85,8 @@ pages! {
     streams = "guide/streams.md": "stream()" "MessageStream" "OwnedMessage" "StreamError";
     sending = "guide/sending.md": "WebSocket" "broadcast()" "Prepared" "SendError" "Config";
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
+    rooms = "guide/rooms.md": "rooms";
+    many_nodes = "many-nodes.md": "rooms";
     staying_connected = "guide/staying-connected.md": "reconnect" "reconnect::Policy" "reconnect::Reconnecting"
         "reconnect::ReconnectingStream" "reconnect::Backoff";
     proxies = "guide/proxies.md": "Proxy" "Target" "proto::client::ProxyRules" "proto::client::ProxyError";

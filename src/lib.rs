@@ -78,6 +78,7 @@
 //! | streams you have accepted | [`blocking::Acceptor`], [`blocking::accept_stream`] | [`tokio::Acceptor`], [`accept_stream`] |
 //! | inside a server of axum or hyper | | [`axum::WebSocketUpgrade`], [`hyper::WebSocketUpgrade`], [`tower::service`] |
 //! | streams upgraded elsewhere | [`blocking::upgraded`] | [`tokio::upgraded`] |
+//! | rooms, on one node or many | [`rooms::Rooms`] | the same |
 //! | a test | [`testing::connect`] | [`testing::connect_async`] |
 //!
 //! - Listeners are closures ([`listener()`], [`async_listener()`]) or types ([`Listener`], [`AsyncListener`]).
@@ -100,6 +101,7 @@
 //! | [Clients](guide::clients), [Streams](guide::streams) | targets, URLs, errors; `recv` and `send` in a loop |
 //! | [Sending](guide::sending), [Closing](guide::closing) | backpressure; how connections and programs end |
 //! | [Behind a proxy](guide::proxies) | CONNECT, SOCKS5, the environment's variables, credentials |
+//! | [Rooms](guide::rooms), [Many nodes](guide::many_nodes) | members, presence, history; the same over NATS or Redis: promises, sizing, restarts, security |
 //! | [Staying connected](guide::staying_connected) | clients that connect again: when, and what becomes of messages |
 //! | [Testing](guide::testing) | handlers and listeners in memory |
 //! | [Seeing what happens](guide::seeing) | numbers of a connection, what goes wrong, spans and events of tracing, metrics |
@@ -132,6 +134,9 @@
 //! | `aws-lc-rs` | | the same, computed by aws-lc-rs in place of ring |
 //! | `webpki-roots` | | the same, with Mozilla's roots in place of the system's; needs `rustls` or `aws-lc-rs`, too |
 //! | `native-tls` | | TLS by the operating system |
+//! | `rooms` | [`rooms`](rooms/index.html) | [rooms](guide::rooms): who is in them, and what is said in them |
+//! | `rooms-nats` | | the same on [many nodes](guide::many_nodes), over NATS |
+//! | `rooms-redis` | | the same over Redis; with `rooms-redis-tls` over TLS, too |
 //! | `proxy-protocol` | | `Server::proxy_protocol`: clients that a proxy announces by the PROXY protocol |
 //! | `tracing` | | [spans and events](guide::seeing) for subscribers of tracing |
 //! | `metrics` | | [numbers](guide::seeing) for recorders of metrics: `describe_metrics` |
@@ -144,6 +149,7 @@
 //! [`blocking::connect_stream`]: blocking/fn.connect_stream.html
 //! [`blocking::accept_stream`]: blocking/fn.accept_stream.html
 //! [`blocking::Acceptor`]: blocking/struct.Acceptor.html
+//! [`rooms::Rooms`]: rooms/struct.Rooms.html
 //! [`blocking::upgraded`]: blocking/fn.upgraded.html
 //! [`tokio::serve`]: tokio/fn.serve.html
 //! [`serve_async`]: tokio/fn.serve_async.html
@@ -254,6 +260,8 @@ pub mod futures_io {
             feature = "smol",
             feature = "async-std",
             feature = "axum",
+            feature = "rooms-nats",
+            feature = "rooms-redis",
             feature = "tracing",
             feature = "metrics",
             feature = "deflate",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::message::Message;
 use super::room::{Answer, Task};
-use super::theirs::{Part, Place};
+use super::theirs::{Change, Part, Place};
 use super::{Link, Malformed, Presence};
 use crate::node::NodeId;
 
@@ -75,13 +75,11 @@ impl Presence {
         let place = &mut Place { now, pace: &self.pace, most: self.limits.names, crowd: &mut room.crowd };
         match message {
             Message::State(state) => theirs.compare(*state),
-            Message::Diff { version, connections, joined, left } => {
-                theirs.connections = *connections;
-                theirs.follow(place, *version, joined, left);
+            &Message::Diff { version, connections, ref joined, ref left } => {
+                theirs.follow(place, &Change { version, connections, joined, left });
             }
-            Message::List { version, connections, part, is_last, names } => {
-                theirs.connections = *connections;
-                theirs.list(place, &Part { version: *version, index: *part, is_last: *is_last, names });
+            &Message::List { version, connections, part, is_last, ref names } => {
+                theirs.list(place, &Part { version, connections, index: part, is_last, names });
             }
             _ => {}
         }

@@ -283,6 +283,24 @@ fn what_was_missed_last_is_noticed_in_a_heartbeat() {
 }
 
 #[test]
+fn names_and_connections_are_known_together() {
+    let mut nodes = Nodes::new(2);
+    nodes.lose = |_, message| is_list(message);
+    (0..2).for_each(|number| nodes.join(number, ["ann", "bob"][number]));
+    // There is somebody: it is not known yet who.
+    nodes.run(2 * H);
+    assert_eq!((nodes.present(0), nodes.all[0].count(ROOM)), (vec![who("ann")], 1));
+    nodes.lose = |_, _| false;
+    nodes.run(H + 4 * BATCH);
+    assert_eq!((nodes.present(0), nodes.all[0].count(ROOM)), (vec![who("ann"), who("bob")], 2));
+    // The same where names have been known before.
+    nodes.lose = |_, message| is_diff(message) || is_list(message);
+    nodes.join(1, "cem");
+    nodes.run(2 * H);
+    assert_eq!((nodes.present(0).len(), nodes.all[0].count(ROOM)), (2, 2));
+}
+
+#[test]
 fn a_question_that_is_lost_is_asked_again() {
     let mut nodes = Nodes::new(2);
     (0..2).for_each(|number| nodes.join(number, "ann"));
@@ -889,6 +907,22 @@ fn what_the_brokers_client_has_dropped_is_asked_for() {
     nodes.all[1].missed(nodes.now, ROOM);
     nodes.run(4 * BATCH);
     assert_eq!((nodes.present(1), nodes.published(is_ask)), (vec![who("ann"), who("bob")], 1));
+}
+
+#[test]
+fn a_question_of_somebody_who_knows_more_does_not_replace_the_own() {
+    for knows_more in [true, false] {
+        let mut presence = alone();
+        presence.handle_timeout(H);
+        presence.output.clear();
+        hear(&mut presence, node(1), &list(5, &["bob"]));
+        let state = State { version: 5, connections: 1, digest: digest::of("bob") };
+        let known = if knows_more { vec![(node(2), 7)] } else { vec![] };
+        hear(&mut presence, node(1), &Message::Ask { state, known });
+        presence.handle_timeout(H + 2 * BATCH);
+        let said: Vec<_> = presence.output.iter().map(|output| output.bytes[0]).collect();
+        assert_eq!(said.contains(&0x15), knows_more, "{said:?}");
+    }
 }
 
 #[test]

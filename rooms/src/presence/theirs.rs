@@ -9,7 +9,7 @@ use super::digest;
 use super::message::State;
 use super::pace::Pace;
 
-/// What is known of another node's members in a room.
+/// What is known of another node's members in a room: always what they were at one time, names and connections.
 #[derive(Default)]
 pub(super) struct Theirs {
     /// The version that this is; `None` if something is known to be missing.
@@ -33,9 +33,18 @@ struct Coming {
     is_cut: bool,
 }
 
+/// A change.
+pub(super) struct Change<'a> {
+    pub(super) version: u64,
+    pub(super) connections: u64,
+    pub(super) joined: &'a [&'a str],
+    pub(super) left: &'a [&'a str],
+}
+
 /// A part of a list.
 pub(super) struct Part<'a> {
     pub(super) version: u64,
+    pub(super) connections: u64,
     pub(super) index: u64,
     pub(super) is_last: bool,
     pub(super) names: &'a [&'a str],
@@ -53,8 +62,8 @@ pub(super) struct Place<'a> {
 impl Theirs {
     /// Compares with what the node says of itself.
     pub(super) fn compare(&mut self, state: State) {
-        self.connections = state.connections;
-        if self.version != Some(state.version) || (self.digest != state.digest && !self.is_cut) {
+        let has_names = self.digest == state.digest || self.is_cut;
+        if self.version != Some(state.version) || self.connections != state.connections || !has_names {
             self.version = None;
         }
     }
@@ -65,18 +74,18 @@ impl Theirs {
     }
 
     /// Follows a change, if it is the next one.
-    pub(super) fn follow(&mut self, place: &mut Place<'_>, version: u64, joined: &[&str], left: &[&str]) {
-        if self.version.is_none_or(|before| before.wrapping_add(1) != version) {
+    pub(super) fn follow(&mut self, place: &mut Place<'_>, change: &Change<'_>) {
+        if self.version.is_none_or(|before| before.wrapping_add(1) != change.version) {
             self.version = None;
             return;
         }
-        self.version = Some(version);
-        for name in left {
+        (self.version, self.connections) = (Some(change.version), change.connections);
+        for name in change.left {
             if let Some(name) = self.names.take(*name) {
                 self.remove(place, &name);
             }
         }
-        for name in joined {
+        for name in change.joined {
             self.add(place, name);
         }
     }
@@ -95,6 +104,7 @@ impl Theirs {
         let Some(mut coming) = self.coming.take().filter(fits) else { return };
         coming.add(place, part.names);
         if part.is_last {
+            self.connections = part.connections;
             self.replace(place, coming);
         } else {
             self.coming = Some(coming);

@@ -17,6 +17,7 @@ use bellwire_core::{ConnectError, Target, TlsError};
 use crate::deadline::{Deadline, Fault};
 use crate::drive::{Drive, SHORTEST};
 use crate::end::End;
+use crate::owner::Owner;
 use crate::race::{Connect, race};
 use crate::resolve::resolve;
 use crate::server::unix_time;
@@ -132,10 +133,12 @@ impl Opening {
         };
         let drive = Drive::new(Arc::new(stream), driver, self.deadline.start());
         let (opening, opened) = mpsc::channel::<Infallible>();
-        let thread = thread::Builder::new()
-            .name("bellwire-client".into())
-            .spawn(move || drive.run_telling(&mut leftover, || drop(opening)))
-            .map_err(ConnectError::Thread)?;
+        let owner = Owner::of_this_thread();
+        let run = move || {
+            owner.adopt_this_thread();
+            drive.run_telling(&mut leftover, || drop(opening));
+        };
+        let thread = thread::Builder::new().name("bellwire-client".into()).spawn(run).map_err(ConnectError::Thread)?;
         // What `on_open` sends comes before what the caller sends, and before a close. Nothing comes here but the end.
         let _ = opened.recv();
         Ok(Connected { end: End::new(socket, close_timeout, thread), shared, response })

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use bellwire_core::{BoxError, Closed, ConnectError, Outgoing, SendError, Target,
 
 use crate::client::open;
 use crate::connecting;
+use crate::owner::Owner;
 use crate::server::unix_time;
 use crate::wait::{block_on, wait_until};
 use crate::writer::WRITE_PATIENCE;
@@ -36,7 +39,7 @@ use crate::writer::WRITE_PATIENCE;
 ///             .on_open(|socket| socket.send("subscribe"))
 ///             .on_message(|_, message| println!("{}", message.as_text().unwrap_or("(binary)")))
 ///     })?;
-/// println!("{}", feed.wait()); // or `close`, to be the one who ends it
+/// println!("{}", feed.wait()?); // or `close`, to be the one who ends it
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -111,8 +114,7 @@ impl ReconnectBuilder {
         make: impl Fn(&Connected) -> L + Send + Sync + 'static,
     ) -> Result<Reconnecting, ConnectError> {
         let (handle, running) = self.0.listen(move |connected| make(connected).into_listener());
-        run(running)?;
-        Ok(Reconnecting(handle))
+        Ok(Reconnecting { handle, owner: run(running)? })
     }
 
     /// Connects, on a thread of its own, and returns what happens as a stream.
@@ -121,21 +123,28 @@ impl ReconnectBuilder {
     /// [`ConnectError::Thread`] if there is none for it.
     pub fn stream(self) -> Result<ReconnectingStream, ConnectError> {
         let (stream, running) = self.0.stream();
-        run(running)?;
-        Ok(ReconnectingStream(stream))
+        Ok(ReconnectingStream { stream, owner: run(running)? })
     }
 }
 
-fn run(running: Running) -> Result<(), ConnectError> {
-    let thread = thread::Builder::new().name("bellwire-reconnecting".into());
-    let run = move || block_on(|clock| running.run(clock, unix_time));
-    thread.spawn(run).map(drop).map_err(ConnectError::Thread)
+/// Starts the thread. Returns whom it and those of the connections belong to.
+fn run(running: Running) -> Result<Owner, ConnectError> {
+    let (thread, owner) = (thread::Builder::new().name("bellwire-reconnecting".into()), Owner::unique());
+    let run = move || {
+        owner.adopt_this_thread();
+        block_on(|clock| running.run(clock, unix_time));
+    };
+    thread.spawn(run).map(|_| owner).map_err(ConnectError::Thread)
 }
 
 /// A handle to a client that reconnects, as [`reconnect::Reconnecting`](polled::Reconnecting) is, which says what becomes
 /// of messages. What that awaits, this waits for.
 #[derive(Debug, Clone)]
-pub struct Reconnecting(polled::Reconnecting);
+pub struct Reconnecting {
+    handle: polled::Reconnecting,
+    /// Whom those threads belong to that are waited for.
+    owner: Owner,
+}
 
 impl Reconnecting {
     /// Sends a text or binary message by the connection that there is: [`send`](polled::Reconnecting::send).
@@ -143,50 +152,68 @@ impl Reconnecting {
     /// # Errors
     /// Those of [`send`](polled::Reconnecting::send).
     pub fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), SendError> {
-        self.0.send(message)
+        self.handle.send(message)
     }
 
     /// Returns the handle of the connection that there is: [`socket`](polled::Reconnecting::socket).
     pub fn socket(&self) -> Option<WebSocket> {
-        self.0.socket()
+        self.handle.socket()
     }
 
     /// Returns `true` if there is a connection, and it is open.
     pub fn is_connected(&self) -> bool {
-        self.0.is_connected()
+        self.handle.is_connected()
     }
 
     /// Waits until there is a connection, and what is sent leaves at once: [`connected`](polled::Reconnecting::connected).
     ///
     /// # Errors
-    /// [`SendError::Closed`] if there will be no connection any more.
+    /// [`SendError::Closed`] if there will be no connection any more. In a callback of the client's own, which would be waited
+    /// for, [`SendError::Offline`] if there is none at this moment: in `on_open` there is not, but for its socket.
     pub fn connected(&self) -> Result<WebSocket, SendError> {
-        block_on(|_| self.0.connected())
+        self.wait_for(self.handle.connected()).unwrap_or(Err(SendError::Offline))
     }
 
     /// Ends everything, and waits for that: closes the connection with 1000 "Normal Closure" after what was sent, or gives
     /// up waiting. A try, and what is done [before each](ReconnectBuilder::before_each), goes on until it is done: the
-    /// former takes no longer than [`Config::open_timeout`](bellwire_core::Config::open_timeout). Not to be called by what
-    /// is waited for: the callbacks of a listener, and the functions of the builder.
-    pub fn close(&self) -> Arc<Ended> {
-        block_on(|_| self.0.close())
+    /// former takes no longer than [`Config::open_timeout`](bellwire_core::Config::open_timeout).
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`] in what would be waited for: the callbacks of a listener, completions, and the functions of the
+    /// builder. It ends then, and this does not wait for that.
+    pub fn close(&self) -> Result<Arc<Ended>, WouldDeadlock> {
+        self.wait_for(self.handle.close())
     }
 
-    /// Waits until nothing more will happen, and says why. Not to be called by what is waited for.
-    pub fn wait(&self) -> Arc<Ended> {
-        block_on(|_| self.0.wait())
+    /// Waits until nothing more will happen, and says why.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`] in what would be waited for, as [`close`](Self::close). Nothing is changed then.
+    pub fn wait(&self) -> Result<Arc<Ended>, WouldDeadlock> {
+        self.wait_for(self.handle.wait())
+    }
+
+    /// Waits, unless this thread is one of those that are waited for: then what is not there now will not come.
+    fn wait_for<T>(&self, future: impl Future<Output = T>) -> Result<T, WouldDeadlock> {
+        if !self.owner.owns_this_thread() {
+            return Ok(block_on(|_| future));
+        }
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => Err(WouldDeadlock),
+        }
     }
 
     /// Returns why nothing more will happen; `None` as long as it goes on.
     pub fn ended(&self) -> Option<Arc<Ended>> {
-        self.0.ended()
+        self.handle.ended()
     }
 }
 
 /// The same handle, for tasks.
 impl From<Reconnecting> for polled::Reconnecting {
     fn from(handle: Reconnecting) -> Self {
-        handle.0
+        handle.handle
     }
 }
 
@@ -212,12 +239,15 @@ impl From<Reconnecting> for polled::Reconnecting {
 ///
 /// Dropping it ends everything, and does not wait for that: before a program ends, [`close`](Self::close) it.
 #[derive(Debug)]
-pub struct ReconnectingStream(polled::ReconnectingStream);
+pub struct ReconnectingStream {
+    stream: polled::ReconnectingStream,
+    owner: Owner,
+}
 
 impl ReconnectingStream {
     /// Waits for what happens next; `None` when nothing more will happen, for good: [`ended`](Self::ended) says why.
     pub fn recv(&mut self) -> Option<Event> {
-        block_on(|_| self.0.recv())
+        block_on(|_| self.stream.recv())
     }
 
     /// As [`recv`](Self::recv), and waits so long at most.
@@ -226,7 +256,7 @@ impl ReconnectingStream {
     /// [`Elapsed`] if nothing has happened by then.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Event>, Elapsed> {
         // A time that the clock cannot express is never.
-        wait_until(Instant::now().checked_add(timeout), self.0.recv()).ok_or(Elapsed)
+        wait_until(Instant::now().checked_add(timeout), self.stream.recv()).ok_or(Elapsed)
     }
 
     /// Sends a message: [`send`](polled::Reconnecting::send).
@@ -234,22 +264,22 @@ impl ReconnectingStream {
     /// # Errors
     /// Those of [`send`](polled::Reconnecting::send).
     pub fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), SendError> {
-        self.0.send(message)
+        self.stream.send(message)
     }
 
     /// Returns a handle, which sends from any thread.
     pub fn handle(&self) -> Reconnecting {
-        Reconnecting(self.0.handle().clone())
+        Reconnecting { handle: self.stream.handle().clone(), owner: self.owner }
     }
 
     /// Returns why nothing more will happen; `None` as long as it goes on.
     pub fn ended(&self) -> Option<Arc<Ended>> {
-        self.0.ended()
+        self.stream.ended()
     }
 
     /// Ends everything, and waits for that, as [`Reconnecting::close`] does. What comes meanwhile is dropped.
     pub fn close(&mut self) -> Arc<Ended> {
-        block_on(|_| self.0.close())
+        block_on(|_| self.stream.close())
     }
 }
 
@@ -260,6 +290,19 @@ impl Iterator for ReconnectingStream {
         self.recv()
     }
 }
+
+/// A client was to be waited for by something that it waits for itself: a callback of its listener, a completion, or a function
+/// of its builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WouldDeadlock;
+
+impl fmt::Display for WouldDeadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is one of the client's own callbacks, which it would wait for: wait on another thread")
+    }
+}
+
+impl std::error::Error for WouldDeadlock {}
 
 /// Nothing has happened in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use bellwire_core::proto::{Output, Time};
 use bellwire_core::{Socket, SocketId, WebSocket};
 
 use crate::drive::SHORTEST;
+use crate::owner::Owner;
 use crate::pause::Pause;
 use crate::stream::Stream;
 
@@ -32,6 +33,8 @@ const HEAD_START: Duration = Duration::from_millis(20);
 pub(crate) struct Writer<S> {
     stream: Arc<S>,
     start: Instant,
+    /// Whom its connection belongs to.
+    owner: Owner,
     shared: OnceLock<Arc<Shared>>,
     state: Mutex<State>,
     /// There is news for the first thread.
@@ -96,8 +99,8 @@ impl<S> Writer<S> {
 
 impl<S: Stream> Writer<S> {
     pub(crate) fn new(stream: Arc<S>, start: Instant) -> Arc<Self> {
-        let (first, second) = (Condvar::new(), Condvar::new());
-        Arc::new(Self { stream, start, shared: OnceLock::new(), state: Mutex::default(), first, second })
+        let (first, second, owner) = (Condvar::new(), Condvar::new(), Owner::of_this_thread());
+        Arc::new(Self { stream, start, owner, shared: OnceLock::new(), state: Mutex::default(), first, second })
     }
 
     /// Which connection's output this writes.
@@ -168,6 +171,7 @@ impl<S: Stream> Writer<S> {
     fn run(&self) {
         let Some(shared) = self.shared.get() else { return };
         WRITES_FOR.set(Some(shared.id()));
+        self.owner.adopt_this_thread();
         let _unwinds = Unwinds(self);
         while let Some(work) = self.next_work(shared) {
             match work {

@@ -189,7 +189,7 @@ fn no_thread_is_left_of_a_client_that_connects_again() {
             let handle = stream.handle();
             drop(stream);
             drop(tcp);
-            assert_eq!(handle.wait().reason, EndReason::Closed);
+            assert_eq!(handle.wait().unwrap().reason, EndReason::Closed);
         }
         no_thread_is_left();
     }

@@ -38,7 +38,7 @@ pub(crate) fn start<L: IntoListener>(
             let builder = bellwire::blocking::reconnecting(target, policy)?;
             let builder = builder.on_disconnected(|disconnected| tell(&disconnected)).on_end(move |_| on_end());
             let handle = builder.listen(move |_| listener())?;
-            Ok(Client { handle: handle.clone().into(), closed: Box::new(move || how(&handle.wait())) })
+            Ok(Client { handle: handle.clone().into(), closed: Box::new(move || how(&*handle.wait()?)) })
         }
         #[cfg(feature = "tokio")]
         Backend::Tokio => {

@@ -124,7 +124,7 @@ fn blocking() {
             blocking::reconnecting(url, policy).unwrap().on_disconnected(lost).listen(make).unwrap()
         },
         |client, text| client.send(text),
-        blocking::Reconnecting::close,
+        |client| client.close().unwrap(),
     );
 }
 
@@ -175,8 +175,8 @@ fn close_ends_a_wait_on_threads() {
     assert!(next(&lost).is_some());
     assert!(!client.is_connected() && client.socket().is_none() && client.ended().is_none());
     assert_eq!(client.send("now"), Err(SendError::Offline));
-    assert_eq!(client.close().reason, EndReason::Closed);
-    assert_eq!((client.send("late"), client.wait().reason), (Err(SendError::Closed), EndReason::Closed));
+    assert_eq!(client.close().unwrap().reason, EndReason::Closed);
+    assert_eq!((client.send("late"), client.wait().unwrap().reason), (Err(SendError::Closed), EndReason::Closed));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_certificate_that_is_not_trusted_is_final() {
     let target = Target::new(url).unwrap().tls(Trust::shared().client());
     let on_threads = blocking::reconnecting(&target, Policy::new()).unwrap().listen(|_| listener()).unwrap();
     let on_smol = bellwire::smol::reconnecting(&target, Policy::new()).unwrap().listen(|_| listener());
-    for ended in [on_threads.wait(), smol::block_on(on_smol.wait())] {
+    for ended in [on_threads.wait().unwrap(), smol::block_on(on_smol.wait())] {
         assert_eq!(ended.reason, EndReason::Final);
         let error = ended.failure.as_ref().and_then(|failure| failure.connect_error()).unwrap();
         assert!(matches!(error, ConnectError::Tls(TlsError::Certificate(_))), "{error:?}");
@@ -255,7 +255,7 @@ fn on_threads_what_is_handed_back_has_not_arrived() {
         })
     });
     let accepted: usize = senders.collect::<Vec<_>>().into_iter().map(|sender| sender.join().unwrap()).sum();
-    client.close();
+    client.close().unwrap();
     handle.shutdown(PATIENCE);
     running.join().unwrap().unwrap();
 

@@ -85,8 +85,8 @@ pages! {
     streams = "guide/streams.md": "stream()" "MessageStream" "OwnedMessage" "StreamError";
     sending = "guide/sending.md": "WebSocket" "broadcast()" "Prepared" "SendError" "Config";
     closing = "guide/closing.md": "WebSocket" "Closed" "CloseCode" "Error" "Config";
-    rooms = "guide/rooms.md": "rooms";
-    many_nodes = "many-nodes.md": "rooms";
+    rooms = "guide/rooms.md";
+    many_nodes = "many-nodes.md";
     staying_connected = "guide/staying-connected.md": "reconnect" "reconnect::Policy" "reconnect::Reconnecting"
         "reconnect::ReconnectingStream" "reconnect::Backoff";
     proxies = "guide/proxies.md": "Proxy" "Target" "proto::client::ProxyRules" "proto::client::ProxyError";

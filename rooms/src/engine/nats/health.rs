@@ -60,6 +60,11 @@ impl Health {
         mem::take(&mut *self.denials())
     }
 
+    /// Whether the connection has not ended yet.
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        self.progress.borrow().ended.clone().map_or(Ok(()), Err)
+    }
+
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) -> Result<(), BrokerError> {
         self.when(|progress| progress.is_connected).await

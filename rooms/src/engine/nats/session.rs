@@ -75,6 +75,12 @@ impl NatsSession {
         Ok(session)
     }
 
+    /// Begins something new. A client that is not ours would take it after its connection has ended, too.
+    fn begin(&self) -> Result<(), BrokerError> {
+        self.line.health.take_denials();
+        self.line.health.check()
+    }
+
     /// Waits until the server has done all that was sent so far.
     async fn confirm(&mut self) -> Result<(), BrokerError> {
         self.marker += 1;
@@ -122,7 +128,7 @@ impl Session for NatsSession {
     }
 
     async fn subscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
-        self.line.health.take_denials();
+        self.begin()?;
         let mut begun = Vec::new();
         for channel in channels {
             let subject = self.subjects.of(channel);
@@ -152,6 +158,7 @@ impl Session for NatsSession {
     }
 
     async fn unsubscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
+        self.begin()?;
         for channel in channels {
             let reader = self.readers.lock().remove(&channel.name(&self.prefix));
             if let Some(reader) = reader {
@@ -162,7 +169,7 @@ impl Session for NatsSession {
     }
 
     async fn publish(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {
-        self.line.health.take_denials();
+        self.begin()?;
         let mut sent = Vec::with_capacity(batch.len());
         for publication in batch {
             sent.push(self.send(publication).await?);

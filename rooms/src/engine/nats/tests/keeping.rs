@@ -86,7 +86,7 @@ async fn the_history_outlives_its_server() {
     session.publish(&[keep("a", "1"), keep("a", "2")]).await.unwrap();
     server.restart(STREAMS);
     assert!(matches!(within(session.ended()).await, BrokerError::Lost(_)));
-    assert!(within(session.history("a".into(), None)).await.is_err());
+    assert_eq!(within(session.history("a".into(), None)).await, Err(HistoryError::Unavailable));
     let (mut session, received) = keeping(&server, History::last(10)).await;
     session.subscribe(&[room("a")]).await.unwrap();
     session.publish(&[keep("a", "3")]).await.unwrap();

@@ -66,7 +66,7 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let (_, port) = self.place.rsplit_once(':').unwrap();
-        let next = Self::run(self.folder.clone(), &port.to_owned(), configuration);
+        let next = Self::run(self.folder.clone(), port, configuration);
         let mut before = std::mem::replace(self, next);
         // The folder is still in use.
         before.folder = PathBuf::new();

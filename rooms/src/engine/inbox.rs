@@ -37,7 +37,8 @@ impl Inbox {
         }
     }
 
-    /// The library of the broker has dropped what came on a channel, since it could not keep up.
+    /// The library of the broker has dropped what came on a channel, since it could not keep up. That of Redis never does.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code))]
     pub(crate) fn missed(&self, channel: &str) {
         if self.is_open.load(Ordering::Acquire) {
             self.receiver.missed(channel);

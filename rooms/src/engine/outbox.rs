@@ -68,7 +68,7 @@ impl Batch {
 
     /// The same became of all.
     pub(crate) fn tell_all(self, outcome: &Result<(), PublishError>) {
-        self.done.into_iter().flatten().for_each(|done| drop(contain(|| done(outcome.clone()))));
+        self.done.into_iter().flatten().for_each(|done| _ = contain(|| done(outcome.clone())));
     }
 }
 

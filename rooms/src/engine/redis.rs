@@ -49,9 +49,9 @@ use crate::error::BrokerError;
 /// connection to one is an error. When a primary becomes a replica, that is noticed within 5 seconds, or a
 /// [heartbeat](crate::Builder::heartbeat) if that is longer, and another connection is made; so let a name or an address lead to the primary, whichever that is. Sentinels are not asked.
 ///
-/// The user needs the channels `&PREFIX.*` and the commands `+publish +subscribe +unsubscribe`; with a
-/// [history](crate::Builder::history) the keys `~{PREFIX}.keep.*`, with the braces, and the commands `+@stream +@scripting
-/// +pexpire +time`, too.
+/// The user needs `&PREFIX.* +publish +subscribe +unsubscribe`, in the words of `ACL SETUSER`, and with a
+/// [history](crate::Builder::history) also `~{PREFIX}.keep.*`, with the braces, and `+eval +evalsha +script|load +xadd
+/// +xrange +xlen +xtrim +xdel +pexpire +time`.
 ///
 /// # History
 /// Each room has a stream, `{PREFIX}.keep.ROOM`. A script adds a message to it and publishes it in one step, so that

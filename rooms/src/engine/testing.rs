@@ -144,7 +144,7 @@ impl Session for Connection {
     }
 
     async fn unsubscribe(&mut self, removed: &[Channel]) -> Result<(), BrokerError> {
-        self.change(|channels| removed.iter().for_each(|channel| drop(channels.remove(&channel.name("bellwire")))))
+        self.change(|channels| removed.iter().for_each(|channel| _ = channels.remove(&channel.name("bellwire"))))
     }
 
     async fn publish(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {

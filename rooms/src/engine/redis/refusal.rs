@@ -56,9 +56,9 @@ impl Refusal {
     fn advice(&self) -> &'static str {
         match self.code.as_str() {
             "NOPERM" => {
-                "let the user have it with `ACL SETUSER`: the channels `&PREFIX.*`, the commands `+hello +publish +subscribe \
-                 +unsubscribe`, and with a history the keys `~{PREFIX}.keep.*` and the commands `+@stream +@scripting \
-                 +pexpire +time`"
+                "let the user have it with `ACL SETUSER`: `&PREFIX.* +publish +subscribe +unsubscribe`, and with a \
+                 history also `~{PREFIX}.keep.* +eval +evalsha +script|load +xadd +xrange +xlen +xtrim +xdel +pexpire \
+                 +time`"
             }
             "NOAUTH" | "WRONGPASS" => "put the user and the password into the URL: redis://user:password@host",
             "DENIED" => "set a password on that Redis, or `protected-mode no`",

@@ -47,7 +47,8 @@ async fn channels_that_a_user_may_not_have_are_refused_one_by_one() {
 #[ignore = "needs redis-server"]
 async fn a_user_with_what_the_advice_says_can_do_all() {
     let user = "me on nopass resetchannels &app.* ~{app}.keep.* -@all \
-                +publish +subscribe +unsubscribe +@stream +@scripting +pexpire +time";
+                +publish +subscribe +unsubscribe \
+                +eval +evalsha +script|load +xadd +xrange +xlen +xtrim +xdel +pexpire +time";
     let server = Server::start(&["--user", user]).await;
     let url = format!("redis://me:x@127.0.0.1:{}", server.port());
     let (mut session, mut messages) = connect(&url, Some(HISTORY)).await;
@@ -58,7 +59,7 @@ async fn a_user_with_what_the_advice_says_can_do_all() {
     assert!(matches!(server.tell("PTTL {app}.keep.a").await, redis::Value::Int(1..)));
     soon(session.unsubscribe(&[room("a")])).await.unwrap();
     // `HELLO`, too, and with it whatever it begins with.
-    server.tell("ACL SETUSER me -@stream").await;
+    server.tell("ACL SETUSER me -xlen").await;
     says(refused(&url, Some(HISTORY)).await, &["History(", "NOPERM"]);
 }
 

@@ -423,7 +423,7 @@ fn members_are_counted_and_named_over_all_nodes(on: On) {
     // One of two.
     people[3].end();
     wait_until("four members", || counts(4));
-    assert!(present(&["person 0", "person 1"]));
+    wait_until("two people", || present(&["person 0", "person 1"]));
     nameless.end();
     people[..3].iter().for_each(Recorder::end);
     wait_until("nobody", || counts(0) && present(&[]));

@@ -20,6 +20,8 @@ pub(super) struct Model {
     murky: BTreeSet<(usize, usize)>,
     /// Those that were left by their last member.
     left: BTreeSet<(usize, usize)>,
+    /// Those that were new to a node when it lost its connection, or later.
+    begun: BTreeSet<(usize, usize)>,
     /// The nodes that have no connection.
     down: BTreeSet<usize>,
 }
@@ -64,8 +66,13 @@ impl Model {
 
     pub(super) fn join(&mut self, slot: usize, room: usize) -> usize {
         self.clock += 1;
-        if !self.has_room(slot, room) && self.left.contains(&(slot, room)) {
-            self.murky.insert((slot, room));
+        if !self.has_room(slot, room) {
+            if self.left.contains(&(slot, room)) {
+                self.murky.insert((slot, room));
+            }
+            if self.down.contains(&slot) {
+                self.begun.insert((slot, room));
+            }
         }
         self.members.push(Member { slot, room, left_at: None, got: Vec::new(), owed: BTreeSet::new() });
         self.members.len() - 1
@@ -90,6 +97,7 @@ impl Model {
         let place = (member.slot, member.room);
         if !self.has_room(place.0, place.1) {
             self.sure.remove(&place);
+            self.begun.remove(&place);
             self.left.insert(place);
         }
     }
@@ -190,6 +198,9 @@ impl Model {
     pub(super) fn outage_begins(&mut self, slot: usize, life: usize) {
         self.clock += 1;
         self.down.insert(slot);
+        let rooms = (0..super::NAMES.len()).filter(|&room| self.has_room(slot, room));
+        let begun: Vec<_> = rooms.map(|room| (slot, room)).filter(|place| !self.sure.contains(place)).collect();
+        self.begun.extend(begun);
         for message in self.messages.iter_mut().filter(|message| message.life == life) {
             message.calm &= message.outcome.is_some();
         }
@@ -217,8 +228,9 @@ impl Model {
         for member in self.members.iter_mut().filter(|member| member.slot == slot && member.is_there()) {
             member.left_at = Some(at);
         }
-        self.murky.retain(|place| place.0 != slot);
-        self.left.retain(|place| place.0 != slot);
+        for places in [&mut self.murky, &mut self.left, &mut self.begun] {
+            places.retain(|place| place.0 != slot);
+        }
         for number in 0..self.messages.len() {
             let message = &mut self.messages[number];
             if message.life == life && message.outcome.is_none() {
@@ -228,10 +240,9 @@ impl Model {
         }
     }
 
-    /// Members were told that they may miss what has not come.
-    pub(super) fn excuse(&mut self, slot: usize, room: usize) {
-        let told = self.members.iter_mut().filter(|member| member.place() == (slot, room));
-        told.for_each(|member| member.owed.clear());
+    /// Whether a gap may be told, although there is a history.
+    pub(super) fn may_miss(&self, slot: usize, room: usize) -> bool {
+        self.begun.contains(&(slot, room)) || !self.has_room(slot, room)
     }
 
     /// The members of a node may miss what has not come.

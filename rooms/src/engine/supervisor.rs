@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -93,7 +94,15 @@ async fn connect<B: Broker>(core: &Arc<Core>, broker: &B, inbox: &Inbox) -> Resu
 }
 
 async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
-    timeout(deadline, answer).await.unwrap_or(Err(BrokerError::TimedOut(deadline)))
+    let mut answer = pin!(answer);
+    // In halves, so that a process that was stopped does not take its own absence for the broker's silence: that ends the
+    // first half only, and what has arrived meanwhile is seen in the second.
+    for _ in 0..2 {
+        if let Ok(answer) = timeout(deadline / 2, answer.as_mut()).await {
+            return answer;
+        }
+    }
+    Err(BrokerError::TimedOut(deadline))
 }
 
 /// However it ends, also with its runtime: nobody waits for it for ever.

@@ -486,6 +486,21 @@ fn a_room_that_was_left_while_away_is_said_after_the_reconnect() {
 }
 
 #[test]
+fn a_room_that_was_left_and_joined_again_while_away_is_not_left() {
+    let mut nodes = Nodes::new(2);
+    nodes.join(0, "ann");
+    nodes.join(1, "bob");
+    nodes.settle();
+    nodes.all[1].disconnected(nodes.now);
+    nodes.leave(1, "bob");
+    nodes.join(1, "bob");
+    nodes.connect(1);
+    nodes.run(H);
+    assert_eq!(nodes.published(|message| *message == Message::Gone), 0);
+    assert_eq!((nodes.present(0), nodes.changes(0)), (vec![who("ann"), who("bob")], vec![]));
+}
+
+#[test]
 fn a_room_that_was_left_and_joined_again_within_a_batch_is_not_left() {
     let mut nodes = Nodes::new(2);
     nodes.join(0, "ann");
@@ -557,6 +572,8 @@ fn who_loses_the_broker_together_asks_together() {
     nodes.settle();
     (0..10).for_each(|number| nodes.all[number].disconnected(nodes.now));
     (0..10).for_each(|number| nodes.all[number].connected(nodes.now, usize::MAX));
+    let planned: std::collections::BTreeSet<_> = nodes.all.iter().map(|node| node.agenda.next()).collect();
+    assert_eq!(planned.len(), 10);
     nodes.run(H / 2);
     // The first asks for all. The others have planned to ask later, and need not.
     assert_eq!((nodes.published(is_ask), nodes.published(is_list)), (1, 0));
@@ -575,6 +592,18 @@ fn one_heartbeat_serves_all_rooms_and_some_of_them_say_their_state() {
     assert_eq!(states.len(), 2 * 200);
     states.sort_by_key(|(.., room, _)| room.clone());
     assert!(states.chunks(2).all(|two| two[0].2 == two[1].2));
+}
+
+#[test]
+fn in_many_rooms_nobody_is_asked_while_all_say_their_states() {
+    let mut nodes = Nodes::new(2);
+    for index in 0..200 {
+        (0..2).for_each(|number| nodes.all[number].join(nodes.now, &who(&format!("{index}")), None));
+    }
+    nodes.run(5 * H);
+    nodes.published.clear();
+    nodes.run(20 * H);
+    assert_eq!(nodes.published(is_ask), 0);
 }
 
 #[test]

@@ -454,3 +454,21 @@ fn a_prefix_that_could_be_more_than_one_is_refused() {
         assert!(matches!(refused, Err(BrokerError::Prefix(_))), "{prefix}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_stopped_does_not_take_it_for_the_silence_of_the_broker() {
+    let (answers, answer) = tokio::sync::oneshot::channel::<()>();
+    let answer = async { answer.await.map_err(|_| BrokerError::Closed) };
+    let waiting = tokio::spawn(within(Duration::from_secs(5), answer));
+    settle().await;
+    // The clock has gone on while nothing else did. The answer is there, and is looked at after the clock.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    settle().await;
+    answers.send(()).unwrap();
+    assert!(matches!(waiting.await, Ok(Ok(()))));
+    // Who is there waits as long as was said.
+    let started = tokio::time::Instant::now();
+    let never = within(Duration::from_secs(5), std::future::pending::<Result<(), _>>()).await;
+    assert!(matches!(never, Err(BrokerError::TimedOut(after)) if after == Duration::from_secs(5)));
+    assert_eq!(started.elapsed().as_secs(), 5);
+}

@@ -118,11 +118,13 @@ impl Drop for Over<'_> {
 struct Lost {
     since: Instant,
     in_doubt: usize,
+    /// Rooms with a history that has begun anew, which nobody was told yet.
+    begun_anew: HashSet<Arc<str>>,
 }
 
 impl Lost {
     fn now() -> Self {
-        Self { since: Instant::now(), in_doubt: 0 }
+        Self { since: Instant::now(), in_doubt: 0, begun_anew: HashSet::new() }
     }
 }
 
@@ -197,14 +199,15 @@ impl<'a, S: Session> Conversation<'a, S> {
         let bridges = lost.is_some() && self.core.settings.history.is_some();
         let last: Vec<_> = rooms.iter().map(|room| if bridges { room.bridge() } else { None }).collect();
         within(self.core.settings.answer_timeout, self.session.subscribe(&[Channel::Nodes])).await?;
-        let begun_anew = self.subscribe(&rooms).await?;
+        let begun_anew = lost.as_mut().map(|lost| &mut lost.begun_anew);
+        self.subscribe(&rooms, begun_anew.unwrap_or(&mut HashSet::new())).await?;
         self.core.presence_connected(self.session.max_payload());
         self.core.link().open(self.session.max_payload());
         let Some(lost) = lost.take() else { return Ok(()) };
         let mut missed = Vec::new();
         for (room, last) in rooms.into_iter().zip(last) {
             match last {
-                Some(last) if !begun_anew.contains(room.token()) => {
+                Some(last) if !lost.begun_anew.contains(room.token()) => {
                     self.bridge(room, last, lost.since).await;
                 }
                 _ => {
@@ -230,16 +233,15 @@ impl<'a, S: Session> Conversation<'a, S> {
                 _ => {}
             }
         }
-        self.subscribe(&joined).await?;
+        self.subscribe(&joined, &mut HashSet::new()).await?;
         for channels in left.chunks(MOST_CHANNELS) {
             within(self.core.settings.answer_timeout, self.session.unsubscribe(channels)).await?;
         }
         Ok(())
     }
 
-    /// Subscribes to rooms, and returns those with a history that has begun anew.
-    async fn subscribe(&mut self, rooms: &[Arc<Room>]) -> Result<HashSet<Arc<str>>, BrokerError> {
-        let mut begun_anew = HashSet::new();
+    /// Subscribes to rooms, and adds those with a history that has begun anew.
+    async fn subscribe(&mut self, rooms: &[Arc<Room>], begun_anew: &mut HashSet<Arc<str>>) -> Result<(), BrokerError> {
         for rooms in rooms.chunks(MOST_CHANNELS) {
             if self.core.settings.history.is_some() {
                 let now = within(self.core.settings.answer_timeout, self.session.now()).await?;
@@ -249,7 +251,7 @@ impl<'a, S: Session> Conversation<'a, S> {
             within(self.core.settings.answer_timeout, self.session.subscribe(&channels)).await?;
             self.subscribed.extend(rooms.iter().map(|room| room.token().clone()));
         }
-        Ok(begun_anew)
+        Ok(())
     }
 
     /// Publishes what waits, and tells what became of it.

@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) is_away: bool,
     /// It takes what is published, and says nothing.
     pub(crate) is_silent: bool,
+    /// It does not confirm that rooms are subscribed to.
+    pub(crate) is_deaf: bool,
     /// It does not say what it has kept.
     pub(crate) is_forgetful: bool,
     /// The connections that it has.
@@ -140,6 +142,9 @@ impl Session for Connection {
     }
 
     async fn subscribe(&mut self, added: &[Channel]) -> Result<(), BrokerError> {
+        if self.broker.lock().is_deaf && added.iter().any(|channel| *channel != Channel::Nodes) {
+            std::future::pending().await
+        }
         self.change(|channels| channels.extend(added.iter().map(|channel| channel.name("bellwire"))))
     }
 

@@ -290,6 +290,27 @@ async fn a_history_that_begins_anew_is_a_gap_and_what_is_new_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_history_that_begins_anew_is_a_gap_also_if_the_connection_is_lost_before_that_is_told() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let _member = node.member("a");
+    settle().await;
+    node.rooms.publish("a", "1").unwrap();
+    settle().await;
+    node.lose().await;
+    broker.forget();
+    broker.lock().is_deaf = true;
+    broker.start();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(lock(&node.away).iter().any(|why| why.contains("did not answer")), "{:?}", lock(&node.away));
+    assert_eq!(*lock(&node.gaps), []);
+    broker.lock().is_deaf = false;
+    node.rooms.connected().await.unwrap();
+    settle().await;
+    assert_eq!(lock(&node.gaps)[0].rooms, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_is_lost_again_while_the_history_is_read_costs_no_messages_and_is_no_gap() {
     let broker = Memory::default();
     let builder = || Rooms::builder().history(History::last(100));

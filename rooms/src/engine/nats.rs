@@ -1,9 +1,9 @@
 //! Rooms over NATS, by the client of its makers.
 //!
 //! That client reconnects by itself, and sends then what it could not send before. Here it must not: the
-//! [link](super::link) has to know of every connection that was lost, and what was in one is not sent in the next. So a
-//! [`Session`] runs the client on a [thread of its own](reactor), together with all that reads from it, and ends that
-//! thread when it is dropped.
+//! [supervisor](super::supervisor) has to know of every connection that was lost, and what was in one is not sent in the
+//! next. So a [`Session`](super::Session) runs the client on a [thread of its own](reactor), together with all that reads
+//! from it, and ends that thread when it is dropped.
 
 mod archive;
 mod dial;

@@ -33,7 +33,7 @@ pub(super) struct Spawner {
 pub(super) type Busy = mpsc::Sender<Infallible>;
 
 impl Reactor {
-    /// Starts the thread. In the end it gives tasks that are [busy](Self::busy) so much time to finish.
+    /// Starts the thread. In the end it gives tasks that are [busy](Spawner::busy) so much time to finish.
     pub(super) fn start(grace: Duration) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();

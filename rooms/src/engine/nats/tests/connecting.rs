@@ -1,6 +1,6 @@
 //! Servers that are there, that are not, that want credentials, and that are none.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
@@ -128,6 +128,48 @@ async fn what_is_no_nats_server_is_told_from_one() {
         let error = refused(liar(says)).await;
         let is = matches!(error, BrokerError::Protocol(_));
         assert!(is, "{}: {error:?}", String::from_utf8_lossy(says));
+    }
+}
+
+/// Speaks as a server does, and says this when the second marker has come.
+fn turncoat(says: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"INFO {\"max_payload\":1000}\r\n").unwrap();
+        let mut says = [&b""[..], says].into_iter();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).split(b'\n').map(Result::unwrap);
+        while let Some(line) = lines.next() {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if line.starts_with("PING") {
+                stream.write_all(b"PONG\r\n").unwrap();
+            } else if let Some(marker) = line.strip_prefix("PUB ") {
+                let subject = marker.split(' ').next().unwrap();
+                let payload = lines.next().unwrap();
+                write!(stream, "MSG {subject} 1 8\r\n").unwrap();
+                stream.write_all(&[&payload[..], b"\n", says.next().unwrap_or_default()].concat()).unwrap();
+            }
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_rubbish_later_ends_the_session() {
+    for says in [
+        &b"-ERR\r\n"[..],
+        b"MSG \xff 1 1\r\n\xff\r\n",
+        b"HMSG a 1 2 1\r\n",
+        b"MSG a 1 many\r\n",
+        b"\xff\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ] {
+        let (mut session, received) = connect(turncoat(says)).await;
+        let _ = within(session.publish(&[])).await;
+        let error = within(session.ended()).await;
+        assert!(matches!(error, BrokerError::Lost(_)), "{}: {error:?}", String::from_utf8_lossy(says));
+        assert!(within(session.publish(&[])).await.is_err() && received.is_empty());
     }
 }
 

@@ -162,8 +162,8 @@ impl Builder {
     /// - Who joins or leaves is known everywhere after 100 ms, and a node whose first member joins a room knows all others
     ///   after half a second.
     /// - The members of a node that is closed are gone at once, and those of one that dies after three heartbeats.
-    /// - After a lost connection all is right three and a half heartbeats after the reconnect; in more than 300 rooms on a
-    ///   node it takes 0.2 s more for each 64 of them.
+    /// - After a lost connection all is right three and a half heartbeats after the reconnect, and 0.2 s more for each 128
+    ///   rooms on a node.
     /// - What is lost on a connection that stays, by a client of the broker's that cannot keep up for instance, is made up
     ///   for within eight heartbeats; in more than 64 rooms on a node within five more for each 64 of them.
     ///

@@ -15,7 +15,7 @@
 //! # When it is right
 //!
 //! With a heartbeat *h*, a batch *b* of 100 ms or *h*/10 if that is less, and *s*, the time over which a node spreads
-//! questions about its *R* rooms: *h*/10, or *b* for each 64 of them if that is more.
+//! questions about its *R* rooms: *h*/10, and *b* for each 128 of them.
 //!
 //! - A change is known everywhere after *b*; 2 *b* where the room has just been entered by its first member on a node,
 //!   and 5 *b* until that node knows all others. Lists of more than one message are said at most once for each *b* and
@@ -138,6 +138,9 @@ pub(crate) struct Presence {
     /// What is to be told.
     tells: Agenda<()>,
     rounds: Rounds,
+    /// Going through all rooms to ask, and when that goes on.
+    sweep: Option<Rounds>,
+    sweep_at: Duration,
     departed: Departed,
     /// When the next heartbeat is due, once there has been a connection.
     tick: Option<Duration>,
@@ -190,6 +193,8 @@ impl Presence {
             agenda: Agenda::new(),
             tells: Agenda::new(),
             rounds: Rounds::default(),
+            sweep: None,
+            sweep_at: Duration::ZERO,
             departed: Departed::default(),
             tick: None,
             resume: Duration::ZERO,
@@ -326,7 +331,8 @@ impl Presence {
             return None;
         }
         let agenda = self.agenda.next().map(|at| at.max(self.resume));
-        [self.tick, self.peers.next(), self.tells.next(), agenda].into_iter().flatten().min()
+        let sweep = self.sweep.as_ref().map(|_| self.sweep_at).filter(|_| self.link == Link::Up);
+        [self.tick, self.peers.next(), self.tells.next(), agenda, sweep].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -343,6 +349,9 @@ impl Presence {
         }
         if self.tick.is_some_and(|tick| tick <= now) {
             self.beat(now);
+        }
+        if self.sweep_at <= now && self.link == Link::Up {
+            self.sweep(now);
         }
         if self.resume <= now {
             self.work(now);

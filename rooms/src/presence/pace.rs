@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 /// So many messages are published in a batch's time,
-pub(super) const BURST: usize = 128;
+pub(super) const BURST: usize = 256;
 /// or so many bytes, and what is left of a list: 2.5 MB in a second.
 pub(super) const BURST_BYTES: usize = 256 * 1024;
+
+/// About so many rooms questions are planned in a batch's time: half of what is published at most.
+pub(super) const QUESTIONS: usize = BURST / 2;
 
 /// Of so many rooms a node says in each heartbeat what its state is.
 pub(super) const ROOMS_PER_BEAT: usize = 64;
@@ -44,9 +47,9 @@ impl Pace {
         HEARTBEATS * heartbeat.clamp(self.heartbeat / LONGEST, LONGEST * self.heartbeat)
     }
 
-    /// Over what time questions about so many rooms are spread: half of what is published at most is questions.
+    /// Over what time questions about so many rooms are spread.
+    #[cfg(test)]
     pub(super) fn spread(&self, rooms: usize) -> Duration {
-        let batches = u32::try_from(rooms / (BURST / 2)).unwrap_or(u32::MAX);
-        self.batch.saturating_mul(batches).max(self.heartbeat / 10)
+        self.batch * u32::try_from(rooms / QUESTIONS).unwrap() + self.heartbeat / 10
     }
 }

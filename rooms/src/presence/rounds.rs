@@ -1,14 +1,13 @@
-//! Going through all rooms, some in each heartbeat; and the rooms that were left.
+//! Going through all rooms, some at a time; and the rooms that were left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pace::ROOMS_PER_BEAT;
 use super::room::Room;
 
-/// Goes through all rooms, some in each heartbeat.
+/// Goes through all rooms, some at a time.
 #[derive(Default)]
 pub(super) struct Rounds {
     /// How often that has been done.
@@ -17,12 +16,11 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// The next rooms. With the last ones a round ends.
-    pub(super) fn next(&mut self, rooms: &BTreeMap<Arc<str>, Room>) -> Vec<Arc<str>> {
+    /// The next rooms. With fewer than asked for a round ends.
+    pub(super) fn next(&mut self, rooms: &BTreeMap<Arc<str>, Room>, most: usize) -> Vec<Arc<str>> {
         let start = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let names: Vec<_> =
-            rooms.range((start, Bound::Unbounded)).map(|(name, _)| name.clone()).take(ROOMS_PER_BEAT).collect();
-        if names.len() < ROOMS_PER_BEAT {
+        let names: Vec<_> = rooms.range((start, Bound::Unbounded)).map(|(name, _)| name.clone()).take(most).collect();
+        if names.len() < most {
             self.done = self.done.wrapping_add(1);
         } else {
             self.last = names.last().cloned();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::message::Message;
-use super::pace::{BURST, BURST_BYTES};
+use super::pace::{BURST, BURST_BYTES, QUESTIONS, ROOMS_PER_BEAT};
 use super::room::{Answer, Task};
+use super::rounds::Rounds;
 use super::theirs::Place;
 use super::{Link, Output, Presence, Room};
 use crate::node::NodeId;
@@ -29,12 +30,22 @@ impl Presence {
 
     /// Asks in all rooms, over some time.
     pub(super) fn ask_all(&mut self, now: Duration) {
-        let spread = self.pace.spread(self.rooms.len());
-        for name in self.rooms.keys().cloned().collect::<Vec<_>>() {
+        (self.sweep, self.sweep_at) = (Some(Rounds::default()), now);
+    }
+
+    /// Plans questions for some more rooms, until all are asked about.
+    pub(super) fn sweep(&mut self, now: Duration) {
+        let Some(sweep) = &mut self.sweep else { return };
+        let names = sweep.next(&self.rooms, QUESTIONS);
+        self.sweep_at = now + self.pace.batch;
+        if names.len() < QUESTIONS {
+            self.sweep = None;
+        }
+        for name in names {
             if let Some(room) = self.rooms.get_mut(&name) {
                 (room.asked, room.attempts) = (None, 0);
             }
-            let at = now + self.random.below(spread);
+            let at = now + self.random.below(self.pace.heartbeat / 10);
             self.plan(at, &name, Task::Ask);
         }
     }
@@ -47,7 +58,7 @@ impl Presence {
             return;
         }
         self.say(None, &Message::Beat { heartbeat, round });
-        for name in self.rounds.next(&self.rooms) {
+        for name in self.rounds.next(&self.rooms, ROOMS_PER_BEAT) {
             self.visit(now, &name);
         }
     }

@@ -104,7 +104,6 @@ struct World {
     now: Duration,
     random: Random,
     nodes: Vec<Node>,
-    losses: Losses,
     is_lossy: bool,
 }
 
@@ -158,10 +157,10 @@ impl Node {
 }
 
 impl World {
-    fn new(seed: u64, losses: Losses) -> Self {
+    fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let nodes = (0..NODES).map(|_| Node::new(&mut random)).collect();
-        let mut world = Self { now: Duration::from_secs(1000), random, nodes, losses, is_lossy: false };
+        let mut world = Self { now: Duration::from_secs(1000), random, nodes, is_lossy: false };
         (0..NODES).for_each(|index| world.reconnect(index));
         world
     }
@@ -413,7 +412,7 @@ fn documented(losses: Losses) -> Duration {
 }
 
 fn simulate(seed: u64, losses: Losses) {
-    let mut world = World::new(seed, losses);
+    let mut world = World::new(seed);
     let faults = Duration::from_secs(world.random.number() % 60);
     world.is_lossy = losses == Losses::Anywhere;
     world.run(faults, |world| {

@@ -6,6 +6,7 @@
 //! from it, and ends that thread when it is dropped.
 
 mod archive;
+mod cluster;
 mod dial;
 mod health;
 mod order;
@@ -39,8 +40,12 @@ use crate::error::BrokerError;
 ///
 /// A URL is `nats://` or, for TLS, `tls://`, then credentials and `@` if the server wants any (`user:password` or a
 /// token, percent-encoded), the host, and `:` and the port if it is not 4222. URLs of several servers of a cluster are
-/// separated by commas; each new connection begins with the next of them. For other credentials, and for TLS that is set
-/// up otherwise, see [`options`](Self::options).
+/// separated by commas; each new connection begins with the next of them. If none of them is there, those are tried
+/// that they have told of, but not over TLS. For other credentials, and for TLS that is set up otherwise, see
+/// [`options`](Self::options).
+///
+/// What is published at one server of a cluster comes to the nodes at the others as soon as those have heard of their
+/// subscriptions: a moment after a node's first member has joined a room.
 ///
 /// The user needs to be allowed to publish and to subscribe to `PREFIX.>`, and with a
 /// [history](crate::Builder::history) to publish to `$JS.API.>` and to subscribe to `_INBOX.>`, too.

@@ -12,6 +12,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ServerError};
 use tokio::time;
 
 use super::Options;
+use super::cluster::Cluster;
 use super::health::{Health, Pulse};
 use super::server::Server;
 use crate::error::BrokerError;
@@ -27,36 +28,34 @@ const UNREAD: usize = 1 << 20;
 /// Where connections come from.
 pub(super) struct Dial {
     source: Source,
-    /// How long one server may take.
+    /// How long a connection may take.
     patience: Duration,
 }
 
 enum Source {
-    Servers {
-        servers: Vec<Server>,
-        options: Options,
-        /// How many connections were tried: each begins with the next server.
-        tries: AtomicUsize,
-    },
+    Servers(Cluster, Options),
     Client(Client),
 }
 
 impl Dial {
     pub(super) fn servers(servers: Vec<Server>, options: Options, patience: Duration) -> Self {
-        // With something left, so that it is said what was wrong before it is said that all took too long.
-        let share = patience.mul_f32(0.9) / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
-        Self { source: Source::Servers { servers, options, tries: AtomicUsize::new(0) }, patience: share }
+        Self::new(Source::Servers(Cluster::new(servers), options), patience)
     }
 
     pub(super) fn client(client: Client, patience: Duration) -> Self {
-        Self { source: Source::Client(client), patience: patience.mul_f32(0.9) }
+        Self::new(Source::Client(client), patience)
+    }
+
+    fn new(source: Source, patience: Duration) -> Self {
+        // With something left, so that it is said what was wrong before it is said that all took too long.
+        Self { source, patience: patience.mul_f32(0.9) }
     }
 
     /// How long what was begun may take to end. A client of ours ends at once; another goes on, and has to be told what
     /// is not wanted any more.
     pub(super) fn grace(&self) -> Duration {
         match &self.source {
-            Source::Servers { .. } => Duration::ZERO,
+            Source::Servers(..) => Duration::ZERO,
             Source::Client(_) => Duration::from_secs(2),
         }
     }
@@ -70,12 +69,16 @@ impl Dial {
     pub(super) async fn connect(&self, vital: &str) -> Result<(Client, Arc<Health>), BrokerError> {
         match &self.source {
             Source::Client(client) => self.adopt(client, vital).await,
-            Source::Servers { servers, options, tries } => {
-                let first = tries.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
+            Source::Servers(cluster, options) => {
                 let mut problem = BrokerError::Closed;
-                for server in servers.iter().cycle().skip(first).take(servers.len()) {
-                    match self.reach(server, options, vital).await {
-                        Ok(connected) => return Ok(connected),
+                let servers = cluster.round();
+                let share = self.patience / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
+                for server in servers {
+                    match reach(&server, options, vital, share).await {
+                        Ok((client, health)) => {
+                            cluster.learn(&server, &client.server_info().connect_urls);
+                            return Ok((client, health));
+                        }
                         // Of several problems, that with the credentials says most.
                         Err(_) if matches!(problem, BrokerError::Credentials(_)) => {}
                         Err(error) => problem = error,
@@ -84,39 +87,6 @@ impl Dial {
                 Err(problem)
             }
         }
-    }
-
-    async fn reach(
-        &self,
-        server: &Server,
-        options: &Options,
-        vital: &str,
-    ) -> Result<(Client, Arc<Health>), BrokerError> {
-        if server.address().tls_required() {
-            choose_provider();
-        }
-        let health = Health::new(vital.into());
-        let (pulse, connections) = (Pulse::of(&health), AtomicUsize::new(0));
-        let options = server
-            .authenticate(options())
-            .ping_interval(PING)
-            .subscription_capacity(UNREAD)
-            // The client is never to connect again. It waits here until it is gone, which is soon.
-            .reconnect_delay_callback(move |_| match connections.fetch_add(1, Ordering::Relaxed) {
-                0 => Duration::ZERO,
-                _ => Duration::MAX,
-            })
-            .event_callback(move |event| {
-                pulse.event(event);
-                future::ready(())
-            });
-        let connecting = async {
-            let client = options.connect(server.address()).await.map_err(|error| problem(server, &error))?;
-            health.connected().await?;
-            Ok(client)
-        };
-        let client = time::timeout(self.patience, connecting).await.map_err(|_| silent(server))??;
-        Ok((client, health))
     }
 
     /// Takes a client that there is already, as long as it does not reconnect.
@@ -139,6 +109,40 @@ impl Dial {
         tokio::spawn(watch(client.clone(), connection, health.clone()));
         Ok((client.clone(), health))
     }
+}
+
+/// Connects to a server, once.
+async fn reach(
+    server: &Server,
+    options: &Options,
+    vital: &str,
+    patience: Duration,
+) -> Result<(Client, Arc<Health>), BrokerError> {
+    if server.address().tls_required() {
+        choose_provider();
+    }
+    let health = Health::new(vital.into());
+    let (pulse, connections) = (Pulse::of(&health), AtomicUsize::new(0));
+    let options = server
+        .authenticate(options())
+        .ping_interval(PING)
+        .subscription_capacity(UNREAD)
+        // The client is never to connect again. It waits here until it is gone, which is soon.
+        .reconnect_delay_callback(move |_| match connections.fetch_add(1, Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::MAX,
+        })
+        .event_callback(move |event| {
+            pulse.event(event);
+            future::ready(())
+        });
+    let connecting = async {
+        let client = options.connect(server.address()).await.map_err(|error| problem(server, &error))?;
+        health.connected().await?;
+        Ok(client)
+    };
+    let client = time::timeout(patience, connecting).await.map_err(|_| silent(server))??;
+    Ok((client, health))
 }
 
 /// Says when the connection of a client has ended.

@@ -90,6 +90,18 @@ impl Server {
         self.address.clone()
     }
 
+    /// Whether another one is at the same place.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        (self.address.host(), self.address.port()) == (other.address.host(), other.address.port())
+    }
+
+    /// Another server of its cluster, that wants the same credentials. Not over TLS: its certificate need not be one for
+    /// this address.
+    pub(super) fn sibling(&self, place: &str) -> Option<Self> {
+        let found = server(place).ok().filter(|found| found.credentials.is_none() && !self.address.tls_required())?;
+        Some(Self { credentials: self.credentials.clone(), ..found })
+    }
+
     /// Adds the credentials to options.
     pub(super) fn authenticate(&self, options: ConnectOptions) -> ConnectOptions {
         match &self.credentials {

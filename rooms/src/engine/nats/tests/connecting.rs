@@ -84,6 +84,31 @@ async fn of_several_servers_one_that_is_there_will_do() {
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
+async fn the_others_of_a_cluster_are_found_when_one_is_gone() {
+    let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\"";
+    let one = Server::with(&format!("{cluster} }}"));
+    let two = Server::with(&format!("{cluster}, routes: [\"nats://{}\"] }}", one.cluster));
+    let (broker, (mut other, _)) = (broker(one.url()), connect(two.url()).await);
+    let (inbox, received) = inbox();
+    server::until(|| one.count("routez", "num_routes") == 1);
+    let mut session = within(broker.connect(inbox.clone())).await.unwrap();
+    session.subscribe(&[room("a")]).await.unwrap();
+    // The other server hears of the subscription a moment later.
+    while received.is_empty() {
+        other.publish(&[say("a", "1")]).await.unwrap();
+    }
+    drop(one);
+    assert!(matches!(within(session.ended()).await, BrokerError::Lost(_)));
+    drop(session);
+    while !received.is_empty() {}
+    let mut session = within(broker.connect(inbox)).await.unwrap();
+    session.subscribe(&[room("a")]).await.unwrap();
+    other.publish(&[say("a", "2")]).await.unwrap();
+    assert_eq!(received.text(), "2");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
 async fn a_server_that_was_stopped_is_not_waited_for() {
     let server = Server::start();
     server.signal("-STOP");

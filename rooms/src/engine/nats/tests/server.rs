@@ -18,6 +18,8 @@ pub(super) struct Server {
     folder: PathBuf,
     pub(super) place: String,
     monitor: String,
+    /// Where other servers of its cluster find it.
+    pub(super) cluster: String,
 }
 
 impl Server {
@@ -46,12 +48,13 @@ impl Server {
             .spawn()
             .expect("nats-server is not installed");
         let ports = folder.join(format!("nats-server_{}.ports", child.id()));
-        let mut server = Self { child, folder, place: String::new(), monitor: String::new() };
+        let mut server = Self { child, folder, place: String::new(), monitor: String::new(), cluster: String::new() };
         until(|| {
             let text = fs::read_to_string(&ports).unwrap_or_default();
             let mut places = text.split('"').filter_map(|part| part.split_once("://"));
             let (Some((_, place)), Some((_, monitor))) = (places.next(), places.next()) else { return false };
             (server.place, server.monitor) = (place.into(), monitor.into());
+            server.cluster = places.next().map(|(_, cluster)| cluster.into()).unwrap_or_default();
             true
         });
         server

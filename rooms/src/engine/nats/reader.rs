@@ -15,7 +15,7 @@ use super::reactor::{Busy, Spawner};
 /// A subscription that is read on the thread of its connection, until this is dropped.
 pub(super) struct Reader {
     /// Has it unsubscribe, and end.
-    stop: oneshot::Sender<Infallible>,
+    _stop: oneshot::Sender<Infallible>,
     task: JoinHandle<()>,
 }
 
@@ -25,13 +25,12 @@ impl Reader {
         let (stop, stopped) = oneshot::channel();
         // All that has come is taken before it is the client's turn again.
         let task = on.spawn(unconstrained(read(subscriber, take, stopped, on.busy())));
-        Self { stop, task }
+        Self { _stop: stop, task }
     }
 
-    /// Stops it, and waits until it has.
-    pub(super) async fn stop(self) {
-        drop(self.stop);
-        let _ = self.task.await;
+    /// Stops it. What this returns ends when it has.
+    pub(super) fn stop(self) -> JoinHandle<()> {
+        self.task
     }
 }
 

@@ -159,11 +159,10 @@ impl Session for NatsSession {
 
     async fn unsubscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
         self.begin()?;
-        for channel in channels {
-            let reader = self.readers.lock().remove(&channel.name(&self.prefix));
-            if let Some(reader) = reader {
-                reader.stop().await;
-            }
+        let names = channels.iter().map(|channel| channel.name(&self.prefix));
+        let stopped = names.filter_map(|name| self.readers.lock().remove(&name)).map(Reader::stop);
+        for reading in stopped.collect::<Vec<_>>() {
+            let _ = reading.await;
         }
         self.confirm().await
     }

@@ -175,6 +175,7 @@ impl Presence {
     }
 
     /// Sets limits other than the default.
+    #[cfg(test)]
     pub(crate) fn limits(self, limits: Limits) -> Self {
         Self { limits, peers: Peers::new(limits.nodes), ..self }
     }

@@ -24,7 +24,7 @@ use super::{Broker, Inbox};
 use crate::builder::History;
 use crate::error::BrokerError;
 
-/// The Redis that rooms go over: made from a URL, or from a client of the crate `redis`.
+/// The Redis that rooms go over: made from a URL, or from a client of the crate `redis`, version 1.
 ///
 /// ```
 /// # use bellwire_rooms as rooms;

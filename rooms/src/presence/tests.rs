@@ -16,6 +16,9 @@ fn who(name: &str) -> Arc<str> {
     name.into()
 }
 
+/// Those who have joined, or left.
+type Names = Vec<Arc<str>>;
+
 /// Nodes at a broker that takes no time. What is published is kept, too.
 struct Nodes {
     now: Duration,
@@ -79,7 +82,7 @@ impl Nodes {
         self.now = end;
     }
 
-    fn changes(&mut self, number: usize) -> Vec<(Vec<Arc<str>>, Vec<Arc<str>>)> {
+    fn changes(&mut self, number: usize) -> Vec<(Names, Names)> {
         std::iter::from_fn(|| self.all[number].poll_change()).map(|change| (change.joined, change.left)).collect()
     }
 

@@ -63,11 +63,12 @@ pub(super) fn for_rooms(client: &Client) -> Result<(Client, i64), BrokerError> {
 /// Where a client goes, without credentials.
 pub(super) fn shown(client: &Client) -> String {
     let addr = client.get_connection_info().addr();
-    match addr {
-        ConnectionAddr::Tcp(..) => format!("redis://{addr}"),
-        ConnectionAddr::TcpTls { .. } => format!("rediss://{addr}"),
-        _ => format!("unix://{addr}"),
-    }
+    let (scheme, host, port) = match addr {
+        ConnectionAddr::Tcp(host, port) => ("redis", host, port),
+        ConnectionAddr::TcpTls { host, port, .. } => ("rediss", host, port),
+        _ => return format!("unix://{addr}"),
+    };
+    if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ mod tests {
         for (url, expected) in [
             ("redis://host", "redis://host:6379"),
             ("redis://user:pa%40ss@host:7000/3", "redis://host:7000"),
-            ("redis://:pass@[::1]:7000", "redis://::1:7000"),
+            ("redis://:pass@[::1]:7000", "redis://[::1]:7000"),
             ("valkey://host", "redis://host:6379"),
             ("unix:///run/redis.sock?user=me&pass=hidden&db=2", "unix:///run/redis.sock"),
             ("redis+unix:///run/redis.sock", "unix:///run/redis.sock"),

@@ -8,11 +8,13 @@
 //! | `faults` | brokers that are away, lost, slow, paused, full, or something else |
 //! | `limits` | brokers that take less than they are given |
 //! | `processes` | nodes that are killed, stopped, or go |
+//! | `ends` | the end of rooms: of their runtime, of their last handle, and by `close` |
 //! | `seeded` | all of that at random, with a model as the oracle |
 //!
 //! Without a broker they run over rooms in this process; the others are for those who have `nats-server` and
 //! `redis-server`: `cargo test -p bellwire-rooms-tests -- --ignored`.
 
+mod ends;
 mod faults;
 mod harness;
 mod history;

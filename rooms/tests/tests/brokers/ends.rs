@@ -89,6 +89,7 @@ fn the_last_handle_takes_the_connection_with_it(kind: Kind) {
     let member = Recorder::new();
     rooms.join("a", &member.socket()).unwrap();
     settle(&broker, &[&rooms], &["a"]);
+    rooms.connected().wait_timeout(PATIENCE).unwrap().unwrap();
     let other = rooms.clone();
     drop(rooms);
     other.publish("a", "still").unwrap();
@@ -128,6 +129,6 @@ fn what_is_closed_stays_closed(kind: Kind) {
     // Nobody is kept from it, but it comes to nothing at the broker.
     let _ = rooms.join("a", &member.socket());
     assert_eq!(rooms.publish("a", "late"), Err(PublishError::Unavailable));
-    assert!(broker.channels(PREFIX).is_empty());
+    wait_until("the broker has forgotten them", || broker.channels(PREFIX).is_empty());
     assert!(matches!(rooms.connected().wait_timeout(PATIENCE).unwrap(), Err(BrokerError::Closed)));
 }

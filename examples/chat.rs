@@ -324,8 +324,11 @@ mod tests {
         // There and back again, before it was known that the old name had gone.
         assert_eq!(compare(&["1 Zoë", "2 Bo"], &["2 Bo"], &["2 Al"]), ["* Al is now Bo"]);
         assert_eq!(compare(&["1 Zoë"], &[], &["2 Bo"]), ["* Bo left"]);
+        // A name that somebody else has taken by then is still there.
+        assert_eq!(compare(&["3 Zoë"], &["3 Zoë"], &[]), ["* Zoë joined"]);
+        assert_eq!(compare(&["3 Zoë"], &[], &["1 Zoë"]), [""; 0]);
         // Gone before it was known to have come.
-        assert_eq!(compare(&["1 Zoë"], &["3 Cy"], &["3 Cy"]), [""; 0]);
+        assert_eq!(compare(&["3 Zoë"], &["4 Cy"], &["4 Cy"]), [""; 0]);
     }
 
     #[test]

@@ -201,20 +201,19 @@ impl Told {
     pub(crate) fn compare(&mut self, present: &[Arc<str>], joined: &[Arc<str>], left: &[Arc<str>]) -> Vec<String> {
         let now: HashMap<_, _> = present.iter().map(|who| parts(who)).collect();
         let changed = joined.iter().chain(left).map(|who| parts(who).0);
-        changed.filter_map(|id| self.update(id, now.get(id).copied())).collect()
+        changed.filter_map(|id| self.update(id, &now)).collect()
     }
 
-    /// Returns what is to be told of somebody who has this name now, or none.
-    fn update(&mut self, id: &str, name: Option<&str>) -> Option<String> {
-        let before = self.0.remove(id);
-        let news = match (&before, name) {
+    fn update(&mut self, id: &str, now: &HashMap<&str, &str>) -> Option<String> {
+        let (before, name) = (self.0.remove(id), now.get(id).copied());
+        self.0.extend(name.map(|name| (id.into(), name.into())));
+        match (before, name) {
             (None, Some(name)) => Some(format!("* {name} joined")),
             (Some(before), Some(name)) => (before != name).then(|| format!("* {before} is now {name}")),
-            (Some(before), None) => Some(format!("* {before} left")),
+            // Unless somebody else has taken the name by now.
+            (Some(before), None) => (!now.values().any(|name| *name == before)).then(|| format!("* {before} left")),
             (None, None) => None,
-        };
-        self.0.extend(name.map(|name| (id.into(), name.into())));
-        news
+        }
     }
 }
 

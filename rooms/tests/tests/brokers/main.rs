@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `harness` | what the others stand on: a broker really stops, and a relay really cuts |
 //! | `semantics` | what rooms promise, as one suite over each engine |
+//! | `crowd` | who is present among ten thousand members |
 //! | `history` | what is kept, and that it makes up for what was missed |
 //! | `faults` | brokers that are away, lost, slow, paused, full, or something else |
 //! | `limits` | brokers that take less than they are given |
@@ -14,6 +15,7 @@
 //! Without a broker they run over rooms in this process; the others are for those who have `nats-server` and
 //! `redis-server`: `cargo test -p bellwire-rooms-tests -- --ignored`.
 
+mod crowd;
 mod ends;
 mod faults;
 mod harness;

@@ -60,7 +60,9 @@ pub fn all() -> Vec<Measurement> {
     all.push(client());
     all.extend([to_all("send"), to_all("broadcast")]);
     all.extend(["listener", "stream"].map(|form| life("tokio", form)));
-    all.push(broadcast());
+    all.push(each("broadcast 32 B", "broadcast", 1000));
+    all.extend(ROOMS.map(|(name, members)| each(name, "publish", members)));
+    all.push(each("rooms, a socket joins and leaves", "join and leave", 1000));
     for (context, _, message) in DEFLATE {
         all.extend([deflate("send", context, message), deflate("receive", context, message)]);
     }
@@ -69,6 +71,13 @@ pub fn all() -> Vec<Measurement> {
     }
     all
 }
+
+/// How many members there are in a room in which something is published.
+const ROOMS: [(&str, usize); 3] = [
+    ("rooms, publish 32 B to 1", 1),
+    ("rooms, publish 32 B to each of 10", 10),
+    ("rooms, publish 32 B to each of 1,000", 1000),
+];
 
 /// What is decoded and encoded, by which end, and how many messages at once.
 const CODEC: [(&str, &str, usize); 6] = [
@@ -95,10 +104,11 @@ fn codec(operation: &'static str, role: &'static str, message: &'static str, bat
     })
 }
 
-/// A round sends to 1,000 connections.
-fn broadcast() -> Measurement {
-    Measurement::new("in memory, broadcast 32 B", || {
-        Ok(Counts::default().per(load::in_memory("counted_memory", &["broadcast 32 B"], 20)?, 1000))
+/// What each of so many connections costs: a round is about all.
+fn each(name: &str, way: &'static str, members: usize) -> Measurement {
+    Measurement::new(format!("in memory, {name}"), move || {
+        let counts = load::in_memory("counted_memory", &[way, &members.to_string()], 20_000 / members)?;
+        Ok(Counts::default().per(counts, members))
     })
 }
 

@@ -16,7 +16,8 @@ use crate::member::Member;
 /// What takes longer does not work.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often it is tried whether all members hear the publisher: a broker that was told of a room may take a while.
+/// How soon it is asked again whether all members hear the publisher, since a broker may have heard of the room late; then
+/// after twice as long each time, since a server may be slow.
 const ASKING: Duration = Duration::from_millis(50);
 
 const BUFFER: usize = 256 * 1024;
@@ -80,7 +81,7 @@ impl Load {
 
     /// Publishes what is no message, until each member has heard it.
     fn ask(&mut self) -> io::Result<()> {
-        let (until, mut next) = (Instant::now() + PATIENCE, Instant::now());
+        let (until, mut next, mut pause) = (Instant::now() + PATIENCE, Instant::now(), ASKING);
         while !self.members().iter().all(|connection| connection.member.hears) {
             let now = Instant::now();
             if now > until {
@@ -88,7 +89,7 @@ impl Load {
                 return Err(io::Error::other(format!("{deaf} members have heard nothing within {PATIENCE:?}")));
             }
             if now > next {
-                next = now + ASKING;
+                (next, pause) = (now + pause, 2 * pause);
                 self.dialect.publish(0, self.length, &mut self.frames);
                 self.send()?;
             }

@@ -39,6 +39,8 @@ const ALL: &[(&str, Option<Broker>, &str, &[&str])] = &[
     ("floor+batch", None, "bench-rooms-floor", &["batch"]),
     (BASELINE, None, "bench-rooms", &["broadcast"]),
     ("bellwire-rooms", None, "bench-rooms", &["local"]),
+    ("bellwire-rooms+redis", Some(Broker::Redis), "bench-rooms", &["redis", URL]),
+    ("bellwire-rooms+nats", Some(Broker::Nats), "bench-rooms", &["nats", URL]),
     ("tokio-tungstenite+redis", Some(Broker::Redis), "bench-rooms-tungstenite", &["send", URL]),
     ("tokio-tungstenite+redis+batch", Some(Broker::Redis), "bench-rooms-tungstenite", &["batch", URL]),
 ];

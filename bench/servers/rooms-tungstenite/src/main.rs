@@ -1,13 +1,15 @@
 //! A chat of one room on tokio-tungstenite, over several nodes with Redis pub/sub, as one writes it by hand: a task for
 //! each connection, which gets what is published over a broadcast channel of tokio.
 //!
-//! `bench-rooms-tungstenite send|batch REDIS_URL PORT`: each message is sent, or all that are there are queued and then
-//! flushed. Who connects to `/publisher` is no member.
+//! `bench-rooms-tungstenite send|batch REDIS_URL PORT`. `send`: one task both reads and sends, as in the examples of
+//! tokio-tungstenite, and sends each message by itself. `batch`: one task reads and another sends, whatever is there goes to
+//! Redis in one pipeline, and to a member with one flush. Who connects to `/publisher` is no member.
 
 use std::error::Error;
 use std::future::pending;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +48,8 @@ async fn main() -> Result<()> {
                 Ok(response)
             };
             let socket = accept_hdr_async(stream, look).await?;
-            serve(socket, is_member.then(|| room.subscribe()), publisher, batch).await
+            let room = is_member.then(|| room.subscribe());
+            if batch { serve_in_batches(socket, room, publisher).await } else { serve(socket, room, publisher).await }
         });
     }
 }
@@ -62,11 +65,11 @@ async fn deliver(subscriber: redis::aio::PubSub, room: Sender<Utf8Bytes>) -> Res
     Ok(())
 }
 
+/// One task, which reads and sends. Each time it is woken it looks for both.
 async fn serve(
     mut socket: WebSocketStream<TcpStream>,
     mut room: Option<Receiver<Utf8Bytes>>,
     mut redis: MultiplexedConnection,
-    batch: bool,
 ) -> Result<()> {
     loop {
         tokio::select! {
@@ -75,20 +78,63 @@ async fn serve(
                 Some(_) => {}
                 None => return Ok(()),
             },
-            text = next(&mut room) => {
-                let (Some(text), Some(room)) = (text, &mut room) else { continue };
-                if batch {
-                    socket.feed(Message::Text(text)).await?;
-                    while let Ok(text) = room.try_recv() {
-                        socket.feed(Message::Text(text)).await?;
-                    }
-                    socket.flush().await?;
-                } else {
-                    socket.send(Message::Text(text)).await?;
-                }
+            text = next(&mut room) => if let Some(text) = text {
+                socket.send(Message::Text(text)).await?;
             }
         }
     }
+}
+
+/// Two tasks, each of which does at once whatever there is to do.
+async fn serve_in_batches(
+    socket: WebSocketStream<TcpStream>,
+    room: Option<Receiver<Utf8Bytes>>,
+    mut redis: MultiplexedConnection,
+) -> Result<()> {
+    let (sink, mut stream) = socket.split();
+    let sending = room.map(|room| tokio::spawn(send_ready(sink, room)).abort_handle());
+    let mut read = async || {
+        while let Some(message) = stream.next().await.transpose()? {
+            if let Message::Text(text) = message {
+                publish_ready(&mut stream, text, &mut redis).await?;
+            }
+        }
+        Ok(())
+    };
+    let outcome = read().await;
+    if let Some(sending) = sending {
+        sending.abort();
+    }
+    outcome
+}
+
+async fn send_ready(mut sink: SplitSink<WebSocketStream<TcpStream>, Message>, room: Receiver<Utf8Bytes>) -> Result<()> {
+    let mut room = Some(room);
+    loop {
+        let Some(text) = next(&mut room).await else { continue };
+        sink.feed(Message::Text(text)).await?;
+        while let Some(Ok(text)) = room.as_mut().map(Receiver::try_recv) {
+            sink.feed(Message::Text(text)).await?;
+        }
+        sink.flush().await?;
+    }
+}
+
+/// Publishes a text, and all that have come behind it.
+async fn publish_ready(
+    socket: &mut SplitStream<WebSocketStream<TcpStream>>,
+    text: Utf8Bytes,
+    redis: &mut MultiplexedConnection,
+) -> Result<()> {
+    let (mut pipeline, mut next) = (redis::pipe(), Some(text));
+    while let Some(text) = next {
+        pipeline.publish(ROOM, text.as_str()).ignore();
+        next = socket.next().now_or_never().flatten().transpose()?.and_then(|message| match message {
+            Message::Text(text) => Some(text),
+            _ => None,
+        });
+    }
+    Ok(pipeline.query_async(redis).await?)
 }
 
 /// The next message of the room. None: it was too slow for some.

@@ -1,7 +1,7 @@
 //! A chat of one room on bellwire.
 //!
-//! `bench-rooms broadcast PORT`: a set of sockets, and `broadcast`. `bench-rooms local PORT`: rooms. Who connects to
-//! `/publisher` is no member.
+//! `bench-rooms broadcast PORT`: a set of sockets, and `broadcast`. `bench-rooms local|redis URL|nats URL PORT`: rooms. Who
+//! connects to `/publisher` is no member.
 
 use std::collections::HashSet;
 use std::io;
@@ -24,6 +24,8 @@ async fn main() -> io::Result<()> {
     match &chat.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["broadcast"] => by_hand(server).await,
         ["local"] => in_rooms(server, Rooms::local()).await,
+        ["nats", url] => in_rooms(server, Rooms::nats(*url).map_err(io::Error::other)?).await,
+        ["redis", url] => in_rooms(server, Rooms::redis(*url).map_err(io::Error::other)?).await,
         _ => Err(io::Error::other("there is no such chat")),
     }
 }
@@ -33,6 +35,7 @@ fn publishes(request: &Request) -> bool {
 }
 
 async fn in_rooms(server: Server, rooms: Rooms) -> io::Result<()> {
+    rooms.connected().await.map_err(io::Error::other)?;
     server
         .run(move |request: &Request| {
             Response::websocket(InRooms { rooms: rooms.clone(), publishes: publishes(request) })

@@ -105,8 +105,11 @@ impl Dial {
         let Ok(connection) = time::timeout(self.patience, connected).await else {
             return Err(BrokerError::Unreachable("the client is not connected, and tries to".into()));
         };
-        let health = Health::new(vital.into());
-        tokio::spawn(watch(client.clone(), connection, health.clone()));
+        let (watched, statistics) = (client.clone(), client.statistics());
+        let health = Health::new(vital.into(), move || {
+            watched.connection_state() == State::Connected && statistics.connects.load(Ordering::Relaxed) == connection
+        });
+        tokio::spawn(watch(health.clone()));
         Ok((client.clone(), health))
     }
 }
@@ -121,7 +124,7 @@ async fn reach(
     if server.address().tls_required() {
         choose_provider();
     }
-    let health = Health::new(vital.into());
+    let health = Health::new(vital.into(), || true);
     let (pulse, connections) = (Pulse::of(&health), AtomicUsize::new(0));
     let options = server
         .authenticate(options())
@@ -145,15 +148,11 @@ async fn reach(
     Ok((client, health))
 }
 
-/// Says when the connection of a client has ended.
-async fn watch(client: Client, connection: u64, health: Arc<Health>) {
-    let statistics = client.statistics();
-    let is_the_same =
-        || client.connection_state() == State::Connected && statistics.connects.load(Ordering::Relaxed) == connection;
-    while is_the_same() {
+/// Finds out when the connection of a client has ended that does not say so.
+async fn watch(health: Arc<Health>) {
+    while health.check().is_ok() {
         time::sleep(LOOK).await;
     }
-    health.end(BrokerError::Lost("the client has lost it".into()));
 }
 
 /// The client leaves it to rustls to choose who encrypts, which panics if the program has several to choose from.

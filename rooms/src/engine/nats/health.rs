@@ -17,6 +17,9 @@ pub(super) struct Health {
     denied: Mutex<Vec<Denial>>,
     /// Begins the subjects without which a session can do nothing.
     vital: String,
+    /// Whether the client still has the connection that this is about. One that is not ours does not say when it has
+    /// another.
+    is_current: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -42,8 +45,9 @@ pub(super) struct Denial {
 }
 
 impl Health {
-    pub(super) fn new(vital: String) -> Arc<Self> {
-        Arc::new(Self { progress: watch::Sender::default(), denied: Mutex::default(), vital })
+    pub(super) fn new(vital: String, is_current: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+        let is_current = Box::new(is_current);
+        Arc::new(Self { progress: watch::Sender::default(), denied: Mutex::default(), vital, is_current })
     }
 
     /// The connection has ended for this reason, unless it has already.
@@ -62,6 +66,9 @@ impl Health {
 
     /// Whether the connection has not ended yet.
     pub(super) fn check(&self) -> Result<(), BrokerError> {
+        if !(self.is_current)() {
+            self.end(closed("the client has lost it"));
+        }
         self.progress.borrow().ended.clone().map_or(Ok(()), Err)
     }
 
@@ -203,7 +210,7 @@ mod tests {
     }
 
     fn health() -> (Arc<Health>, Pulse) {
-        let health = Health::new("app.echo.".into());
+        let health = Health::new("app.echo.".into(), || true);
         let pulse = Pulse::of(&health);
         (health, pulse)
     }

@@ -86,7 +86,8 @@ impl NatsSession {
         self.marker += 1;
         let payload = Bytes::copy_from_slice(&self.marker.to_be_bytes());
         self.line.client.publish(self.line.echo.clone(), payload).await.map_err(closed)?;
-        self.line.health.echoed(self.marker).await
+        self.line.health.echoed(self.marker).await?;
+        self.line.health.check()
     }
 
     async fn send(&mut self, publication: &Publication) -> Result<Sent, BrokerError> {

@@ -103,6 +103,11 @@ async fn a_client_that_was_there_before_is_used_for_as_long_as_its_connection_ho
         session.publish(&[say("a", "1")]).await.unwrap();
         assert_eq!(received.text(), "1");
         relay.cut();
+        if round == 2 {
+            // Before anybody has looked.
+            until(|| relay.accepted() == round + 1);
+            assert!(within(session.publish(&[say("a", "3")])).await.is_err());
+        }
         assert!(matches!(within(session.ended()).await, BrokerError::Lost(_)));
         assert!(within(session.publish(&[say("a", "2")])).await.is_err());
         drop(session);

@@ -18,7 +18,9 @@ async function main() {
   const subscribing = publishing.duplicate();
   await Promise.all([publishing.connect(), subscribing.connect()]);
   const http = createServer();
-  const io = new Server(http, { transports: ["websocket"], adapter: createAdapter(publishing, subscribing) });
+  // No pings: keepalive is off in all servers that are measured.
+  const options = { transports: ["websocket"], pingInterval: 3_600_000 };
+  const io = new Server(http, { ...options, adapter: createAdapter(publishing, subscribing) });
   io.on("connection", (socket) => {
     if (!socket.handshake.query.publisher) {
       socket.join(ROOM);

@@ -10,8 +10,8 @@ use std::future::pending;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{self, Receiver, Sender, error::RecvError};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -30,7 +30,9 @@ async fn main() -> Result<()> {
     let [way, url, port] = &arguments[..] else { return Err("usage: bench-rooms-tungstenite WAY URL PORT".into()) };
     let (batch, client) = (way == "batch", redis::Client::open(&**url)?);
     let (room, _) = broadcast::channel(BEHIND);
-    let publisher = client.get_multiplexed_async_connection().await?;
+    // On a busy machine an answer may take longer than this library waits by itself.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let publisher = client.get_multiplexed_async_connection_with_config(&patient).await?;
     let mut subscriber = client.get_async_pubsub().await?;
     subscriber.subscribe(ROOM).await?;
     tokio::spawn(deliver(subscriber, room.clone()));

@@ -69,8 +69,10 @@ mod everywhere {
     }
 
     fn all_members_see_all_messages_in_the_order_of_the_history(on: On) {
-        const EACH: usize = 300;
-        let site = site(on, 3);
+        // Enough for a server of NATS to mix some of them up.
+        const EACH: usize = 1500;
+        let kept = |builder: Builder| builder.history(History::last(4 * EACH)).numbered(numbered);
+        let site = site_with(on, 3, kept);
         let members: Vec<_> = (0..3).map(|node| site.member(node, "a")).collect();
         site.settle(&["a"]);
         thread::scope(|scope| {
@@ -90,7 +92,7 @@ mod everywhere {
             let got = wait_for_messages(member, 3 * EACH);
             assert_eq!(got.len(), expected.len());
             for (number, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                assert_eq!(got, expected, "the {number}th");
+                assert_eq!(got, expected, "{number} came before");
             }
         }
     }

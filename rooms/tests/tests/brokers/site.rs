@@ -139,8 +139,10 @@ pub(crate) fn texts(member: &Recorder) -> Vec<String> {
 /// Waits until a member has got so many messages.
 #[track_caller]
 pub(crate) fn wait_for_messages(member: &Recorder, count: usize) -> Vec<String> {
-    look_for(|| Some(texts(member)).filter(|texts| texts.len() >= count))
-        .unwrap_or_else(|| panic!("{count} messages; there were: {:?}", texts(member)))
+    look_for(|| Some(texts(member)).filter(|texts| texts.len() >= count)).unwrap_or_else(|| {
+        let texts = texts(member);
+        panic!("{count} messages; there were {}, at last: {:?}", texts.len(), &texts[texts.len().saturating_sub(20)..])
+    })
 }
 
 /// Publishes as soon as there is room.

@@ -223,6 +223,9 @@ impl Builder {
     /// network. When the last member on this node leaves a room, all others have left it, too, as far as this node
     /// knows, and the hook is told so.
     ///
+    /// It runs on a thread that has joined or left, or on the one that has the connection, whose heartbeats wait for it: it
+    /// should be quick.
+    ///
     /// [`present`](Rooms::present) does not wait. A client that was sent who is present, and then each change, and that
     /// removes who left and adds who joined if they are not there, is right about it: a change says what became of its
     /// names.

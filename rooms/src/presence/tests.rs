@@ -1004,8 +1004,14 @@ fn whatever_was_forged_is_put_right_by_the_node_itself() {
         nodes.run(H + 4 * BATCH);
         assert_eq!((nodes.present(0), nodes.all[0].count(ROOM)), (vec![who("ann"), who("bob")], 2), "{message:?}");
     }
-    // Under the version that the node has announced itself.
+    // Under the version that the node has announced itself: the right names, and then wrong ones.
     let version = nodes.all[1].rooms[ROOM].own.state().version;
+    hear_now(&mut nodes, Some(ROOM), &Message::Gone);
+    let (names, is_last) = (vec!["bob"], true);
+    hear_now(&mut nodes, Some(ROOM), &Message::List { version, connections: 9, part: 0, is_last, names });
+    assert_eq!(nodes.all[0].count(ROOM), 10);
+    nodes.run(H + 4 * BATCH);
+    assert_eq!(nodes.all[0].count(ROOM), 2);
     hear_now(&mut nodes, Some(ROOM), &Message::Gone);
     hear_now(&mut nodes, Some(ROOM), &list(version, &["eve"]));
     assert_eq!(nodes.present(0), [who("ann"), who("eve")]);

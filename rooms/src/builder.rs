@@ -18,6 +18,10 @@ use crate::rooms::Rooms;
 #[cfg(feature = "__broker")]
 const MAX_PREFIX: usize = 64;
 
+/// Nobody waits for longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+
 /// Sets up [`Rooms`]: [`Rooms::builder`].
 #[must_use = "it makes rooms by `local`, `nats` or `redis`"]
 #[derive(Debug, Default)]
@@ -170,7 +174,7 @@ impl Builder {
     /// Nodes should have the same, but for the time in which it is changed: each says what it has, and is believed up to ten
     /// times what the others have.
     pub fn heartbeat(mut self, every: Duration) -> Self {
-        self.settings.heartbeat = every;
+        self.settings.heartbeat = every.clamp(MIN_HEARTBEAT, LONGEST);
         self
     }
 
@@ -183,7 +187,7 @@ impl Builder {
     /// Sets how long to wait before the next try to connect, at first and at most: 100 milliseconds and 10 seconds by
     /// default. The time doubles with each try, and a random half of it is left out, so that not all nodes come together.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        (self.settings.min_backoff, self.settings.max_backoff) = (min, max);
+        (self.settings.min_backoff, self.settings.max_backoff) = (min.min(LONGEST), max.min(LONGEST));
         self
     }
 

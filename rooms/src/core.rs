@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::builder::{Hooks, Settings};
 use crate::gap::Gap;
 use crate::history::Histories;
-use crate::hub::{Delivery, Full, Hub, Left};
+use crate::hub::{Delivery, Full, Hub, Left, Room};
 use crate::name;
 use crate::node::NodeId;
 use crate::position::Position;
@@ -40,6 +40,9 @@ pub(crate) struct Core {
     ignored: AtomicU64,
     handle: OnceLock<Weak<Inner>>,
 }
+
+/// Who catches up, and where.
+pub(crate) type CatchesUp = (Arc<Room>, (SocketId, u64));
 
 /// How a message comes to the members of its room.
 pub(crate) enum Engine {
@@ -92,12 +95,18 @@ impl Core {
 
     /// Adds a socket to a room, and says whether it is in no other: then [`ended`](Self::ended) is to be called when it
     /// ends.
-    pub(crate) fn join(&self, token: &str, socket: &WebSocket, who: Option<Arc<str>>, catches_up: bool) -> bool {
+    pub(crate) fn join(
+        &self,
+        token: &str,
+        socket: &WebSocket,
+        who: Option<Arc<str>>,
+        catches_up: bool,
+    ) -> (bool, Option<CatchesUp>) {
         let mut presence = self.presence();
         let joined = self.hub.join(token, socket, who.clone(), catches_up);
         let token = joined.room.token();
-        match joined.before {
-            Some(before) if before == who => {}
+        match &joined.before {
+            Some(before) if *before == who => {}
             before => {
                 presence.join(self.now(), token, who.as_ref());
                 if let Some(before) = before {
@@ -110,7 +119,7 @@ impl Core {
         }
         drop(presence);
         self.presence_changed();
-        joined.is_new
+        (joined.is_new, joined.catches_up.map(|id| (joined.room, id)))
     }
 
     /// Takes a socket out of a room, and says whether it was in it.

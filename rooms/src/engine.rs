@@ -30,7 +30,7 @@ use bytes::Bytes;
 
 pub(crate) use self::channel::Channel;
 pub(crate) use self::inbox::Inbox;
-pub(crate) use self::link::{Link, Reading};
+pub(crate) use self::link::{Link, Reader, Reading};
 pub(crate) use self::supervisor::spawn;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;

@@ -66,16 +66,16 @@ impl Histories {
     pub(crate) fn since(&mut self, now: Duration, token: &str, since: Option<Position>) -> Vec<Past> {
         self.forget(now);
         let kept = self.rooms.get(token).into_iter().flatten();
-        let fresh = kept.filter(|aged| aged.since + self.limits.age > now).map(|aged| &aged.past);
+        let fresh = kept.filter(|aged| now.saturating_sub(aged.since) < self.limits.age).map(|aged| &aged.past);
         fresh.filter(|past| since.is_none_or(|since| past.position > since)).cloned().collect()
     }
 
     /// Forgets what is too old, in rooms that nobody speaks in, too.
     fn forget(&mut self, now: Duration) {
-        while self.looked.front().is_some_and(|(looked, _)| *looked + self.limits.age <= now) {
+        while self.looked.front().is_some_and(|(looked, _)| now.saturating_sub(*looked) >= self.limits.age) {
             let Some((_, token)) = self.looked.pop_front() else { return };
             let Some(kept) = self.rooms.get_mut(&token) else { continue };
-            kept.retain(|aged| aged.since + self.limits.age > now);
+            kept.retain(|aged| now.saturating_sub(aged.since) < self.limits.age);
             if kept.is_empty() {
                 self.rooms.remove(&token);
             } else {

@@ -44,6 +44,8 @@ pub(crate) struct Joined {
     pub(crate) is_new: bool,
     /// What it was in the room as before, if it was.
     pub(crate) before: Option<Option<Arc<str>>>,
+    /// For whom what is kept is to be read.
+    pub(crate) catches_up: Option<(SocketId, u64)>,
 }
 
 /// What it meant that a socket has left.
@@ -63,17 +65,16 @@ impl Hub {
             Entry::Vacant(entry) => (entry.insert(Vec::new()), true),
         };
         let before = memberships.iter_mut().find(|membership| Arc::ptr_eq(&membership.room, &room));
-        let before = match before {
-            Some(membership) => Some(std::mem::replace(&mut membership.who, who)),
+        let (before, number) = match before {
+            Some(membership) => (Some(std::mem::replace(&mut membership.who, who)), None),
             None => {
                 // Most are in one room.
                 memberships.reserve_exact(usize::from(memberships.is_empty()));
                 memberships.push(Membership { room: room.clone(), who });
-                room.add(socket, catches_up);
-                None
+                (None, room.add(socket, catches_up))
             }
         };
-        Joined { room, is_first, is_new, before }
+        Joined { room, is_first, is_new, before, catches_up: number.map(|number| (socket.id(), number)) }
     }
 
     /// Takes a socket out of a room; `None` if it is not in it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bellwire_core::{Outgoing, WebSocket};
 
 use crate::builder::Builder;
-use crate::core::{Core, Engine, lock};
+use crate::core::{CatchesUp, Core, Engine, lock};
 use crate::error::{BrokerError, HistoryError, JoinError, PublishError};
 use crate::history::{Histories, Past};
 use crate::hub::{Delivery, Full};
@@ -17,7 +17,7 @@ use crate::position::Position;
 use crate::presence::MAX_WHO;
 #[cfg(feature = "__broker")]
 use crate::{
-    engine::{Broker, Channel, Kept, Link, Publication, Reading, spawn},
+    engine::{Broker, Channel, Kept, Link, Publication, Reader, Reading, spawn},
     pending::pending,
     wire::{self, Packet},
 };
@@ -129,7 +129,7 @@ impl Rooms {
     /// # Errors
     /// [`JoinError`] if there can be no such room, or the socket is closed.
     pub fn join(&self, room: &str, socket: &WebSocket) -> Result<(), JoinError> {
-        self.enter(&token(room)?, socket, None, false)
+        self.enter(&token(room)?, socket, None, false).map(drop)
     }
 
     /// Adds a socket to a room, and says who it is: [`present`](Self::present) and
@@ -141,7 +141,7 @@ impl Rooms {
         if who.is_empty() || who.len() > MAX_WHO {
             return Err(JoinError::Who(who.len()));
         }
-        self.enter(&token(room)?, socket, Some(who.into()), false)
+        self.enter(&token(room)?, socket, Some(who.into()), false).map(drop)
     }
 
     /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
@@ -152,9 +152,8 @@ impl Rooms {
     /// As [`join`](Self::join).
     pub fn join_since(&self, room: &str, socket: &WebSocket, since: Option<Position>) -> Result<(), JoinError> {
         let token = token(room)?;
-        self.enter(&token, socket, None, true)?;
-        let Some(room) = self.0.core.hub.room(&token) else { return Ok(()) };
-        let (core, id) = (self.0.core.clone(), socket.id());
+        let Some((room, id)) = self.enter(&token, socket, None, true)? else { return Ok(()) };
+        let core = self.0.core.clone();
         match &self.0.core.engine {
             Engine::Local(None) => room.catch_up(id, Vec::new(), || {}),
             Engine::Local(Some(histories)) => {
@@ -179,18 +178,25 @@ impl Rooms {
                         core.missed(room.token());
                     }
                 };
-                link.read(Reading { room: token, since, read: Box::new(read) });
+                link.read(Reading { room: token, since, read: Reader::new(read) });
             }
         }
         Ok(())
     }
 
-    fn enter(&self, token: &str, socket: &WebSocket, who: Option<Arc<str>>, catches_up: bool) -> Result<(), JoinError> {
+    fn enter(
+        &self,
+        token: &str,
+        socket: &WebSocket,
+        who: Option<Arc<str>>,
+        catches_up: bool,
+    ) -> Result<Option<CatchesUp>, JoinError> {
         if !socket.is_open() {
             return Err(JoinError::Closed);
         }
         let core = &self.0.core;
-        if core.join(token, socket, who, catches_up) {
+        let (is_new, catches_up) = core.join(token, socket, who, catches_up);
+        if is_new {
             let (core, id) = (Arc::downgrade(core), socket.id());
             socket.when_closed(move || {
                 if let Some(core) = core.upgrade() {
@@ -198,7 +204,7 @@ impl Rooms {
                 }
             });
         }
-        Ok(())
+        Ok(catches_up)
     }
 
     /// Takes a socket out of a room, and returns whether it was in it.
@@ -267,8 +273,9 @@ impl Rooms {
     /// The order of the history is that of the members: both are settled under one lock.
     fn keep(&self, histories: &Mutex<Histories>, token: &str, message: Outgoing<'_>) -> Result<(), PublishError> {
         let (core, message) = (&self.0.core, message.into_owned());
-        let room = core.hub.room(token);
         let mut histories = lock(histories);
+        // Whoever joins after this reads the history after this.
+        let room = core.hub.room(token);
         if room.as_ref().is_some_and(|room| room.is_full()) {
             return Err(PublishError::Full);
         }
@@ -344,7 +351,7 @@ impl Rooms {
             Engine::Link(link) => {
                 let (promise, history) = pending(Err(HistoryError::Unavailable));
                 let read = |kept: Result<Vec<Kept>, HistoryError>| promise.give(kept.map(past));
-                link.read(Reading { room: token.as_ref().into(), since, read: Box::new(read) });
+                link.read(Reading { room: token.as_ref().into(), since, read: Reader::new(read) });
                 history
             }
         }

@@ -41,7 +41,32 @@ struct State {
 pub(crate) struct Reading {
     pub(crate) room: Arc<str>,
     pub(crate) since: Option<Position>,
-    pub(crate) read: Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>,
+    pub(crate) read: Reader,
+}
+
+/// Who is told what was read: also if nobody comes to read it.
+pub(crate) struct Reader(Option<Read>);
+
+type Read = Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>;
+
+impl Reader {
+    pub(crate) fn new(read: impl FnOnce(Result<Vec<Kept>, HistoryError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(read)))
+    }
+
+    pub(crate) fn give(mut self, kept: Result<Vec<Kept>, HistoryError>) {
+        if let Some(read) = self.0.take() {
+            read(kept);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(read) = self.0.take() {
+            read(Err(HistoryError::Unavailable));
+        }
+    }
 }
 
 impl Link {
@@ -91,7 +116,7 @@ impl Link {
         let mut state = self.lock();
         if state.is_closing || state.readings.len() >= MOST_READINGS {
             drop(state);
-            return (reading.read)(Err(HistoryError::Unavailable));
+            return drop(reading);
         }
         state.readings.push(reading);
         drop(state);
@@ -181,6 +206,11 @@ impl Link {
         std::mem::take(&mut self.lock().readings)
     }
 
+    /// They are read with the next connection.
+    pub(super) fn give_back(&self, readings: Vec<Reading>) {
+        self.lock().readings.splice(0..0, readings);
+    }
+
     pub(super) fn take_batch(&self) -> Batch {
         self.lock().outbox.take()
     }
@@ -213,8 +243,7 @@ impl Link {
         let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
         drop(state);
         unpublished.tell_all(&Err(PublishError::Unavailable));
-        readings.into_iter().for_each(|reading| (reading.read)(Err(HistoryError::Unavailable)));
-        drop((waiting, closing));
+        drop((readings, waiting, closing));
     }
 
     /// How much waits: rooms that have changed, histories to be read, and those who wait for a connection.

@@ -57,9 +57,9 @@ impl Batch {
     }
 
     /// Tells whoever wants to know what became of the messages: what is not said of the last was well.
-    pub(crate) fn tell(self, outcomes: Vec<Result<(), PublishError>>) {
+    pub(crate) fn tell(mut self, outcomes: Vec<Result<(), PublishError>>) {
         let outcomes = outcomes.into_iter().chain(iter::repeat(Ok(())));
-        for (done, outcome) in self.done.into_iter().zip(outcomes) {
+        for (done, outcome) in std::mem::take(&mut self.done).into_iter().zip(outcomes) {
             if let Some(done) = done {
                 contain(|| done(outcome));
             }
@@ -67,8 +67,19 @@ impl Batch {
     }
 
     /// The same became of all.
-    pub(crate) fn tell_all(self, outcome: &Result<(), PublishError>) {
-        self.done.into_iter().flatten().for_each(|done| _ = contain(|| done(outcome.clone())));
+    pub(crate) fn tell_all(mut self, outcome: &Result<(), PublishError>) {
+        self.tell_each(outcome);
+    }
+
+    fn tell_each(&mut self, outcome: &Result<(), PublishError>) {
+        std::mem::take(&mut self.done).into_iter().flatten().for_each(|done| _ = contain(|| done(outcome.clone())));
+    }
+}
+
+/// Its runtime has ended while it was on its way.
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.tell_each(&Err(PublishError::Lost));
     }
 }
 

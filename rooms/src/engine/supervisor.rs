@@ -1,7 +1,7 @@
 //! Keeps a connection to the broker: connects, subscribes to what rooms want, publishes what waits, and when the connection
 //! is lost does all that again, and says what may have been missed.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::backoff::Backoff;
 use super::outbox::Batch;
 use super::present::keep_time;
-use super::{Broker, Channel, Inbox, Kept, Session};
+use super::{Broker, Channel, Inbox, Kept, Reader, Reading, Session};
 use crate::core::Core;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::hub::{Delivery, Room};
@@ -31,7 +31,7 @@ const MOST_READINGS: usize = 32;
 /// # Errors
 /// There is no such thread.
 pub(crate) fn spawn<B: Broker>(core: Arc<Core>, broker: B) -> Result<(), BrokerError> {
-    let supervisor = run(core, broker);
+    let supervisor = run(Over(core), broker);
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(supervisor);
         return Ok(());
@@ -42,11 +42,10 @@ pub(crate) fn spawn<B: Broker>(core: Arc<Core>, broker: B) -> Result<(), BrokerE
     thread.spawn(move || runtime.block_on(supervisor)).map(drop).map_err(no_thread)
 }
 
-async fn run<B: Broker>(core: Arc<Core>, broker: B) {
-    let _over = Over(&core);
+async fn run<B: Broker>(over: Over, broker: B) {
     tokio::select! {
-        () = keep_connected(&core, broker) => {}
-        () = keep_time(&core) => {}
+        () = keep_connected(&over.0, broker) => {}
+        () = keep_time(&over.0) => {}
     }
 }
 
@@ -58,7 +57,12 @@ async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
         let why = match connect(core, &broker, &inbox).await {
             Ok(session) => {
                 let mut conversation = Conversation::new(core, session);
-                let why = conversation.run(&mut backoff, &mut lost).await;
+                let since = Instant::now();
+                let why = conversation.run(&mut lost).await;
+                // One that ends at once is no better than none.
+                if since.elapsed() >= core.settings.heartbeat {
+                    backoff.connected();
+                }
                 let in_doubt = conversation.in_doubt;
                 inbox.close();
                 core.presence_disconnected();
@@ -105,10 +109,10 @@ async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, Br
     Err(BrokerError::TimedOut(deadline))
 }
 
-/// However it ends, also with its runtime: nobody waits for it for ever.
-struct Over<'a>(&'a Core);
+/// However it ends, also with its runtime, before it has begun: nobody waits for it for ever.
+struct Over(Arc<Core>);
 
-impl Drop for Over<'_> {
+impl Drop for Over {
     fn drop(&mut self) {
         self.0.link().over();
     }
@@ -133,7 +137,8 @@ struct Conversation<'a, S> {
     core: &'a Arc<Core>,
     session: S,
     subscribed: HashSet<Arc<str>>,
-    /// What is read beside the rest.
+    /// What is to be read, and what is read beside the rest.
+    to_read: VecDeque<Reading>,
     readings: JoinSet<()>,
     /// Since when rooms lack something that could not be read before the connection was lost, too.
     behind: Arc<OnceLock<Instant>>,
@@ -148,6 +153,7 @@ impl<'a, S: Session> Conversation<'a, S> {
             core,
             session,
             subscribed: HashSet::new(),
+            to_read: VecDeque::new(),
             readings: JoinSet::new(),
             behind: Arc::default(),
             in_doubt: 0,
@@ -156,22 +162,23 @@ impl<'a, S: Session> Conversation<'a, S> {
     }
 
     /// Returns why it has ended.
-    async fn run(&mut self, backoff: &mut Backoff, lost: &mut Option<Lost>) -> BrokerError {
-        match self.converse(backoff, lost).await {
+    async fn run(&mut self, lost: &mut Option<Lost>) -> BrokerError {
+        match self.converse(lost).await {
             Ok(()) => BrokerError::Closed,
             Err(why) => why,
         }
     }
 
-    async fn converse(&mut self, backoff: &mut Backoff, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
+    async fn converse(&mut self, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
         self.begin(lost).await?;
-        backoff.connected();
         loop {
             let readings = self.core.link().take_readings();
-            self.reconcile().await?;
-            for reading in readings {
-                self.read(reading.room, reading.since, reading.read).await;
+            if let Err(why) = self.reconcile().await {
+                self.core.link().give_back(readings);
+                return Err(why);
             }
+            self.to_read.extend(readings);
+            self.read();
             let mut batch = self.core.link().take_batch();
             let is_last = batch.is_empty() && self.core.link().is_closing();
             batch.extend(self.core.take_presence(is_last));
@@ -188,6 +195,7 @@ impl<'a, S: Session> Conversation<'a, S> {
     /// Waits until nothing of it can come any more, and returns since when rooms lack something that the next connection
     /// can get.
     async fn end(mut self) -> Option<Instant> {
+        self.to_read.clear();
         self.readings.shutdown().await;
         self.behind.get().copied()
     }
@@ -208,7 +216,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         for (room, last) in rooms.into_iter().zip(last) {
             match last {
                 Some(last) if !lost.begun_anew.contains(room.token()) => {
-                    self.bridge(room, last, lost.since).await;
+                    self.bridge(room, last, lost.since);
                 }
                 _ => {
                     missed.push(room.token().clone());
@@ -281,16 +289,18 @@ impl<'a, S: Session> Conversation<'a, S> {
             why = self.session.ended() => Err(why),
             () = self.core.link().woken() => Ok(()),
             () = tokio::time::sleep(idle) => Ok(()),
+            Some(_) = self.readings.join_next() => Ok(()),
         }
     }
 
     /// Has a room get what it has missed, before what is new.
-    async fn bridge(&mut self, room: Arc<Room>, last: Position, since: Instant) {
+    fn bridge(&mut self, room: Arc<Room>, last: Position, since: Instant) {
         let (core, token) = (self.core.clone(), room.token().clone());
         let age = core.settings.history.map_or(Duration::ZERO, |history| history.age);
         // What came first may be too old by now. That the connection was lost may have been seen late.
         let late = core.settings.heartbeat.saturating_add(core.settings.answer_timeout);
-        let is_too_late = since.elapsed().saturating_add(late) >= age;
+        let away = since.elapsed();
+        let is_too_late = away.saturating_add(late) >= age;
         let behind = self.behind.clone();
         let read = move |kept: Result<Vec<Kept>, HistoryError>| {
             if matches!(kept, Err(HistoryError::Unavailable)) {
@@ -301,48 +311,24 @@ impl<'a, S: Session> Conversation<'a, S> {
             let missed = is_too_late || kept.as_ref().map_or(true, |kept| core.may_lack(Some(last), kept.len()));
             room.bridged(core.deliveries(kept.unwrap_or_default()));
             if missed {
-                core.missed(room.token());
+                core.tell_gap(&[room.token().clone()], away, 0);
             }
         };
-        self.read(token, Some(last), Box::new(read)).await;
+        self.to_read.push_back(Reading { room: token, since: Some(last), read: Reader::new(read) });
     }
 
-    /// Has a history read, and handed over, beside the rest.
-    async fn read(
-        &mut self,
-        room: Arc<str>,
-        since: Option<Position>,
-        read: Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>,
-    ) {
-        if self.readings.len() >= MOST_READINGS {
-            self.readings.join_next().await;
+    /// Has histories read, and handed over, beside the rest, which does not wait for that.
+    fn read(&mut self) {
+        while self.readings.try_join_next().is_some() {}
+        let deadline = self.core.settings.answer_timeout;
+        while self.readings.len() < MOST_READINGS {
+            let Some(Reading { room, since, read }) = self.to_read.pop_front() else { return };
+            let kept = self.session.history(room, since);
+            self.readings.spawn(async move {
+                let late = Err(HistoryError::Failed(format!("the broker did not answer within {deadline:?}")));
+                read.give(timeout(deadline, kept).await.unwrap_or(late));
+            });
         }
-        let (kept, deadline) = (self.session.history(room, since), self.core.settings.answer_timeout);
-        let mut reader = Reader(Some(read));
-        self.readings.spawn(async move {
-            let late = Err(HistoryError::Failed(format!("the broker did not answer within {deadline:?}")));
-            let kept = timeout(deadline, kept).await.unwrap_or(late);
-            reader.give(kept);
-        });
-    }
-}
-
-type Read = Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>;
-
-/// Whoever reads is told, also if the connection ends before.
-struct Reader(Option<Read>);
-
-impl Reader {
-    fn give(&mut self, kept: Result<Vec<Kept>, HistoryError>) {
-        if let Some(read) = self.0.take() {
-            read(kept);
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.give(Err(HistoryError::Unavailable));
     }
 }
 

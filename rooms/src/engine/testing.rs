@@ -32,6 +32,10 @@ pub(crate) struct Seen {
     pub(crate) is_deaf: bool,
     /// It does not say what it has kept.
     pub(crate) is_forgetful: bool,
+    /// It ends a connection that subscribes to a room.
+    pub(crate) refuses_rooms: bool,
+    /// It ends each connection as soon as it has subscribed.
+    pub(crate) ends_at_once: bool,
     /// The connections that it has.
     sessions: Vec<(usize, Inbox, HashSet<String>)>,
     kept: Vec<(String, Kept)>,
@@ -75,6 +79,15 @@ impl Memory {
 
     pub(crate) fn start(&self) {
         self.lock().is_away = false;
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.newest.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        self.lock().kept.iter().map(|(_, kept)| kept.clone()).collect()
     }
 
     pub(crate) fn subscribed(&self) -> usize {
@@ -145,6 +158,9 @@ impl Session for Connection {
         if self.broker.lock().is_deaf && added.iter().any(|channel| *channel != Channel::Nodes) {
             std::future::pending().await
         }
+        if self.broker.lock().refuses_rooms && added.iter().any(|channel| *channel != Channel::Nodes) {
+            return Err(BrokerError::Lost("it does not like rooms".into()));
+        }
         self.change(|channels| channels.extend(added.iter().map(|channel| channel.name("bellwire"))))
     }
 
@@ -186,6 +202,9 @@ impl Session for Connection {
     }
 
     async fn ended(&mut self) -> BrokerError {
+        if self.broker.lock().ends_at_once {
+            return BrokerError::Lost("it has ended".into());
+        }
         loop {
             let changed = self.broker.0.changed.notified();
             if let Err(why) = self.change(|_| ()) {

@@ -16,9 +16,12 @@ pub(super) struct CatchingUp {
     waiting: HashMap<SocketId, Waiting>,
     /// What these have got from the history may come once more as new.
     floors: HashMap<SocketId, Position>,
+    /// The number of the newest that waits.
+    newest: u64,
 }
 
 struct Waiting {
+    number: u64,
     socket: WebSocket,
     held: Vec<Delivery>,
     /// More came than could be held.
@@ -26,8 +29,11 @@ struct Waiting {
 }
 
 impl CatchingUp {
-    pub(super) fn add(&mut self, socket: WebSocket) {
-        self.waiting.insert(socket.id(), Waiting { socket, held: Vec::new(), missed: false });
+    /// Returns its number: what is read for it is not for the same socket when it has left and joined again.
+    pub(super) fn add(&mut self, socket: WebSocket) -> u64 {
+        self.newest += 1;
+        self.waiting.insert(socket.id(), Waiting { number: self.newest, socket, held: Vec::new(), missed: false });
+        self.newest
     }
 
     pub(super) fn remove(&mut self, socket: SocketId) {
@@ -61,13 +67,14 @@ impl CatchingUp {
     }
 
     /// Takes what was held for a socket, which goes on waiting; and whether some of it is missing.
-    pub(super) fn take_held(&mut self, socket: SocketId) -> Option<(WebSocket, Vec<Delivery>, bool)> {
-        let waiting = self.waiting.get_mut(&socket)?;
+    pub(super) fn take_held(&mut self, socket: SocketId, number: u64) -> Option<(WebSocket, Vec<Delivery>, bool)> {
+        let waiting = self.waiting.get_mut(&socket).filter(|waiting| waiting.number == number)?;
         Some((waiting.socket.clone(), std::mem::take(&mut waiting.held), waiting.missed))
     }
 
     /// A socket has got everything up to a position. `None` if it has left.
-    pub(super) fn caught_up(&mut self, socket: SocketId, last: Option<Position>) -> Option<WebSocket> {
+    pub(super) fn caught_up(&mut self, socket: SocketId, number: u64, last: Option<Position>) -> Option<WebSocket> {
+        self.waiting.get(&socket).filter(|waiting| waiting.number == number)?;
         let waiting = self.waiting.remove(&socket)?;
         if let Some(last) = last {
             self.floors.insert(socket, last);

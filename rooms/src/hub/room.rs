@@ -44,7 +44,7 @@ pub(crate) struct Delivery {
 enum Turn {
     Everybody(Delivery),
     /// What is kept, and what was held meanwhile, for one that catches up; and whom to tell if some of it is missing.
-    CaughtUp(SocketId, Vec<Delivery>, Box<dyn FnOnce() + Send>),
+    CaughtUp(SocketId, u64, Vec<Delivery>, Box<dyn FnOnce() + Send>),
 }
 
 /// The message was not delivered to anybody: too many wait.
@@ -68,12 +68,13 @@ impl Room {
     }
 
     /// Adds a socket that is not in it.
-    pub(super) fn add(&self, socket: &WebSocket, catches_up: bool) {
+    pub(super) fn add(&self, socket: &WebSocket, catches_up: bool) -> Option<u64> {
         let mut state = self.lock();
         if catches_up {
-            state.catching_up.add(socket.clone());
+            Some(state.catching_up.add(socket.clone()))
         } else {
             state.members.add(socket.clone());
+            None
         }
     }
 
@@ -116,9 +117,14 @@ impl Room {
 
     /// Gives a socket that catches up what is kept, then what was held for it, and makes it a member like the others.
     /// `missed` is called if some of that is missing.
-    pub(crate) fn catch_up(&self, socket: SocketId, kept: Vec<Delivery>, missed: impl FnOnce() + Send + 'static) {
+    pub(crate) fn catch_up(
+        &self,
+        (socket, number): (SocketId, u64),
+        kept: Vec<Delivery>,
+        missed: impl FnOnce() + Send + 'static,
+    ) {
         let mut state = self.lock();
-        state.queue.push_back(Turn::CaughtUp(socket, kept, Box::new(missed)));
+        state.queue.push_back(Turn::CaughtUp(socket, number, kept, Box::new(missed)));
         self.run_from(state);
     }
 
@@ -167,7 +173,7 @@ impl Room {
         while let Some((turn, audience)) = self.next() {
             match turn {
                 Turn::Everybody(delivery) => audience.send(&delivery),
-                Turn::CaughtUp(socket, kept, missed) => self.send_kept(socket, kept, missed),
+                Turn::CaughtUp(socket, number, kept, missed) => self.send_kept(socket, number, kept, missed),
             }
         }
     }
@@ -186,8 +192,8 @@ impl Room {
         Some((turn, Audience { sockets, without }))
     }
 
-    fn send_kept(&self, socket: SocketId, kept: Vec<Delivery>, missed: Box<dyn FnOnce() + Send>) {
-        let held = self.lock().catching_up.take_held(socket);
+    fn send_kept(&self, socket: SocketId, number: u64, kept: Vec<Delivery>, missed: Box<dyn FnOnce() + Send>) {
+        let held = self.lock().catching_up.take_held(socket, number);
         let Some((handle, held, some_missed)) = held else { return };
         let mut last = None;
         for delivery in kept.into_iter().chain(held) {
@@ -198,7 +204,7 @@ impl Room {
             let _ = handle.send(&delivery.message);
         }
         let mut state = self.lock();
-        if let Some(handle) = state.catching_up.caught_up(socket, last) {
+        if let Some(handle) = state.catching_up.caught_up(socket, number, last) {
             state.members.add(handle);
         }
         drop(state);

@@ -253,3 +253,30 @@ fn rooms_in_this_process_are_always_connected_and_may_be_closed() {
     assert_eq!(rooms.ignored(), 0);
     assert!(format!("{rooms:?}").contains("is_connected: true"));
 }
+
+#[test]
+fn who_catches_up_while_somebody_publishes_gets_it_once() {
+    let rooms = Rooms::builder().history(History::last(4).for_at_most(Duration::from_secs(3600))).local();
+    let barrier = std::sync::Arc::new(std::sync::Barrier::new(2));
+    const ROUNDS: usize = 20_000;
+    let (publisher, at) = (rooms.clone(), barrier.clone());
+    let publishing = std::thread::spawn(move || {
+        for round in 0..ROUNDS {
+            at.wait();
+            publisher.publish(&(round % 8).to_string(), round.to_string().as_str()).unwrap();
+            at.wait();
+        }
+    });
+    let mut missed = 0;
+    for round in 0..ROUNDS {
+        let (member, room) = (Recorder::new(), (round % 8).to_string());
+        barrier.wait();
+        rooms.join_since(&room, &member.socket(), None).unwrap();
+        barrier.wait();
+        let expected = Sent::text(&round.to_string());
+        missed += usize::from(member.sent().iter().filter(|sent| **sent == expected).count() != 1);
+        rooms.leave(&room, &member.socket());
+    }
+    publishing.join().unwrap();
+    assert_eq!(missed, 0);
+}

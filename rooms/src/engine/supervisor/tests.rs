@@ -493,3 +493,4 @@ async fn a_process_that_was_stopped_does_not_take_it_for_the_silence_of_the_brok
     assert!(matches!(never, Err(BrokerError::TimedOut(after)) if after == Duration::from_secs(5)));
     assert_eq!(started.elapsed().as_secs(), 5);
 }
+mod outages;

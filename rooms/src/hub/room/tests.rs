@@ -30,7 +30,7 @@ fn texts(recorder: &Recorder) -> Vec<String> {
 #[test]
 fn several_threads_deliver_and_all_members_see_one_order() {
     let (room, members) = (room(), [Recorder::new(), Recorder::new(), Recorder::new()]);
-    members.iter().for_each(|member| room.add(&member.socket(), false));
+    members.iter().for_each(|member| drop(room.add(&member.socket(), false)));
     thread::scope(|scope| {
         for thread in 0..4 {
             let room = &room;
@@ -121,7 +121,7 @@ fn who_catches_up_gets_what_is_kept_then_what_is_new_and_nothing_twice() {
     (2..=4).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&new), [""; 0]);
     // The history is ahead of what has come: 5 is on its way.
-    room.catch_up(new.socket().id(), (1..=5).map(at).collect(), || panic!("nothing is missing"));
+    room.catch_up((new.socket().id(), 1), (1..=5).map(at).collect(), || panic!("nothing is missing"));
     assert_eq!(texts(&new), ["1", "2", "3", "4", "5"]);
     (5..=6).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&new), ["6"]);
@@ -134,7 +134,7 @@ fn who_waits_for_the_history_for_too_long_is_told_that_something_is_missing() {
     room.add(&member.socket(), true);
     (1..=5000).for_each(|position| room.deliver(at(position)).unwrap());
     let told = missed.clone();
-    room.catch_up(member.socket().id(), Vec::new(), move || told.store(true, Ordering::Relaxed));
+    room.catch_up((member.socket().id(), 1), Vec::new(), move || told.store(true, Ordering::Relaxed));
     assert!(missed.load(Ordering::Relaxed));
     assert_eq!(texts(&member).len(), 4096);
 }
@@ -145,7 +145,7 @@ fn who_leaves_while_it_catches_up_gets_nothing() {
     room.add(&member.socket(), true);
     assert_eq!(room.members(), [member.socket()]);
     assert!(room.remove(member.socket().id()));
-    room.catch_up(member.socket().id(), vec![at(1)], || panic!("nobody asks"));
+    room.catch_up((member.socket().id(), 1), vec![at(1)], || panic!("nobody asks"));
     room.deliver(at(2)).unwrap();
     assert_eq!(texts(&member), [""; 0]);
 }

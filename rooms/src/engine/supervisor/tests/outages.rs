@@ -1,0 +1,241 @@
+//! What must not happen when connections are lost at a bad time.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn who_catches_up_when_the_connection_is_lost_is_a_member_nevertheless() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    settle().await;
+    let member = Recorder::new();
+    broker.lock().refuses_rooms = true;
+    node.rooms.join_since("a", &member.socket(), None).unwrap();
+    settle().await;
+    broker.lock().refuses_rooms = false;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.rooms.connected().await.unwrap();
+    node.rooms.publish("a", "hello").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_and_joins_again_gets_what_it_asked_for_then() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let _other = node.member("a");
+    settle().await;
+    ["1", "2", "3"].iter().for_each(|text| node.rooms.publish("a", *text).unwrap());
+    settle().await;
+    let member = Recorder::new();
+    node.rooms.join_since("a", &member.socket(), None).unwrap();
+    node.rooms.leave("a", &member.socket());
+    node.rooms.join_since("a", &member.socket(), Some("0-2".parse().unwrap())).unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_somebody_left_is_not_for_who_joins_again() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let _other = node.member("a");
+    settle().await;
+    node.rooms.publish("a", "1").unwrap();
+    settle().await;
+    let member = Recorder::new();
+    let room = node.rooms.core().hub.room("a").unwrap();
+    node.rooms.join_since("a", &member.socket(), None).unwrap();
+    // What the broker has answered to that is still on its way.
+    let early = node.rooms.core().deliveries(broker.kept());
+    node.rooms.leave("a", &member.socket());
+    node.rooms.publish("a", "2").unwrap();
+    settle().await;
+    node.rooms.join_since("a", &member.socket(), None).unwrap();
+    room.catch_up((member.socket().id(), 1), early, || {});
+    node.rooms.publish("a", "3").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_runtime_that_ends_before_it_has_begun_leaves_nobody_waiting() {
+    let broker = Memory::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rooms = runtime.block_on(async { Rooms::over(Rooms::builder(), broker).unwrap() });
+    drop(runtime);
+    assert!(rooms.close().wait_timeout(Duration::from_secs(5)).is_ok());
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nobody_in_doubt() {
+    let broker = Memory::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let outcome = Arc::new(Mutex::new(None));
+    let node = runtime.block_on(async {
+        let node = Node::connected(&broker, Rooms::builder()).await;
+        settle().await;
+        broker.lock().is_silent = true;
+        let told = outcome.clone();
+        node.rooms.publish_with("a", "x", move |it| *lock(&told) = Some(it));
+        settle().await;
+        node
+    });
+    drop(runtime);
+    assert_eq!(*lock(&outcome), Some(Err(PublishError::Lost)));
+    drop(node);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_began_anew_is_a_gap_also_if_the_connection_is_lost_once_more() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let member = one.member("a");
+    settle().await;
+    ["1", "2", "3"].iter().for_each(|text| two.rooms.publish("a", *text).unwrap());
+    settle().await;
+    broker.lose_oldest();
+    two.rooms.publish("a", "4").unwrap();
+    settle().await;
+    broker.forget();
+    broker.lock().refuses_rooms = true;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    broker.lock().refuses_rooms = false;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(one.rooms.is_connected());
+    assert_eq!(texts(&member), ["1", "2", "3"]);
+    assert_eq!(lock(&one.gaps).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_for_this_node_needs_no_broker() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let member = node.member("a");
+    settle().await;
+    node.rooms.publish("a", "1").unwrap();
+    settle().await;
+    node.lose().await;
+    broker.lock().refuses_rooms = true;
+    broker.start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    node.rooms.publish_here("a", "the broker is away").unwrap();
+    node.rooms.close().await;
+    settle().await;
+    assert_eq!(texts(&member), ["1", "the broker is away"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_outage_while_a_history_is_read_costs_nothing() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let member = one.member("a");
+    settle().await;
+    two.rooms.publish("a", "1").unwrap();
+    settle().await;
+    broker.lock().is_forgetful = true;
+    broker.lose_oldest();
+    two.rooms.publish("a", "2").unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    two.rooms.publish("a", "3").unwrap();
+    settle().await;
+    // Both are lost, and come back.
+    broker.lose_oldest();
+    broker.lose_oldest();
+    settle().await;
+    broker.lock().is_forgetful = false;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(texts(&member), ["1", "2", "3"]);
+    assert_eq!(*lock(&one.gaps), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn histories_that_are_read_slowly_hold_up_nothing_else() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    settle().await;
+    broker.lock().is_forgetful = true;
+    let members: Vec<_> = (0..200).map(|_| Recorder::new()).collect();
+    for member in &members {
+        node.rooms.join_since("a", &member.socket(), None).unwrap();
+    }
+    settle().await;
+    let outcome = Arc::new(Mutex::new(None));
+    let told = outcome.clone();
+    node.rooms.publish_with("b", "x", move |it| *lock(&told) = Some(it));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(*lock(&outcome), Some(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn durations_without_end_are_no_panic() {
+    let rooms = Rooms::builder().history(History::last(100).for_at_most(Duration::MAX)).local();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let published = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        rooms.publish("a", "1").unwrap();
+        rooms.publish("a", "2").unwrap();
+    }));
+    assert!(published.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_without_end_is_no_panic() {
+    let node = Node::connected(&Memory::default(), Rooms::builder().heartbeat(Duration::MAX)).await;
+    let member = node.member("a");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.rooms.publish("a", "1").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backoff_without_end_is_no_panic() {
+    let broker = Memory::default();
+    broker.stop();
+    let node = Node::new(&broker, Rooms::builder().backoff(Duration::MAX, Duration::MAX));
+    settle().await;
+    // The supervisor has not ended.
+    assert!(node.rooms.connected().wait_timeout(Duration::from_millis(1)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_ends_each_connection_is_left_alone_for_longer_each_time() {
+    let broker = Memory::default();
+    broker.lock().ends_at_once = true;
+    let _node = Node::new(&broker, Rooms::builder());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // With the default back-off, of 100 ms to 10 s.
+    assert!(broker.connections() < 50, "{} connections in a minute", broker.connections());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_could_not_be_bridged_says_how_long_it_was() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let _member = node.member("a");
+    settle().await;
+    broker.lock().is_forgetful = true;
+    node.lose().await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    node.come_back().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(lock(&node.gaps)[0].away >= Duration::from_secs(30), "{:?}", lock(&node.gaps)[0]);
+}
+
+#[test]
+fn no_heartbeat_at_all_does_not_spin() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let node = Node::connected(&Memory::default(), Rooms::builder().heartbeat(Duration::ZERO)).await;
+            let member = node.member("a");
+            node.rooms.publish("a", "1").unwrap();
+            settle().await;
+            tell.send(texts(&member)).unwrap();
+        });
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(vec!["1".to_string()]));
+}

@@ -8,7 +8,7 @@ use bellwire_core::{Message, OwnedMessage};
 
 #[cfg(feature = "redis")]
 use crate::engine::redis::RedisBroker;
-use crate::error::BrokerError;
+use crate::error::{BrokerError, PublishError};
 use crate::gap::Gap;
 use crate::position::Position;
 use crate::presence::Change;
@@ -70,7 +70,8 @@ impl History {
         Self { messages, age: Duration::from_secs(3600) }
     }
 
-    /// Sets how long a message is kept at least while its room has fewer than so many. A broker may keep it longer.
+    /// Sets how long a message is kept at least while its room has fewer than so many. A broker may keep it longer. In this
+    /// process all rooms together keep up to 64 MiB, and rooms that have been there for longest are forgotten first.
     #[must_use]
     pub const fn for_at_most(self, age: Duration) -> Self {
         Self { age, ..self }
@@ -81,12 +82,14 @@ type Numbered = dyn Fn(Position, Message<'_>) -> OwnedMessage + Send + Sync;
 
 type About<T> = dyn Fn(&Rooms, &T) + Send + Sync;
 type Away = dyn Fn(&BrokerError) + Send + Sync;
+type Unpublished = dyn Fn(&str, &PublishError) + Send + Sync;
 
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) numbered: Option<Arc<Numbered>>,
     pub(crate) gap: Option<Arc<About<Gap>>>,
     pub(crate) away: Option<Arc<Away>>,
+    pub(crate) unpublished: Option<Arc<Unpublished>>,
     pub(crate) presence: Option<Arc<About<Change>>>,
 }
 
@@ -206,16 +209,31 @@ impl Builder {
         self
     }
 
-    /// Sets what is called when members on this node may have missed something, after the connection to the broker is
-    /// there again: see [`Gap`].
+    /// Sets what is called when members on this node may have missed something: after the connection to the broker is there
+    /// again, or when somebody [catches up](Rooms::join_since) with what is not kept any more. See [`Gap`].
+    ///
+    /// It may use the rooms, and must not wait, for a [`Pending`](crate::Pending) neither: it runs where the connection to
+    /// the broker is kept, or in the call that it is about.
     pub fn on_gap(mut self, hook: impl Fn(&Rooms, &Gap) + Send + Sync + 'static) -> Self {
         self.hooks.gap = Some(Arc::new(hook));
         self
     }
 
-    /// Sets what is called when the connection to the broker is lost, and for each try to connect that fails.
+    /// Sets what is called when the connection to the broker is lost, and for each try to connect that fails. It must not
+    /// wait: it runs where the connection to the broker is kept.
     pub fn on_away(mut self, hook: impl Fn(&BrokerError) + Send + Sync + 'static) -> Self {
         self.hooks.away = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets what is called when a message that [`publish`](Rooms::publish) has accepted is not published after all: the
+    /// broker [has refused it](PublishError::Refused), it is longer than the broker takes, or the rooms were closed before
+    /// there was a connection again. It gets the room and the reason. Those of [`publish_with`](Rooms::publish_with) are
+    /// told there, and those that were on their way when the connection was lost are in the [gap](Self::on_gap).
+    ///
+    /// It must not wait: it runs where the connection to the broker is kept.
+    pub fn on_unpublished(mut self, hook: impl Fn(&str, &PublishError) + Send + Sync + 'static) -> Self {
+        self.hooks.unpublished = Some(Arc::new(hook));
         self
     }
 
@@ -273,6 +291,7 @@ impl fmt::Debug for Hooks {
             .field("numbered", &self.numbered.is_some())
             .field("gap", &self.gap.is_some())
             .field("away", &self.away.is_some())
+            .field("unpublished", &self.unpublished.is_some())
             .field("presence", &self.presence.is_some())
             .finish()
     }

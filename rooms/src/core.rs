@@ -1,13 +1,13 @@
 //! What all handles of the same rooms share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 #[cfg(not(feature = "__broker"))]
 use std::time::Instant;
 
-use bellwire_core::{Message, Prepared, SocketId, WebSocket};
+use bellwire_core::{Message, SocketId, WebSocket};
 // The clock of those who wait for it, so that tests can turn both.
 #[cfg(feature = "__broker")]
 use tokio::time::Instant;
@@ -22,7 +22,11 @@ use crate::position::Position;
 use crate::presence::Presence;
 use crate::rooms::{Inner, Rooms};
 #[cfg(feature = "__broker")]
-use crate::{engine::Link, error::BrokerError, wire};
+use crate::{
+    engine::Link,
+    error::{BrokerError, PublishError},
+    wire,
+};
 
 /// What all handles of the same rooms share.
 ///
@@ -38,6 +42,7 @@ pub(crate) struct Core {
     telling: Mutex<bool>,
     start: Instant,
     ignored: AtomicU64,
+    is_closed: AtomicBool,
     handle: OnceLock<Weak<Inner>>,
 }
 
@@ -71,6 +76,7 @@ impl Core {
             telling: Mutex::default(),
             start: Instant::now(),
             ignored: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
             handle: OnceLock::new(),
         }
     }
@@ -106,7 +112,7 @@ impl Core {
         let joined = self.hub.join(token, socket, who.clone(), catches_up);
         let token = joined.room.token();
         match &joined.before {
-            Some(before) if *before == who => {}
+            Some(before) if who.is_none() || *before == who => {}
             before => {
                 presence.join(self.now(), token, who.as_ref());
                 if let Some(before) = before {
@@ -173,8 +179,10 @@ impl Core {
             (Some(numbered), Some(position)) => contain(|| numbered(position, message)),
             _ => None,
         };
-        let message = numbered.map_or_else(|| Prepared::new(message), Prepared::new);
-        Delivery { message, position }
+        match numbered {
+            Some(numbered) => Delivery::at(position, numbered),
+            None => Delivery::at(position, message),
+        }
     }
 
     /// Who is present on this node has changed.
@@ -214,6 +222,7 @@ impl Core {
     }
 
     /// Whether what is kept after a position may lack the first of it: it is as much as is kept at all.
+    #[cfg(feature = "__broker")]
     pub(crate) fn may_lack(&self, since: Option<Position>, count: usize) -> bool {
         since.is_some() && self.settings.history.is_some_and(|history| count >= history.messages)
     }
@@ -227,6 +236,15 @@ impl Core {
     #[cfg(feature = "__broker")]
     pub(crate) fn ignore(&self) {
         self.ignored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing more may be published.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// Returns how much came that no node has sent.
@@ -248,7 +266,15 @@ impl Core {
     /// A message of a room has come from the broker.
     pub(crate) fn receive(&self, token: &str, from: NodeId, position: Option<Position>, message: Message<'_>) {
         let had_it = from == self.node && self.settings.delivers_at_once();
-        if !had_it && self.deliver(token, || self.delivery(position, message)).is_err() {
+        if !had_it {
+            self.deliver_or_miss(token, || self.delivery(position, message));
+        }
+    }
+
+    /// Gives a message to the members of its room that are on this node. That they have missed it is told once for as many
+    /// as they miss in a row.
+    pub(crate) fn deliver_or_miss(&self, token: &str, delivery: impl FnOnce() -> Delivery) {
+        if let Err(Full { is_first: true }) = self.deliver(token, delivery) {
             self.missed(token);
         }
     }
@@ -264,6 +290,14 @@ impl Core {
     /// Encodes a message of this node.
     pub(crate) fn encode(&self, message: &bellwire_core::Outgoing<'_>) -> bytes::Bytes {
         wire::message(self.node, message)
+    }
+
+    /// Calls the hook for messages that were accepted and not published, whose publishers did not ask.
+    pub(crate) fn tell_unpublished(&self, unpublished: Vec<(Arc<str>, PublishError)>) {
+        let Some(hook) = &self.hooks.unpublished else { return };
+        for (token, why) in unpublished {
+            contain(|| hook(&name::name(&token), &why));
+        }
     }
 
     /// Calls the hook for a connection that was lost, or could not be made.

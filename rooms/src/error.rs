@@ -31,7 +31,7 @@ pub enum PublishError {
         /// The most bytes of a message: [`Builder::max_message`](crate::Builder::max_message), or the broker's limit.
         limit: usize,
     },
-    /// There is no connection to the broker: nobody has got it. See
+    /// There is no connection to the broker, or the rooms were [closed](crate::Rooms::close): nobody has got it. See
     /// [`Builder::while_away`](crate::Builder::while_away).
     Unavailable,
     /// As much is waiting for the broker, or for the members of the room, as may wait
@@ -40,7 +40,8 @@ pub enum PublishError {
     /// The connection to the broker was lost before it had confirmed the message: some may have got it, all or nobody.
     /// It is not sent again.
     Lost,
-    /// The broker did not take it, for this reason: nobody has got it.
+    /// The broker did not take it, for this reason: nobody has got it, but for the members on this node with
+    /// [`Builder::local_first`](crate::Builder::local_first).
     Refused(String),
 }
 
@@ -52,7 +53,7 @@ pub enum HistoryError {
     Room(NameError),
     /// No history is kept: see [`Builder::history`](crate::Builder::history).
     NotKept,
-    /// There is no connection to the broker, or it was lost meanwhile.
+    /// There is no connection to the broker, it was lost meanwhile, or too many histories wait to be read.
     Unavailable,
     /// The history should have that position, and has not: the broker has lost it, or another room has it. What is there
     /// can be read without a position.
@@ -62,7 +63,7 @@ pub enum HistoryError {
 }
 
 /// What is wrong with a broker, or with the way to it. It holds no secrets: URLs are without passwords.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokerError {
     /// The URL is not that of a broker of this kind: what is wrong with it.
@@ -105,7 +106,9 @@ impl fmt::Display for PublishError {
         match self {
             Self::Room(error) => error.fmt(f),
             Self::TooLong { length, limit } => write!(f, "the message has {length} bytes: {limit} is the most"),
-            Self::Unavailable => f.write_str("there is no connection to the broker: the message was not published"),
+            Self::Unavailable => f.write_str(
+                "there is no connection to the broker, or the rooms are closed: the message was not published",
+            ),
             Self::Full => f.write_str("too much is waiting to be published: the message was not"),
             Self::Lost => {
                 f.write_str("the broker was lost before it had confirmed the message, which may be lost, too")
@@ -120,7 +123,7 @@ impl fmt::Display for HistoryError {
         match self {
             Self::Room(error) => error.fmt(f),
             Self::NotKept => f.write_str("no history is kept: turn it on with `Builder::history`"),
-            Self::Unavailable => f.write_str("there is no connection to the broker that keeps the history"),
+            Self::Unavailable => f.write_str("the broker that keeps the history cannot be asked now: try again later"),
             Self::Gone => {
                 f.write_str("the history has lost that position: read without one, `None`, what there is of it")
             }
@@ -143,7 +146,7 @@ impl fmt::Display for BrokerError {
             Self::TimedOut(after) => write!(f, "the broker did not answer within {after:?}"),
             Self::Lost(problem) => write!(f, "the connection to the broker was lost: {problem}"),
             Self::History(problem) => write!(f, "the broker keeps no history: {problem}"),
-            Self::Closed => f.write_str("these rooms are closed"),
+            Self::Closed => f.write_str("these rooms are closed, or the runtime that they were made in has ended"),
         }
     }
 }

@@ -66,7 +66,11 @@ impl Hub {
         };
         let before = memberships.iter_mut().find(|membership| Arc::ptr_eq(&membership.room, &room));
         let (before, number) = match before {
-            Some(membership) => (Some(std::mem::replace(&mut membership.who, who)), None),
+            Some(membership) => {
+                let before = membership.who.clone();
+                membership.who = who.or(before.clone());
+                (Some(before), None)
+            }
             None => {
                 // Most are in one room.
                 memberships.reserve_exact(usize::from(memberships.is_empty()));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bellwire_core::{Outgoing, WebSocket};
 
@@ -18,9 +18,12 @@ use crate::presence::MAX_WHO;
 #[cfg(feature = "__broker")]
 use crate::{
     engine::{Broker, Channel, Kept, Link, Publication, Reader, Reading, spawn},
+    hub::Room,
     pending::pending,
     wire::{self, Packet},
 };
+#[cfg(feature = "__broker")]
+use bellwire_core::SocketId;
 
 /// Rooms: sockets join them, and get what is published in them; in this process, or on many nodes over a broker.
 ///
@@ -91,7 +94,9 @@ impl Rooms {
     }
 
     pub(crate) fn in_this_process(builder: Builder) -> Self {
-        let histories = builder.settings.history.map(|limits| Mutex::new(Histories::new(limits)));
+        let era = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let era = u64::try_from(era.as_millis()).unwrap_or(u64::MAX);
+        let histories = builder.settings.history.map(|limits| Mutex::new(Histories::new(limits, era)));
         Self::new(Core::new(builder.settings, builder.hooks, Engine::Local(histories)))
     }
 
@@ -121,7 +126,7 @@ impl Rooms {
     }
 
     /// Adds a socket to a room: it gets what is published there from now on. When it ends it leaves all its rooms by
-    /// itself, before its listener's `on_close`. Joining again changes nothing, but for who is present.
+    /// itself, before its listener's `on_close`. Joining again changes nothing.
     ///
     /// Over a broker the first member of a room on a node gets what other nodes publish once the broker knows of it,
     /// which takes a round trip.
@@ -157,28 +162,18 @@ impl Rooms {
         match &self.0.core.engine {
             Engine::Local(None) => room.catch_up(id, Vec::new(), || {}),
             Engine::Local(Some(histories)) => {
-                let kept = lock(histories).since(core.now(), &token, since);
+                let found = lock(histories).since(core.now(), &token, since);
                 let delivery = |past: &Past| core.delivery(Some(past.position), past.message.as_message());
-                let lacks = core.may_lack(since, kept.len());
-                let (kept, missed, token) = (kept.iter().map(delivery).collect(), core.clone(), room.token().clone());
+                let kept = found.past.iter().map(delivery).collect();
+                let (missed, token) = (core.clone(), room.token().clone());
                 room.catch_up(id, kept, move || missed.missed(&token));
-                if lacks {
+                if found.lacks {
                     core.missed(room.token());
                 }
             }
             #[cfg(feature = "__broker")]
             Engine::Link(link) => {
-                let token = room.token().clone();
-                let read = move |kept: Result<Vec<Kept>, HistoryError>| {
-                    let lacks = kept.as_ref().map_or(true, |kept| core.may_lack(since, kept.len()));
-                    let kept = core.deliveries(kept.unwrap_or_default());
-                    let (missed, token) = (core.clone(), room.token().clone());
-                    room.catch_up(id, kept, move || missed.missed(&token));
-                    if lacks {
-                        core.missed(room.token());
-                    }
-                };
-                link.read(Reading { room: token, since, read: Reader::new(read) });
+                link.read(reading(core, room, id, since, false));
             }
         }
         Ok(())
@@ -243,6 +238,7 @@ impl Rooms {
     fn send(&self, room: &str, message: Outgoing<'_>, done: &mut Option<BoxDone>) -> Result<(), PublishError> {
         let (core, token) = (&self.0.core, token(room)?);
         match &core.engine {
+            Engine::Local(_) if core.is_closed() => Err(PublishError::Unavailable),
             Engine::Local(histories) => {
                 let _ = done;
                 self.check_length(&message)?;
@@ -261,9 +257,7 @@ impl Rooms {
                 link.publish(message.as_bytes().len(), publication, done)?;
                 if core.settings.delivers_at_once() {
                     // It is on its way: that members here are behind is theirs to know.
-                    if core.deliver(&token, || Delivery::new(message)).is_err() {
-                        core.missed(&token);
-                    }
+                    core.deliver_or_miss(&token, || Delivery::new(message));
                 }
                 Ok(())
             }
@@ -281,7 +275,8 @@ impl Rooms {
         }
         let position = histories.add(core.now(), token, message.clone());
         let Some(room) = room else { return Ok(()) };
-        room.enqueue(core.delivery(Some(position), message.as_message()));
+        let core = core.clone();
+        room.enqueue(move || core.delivery(Some(position), message.as_message()));
         drop(histories);
         room.run();
         Ok(())
@@ -342,8 +337,9 @@ impl Rooms {
         }
         match &core.engine {
             Engine::Local(histories) => {
-                let kept = histories.as_ref().map(|histories| lock(histories).since(core.now(), &token, since));
-                Pending::ready(Ok(kept.unwrap_or_default()))
+                let Some(histories) = histories else { return Pending::ready(Ok(Vec::new())) };
+                let found = lock(histories).since(core.now(), &token, since);
+                Pending::ready(if found.is_foreign { Err(HistoryError::Gone) } else { Ok(found.past) })
             }
             #[cfg(feature = "__broker")]
             Engine::Link(link) if !link.is_open() => Pending::ready(Err(HistoryError::Unavailable)),
@@ -360,7 +356,7 @@ impl Rooms {
     /// Returns `true` if there is a connection to the broker, as far as is known; always in this process.
     pub fn is_connected(&self) -> bool {
         match &self.0.core.engine {
-            Engine::Local(_) => true,
+            Engine::Local(_) => !self.0.core.is_closed(),
             #[cfg(feature = "__broker")]
             Engine::Link(link) => link.is_open(),
         }
@@ -376,6 +372,7 @@ impl Rooms {
     /// Nothing is lost if the future is dropped.
     pub fn connected(&self) -> Pending<Result<(), BrokerError>> {
         match &self.0.core.engine {
+            Engine::Local(_) if self.0.core.is_closed() => Pending::ready(Err(BrokerError::Closed)),
             Engine::Local(_) => Pending::ready(Ok(())),
             #[cfg(feature = "__broker")]
             Engine::Link(link) => link.connected(),
@@ -407,18 +404,42 @@ impl Rooms {
         self.0.core.ignored()
     }
 
-    /// Ends: nothing more may be published, what waits is handed to the broker if there is a connection, and the other
-    /// nodes are told that the members of this one are gone. Members stay connected, and get nothing more from others.
+    /// Ends: nothing more may be published, what waits is handed to the broker, for which there is one more try to connect
+    /// if there is no connection, and the other nodes are told that the members of this one are gone. Members stay
+    /// connected, and get nothing more from others. Returns how many messages were accepted that the broker has not
+    /// confirmed; in this process there are none.
+    ///
+    /// Hooks must not wait for it: some of them run where it is done.
     ///
     /// # Cancel safety
     /// It goes on if the future is dropped.
-    pub fn close(&self) -> Pending<()> {
+    pub fn close(&self) -> Pending<usize> {
+        self.0.core.close();
         match &self.0.core.engine {
-            Engine::Local(_) => Pending::ready(()),
+            Engine::Local(_) => Pending::ready(0),
             #[cfg(feature = "__broker")]
             Engine::Link(link) => link.close(),
         }
     }
+}
+
+/// Has a member catch up. If the history has not got that position, it is all that is there, and that is a gap.
+#[cfg(feature = "__broker")]
+fn reading(core: Arc<Core>, room: Arc<Room>, id: (SocketId, u64), since: Option<Position>, lacks: bool) -> Reading {
+    let token = room.token().clone();
+    let read = move |kept: Result<Vec<Kept>, HistoryError>| {
+        if matches!(kept, Err(HistoryError::Gone)) && since.is_some() {
+            return core.clone().link().read(reading(core, room, id, None, true));
+        }
+        let lacks = lacks || kept.as_ref().map_or(true, |kept| core.may_lack(since, kept.len()));
+        let kept = core.deliveries(kept.unwrap_or_default());
+        let (missed, token) = (core.clone(), room.token().clone());
+        room.catch_up(id, kept, move || missed.missed(&token));
+        if lacks {
+            core.missed(room.token());
+        }
+    };
+    Reading { room: token, since, read: Reader::new(read) }
 }
 
 type BoxDone = Box<dyn FnOnce(Result<(), PublishError>) + Send>;

@@ -181,6 +181,8 @@ pub trait Socket: Send + Sync + 'static {
 
     /// Calls `done` once when the connection has ended, in whatever way, before `on_close` runs; at once if it has ended
     /// already. No lock is held while it runs; it may run before this returns, and on any thread.
+    ///
+    /// An implementation without an inner socket has to override it, to be a member of rooms: by default it counts as ended.
     fn when_closed(&self, done: AtEnd) {
         match self.inner() {
             Some(inner) => inner.when_closed(done),

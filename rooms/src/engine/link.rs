@@ -32,9 +32,11 @@ struct State {
     /// Why there is none, since the last try.
     problem: Option<BrokerError>,
     /// Who waits for the end.
-    closing: Vec<Promise<()>>,
+    closing: Vec<Promise<usize>>,
     is_closing: bool,
     is_over: bool,
+    /// How many messages were accepted, and not confirmed by the broker before the end.
+    unconfirmed: usize,
 }
 
 /// Somebody wants to read what is kept of a room.
@@ -80,6 +82,7 @@ impl Link {
             closing: Vec::new(),
             is_closing: false,
             is_over: false,
+            unconfirmed: 0,
         };
         Self { state: Mutex::new(state), wake: Notify::new(), presence: Notify::new() }
     }
@@ -148,14 +151,14 @@ impl Link {
     }
 
     /// Takes nothing more, has what waits published if there is a connection, and ends it.
-    pub(crate) fn close(&self) -> Pending<()> {
+    pub(crate) fn close(&self) -> Pending<usize> {
         let mut state = self.lock();
         state.outbox.close();
         state.is_closing = true;
         if state.is_over {
-            return Pending::ready(());
+            return Pending::ready(state.unconfirmed);
         }
-        let (promise, closed) = pending(());
+        let (promise, closed) = pending(0);
         state.closing.retain(Promise::is_awaited);
         state.closing.push(promise);
         drop(state);
@@ -182,10 +185,31 @@ impl Link {
         self.wake.notified().await;
     }
 
-    /// Waits until [`close`](Self::close) was called.
+    /// Waits until [`close`](Self::close) was called, and nothing waits to be published.
     pub(super) async fn closed(&self) {
+        while !self.is_done() {
+            self.woken().await;
+        }
+    }
+
+    /// Waits until [`close`](Self::close) was called.
+    pub(super) async fn closing(&self) {
         while !self.is_closing() {
             self.woken().await;
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called, and nothing waits to be published.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.lock();
+        state.is_closing && state.outbox.is_empty()
+    }
+
+    /// So many messages were on their way when the connection was lost.
+    pub(super) fn in_doubt(&self, count: usize) {
+        let mut state = self.lock();
+        if state.is_closing {
+            state.unconfirmed += count;
         }
     }
 
@@ -233,17 +257,21 @@ impl Link {
         state.problem = Some(problem.clone());
     }
 
-    /// There will be no connection any more.
-    pub(super) fn over(&self) {
+    /// There will be no connection any more. Returns what was not published, and nobody was told of.
+    pub(super) fn over(&self) -> Vec<(Arc<str>, PublishError)> {
         let mut state = self.lock();
         state.outbox.close();
         (state.is_closing, state.is_over) = (true, true);
         let unpublished = state.outbox.take_all();
+        state.unconfirmed += unpublished.len();
+        let unconfirmed = state.unconfirmed;
         let readings = std::mem::take(&mut state.readings);
         let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
         drop(state);
-        unpublished.tell_all(&Err(PublishError::Unavailable));
-        drop((readings, waiting, closing));
+        let untold = unpublished.tell_all(&PublishError::Unavailable);
+        closing.into_iter().for_each(|promise| promise.give(unconfirmed));
+        drop((readings, waiting));
+        untold
     }
 
     /// How much waits: rooms that have changed, histories to be read, and those who wait for a connection.

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::iter;
+use std::sync::Arc;
 
-use super::Publication;
+use super::{Channel, Publication};
 use crate::builder::{Settings, WhileAway};
 use crate::core::contain;
 use crate::error::PublishError;
@@ -24,6 +25,8 @@ pub(crate) struct Outbox {
     most_bytes: usize,
     max_message: usize,
     while_away: WhileAway,
+    /// The most bytes that the broker has taken at once, since there was a connection.
+    max_payload: usize,
     way: Way,
 }
 
@@ -56,30 +59,35 @@ impl Batch {
         self.publications.extend(publications);
     }
 
-    /// Tells whoever wants to know what became of the messages: what is not said of the last was well.
-    pub(crate) fn tell(mut self, outcomes: Vec<Result<(), PublishError>>) {
-        let outcomes = outcomes.into_iter().chain(iter::repeat(Ok(())));
-        for (done, outcome) in std::mem::take(&mut self.done).into_iter().zip(outcomes) {
-            if let Some(done) = done {
-                contain(|| done(outcome));
-            }
-        }
+    /// Tells whoever wants to know what became of the messages: what is not said of the last was well. Returns those that
+    /// were not published and that nobody wants to know of.
+    pub(crate) fn tell(mut self, outcomes: Vec<Result<(), PublishError>>) -> Vec<(Arc<str>, PublishError)> {
+        self.tell_each(outcomes.into_iter().chain(iter::repeat(Ok(()))))
     }
 
     /// The same became of all.
-    pub(crate) fn tell_all(mut self, outcome: &Result<(), PublishError>) {
-        self.tell_each(outcome);
+    pub(crate) fn tell_all(mut self, why: &PublishError) -> Vec<(Arc<str>, PublishError)> {
+        self.tell_each(iter::repeat_with(|| Err(why.clone())))
     }
 
-    fn tell_each(&mut self, outcome: &Result<(), PublishError>) {
-        std::mem::take(&mut self.done).into_iter().flatten().for_each(|done| _ = contain(|| done(outcome.clone())));
+    fn tell_each(&mut self, outcomes: impl Iterator<Item = Result<(), PublishError>>) -> Vec<(Arc<str>, PublishError)> {
+        let mut untold = Vec::new();
+        let done = std::mem::take(&mut self.done);
+        for ((done, outcome), publication) in done.into_iter().zip(outcomes).zip(&self.publications) {
+            match (done, outcome, &publication.channel) {
+                (Some(done), outcome, _) => _ = contain(|| done(outcome)),
+                (None, Err(why), Channel::Room(token)) => untold.push((token.clone(), why)),
+                (None, ..) => {}
+            }
+        }
+        untold
     }
 }
 
 /// Its runtime has ended while it was on its way.
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.tell_each(&Err(PublishError::Lost));
+        self.tell_each(iter::repeat_with(|| Err(PublishError::Lost)));
     }
 }
 
@@ -90,11 +98,11 @@ impl FromIterator<Item> for Batch {
     }
 }
 
-/// Whether there is a connection, and the most bytes of a message that it takes.
-#[derive(Clone, Copy)]
+/// Whether there is a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Away,
-    Open(usize),
+    Open,
     Closed,
 }
 
@@ -107,6 +115,7 @@ impl Outbox {
             most_bytes: settings.most_queued_bytes,
             max_message: settings.max_message,
             while_away: settings.while_away,
+            max_payload: usize::MAX,
             way: Way::Away,
         }
     }
@@ -116,16 +125,13 @@ impl Outbox {
     /// # Errors
     /// Why not.
     pub(crate) fn check(&self, length: usize) -> Result<(), PublishError> {
-        let limit = match self.way {
-            Way::Open(payload) => self.max_message.min(payload.saturating_sub(HEADER)),
-            Way::Away | Way::Closed => self.max_message,
-        };
+        let limit = self.max_message.min(self.max_payload.saturating_sub(HEADER));
         if length > limit {
             return Err(PublishError::TooLong { length, limit });
         }
         match (self.way, self.while_away) {
             (Way::Closed, _) | (Way::Away, WhileAway::Refuse) => return Err(PublishError::Unavailable),
-            (Way::Open(_), _) | (Way::Away, WhileAway::Keep) => {}
+            (Way::Open, _) | (Way::Away, WhileAway::Keep) => {}
         }
         if self.items.len() >= self.most || self.bytes + length > self.most_bytes {
             return Err(PublishError::Full);
@@ -159,24 +165,24 @@ impl Outbox {
         self.items.drain(..).collect()
     }
 
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.way, Way::Open(_))
+        self.way == Way::Open
     }
 
     /// There is a connection that takes so many bytes at once.
     pub(crate) fn open(&mut self, max_payload: usize) {
-        if !matches!(self.way, Way::Closed) {
-            self.way = Way::Open(max_payload);
+        self.max_payload = max_payload;
+        if self.way != Way::Closed {
+            self.way = Way::Open;
         }
     }
 
     pub(crate) fn away(&mut self) {
-        if !matches!(self.way, Way::Closed) {
+        if self.way != Way::Closed {
             self.way = Way::Away;
         }
     }
@@ -190,7 +196,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Channel;
 
     fn outbox(settings: Settings) -> Outbox {
         let mut outbox = Outbox::new(&settings);

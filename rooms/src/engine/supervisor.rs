@@ -52,7 +52,9 @@ async fn run<B: Broker>(over: Over, broker: B) {
 async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
     let mut backoff = Backoff::new(core.settings.min_backoff, core.settings.max_backoff);
     let mut lost = None;
-    while !core.link().is_closing() {
+    while !core.link().is_done() {
+        // After `close` there is one more try, for what waits.
+        let is_last = core.link().is_closing();
         let inbox = Inbox::new(core.clone());
         let why = match connect(core, &broker, &inbox).await {
             Ok(session) => {
@@ -69,6 +71,7 @@ async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
                 let behind = conversation.end().await;
                 let lost: &mut Lost = lost.get_or_insert_with(Lost::now);
                 lost.in_doubt += in_doubt;
+                core.link().in_doubt(in_doubt);
                 lost.since = lost.since.min(behind.unwrap_or(lost.since));
                 why
             }
@@ -78,14 +81,14 @@ async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
                 why
             }
         };
-        if core.link().is_closing() {
+        if is_last || core.link().is_done() {
             break;
         }
         core.link().away(&why);
         core.tell_away(&why);
         tokio::select! {
             () = tokio::time::sleep(backoff.failed()) => {}
-            () = core.link().closed() => {}
+            () = core.link().closing() => {}
         }
     }
 }
@@ -114,7 +117,8 @@ struct Over(Arc<Core>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.link().over();
+        let untold = self.0.link().over();
+        self.0.tell_unpublished(untold);
     }
 }
 
@@ -268,12 +272,13 @@ impl<'a, S: Session> Conversation<'a, S> {
         self.published = Instant::now();
         match outcome {
             Ok(outcomes) => {
-                batch.tell(outcomes);
+                self.core.tell_unpublished(batch.tell(outcomes));
                 Ok(())
             }
             Err(why) => {
                 self.in_doubt += batch.len();
-                batch.tell_all(&Err(PublishError::Lost));
+                // Those that nobody wants to know of are in the gap.
+                batch.tell_all(&PublishError::Lost);
                 Err(why)
             }
         }

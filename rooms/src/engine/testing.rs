@@ -172,7 +172,14 @@ impl Session for Connection {
         self.answered().await;
         self.change(|_| ())?;
         let mut seen = self.broker.lock();
+        let mut outcomes = Vec::new();
         for publication in batch {
+            let (length, limit) = (publication.bytes.len(), self.max_payload());
+            if length > limit {
+                outcomes.push(Err(PublishError::TooLong { length, limit }));
+                continue;
+            }
+            outcomes.push(Ok(()));
             let channel = publication.channel.name("bellwire");
             seen.published += usize::from(publication.keep);
             let position = publication.keep.then(|| Position::new(0, seen.published as u64));
@@ -181,7 +188,7 @@ impl Session for Connection {
             }
             seen.deliver(&channel, position, &publication.bytes);
         }
-        Ok(batch.iter().map(|_| Ok(())).collect())
+        Ok(outcomes)
     }
 
     async fn now(&mut self) -> Result<Position, BrokerError> {

@@ -1,19 +1,24 @@
 //! Sockets that get what is kept of a room before they get what is new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bellwire_core::{SocketId, WebSocket};
 
 use super::room::Delivery;
 use crate::position::Position;
 
-/// How many new messages wait for one that catches up.
+/// How many new messages, and how many bytes of them, wait for those who catch up.
 const MOST_HELD: usize = 4096;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The sockets that wait for what is kept, and how far those are who have got it.
 #[derive(Default)]
 pub(super) struct CatchingUp {
     waiting: HashMap<SocketId, Waiting>,
+    /// What is new, for all who wait; the number of the first of it; and its bytes.
+    held: VecDeque<Delivery>,
+    first: u64,
+    bytes: usize,
     /// What these have got from the history may come once more as new.
     floors: HashMap<SocketId, Position>,
     /// The number of the newest that waits.
@@ -23,22 +28,31 @@ pub(super) struct CatchingUp {
 struct Waiting {
     number: u64,
     socket: WebSocket,
-    held: Vec<Delivery>,
-    /// More came than could be held.
-    missed: bool,
+    /// The number of the first new message that is for it.
+    from: u64,
 }
 
 impl CatchingUp {
     /// Returns its number: what is read for it is not for the same socket when it has left and joined again.
     pub(super) fn add(&mut self, socket: WebSocket) -> u64 {
         self.newest += 1;
-        self.waiting.insert(socket.id(), Waiting { number: self.newest, socket, held: Vec::new(), missed: false });
+        let from = self.first + self.held.len() as u64;
+        self.waiting.insert(socket.id(), Waiting { number: self.newest, socket, from });
         self.newest
     }
 
     pub(super) fn remove(&mut self, socket: SocketId) {
         self.waiting.remove(&socket);
         self.floors.remove(&socket);
+        self.release();
+    }
+
+    /// When nobody waits any more, nothing is held.
+    fn release(&mut self) {
+        if self.waiting.is_empty() {
+            self.first += self.held.len() as u64;
+            (self.held, self.bytes) = (VecDeque::new(), 0);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -50,26 +64,30 @@ impl CatchingUp {
     }
 
     /// Positions say nothing about those before.
-    #[cfg(feature = "__broker")]
     pub(super) fn begin_anew(&mut self) {
         self.floors.clear();
     }
 
-    /// Holds what is new for those who wait.
+    /// Holds what is new for those who wait; the oldest of it goes if it is too much.
     pub(super) fn hold(&mut self, delivery: &Delivery) {
-        for waiting in self.waiting.values_mut() {
-            if waiting.held.len() < MOST_HELD {
-                waiting.held.push(delivery.clone());
-            } else {
-                waiting.missed = true;
-            }
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.bytes += delivery.length;
+        self.held.push_back(delivery.clone());
+        while self.held.len() > MOST_HELD || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.held.pop_front() else { return };
+            self.bytes -= oldest.length;
+            self.first += 1;
         }
     }
 
-    /// Takes what was held for a socket, which goes on waiting; and whether some of it is missing.
+    /// Returns what was held for a socket, which goes on waiting; and whether some of it is missing.
     pub(super) fn take_held(&mut self, socket: SocketId, number: u64) -> Option<(WebSocket, Vec<Delivery>, bool)> {
-        let waiting = self.waiting.get_mut(&socket).filter(|waiting| waiting.number == number)?;
-        Some((waiting.socket.clone(), std::mem::take(&mut waiting.held), waiting.missed))
+        let waiting = self.waiting.get(&socket).filter(|waiting| waiting.number == number)?;
+        let skipped = usize::try_from(waiting.from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let held = self.held.iter().skip(skipped).cloned().collect();
+        Some((waiting.socket.clone(), held, waiting.from < self.first))
     }
 
     /// A socket has got everything up to a position. `None` if it has left.
@@ -79,6 +97,7 @@ impl CatchingUp {
         if let Some(last) = last {
             self.floors.insert(socket, last);
         }
+        self.release();
         Some(waiting.socket)
     }
 

@@ -13,8 +13,9 @@ use super::catching_up::CatchingUp;
 use super::members::Members;
 use crate::position::Position;
 
-/// How many messages may wait while another thread sends those before them.
+/// How many messages, and how many bytes of them, may wait while another thread sends those before them.
 const MOST_QUEUED: usize = 4096;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// A room that has members on this node.
 pub(crate) struct Room {
@@ -27,9 +28,15 @@ struct State {
     members: Members,
     catching_up: CatchingUp,
     queue: VecDeque<Turn>,
+    /// The bytes of the messages in the queue, and of those that bridging holds.
+    bytes: usize,
     is_delivering: bool,
-    /// Where the newest message is in the history: what is not after it was there before.
+    /// There was no room for a message since the queue was last empty.
+    has_overflowed: bool,
+    /// Where the newest message is in the history.
     last: Option<Position>,
+    /// What was read from the history: it may come once more as new.
+    floor: Option<Position>,
     /// What is new while what was missed before it is read from the history.
     bridging: Option<Vec<Delivery>>,
 }
@@ -39,17 +46,23 @@ struct State {
 pub(crate) struct Delivery {
     pub(crate) message: Prepared,
     pub(crate) position: Option<Position>,
+    pub(crate) length: usize,
 }
 
 enum Turn {
     Everybody(Delivery),
+    /// One that is made when its turn has come, since that runs code of the program's.
+    Made(Box<dyn FnOnce() -> Delivery + Send>),
     /// What is kept, and what was held meanwhile, for one that catches up; and whom to tell if some of it is missing.
     CaughtUp(SocketId, u64, Vec<Delivery>, Box<dyn FnOnce() + Send>),
 }
 
 /// The message was not delivered to anybody: too many wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct Full {
+    /// It is the first since the last of those who wait had none before it.
+    pub(crate) is_first: bool,
+}
 
 impl Room {
     pub(super) fn new(token: Arc<str>) -> Self {
@@ -93,7 +106,7 @@ impl Room {
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Full> {
         let mut state = self.lock();
         if state.is_full() {
-            return Err(Full);
+            return Err(Full { is_first: !std::mem::replace(&mut state.has_overflowed, true) });
         }
         state.add(delivery);
         self.run_from(state);
@@ -105,9 +118,9 @@ impl Room {
         self.lock().is_full()
     }
 
-    /// Gives a message its place among the others. It is sent by [`run`](Self::run).
-    pub(crate) fn enqueue(&self, delivery: Delivery) {
-        self.lock().add(delivery);
+    /// Gives a message its place among the others. It is made when its turn has come, and sent by [`run`](Self::run).
+    pub(crate) fn enqueue(&self, make: impl FnOnce() -> Delivery + Send + 'static) {
+        self.lock().queue.push_back(Turn::Made(Box::new(make)));
     }
 
     /// Sends what is queued, unless another thread is at it.
@@ -136,6 +149,7 @@ impl Room {
         let begins_anew = state.last.is_some_and(|last| position < last);
         if begins_anew {
             state.last = Some(position);
+            state.floor = None;
             state.catching_up.begin_anew();
         }
         state.last.get_or_insert(position);
@@ -157,7 +171,13 @@ impl Room {
     pub(crate) fn bridged(&self, missed: Vec<Delivery>) {
         let mut state = self.lock();
         let held = state.bridging.take().unwrap_or_default();
-        for delivery in missed.into_iter().chain(held) {
+        state.bytes -= held.iter().map(|delivery| delivery.length).sum::<usize>();
+        state.floor = state.floor.max(missed.last().and_then(|delivery| delivery.position));
+        let last = state.last;
+        for delivery in missed.into_iter().filter(|delivery| delivery.position > last) {
+            state.push(delivery);
+        }
+        for delivery in held {
             state.queue(delivery);
         }
         self.run_from(state);
@@ -170,26 +190,36 @@ impl Room {
         state.is_delivering = true;
         drop(state);
         let _delivering = Delivering(self);
-        while let Some((turn, audience)) = self.next() {
+        while let Some(turn) = self.next() {
             match turn {
-                Turn::Everybody(delivery) => audience.send(&delivery),
+                Turn::Everybody(delivery) => self.audience(&delivery).send(&delivery),
+                Turn::Made(make) => {
+                    let delivery = make();
+                    self.audience(&delivery).send(&delivery);
+                }
                 Turn::CaughtUp(socket, number, kept, missed) => self.send_kept(socket, number, kept, missed),
             }
         }
     }
 
-    /// What is to be sent next, and to whom. After `None` another thread may begin.
-    fn next(&self) -> Option<(Turn, Audience)> {
+    /// What is to be sent next. After `None` another thread may begin.
+    fn next(&self) -> Option<Turn> {
         let mut state = self.lock();
-        let Some(turn) = state.queue.pop_front() else {
-            state.is_delivering = false;
-            return None;
-        };
-        let Turn::Everybody(delivery) = &turn else { return Some((turn, Audience::default())) };
+        let turn = state.queue.pop_front();
+        match &turn {
+            Some(Turn::Everybody(delivery)) => state.bytes -= delivery.length,
+            Some(_) => {}
+            None => (state.is_delivering, state.has_overflowed) = (false, false),
+        }
+        turn
+    }
+
+    /// Who is there to get a message. Those who catch up get it later.
+    fn audience(&self, delivery: &Delivery) -> Audience {
+        let mut state = self.lock();
         state.catching_up.hold(delivery);
         let without = state.catching_up.have_got(delivery.position);
-        let sockets = state.members.snapshot();
-        Some((turn, Audience { sockets, without }))
+        Audience { sockets: state.members.snapshot(), without }
     }
 
     fn send_kept(&self, socket: SocketId, number: u64, kept: Vec<Delivery>, missed: Box<dyn FnOnce() + Send>) {
@@ -221,31 +251,55 @@ impl Room {
 impl Delivery {
     /// Creates one of a message that is in no history.
     pub(crate) fn new<'m>(message: impl Into<Outgoing<'m>>) -> Self {
-        Self { message: Prepared::new(message), position: None }
+        Self::at(None, message)
+    }
+
+    /// Creates one of a message at a position of the history, if it is in one.
+    pub(crate) fn at<'m>(position: Option<Position>, message: impl Into<Outgoing<'m>>) -> Self {
+        let message = message.into();
+        let length = message.as_bytes().len();
+        Self { message: Prepared::new(message), position, length }
     }
 }
 
 impl State {
     fn is_full(&self) -> bool {
-        self.queue.len() + self.bridging.as_ref().map_or(0, Vec::len) >= MOST_QUEUED
+        let count = self.queue.len() + self.bridging.as_ref().map_or(0, Vec::len);
+        count >= MOST_QUEUED || self.bytes >= MOST_BYTES
     }
 
     fn add(&mut self, delivery: Delivery) {
         match &mut self.bridging {
             // What is in no history does not wait for it.
-            Some(held) if delivery.position.is_some() => held.push(delivery),
+            Some(held) if delivery.position.is_some() => {
+                self.bytes += delivery.length;
+                held.push(delivery);
+            }
             _ => self.queue(delivery),
         }
     }
 
-    /// Queues a message, unless it was there before.
+    /// Queues a message, unless it was there already: as the last, or read from the history.
     fn queue(&mut self, delivery: Delivery) {
-        if let Some(position) = delivery.position {
-            if self.last.is_some_and(|last| position <= last) {
+        if delivery.position.is_some() && delivery.position == self.last {
+            return;
+        }
+        if let (Some(floor), Some(position)) = (self.floor, delivery.position) {
+            if position <= floor {
                 return;
             }
-            self.last = Some(position);
+            self.floor = None;
         }
+        self.push(delivery);
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        if delivery.position.is_some() && delivery.position < self.last {
+            // The history has begun anew, or somebody has made a position up.
+            self.catching_up.begin_anew();
+        }
+        self.last = delivery.position.or(self.last);
+        self.bytes += delivery.length;
         self.queue.push_back(Turn::Everybody(delivery));
     }
 }

@@ -202,20 +202,22 @@ fn a_hook_may_use_the_rooms_that_it_is_a_hook_of() {
 
 #[test]
 fn who_comes_back_catches_up_from_the_history_in_this_process() {
-    let numbered = |position, message: Message<'_>| {
-        OwnedMessage::Text(format!("{position}: {}", message.as_text().unwrap_or("binary")))
+    let numbered = |position: Position, message: Message<'_>| {
+        OwnedMessage::Text(format!("{}: {}", position.parts().1, message.as_text().unwrap_or("binary")))
     };
     let rooms = Rooms::builder().history(History::last(3)).numbered(numbered).local();
     let member = Recorder::new();
     for text in ["a", "b", "c", "d"] {
         rooms.publish("room", text).unwrap();
     }
-    rooms.join_since("room", &member.socket(), Some(Position::new(0, 2))).unwrap();
+    let second = rooms.history("room", None).wait().unwrap()[0].position;
+    rooms.join_since("room", &member.socket(), Some(second)).unwrap();
     rooms.publish("room", b"\x01").unwrap();
-    assert_eq!(member.sent(), ["0-3: c", "0-4: d", "0-5: binary"].map(Sent::text));
+    assert_eq!(member.sent(), ["3: c", "4: d", "5: binary"].map(Sent::text));
     let past = rooms.history("room", None).wait().unwrap();
     assert_eq!(past.iter().map(|past| past.position.parts().1).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(past[0].message, "c");
+    assert_eq!(rooms.history("room", Some(Position::new(0, 1))).wait(), Err(HistoryError::Gone));
     assert_eq!(Rooms::local().history("room", None).wait(), Err(HistoryError::NotKept));
 }
 
@@ -230,7 +232,7 @@ fn without_a_history_joining_since_is_joining() {
 
 #[test]
 fn several_publishers_with_a_history_are_seen_in_the_order_of_their_positions() {
-    let numbered = |position: Position, _: Message<'_>| OwnedMessage::Text(position.to_string());
+    let numbered = |position: Position, _: Message<'_>| OwnedMessage::Text(position.parts().1.to_string());
     let rooms = Rooms::builder().history(History::last(1000)).numbered(numbered).local();
     let members = [Recorder::new(), Recorder::new()];
     members.iter().for_each(|member| rooms.join("a", &member.socket()).unwrap());
@@ -239,7 +241,7 @@ fn several_publishers_with_a_history_are_seen_in_the_order_of_their_positions() 
             scope.spawn(|| (0..100).for_each(|_| rooms.publish("a", "x").unwrap()));
         }
     });
-    let expected: Vec<_> = (1..=400).map(|n| Sent::text(format!("0-{n}"))).collect();
+    let expected: Vec<_> = (1..=400).map(|n| Sent::text(n.to_string())).collect();
     assert!(members.iter().all(|member| member.sent() == expected));
 }
 
@@ -249,9 +251,9 @@ fn rooms_in_this_process_are_always_connected_and_may_be_closed() {
     assert!(rooms.is_connected() && rooms.problem().is_none());
     rooms.connected().wait().unwrap();
     rooms.wait_connected(Duration::ZERO).unwrap();
-    rooms.close().wait();
-    assert_eq!(rooms.ignored(), 0);
     assert!(format!("{rooms:?}").contains("is_connected: true"));
+    assert_eq!((rooms.ignored(), rooms.close().wait()), (0, 0));
+    assert_eq!((rooms.is_connected(), rooms.connected().wait()), (false, Err(BrokerError::Closed)));
 }
 
 #[test]
@@ -273,10 +275,60 @@ fn who_catches_up_while_somebody_publishes_gets_it_once() {
         barrier.wait();
         rooms.join_since(&room, &member.socket(), None).unwrap();
         barrier.wait();
-        let expected = Sent::text(&round.to_string());
+        let expected = Sent::text(round.to_string());
         missed += usize::from(member.sent().iter().filter(|sent| **sent == expected).count() != 1);
         rooms.leave(&room, &member.socket());
     }
     publishing.join().unwrap();
     assert_eq!(missed, 0);
+}
+
+#[test]
+fn what_numbers_messages_may_call_the_rooms() {
+    let cell = std::sync::Arc::new(std::sync::OnceLock::<Rooms>::new());
+    let inside = cell.clone();
+    let rooms = Rooms::builder()
+        .history(History::last(10))
+        .numbered(move |_, message| {
+            if let Some(rooms) = inside.get() {
+                drop(rooms.history("a", None));
+            }
+            message.into_owned()
+        })
+        .local();
+    cell.set(rooms.clone()).unwrap();
+    let member = Recorder::new();
+    rooms.join("a", &member.socket()).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(rooms.publish("a", "1")).unwrap());
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Ok(())));
+}
+
+#[test]
+fn a_position_of_an_earlier_process_is_a_gap() {
+    let (told, gaps) = std::sync::mpsc::channel();
+    let rooms = Rooms::builder()
+        .history(History::last(100))
+        .on_gap(move |_, gap| told.send(gap.rooms.clone()).unwrap())
+        .local();
+    rooms.publish("a", "1").unwrap();
+    let member = Recorder::new();
+    rooms.join_since("a", &member.socket(), Some(Position::new(0, 500))).unwrap();
+    assert_eq!(gaps.try_recv(), Ok(vec!["a".to_string()]));
+}
+
+#[test]
+fn rooms_that_are_closed_take_nothing_more() {
+    let rooms = Rooms::local();
+    rooms.close().wait();
+    assert!(rooms.publish("a", "x").is_err());
+}
+
+#[test]
+fn who_joins_again_without_saying_who_stays_who_it_was() {
+    let (rooms, alice) = (Rooms::builder().history(History::last(1)).local(), Recorder::new());
+    rooms.join_as("a", &alice.socket(), "alice").unwrap();
+    rooms.join("a", &alice.socket()).unwrap();
+    rooms.join_since("a", &alice.socket(), None).unwrap();
+    assert_eq!((rooms.count("a"), rooms.present("a").len()), (1, 1));
 }

@@ -97,7 +97,11 @@ impl Archive {
         let kept = read_all(&consumer).await;
         let name = &consumer.cached_info().name;
         let _ = self.context.delete_consumer_from_stream(name, &self.stream).await;
-        kept
+        let kept = kept?;
+        match since {
+            Some(since) if kept.is_empty() && self.now().await.is_ok_and(|now| now < since) => Err(HistoryError::Gone),
+            _ => Ok(kept),
+        }
     }
 }
 

@@ -206,7 +206,12 @@ impl Session for NatsSession {
                     _ = health.ended() => Err(HistoryError::Unavailable),
                 }
             });
-            AbortOnDrop(reading).await.unwrap_or(Err(HistoryError::Unavailable))
+            match AbortOnDrop(reading).await {
+                Ok(kept) => kept,
+                // The room must not wait for the next connection: this one may last.
+                Err(error) if error.is_panic() => Err(HistoryError::Failed("the client has panicked".into())),
+                Err(_) => Err(HistoryError::Unavailable),
+            }
         }
     }
 

@@ -30,7 +30,7 @@ fn texts(recorder: &Recorder) -> Vec<String> {
 #[test]
 fn several_threads_deliver_and_all_members_see_one_order() {
     let (room, members) = (room(), [Recorder::new(), Recorder::new(), Recorder::new()]);
-    members.iter().for_each(|member| drop(room.add(&member.socket(), false)));
+    members.iter().for_each(|member| _ = room.add(&member.socket(), false));
     thread::scope(|scope| {
         for thread in 0..4 {
             let room = &room;

@@ -239,3 +239,86 @@ fn no_heartbeat_at_all_does_not_spin() {
     });
     assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(vec!["1".to_string()]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_begins_anew_on_a_connection_that_stays_silences_nobody() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let member = node.member("a");
+    settle().await;
+    ["1", "2", "3"].iter().for_each(|text| node.rooms.publish("a", *text).unwrap());
+    settle().await;
+    broker.forget();
+    node.rooms.publish("a", "4").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["1", "2", "3", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_more_than_is_kept_by_age_is_told_of_the_gap() {
+    let (told, gaps) = std::sync::mpsc::channel();
+    let history = History::last(100).for_at_most(Duration::from_secs(60));
+    let rooms = Rooms::builder().history(history).on_gap(move |_, gap| told.send(gap.rooms.clone()).unwrap()).local();
+    ["1", "2", "3"].iter().for_each(|text| rooms.publish("a", *text).unwrap());
+    let first = rooms.history("a", None).await.unwrap()[0].position;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    rooms.publish("a", "4").unwrap();
+    let member = Recorder::new();
+    rooms.join_since("a", &member.socket(), Some(first)).unwrap();
+    assert_eq!(texts(&member), ["4"]);
+    assert_eq!(gaps.try_recv(), Ok(vec!["a".to_string()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_can_be_held_is_one_gap() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100_000));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let _member = one.member("a");
+    settle().await;
+    two.rooms.publish("a", "1").unwrap();
+    settle().await;
+    broker.lock().is_forgetful = true;
+    broker.lose_oldest();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        (0..2000).for_each(|_| two.rooms.publish("a", "x").unwrap());
+        settle().await;
+    }
+    assert!(lock(&one.gaps).len() <= 1, "{} gaps", lock(&one.gaps).len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_closes_while_the_connection_is_made_loses_nothing_that_was_accepted() {
+    let broker = Memory::default();
+    let node = Node::new(&broker, Rooms::builder().while_away(WhileAway::Keep));
+    node.rooms.publish("a", "x").unwrap();
+    node.rooms.close().await;
+    assert_eq!(broker.lock().published, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_has_refused_is_told_also_if_nobody_asked() {
+    let broker = Memory::default();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let unpublished = told.clone();
+    let builder = Rooms::builder().while_away(WhileAway::Keep);
+    let builder = builder.on_unpublished(move |room, why| lock(&unpublished).push((room.to_string(), why.clone())));
+    broker.stop();
+    let node = Node::new(&broker, builder);
+    settle().await;
+    let long = "x".repeat(1100);
+    node.rooms.publish("a room", long.as_str()).unwrap();
+    node.rooms.publish("a room", "short").unwrap();
+    node.come_back().await;
+    let too_long = PublishError::TooLong { length: 1109, limit: 1024 };
+    assert_eq!(*lock(&told), [("a room".to_string(), too_long)]);
+    assert_eq!(broker.lock().published, 1);
+    // What the broker takes is known now.
+    node.lose().await;
+    assert_eq!(node.rooms.publish("a", long.as_str()), Err(PublishError::TooLong { length: 1100, limit: 1015 }));
+    node.rooms.publish("a", "never").unwrap();
+    assert_eq!(node.rooms.close().await, 1);
+    assert_eq!(lock(&told).last(), Some(&("a".to_string(), PublishError::Unavailable)));
+    assert_eq!(node.rooms.close().await, 1);
+}

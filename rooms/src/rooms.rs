@@ -275,8 +275,8 @@ impl Rooms {
         }
         let position = histories.add(core.now(), token, message.clone());
         let Some(room) = room else { return Ok(()) };
-        let core = core.clone();
-        room.enqueue(move || core.delivery(Some(position), message.as_message()));
+        let (core, length) = (core.clone(), message.as_bytes().len());
+        room.enqueue(length, move || core.delivery(Some(position), message.as_message()));
         drop(histories);
         room.run();
         Ok(())

@@ -51,8 +51,8 @@ pub(crate) struct Delivery {
 
 enum Turn {
     Everybody(Delivery),
-    /// One that is made when its turn has come, since that runs code of the program's.
-    Made(Box<dyn FnOnce() -> Delivery + Send>),
+    /// One of so many bytes that is made when its turn has come, since that runs code of the program's.
+    Made(usize, Box<dyn FnOnce() -> Delivery + Send>),
     /// What is kept, and what was held meanwhile, for one that catches up; and whom to tell if some of it is missing.
     CaughtUp(SocketId, u64, Vec<Delivery>, Box<dyn FnOnce() + Send>),
 }
@@ -118,9 +118,11 @@ impl Room {
         self.lock().is_full()
     }
 
-    /// Gives a message its place among the others. It is made when its turn has come, and sent by [`run`](Self::run).
-    pub(crate) fn enqueue(&self, make: impl FnOnce() -> Delivery + Send + 'static) {
-        self.lock().queue.push_back(Turn::Made(Box::new(make)));
+    /// Gives a message of so many bytes its place among the others. It is made when its turn has come, and sent by [`run`](Self::run).
+    pub(crate) fn enqueue(&self, length: usize, make: impl FnOnce() -> Delivery + Send + 'static) {
+        let mut state = self.lock();
+        state.bytes += length;
+        state.queue.push_back(Turn::Made(length, Box::new(make)));
     }
 
     /// Sends what is queued, unless another thread is at it.
@@ -193,7 +195,7 @@ impl Room {
         while let Some(turn) = self.next() {
             match turn {
                 Turn::Everybody(delivery) => self.audience(&delivery).send(&delivery),
-                Turn::Made(make) => {
+                Turn::Made(_, make) => {
                     let delivery = make();
                     self.audience(&delivery).send(&delivery);
                 }
@@ -207,8 +209,8 @@ impl Room {
         let mut state = self.lock();
         let turn = state.queue.pop_front();
         match &turn {
-            Some(Turn::Everybody(delivery)) => state.bytes -= delivery.length,
-            Some(_) => {}
+            Some(Turn::Everybody(Delivery { length, .. }) | Turn::Made(length, _)) => state.bytes -= length,
+            Some(Turn::CaughtUp(..)) => {}
             None => (state.is_delivering, state.has_overflowed) = (false, false),
         }
         turn

@@ -169,3 +169,27 @@ fn what_was_missed_comes_before_what_is_new_and_nothing_twice() {
     (3..=4).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), ["4"]);
 }
+
+#[test]
+fn a_queue_is_bounded_by_its_bytes_and_the_first_that_is_missed_is_told_from_the_others() {
+    let (room, missed) = (room(), Arc::new(Mutex::new(Vec::new())));
+    let (again, told) = (Arc::downgrade(&room), missed.clone());
+    let once = AtomicBool::new(true);
+    let long = "x".repeat(1024 * 1024);
+    let flood = move || {
+        if once.swap(false, Ordering::Relaxed) {
+            let room = again.upgrade().unwrap();
+            told.lock().unwrap().extend((0..12).map(|_| room.deliver(Delivery::new(long.as_str()))));
+        }
+    };
+    let member = Recorder::new();
+    room.add(&WebSocket::new(Own(member.clone(), Box::new(flood))), false);
+    for _ in 0..2 {
+        room.deliver(Delivery::new("first")).unwrap();
+    }
+    let missed = missed.lock().unwrap();
+    assert_eq!(missed.iter().filter(|outcome| outcome.is_ok()).count(), 8);
+    assert_eq!(missed[8], Err(Full { is_first: true }));
+    assert!(missed[9..].iter().all(|outcome| *outcome == Err(Full { is_first: false })));
+    assert_eq!((texts(&member).len(), room.lock().bytes), (10, 0));
+}

@@ -1,9 +1,9 @@
-# For the findings about Debian's packages: `unpack PACKAGE=VERSION PROGRAM` puts a package, and what it needs that is not
-# installed, into ./root, without installing it, and prints the program's own idea of its version.
+# For the findings about Debian's packages: `unpack PACKAGE=VERSION PROGRAM` puts a package, even if it is installed, and
+# what it needs that is not, into ./root, without installing it, and prints the program's own idea of its version.
 unpack() {
     mkdir -p debs/partial root
     apt-get -qq -o Debug::NoLocking=1 -o Dir::Cache::archives="$PWD/debs" -y --download-only --no-install-recommends \
-        install "$1" >/dev/null
+        --reinstall install "$1" >/dev/null
     local deb
     for deb in debs/*.deb; do dpkg -x "$deb" root; done
     LD_LIBRARY_PATH=$(echo root/usr/lib/*-linux-gnu | sed "s|^|$PWD/|; s| |:$PWD/|g")

@@ -66,7 +66,8 @@ def a_round(number):
         publisher.start()
     came, waiting, ordered = [], {}, [0]
     for _ in range(2 * EACH):
-        line = lines.readline().split()
+        while (line := lines.readline().split()) == [b"PING"]:
+            subscriber.sendall(b"PONG\r\n")
         assert line[0] == b"HMSG", line
         sequence, before = map(int, HEADERS.search(lines.read(int(line[-1]) + 2)).groups())
         came.append(sequence)

@@ -42,6 +42,7 @@ pub(crate) struct Core {
     telling: Mutex<bool>,
     start: Instant,
     ignored: AtomicU64,
+    /// Nothing more may be published in this process. A link to a broker knows that by itself.
     is_closed: AtomicBool,
     handle: OnceLock<Weak<Inner>>,
 }
@@ -238,7 +239,7 @@ impl Core {
         self.ignored.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Nothing more may be published.
+    /// Nothing more may be published in this process.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
     }

@@ -11,9 +11,17 @@
 //!    └─────► engine: outbox ─► session ─► NATS or Redis ─► session on every node with members of the room
 //! ```
 //!
-//! Each file imports only from those before it in this list: `name`, `position`, `node`, `wire` (what is on the way),
-//! `presence` (who is in a room), `hub` (who gets what, on this node), `engine` (the way to a broker), `core` (what handles
-//! share), `rooms` (the handle).
+//! # Where things are
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `rooms`, `builder` | the handle of programs, and how it is set up; `error`, `gap`, `pending`, `history` (`Past`) are what it says |
+//! | `core` | what all handles share: joining and leaving, and the calls of hooks |
+//! | `hub` | the members on this node: `hub/room` is the order in which they get messages, `hub/catching_up` those who get history first |
+//! | `presence` | who is in a room over all nodes: a state machine without I/O and clock |
+//! | `history` | what is kept in this process, without a clock |
+//! | `engine` | the way to a broker: `link` and `outbox` are what handles leave there, `supervisor` connects again and finds gaps, `present` runs presence, `nats` and `redis` are one connection each |
+//! | `name`, `position`, `node`, `wire` | what rooms, messages and nodes are called, and bytes at a broker |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

@@ -414,9 +414,11 @@ impl Rooms {
     /// # Cancel safety
     /// It goes on if the future is dropped.
     pub fn close(&self) -> Pending<usize> {
-        self.0.core.close();
         match &self.0.core.engine {
-            Engine::Local(_) => Pending::ready(0),
+            Engine::Local(_) => {
+                self.0.core.close();
+                Pending::ready(0)
+            }
             #[cfg(feature = "__broker")]
             Engine::Link(link) => link.close(),
         }

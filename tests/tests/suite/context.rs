@@ -447,11 +447,16 @@ fn u23_who_waits_for_the_end_is_told_before_on_close_and_of_one_that_has_ended_a
             socket.when_closed(move || tell.send((when, socket_then.closed())).unwrap());
         };
         let (inside, closing) = (on_end.clone(), on_end.clone());
+        let (opened, opens) = mpsc::channel();
         let listener = listener()
-            .on_open(move |socket| inside(socket, "from on_open"))
+            .on_open(move |socket| {
+                inside(socket, "from on_open");
+                opened.send(()).unwrap();
+            })
             .on_message(|_, _| Err::<(), _>("failed"))
             .on_close(move |socket, _, _| closing(socket, "in on_close"));
         let Ours { socket, peer, .. } = Ours::raw(&backend, role, quiet(), listener);
+        next(&opens);
         // From another thread than the connection's.
         on_end(&socket, "from outside");
         end(&socket, peer);

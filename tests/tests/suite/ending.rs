@@ -689,6 +689,9 @@ fn e9_a_drain_tells_one_after_the_other_and_a_shutdown_the_rest_at_once<B: Backe
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let (mut client, log) = open(&backend, &server);
+            // Its `on_open` is over: one that is still opening is told at once.
+            client.send([Frame::text("open")]);
+            client.expect([Frame::text("open")]);
             let heard = heard.clone();
             thread::spawn(move || {
                 let close = client.read();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Apache 2.4.67, mod_proxy_hcheck: a health check by GET or HEAD asks for nothing at all, unless `hcuri` is set.
+# Apache 2.4.67 and 2.4.71, mod_proxy_hcheck: a health check by GET or HEAD asks for nothing at all, unless `hcuri` is set.
 #
 # `hcmethod=GET` on a member http://127.0.0.1:PORT, which is accepted without any complaint, sends a request line without
 # a target. RFC 9112 §3.2.1: "If the target URI's path component is empty, the client MUST
@@ -13,7 +13,7 @@
 # Cure: hcuri=/. Needs Debian 12's apt and python3. Fails when that changes.
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/debian.bash"
-unpack apache2-bin=2.4.67-1~deb12u2 apache2
+unpack apache2-bin apache2
 cat >upstream.py <<'PYTHON'
 import socket, sys
 server = socket.create_server(("127.0.0.1", 0))

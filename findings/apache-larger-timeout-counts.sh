@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Apache 2.4.67, mod_proxy_http with `upgrade=websocket`: of `Timeout` and ProxyPass's `timeout=` the larger one counts.
+# Apache 2.4.67 and 2.4.71, mod_proxy_http with `upgrade=websocket`: of `Timeout` and ProxyPass's `timeout=` the larger one
+# counts.
 #
 # `timeout=` is the number of seconds that Apache waits for this backend, and ProxyTimeout, then Timeout, its defaults. So
 # `timeout=2` should cut a silent WebSocket after 2 s whatever `Timeout` is. It does not. Seen in November 2026, in
@@ -12,7 +13,7 @@
 # Who wants silent connections to go has to lower both. Needs Debian 12's apt and python3. Fails when that changes.
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/debian.bash"
-unpack apache2-bin=2.4.67-1~deb12u2 apache2
+unpack apache2-bin apache2
 cat >upstream.py <<'PYTHON'
 import http.server, time
 

@@ -19,7 +19,7 @@
 # Needs Debian 12's apt, python3 and cargo. Fails when that changes.
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/debian.bash"
-unpack nats-server=2.9.10-1+b3 nats-server
+unpack nats-server nats-server
 port=$(free_port)
 root/usr/sbin/nats-server -a 127.0.0.1 -p "$port" -js -sd "$PWD/store" 2>log &
 listening "$port"

@@ -1,4 +1,4 @@
-# For the findings about Debian's packages: `unpack PACKAGE=VERSION PROGRAM` puts a package, even if it is installed, and
+# For the findings about Debian's packages: `unpack PACKAGE PROGRAM` puts a package, even if it is installed, and
 # what it needs that is not, into ./root, without installing it, and prints the program's own idea of its version.
 unpack() {
     mkdir -p debs/partial root
@@ -8,7 +8,7 @@ unpack() {
     for deb in debs/*.deb; do dpkg -x "$deb" root; done
     LD_LIBRARY_PATH=$(echo root/usr/lib/*-linux-gnu | sed "s|^|$PWD/|; s| |:$PWD/|g")
     export LD_LIBRARY_PATH
-    "root/usr/sbin/$2" -v | head -1
+    "root/usr/sbin/$2" -v | sed -n 1p
 }
 
 # A port that was free a moment ago.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# HAProxy 2.6.12: adds a Sec-WebSocket-Accept to a refusal.
+# HAProxy 2.6.12, as Debian 12 has it (deb12u3 and deb12u4): adds a Sec-WebSocket-Accept to a refusal.
 #
 # A server that answers a WebSocket request with 426 sends no Sec-WebSocket-Accept: that is the mark of a handshake that
 # has succeeded (RFC 6455 §4.2.2). HAProxy puts the right one for the client's key into the 426, and into that of a plain
@@ -11,7 +11,7 @@
 # Harmless, as long as clients look at the status first. Needs Debian 12's apt and python3. Fails when that changes.
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/debian.bash"
-unpack haproxy=2.6.12-1+deb12u3 haproxy
+unpack haproxy haproxy
 cat >upstream.py <<'PYTHON'
 import http.server
 

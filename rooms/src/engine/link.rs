@@ -12,7 +12,8 @@ use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::pending::{Pending, Promise, pending};
 use crate::position::Position;
 
-/// How many histories may wait to be read: with one each, as many members may join while there is no connection.
+/// How many histories may wait to be read: with one each, as many members may join while there is no connection, or while
+/// the broker is slow.
 const MOST_READINGS: usize = 10_000;
 
 /// What handles leave for whoever has the connection to the broker.
@@ -35,6 +36,8 @@ struct State {
     closing: Vec<Promise<usize>>,
     is_closing: bool,
     is_over: bool,
+    /// How many messages were handed over and not confirmed, which no gap has told of.
+    in_doubt: usize,
     /// How many messages were accepted, and not confirmed by the broker before the end.
     unconfirmed: usize,
 }
@@ -82,6 +85,7 @@ impl Link {
             closing: Vec::new(),
             is_closing: false,
             is_over: false,
+            in_doubt: 0,
             unconfirmed: 0,
         };
         Self { state: Mutex::new(state), wake: Notify::new(), presence: Notify::new() }
@@ -205,12 +209,22 @@ impl Link {
         state.is_closing && state.outbox.is_empty()
     }
 
-    /// So many messages were on their way when the connection was lost.
-    pub(super) fn in_doubt(&self, count: usize) {
+    /// So many messages are on their way from now on.
+    pub(super) fn handed_over(&self, count: usize) {
+        self.lock().in_doubt += count;
+    }
+
+    /// So many of them have arrived.
+    pub(super) fn confirmed(&self, count: usize) {
         let mut state = self.lock();
-        if state.is_closing {
-            state.unconfirmed += count;
-        }
+        state.in_doubt = state.in_doubt.saturating_sub(count);
+    }
+
+    /// Returns how many were on their way when the connection was lost, to be told in a gap; after [`close`](Self::close)
+    /// they are told there as well.
+    pub(super) fn take_in_doubt(&self) -> usize {
+        let mut state = self.lock();
+        if state.is_closing { state.in_doubt } else { std::mem::take(&mut state.in_doubt) }
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -226,8 +240,10 @@ impl Link {
         self.lock().changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    pub(super) fn take_readings(&self) -> Vec<Reading> {
-        std::mem::take(&mut self.lock().readings)
+    /// Takes those that have waited for longest, up to so many. The others go on waiting, up to their bound.
+    pub(super) fn take_readings(&self, most: usize) -> Vec<Reading> {
+        let readings = &mut self.lock().readings;
+        readings.drain(..most.min(readings.len())).collect()
     }
 
     /// They are read with the next connection.
@@ -263,8 +279,10 @@ impl Link {
         state.outbox.close();
         (state.is_closing, state.is_over) = (true, true);
         let unpublished = state.outbox.take_all();
-        state.unconfirmed += unpublished.len();
+        state.unconfirmed = unpublished.len() + state.in_doubt;
         let unconfirmed = state.unconfirmed;
+        // Nobody looks there any more.
+        state.changed = None;
         let readings = std::mem::take(&mut state.readings);
         let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
         drop(state);

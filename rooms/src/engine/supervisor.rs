@@ -65,13 +65,10 @@ async fn keep_connected<B: Broker>(core: &Arc<Core>, broker: B) {
                 if since.elapsed() >= core.settings.heartbeat {
                     backoff.connected();
                 }
-                let in_doubt = conversation.in_doubt;
                 inbox.close();
                 core.presence_disconnected();
                 let behind = conversation.end().await;
                 let lost: &mut Lost = lost.get_or_insert_with(Lost::now);
-                lost.in_doubt += in_doubt;
-                core.link().in_doubt(in_doubt);
                 lost.since = lost.since.min(behind.unwrap_or(lost.since));
                 why
             }
@@ -125,14 +122,13 @@ impl Drop for Over {
 /// A connection was lost, or there was none yet.
 struct Lost {
     since: Instant,
-    in_doubt: usize,
     /// Rooms with a history that has begun anew, which nobody was told yet.
     begun_anew: HashSet<Arc<str>>,
 }
 
 impl Lost {
     fn now() -> Self {
-        Self { since: Instant::now(), in_doubt: 0, begun_anew: HashSet::new() }
+        Self { since: Instant::now(), begun_anew: HashSet::new() }
     }
 }
 
@@ -146,8 +142,6 @@ struct Conversation<'a, S> {
     readings: JoinSet<()>,
     /// Since when rooms lack something that could not be read before the connection was lost, too.
     behind: Arc<OnceLock<Instant>>,
-    /// How many messages were on their way when it was lost.
-    in_doubt: usize,
     published: Instant,
 }
 
@@ -160,7 +154,6 @@ impl<'a, S: Session> Conversation<'a, S> {
             to_read: VecDeque::new(),
             readings: JoinSet::new(),
             behind: Arc::default(),
-            in_doubt: 0,
             published: Instant::now(),
         }
     }
@@ -176,7 +169,8 @@ impl<'a, S: Session> Conversation<'a, S> {
     async fn converse(&mut self, lost: &mut Option<Lost>) -> Result<(), BrokerError> {
         self.begin(lost).await?;
         loop {
-            let readings = self.core.link().take_readings();
+            // No more than can be read soon: what waits in the link is bounded.
+            let readings = self.core.link().take_readings(MOST_READINGS.saturating_sub(self.to_read.len()));
             if let Err(why) = self.reconcile().await {
                 self.core.link().give_back(readings);
                 return Err(why);
@@ -228,8 +222,9 @@ impl<'a, S: Session> Conversation<'a, S> {
                 }
             }
         }
-        if !missed.is_empty() || lost.in_doubt > 0 {
-            self.core.tell_gap(&missed, lost.since.elapsed(), lost.in_doubt);
+        let in_doubt = self.core.link().take_in_doubt();
+        if !missed.is_empty() || in_doubt > 0 {
+            self.core.tell_gap(&missed, lost.since.elapsed(), in_doubt);
         }
         Ok(())
     }
@@ -240,7 +235,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         let mut left = Vec::new();
         for token in self.core.link().take_changed() {
             match self.core.hub.room(&token) {
-                Some(room) if !self.subscribed.contains(&token) => joined.push(room),
+                Some(room) if !self.subscribed.contains(&token) || self.is_without_place(&room) => joined.push(room),
                 None if self.subscribed.remove(&token) => left.push(Channel::Room(token)),
                 _ => {}
             }
@@ -250,6 +245,11 @@ impl<'a, S: Session> Conversation<'a, S> {
             within(self.core.settings.answer_timeout, self.session.unsubscribe(channels)).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is not noted where the history of a room is at: it has lost its members, and has got others since.
+    fn is_without_place(&self, room: &Room) -> bool {
+        self.core.settings.history.is_some() && !room.has_place()
     }
 
     /// Subscribes to rooms, and adds those with a history that has begun anew.
@@ -268,15 +268,16 @@ impl<'a, S: Session> Conversation<'a, S> {
 
     /// Publishes what waits, and tells what became of it.
     async fn publish(&mut self, batch: Batch) -> Result<(), BrokerError> {
+        self.core.link().handed_over(batch.len());
         let outcome = within(self.core.settings.answer_timeout, self.session.publish(&batch.publications)).await;
         self.published = Instant::now();
         match outcome {
             Ok(outcomes) => {
+                self.core.link().confirmed(batch.len());
                 self.core.tell_unpublished(batch.tell(outcomes));
                 Ok(())
             }
             Err(why) => {
-                self.in_doubt += batch.len();
                 // Those that nobody wants to know of are in the gap.
                 batch.tell_all(&PublishError::Lost);
                 Err(why)

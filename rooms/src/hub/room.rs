@@ -158,6 +158,12 @@ impl Room {
         begins_anew
     }
 
+    /// Whether it is noted where the history is at.
+    #[cfg(feature = "__broker")]
+    pub(crate) fn has_place(&self) -> bool {
+        self.lock().last.is_some()
+    }
+
     /// Holds what comes from now on, and returns after which position there may be something missing; `None` if that is
     /// not known, and nothing is held.
     #[cfg(feature = "__broker")]

@@ -322,3 +322,87 @@ async fn what_the_broker_has_refused_is_told_also_if_nobody_asked() {
     assert_eq!(lock(&told).last(), Some(&("a".to_string(), PublishError::Unavailable)));
     assert_eq!(node.rooms.close().await, 1);
 }
+
+#[test]
+fn what_was_on_its_way_when_the_runtime_ended_is_counted() {
+    let broker = Memory::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(async {
+        let node = Node::connected(&broker, Rooms::builder()).await;
+        settle().await;
+        broker.lock().is_silent = true;
+        node.rooms.publish("a", "x").unwrap();
+        settle().await;
+        node
+    });
+    drop(runtime);
+    assert_eq!(node.rooms.close().wait(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_and_was_not_told_is_counted_by_close() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder()).await;
+    broker.lock().is_silent = true;
+    node.rooms.publish("a", "x").unwrap();
+    settle().await;
+    broker.stop();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!node.rooms.is_connected());
+    assert_eq!(*lock(&node.gaps), []);
+    assert_eq!(node.rooms.close().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_empties_and_fills_again_is_bridged() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let first = one.member("a");
+    settle().await;
+    one.rooms.leave("a", &first.socket());
+    let member = one.member("a");
+    settle().await;
+    broker.lose_oldest();
+    two.rooms.publish("a", "1").unwrap();
+    settle().await;
+    one.rooms.connected().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(texts(&member), ["1"]);
+    assert_eq!(*lock(&one.gaps), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_that_come_and_go_after_the_end_cost_nothing() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder()).await;
+    settle().await;
+    node.rooms.close().await;
+    let socket = Recorder::new();
+    for room in 0..100 {
+        node.rooms.join(&room.to_string(), &socket.socket()).unwrap();
+        node.rooms.leave(&room.to_string(), &socket.socket());
+    }
+    assert_eq!(node.rooms.core().link().waiting().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_histories_wait_than_may_also_while_there_is_a_connection() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(1))).await;
+    settle().await;
+    broker.lock().is_forgetful = true;
+    let socket = Recorder::new();
+    for round in 0..3 {
+        for room in 0..9_000 {
+            let room = format!("{round} {room}");
+            node.rooms.join_since(&room, &socket.socket(), None).unwrap();
+            node.rooms.leave(&room, &socket.socket());
+        }
+        settle().await;
+    }
+    // Those that are being read, and those that wait; the others were told that they miss something.
+    assert_eq!(node.rooms.core().link().waiting().1, 10_000);
+    let gaps = lock(&node.gaps).len();
+    assert!((16_000..17_000).contains(&gaps), "{gaps}");
+}

@@ -150,8 +150,8 @@ impl Rooms {
     }
 
     /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
-    /// without a gap, and nothing twice. `None` is all that is kept. If some of that cannot be read, or is not kept any
-    /// more, [`on_gap`](Builder::on_gap) is called. Nothing is given to one that is in the room already.
+    /// without a gap, and nothing twice. `None` is all that is kept. If some of that cannot be read, is not kept any more, or is
+    /// more than may [wait](bellwire_core::Config::max_queued) for the socket, [`on_gap`](Builder::on_gap) is called. Nothing is given to one that is in the room already.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -160,13 +160,14 @@ impl Rooms {
         let Some((room, id)) = self.enter(&token, socket, None, true)? else { return Ok(()) };
         let core = self.0.core.clone();
         match &self.0.core.engine {
-            Engine::Local(None) => room.catch_up(id, Vec::new(), || {}),
+            Engine::Local(None) => room.catch_up(id, None, Vec::new(), || {}),
             Engine::Local(Some(histories)) => {
                 let found = lock(histories).since(core.now(), &token, since);
                 let delivery = |past: &Past| core.delivery(Some(past.position), past.message.as_message());
                 let kept = found.past.iter().map(delivery).collect();
                 let (missed, token) = (core.clone(), room.token().clone());
-                room.catch_up(id, kept, move || missed.missed(&token));
+                let since = since.filter(|_| !found.is_foreign);
+                room.catch_up(id, since, kept, move || missed.missed(&token));
                 if found.lacks {
                     core.missed(room.token());
                 }
@@ -434,9 +435,11 @@ fn reading(core: Arc<Core>, room: Arc<Room>, id: (SocketId, u64), since: Option<
             return core.clone().link().read(reading(core, room, id, None, true));
         }
         let lacks = lacks || kept.as_ref().map_or(true, |kept| core.may_lack(since, kept.len()));
+        // What could not be read says nothing about a position that a client has named.
+        let since = since.filter(|_| kept.is_ok());
         let kept = core.deliveries(kept.unwrap_or_default());
         let (missed, token) = (core.clone(), room.token().clone());
-        room.catch_up(id, kept, move || missed.missed(&token));
+        room.catch_up(id, since, kept, move || missed.missed(&token));
         if lacks {
             core.missed(room.token());
         }

@@ -101,6 +101,14 @@ impl Memory {
 }
 
 impl Seen {
+    /// Keeps what is sent to nobody yet.
+    pub(crate) fn keep(&mut self, channel: &str, bytes: bytes::Bytes) -> Position {
+        self.published += 1;
+        let position = Position::new(0, self.published as u64);
+        self.kept.push((channel.into(), Kept { position, bytes }));
+        position
+    }
+
     fn deliver(&self, channel: &str, position: Option<Position>, bytes: &bytes::Bytes) {
         for (_, inbox, channels) in &self.sessions {
             if channels.contains(channel) {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bellwire_core::{Outgoing, Prepared, SocketId, WebSocket};
+use bellwire_core::{Outgoing, Prepared, SendError, SocketId, WebSocket};
 
 use super::catching_up::CatchingUp;
 use super::members::Members;
@@ -53,8 +53,18 @@ enum Turn {
     Everybody(Delivery),
     /// One of so many bytes that is made when its turn has come, since that runs code of the program's.
     Made(usize, Box<dyn FnOnce() -> Delivery + Send>),
-    /// What is kept, and what was held meanwhile, for one that catches up; and whom to tell if some of it is missing.
-    CaughtUp(SocketId, u64, Vec<Delivery>, Box<dyn FnOnce() + Send>),
+    CaughtUp(CaughtUp),
+}
+
+/// What is kept, for one that catches up.
+struct CaughtUp {
+    socket: SocketId,
+    number: u64,
+    /// What it has got elsewhere. That may come here after it.
+    since: Option<Position>,
+    kept: Vec<Delivery>,
+    /// Whom to tell if it misses some of that, or of what was held meanwhile.
+    missed: Box<dyn FnOnce() + Send>,
 }
 
 /// The message was not delivered to anybody: too many wait.
@@ -130,16 +140,18 @@ impl Room {
         self.run_from(self.lock());
     }
 
-    /// Gives a socket that catches up what is kept, then what was held for it, and makes it a member like the others.
-    /// `missed` is called if some of that is missing.
+    /// Gives a socket that catches up what is kept after a position, then what was held for it, and makes it a member like
+    /// the others. `missed` is called if some of that is missing, or is more than it reads.
     pub(crate) fn catch_up(
         &self,
         (socket, number): (SocketId, u64),
+        since: Option<Position>,
         kept: Vec<Delivery>,
         missed: impl FnOnce() + Send + 'static,
     ) {
         let mut state = self.lock();
-        state.queue.push_back(Turn::CaughtUp(socket, number, kept, Box::new(missed)));
+        let missed = Box::new(missed);
+        state.queue.push_back(Turn::CaughtUp(CaughtUp { socket, number, since, kept, missed }));
         self.run_from(state);
     }
 
@@ -205,7 +217,7 @@ impl Room {
                     let delivery = make();
                     self.audience(&delivery).send(&delivery);
                 }
-                Turn::CaughtUp(socket, number, kept, missed) => self.send_kept(socket, number, kept, missed),
+                Turn::CaughtUp(caught_up) => self.send_kept(caught_up),
             }
         }
     }
@@ -230,23 +242,21 @@ impl Room {
         Audience { sockets: state.members.snapshot(), without }
     }
 
-    fn send_kept(&self, socket: SocketId, number: u64, kept: Vec<Delivery>, missed: Box<dyn FnOnce() + Send>) {
+    fn send_kept(&self, CaughtUp { socket, number, since, kept, missed }: CaughtUp) {
         let held = self.lock().catching_up.take_held(socket, number);
-        let Some((handle, held, some_missed)) = held else { return };
-        let mut last = None;
+        let Some((handle, held, mut lacks)) = held else { return };
+        let mut last = since.max(kept.last().and_then(|kept| kept.position));
+        let held = not_up_to(last, held);
         for delivery in kept.into_iter().chain(held) {
-            if delivery.position.is_some() && delivery.position <= last {
-                continue;
-            }
             last = delivery.position.or(last);
-            let _ = handle.send(&delivery.message);
+            lacks |= handle.send(&delivery.message) == Err(SendError::Full);
         }
         let mut state = self.lock();
         if let Some(handle) = state.catching_up.caught_up(socket, number, last) {
             state.members.add(handle);
         }
         drop(state);
-        if some_missed {
+        if lacks {
             missed();
         }
     }
@@ -254,6 +264,18 @@ impl Room {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What of these is after a position, and all from where positions begin anew, or somebody has made one up.
+fn not_up_to(mut floor: Option<Position>, deliveries: Vec<Delivery>) -> impl Iterator<Item = Delivery> {
+    let mut before = None;
+    deliveries.into_iter().filter(move |Delivery { position, .. }| {
+        if position.is_some() && *position < before {
+            floor = None;
+        }
+        before = position.or(before);
+        position.is_none() || *position > floor
+    })
 }
 
 impl Delivery {

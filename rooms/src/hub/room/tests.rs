@@ -121,7 +121,7 @@ fn who_catches_up_gets_what_is_kept_then_what_is_new_and_nothing_twice() {
     (2..=4).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&new), [""; 0]);
     // The history is ahead of what has come: 5 is on its way.
-    room.catch_up((new.socket().id(), 1), (1..=5).map(at).collect(), || panic!("nothing is missing"));
+    room.catch_up((new.socket().id(), 1), None, (1..=5).map(at).collect(), || panic!("nothing is missing"));
     assert_eq!(texts(&new), ["1", "2", "3", "4", "5"]);
     (5..=6).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&new), ["6"]);
@@ -134,7 +134,7 @@ fn who_waits_for_the_history_for_too_long_is_told_that_something_is_missing() {
     room.add(&member.socket(), true);
     (1..=5000).for_each(|position| room.deliver(at(position)).unwrap());
     let told = missed.clone();
-    room.catch_up((member.socket().id(), 1), Vec::new(), move || told.store(true, Ordering::Relaxed));
+    room.catch_up((member.socket().id(), 1), None, Vec::new(), move || told.store(true, Ordering::Relaxed));
     assert!(missed.load(Ordering::Relaxed));
     assert_eq!(texts(&member).len(), 4096);
 }
@@ -145,7 +145,7 @@ fn who_leaves_while_it_catches_up_gets_nothing() {
     room.add(&member.socket(), true);
     assert_eq!(room.members(), [member.socket()]);
     assert!(room.remove(member.socket().id()));
-    room.catch_up((member.socket().id(), 1), vec![at(1)], || panic!("nobody asks"));
+    room.catch_up((member.socket().id(), 1), None, vec![at(1)], || panic!("nobody asks"));
     room.deliver(at(2)).unwrap();
     assert_eq!(texts(&member), [""; 0]);
 }
@@ -192,4 +192,15 @@ fn a_queue_is_bounded_by_its_bytes_and_the_first_that_is_missed_is_told_from_the
     assert_eq!(missed[8], Err(Full { is_first: true }));
     assert!(missed[9..].iter().all(|outcome| *outcome == Err(Full { is_first: false })));
     assert_eq!((texts(&member).len(), room.lock().bytes), (10, 0));
+}
+
+#[test]
+fn a_position_that_somebody_made_up_silences_nobody() {
+    let (room, member) = (room(), Recorder::new());
+    let number = room.add(&member.socket(), true).unwrap();
+    room.deliver(at(1_000_000)).unwrap();
+    room.deliver(at(2)).unwrap();
+    room.catch_up((member.socket().id(), number), None, vec![at(1)], || panic!("nothing is missing"));
+    (3..5).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&member), ["1", "1000000", "2", "3", "4"]);
 }

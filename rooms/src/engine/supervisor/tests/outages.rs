@@ -52,7 +52,7 @@ async fn what_was_read_before_somebody_left_is_not_for_who_joins_again() {
     node.rooms.publish("a", "2").unwrap();
     settle().await;
     node.rooms.join_since("a", &member.socket(), None).unwrap();
-    room.catch_up((member.socket().id(), 1), early, || {});
+    room.catch_up((member.socket().id(), 1), None, early, || {});
     node.rooms.publish("a", "3").unwrap();
     settle().await;
     assert_eq!(texts(&member), ["1", "2", "3"]);
@@ -405,4 +405,45 @@ async fn no_more_histories_wait_than_may_also_while_there_is_a_connection() {
     assert_eq!(node.rooms.core().link().waiting().1, 10_000);
     let gaps = lock(&node.gaps).len();
     assert!((16_000..17_000).contains(&gaps), "{gaps}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_got_on_another_node_is_not_doubled_here_where_it_comes_late() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    let _other = node.member("a");
+    settle().await;
+    node.rooms.publish("a", "1").unwrap();
+    settle().await;
+    let member = Recorder::new();
+    let room = node.rooms.core().hub.room("a").unwrap();
+    let late = |text: &str, count| Delivery::at(Some(Position::new(0, count)), text);
+    node.rooms.join_since("a", &member.socket(), Some("0-2".parse().unwrap())).unwrap();
+    // The broker has sent it to the other node, which was faster.
+    let bytes = node.rooms.core().encode(&"2".into());
+    broker.lock().keep("bellwire.room.a", bytes);
+    room.deliver(late("2", 2)).unwrap();
+    settle().await;
+    node.rooms.publish("a", "3").unwrap();
+    settle().await;
+    assert_eq!(texts(&member), ["3"]);
+    // It may be later still.
+    node.rooms.leave("a", &member.socket());
+    node.rooms.join_since("a", &member.socket(), Some("0-3".parse().unwrap())).unwrap();
+    settle().await;
+    room.deliver(late("once more", 3)).unwrap();
+    assert_eq!((texts(&member), lock(&node.gaps).len()), (vec![], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_too_slowly_to_catch_up_misses_something_and_that_is_told() {
+    let broker = Memory::default();
+    let node = Node::connected(&broker, Rooms::builder().history(History::last(100))).await;
+    ["1", "2", "3"].iter().for_each(|text| node.rooms.publish("a", *text).unwrap());
+    settle().await;
+    let member = Recorder::new();
+    member.set_full(true);
+    node.rooms.join_since("a", &member.socket(), None).unwrap();
+    settle().await;
+    assert_eq!(lock(&node.gaps).iter().map(|gap| gap.rooms.clone()).collect::<Vec<_>>(), [["a"]]);
 }

@@ -72,6 +72,7 @@ use self::peers::Peers;
 use self::random::Random;
 use self::room::{Answer, Room, Task};
 use self::rounds::{Departed, Rounds};
+use self::theirs::Place;
 use crate::node::NodeId;
 
 /// The longest name of who is in a room, in bytes.
@@ -323,6 +324,26 @@ impl Presence {
         }
         if self.link != Link::Local {
             self.link = Link::Over;
+        }
+    }
+
+    /// Nothing is heard of others any more: they are gone, and from now on it is as if there were no broker.
+    pub(crate) fn end(&mut self, now: Duration) {
+        (self.link, self.pace) = (Link::Local, Pace::AT_ONCE);
+        self.output.clear();
+        self.agenda.clear();
+        self.tells.clear();
+        for name in self.rooms.keys().cloned().collect::<Vec<_>>() {
+            let Some(room) = self.rooms.get_mut(&name) else { continue };
+            for (_, theirs) in std::mem::take(&mut room.others) {
+                theirs.disperse(&mut Place { now, pace: &self.pace, most: self.limits.names, crowd: &mut room.crowd });
+            }
+            room.crowd.hurry(now);
+            if room.own.is_empty() {
+                self.forget(now, &name);
+            } else {
+                self.tell(now, &name);
+            }
         }
     }
 

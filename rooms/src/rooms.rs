@@ -407,7 +407,7 @@ impl Rooms {
 
     /// Ends: nothing more may be published, what waits is handed to the broker, for which there is one more try to connect
     /// if there is no connection, and the other nodes are told that the members of this one are gone. Members stay
-    /// connected, and get nothing more from others. Returns how many messages were accepted that the broker has not
+    /// connected, get nothing more from others, and are alone as far as this node knows. Returns how many messages were accepted that the broker has not
     /// confirmed; in this process there are none.
     ///
     /// Hooks must not wait for it: some of them run where it is done.

@@ -72,6 +72,12 @@ impl Core {
         self.link().presence_changed();
     }
 
+    /// There will be no connection any more.
+    pub(super) fn presence_over(&self) {
+        self.presence().end(self.now());
+        self.tell_presence();
+    }
+
     /// Takes what presence has to say; when the rooms are closed, with its goodbye.
     pub(super) fn take_presence(&self, is_closing: bool) -> Vec<Publication> {
         let mut presence = self.presence();

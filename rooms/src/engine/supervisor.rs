@@ -116,6 +116,7 @@ impl Drop for Over {
     fn drop(&mut self) {
         let untold = self.0.link().over();
         self.0.tell_unpublished(untold);
+        self.0.presence_over();
     }
 }
 

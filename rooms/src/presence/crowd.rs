@@ -83,6 +83,13 @@ impl Crowd {
         (std::mem::take(&mut self.joined).into_iter().collect(), left)
     }
 
+    /// Whatever is to be told is to be told now.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        self.told = None;
+        self.left.values_mut().for_each(|due| *due = now);
+        self.left_by_time = self.left.keys().map(|name| (now, name.clone())).collect();
+    }
+
     /// Everybody who was told to be there, for a room that is left.
     pub(super) fn disperse(&mut self) -> Vec<Arc<str>> {
         let gone = std::mem::take(self);

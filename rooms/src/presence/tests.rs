@@ -1079,3 +1079,34 @@ fn a_newcomer_to_a_crowd_gets_each_list_once() {
     // Thirteen bytes for each name, in two messages from each node, and the newcomer's own.
     assert!(count == 7 && (130_000..130_200).contains(&bytes), "{count} {bytes}");
 }
+
+#[test]
+fn without_any_connection_to_come_the_others_are_gone_and_rooms_that_empty_cost_nothing() {
+    let mut nodes = Nodes::new(2);
+    nodes.join(0, "ann");
+    nodes.join(1, "bob");
+    nodes.join(1, "ann");
+    nodes.settle();
+    nodes.join(0, "cy");
+    nodes.leave(0, "cy");
+    let now = nodes.now;
+    let one = &mut nodes.all[0];
+    one.join(now, &who("left"), None);
+    one.leave(now, &who("left"), None);
+    one.end(now);
+    assert_eq!((one.present(ROOM), one.count(ROOM)), (vec![who("ann")], 1));
+    for number in 0..100 {
+        let room = who(&number.to_string());
+        one.join(now, &room, Some(&who("dee")));
+        one.leave(now, &room, Some(&who("dee")));
+    }
+    one.join(now, &who(ROOM), Some(&who("dee")));
+    one.leave(now, &who(ROOM), Some(&who("dee")));
+    assert_eq!((one.rooms.len(), one.poll_timeout(), one.poll_output()), (1, None, None));
+    let changes = nodes.changes(0);
+    let about = |name: &str| {
+        let of = |names: &Names| names.iter().filter(|it| **it == who(name)).count();
+        changes.iter().fold((0, 0), |(joined, left), change| (joined + of(&change.0), left + of(&change.1)))
+    };
+    assert_eq!((about("ann"), about("bob"), about("cy"), about("dee")), ((0, 0), (0, 1), (1, 1), (101, 101)));
+}

@@ -447,3 +447,24 @@ async fn who_reads_too_slowly_to_catch_up_misses_something_and_that_is_told() {
     settle().await;
     assert_eq!(lock(&node.gaps).iter().map(|gap| gap.rooms.clone()).collect::<Vec<_>>(), [["a"]]);
 }
+
+#[test]
+fn when_the_runtime_has_ended_the_members_on_this_node_are_alone() {
+    let broker = Memory::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let told = left.clone();
+    let (one, _two, _members) = runtime.block_on(async {
+        let builder = Rooms::builder().on_presence(move |_, change| lock(&told).extend(change.left.clone()));
+        let (one, two) = (Node::connected(&broker, builder).await, Node::connected(&broker, Rooms::builder()).await);
+        let members = [Recorder::new(), Recorder::new()];
+        one.rooms.join_as("a", &members[0].socket(), "here").unwrap();
+        two.rooms.join_as("a", &members[1].socket(), "there").unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        (one, two, members)
+    });
+    assert_eq!((one.rooms.count("a"), lock(&left).len()), (2, 0));
+    drop(runtime);
+    assert_eq!((one.rooms.count("a"), one.rooms.present("a")), (1, vec!["here".into()]));
+    assert_eq!(*lock(&left), [Arc::<str>::from("there")]);
+}

@@ -18,13 +18,14 @@ use crate::history::Histories;
 use crate::hub::{Delivery, Full, Hub, Left, Room};
 use crate::name;
 use crate::node::NodeId;
+use crate::observe::Watch;
 use crate::position::Position;
 use crate::presence::Presence;
 use crate::rooms::{Inner, Rooms};
 #[cfg(feature = "__broker")]
 use crate::{
-    engine::Link,
-    error::{BrokerError, PublishError},
+    engine::{Link, Unpublished},
+    error::BrokerError,
     wire,
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     telling: Mutex<bool>,
     start: Instant,
     ignored: AtomicU64,
+    pub(crate) watch: Watch,
     /// Nothing more may be published in this process. A link to a broker knows that by itself.
     is_closed: AtomicBool,
     handle: OnceLock<Weak<Inner>>,
@@ -77,6 +79,7 @@ impl Core {
             telling: Mutex::default(),
             start: Instant::now(),
             ignored: AtomicU64::new(0),
+            watch: Watch::default(),
             is_closed: AtomicBool::new(false),
             handle: OnceLock::new(),
         }
@@ -112,6 +115,9 @@ impl Core {
         let mut presence = self.presence();
         let joined = self.hub.join(token, socket, who.clone(), catches_up);
         let token = joined.room.token();
+        if joined.before.is_none() {
+            self.watch.joined(joined.is_first);
+        }
         match &joined.before {
             Some(before) if who.is_none() || *before == who => {}
             before => {
@@ -139,19 +145,29 @@ impl Core {
         true
     }
 
+    /// Takes a socket out of all its rooms, and says in how many it was.
+    pub(crate) fn leave_all(&self, socket: SocketId) -> usize {
+        self.leave_those(|hub| hub.leave_all(socket))
+    }
+
     /// A socket has ended: it leaves all its rooms.
     pub(crate) fn ended(&self, socket: SocketId) {
+        self.leave_those(|hub| hub.ended(socket));
+    }
+
+    fn leave_those(&self, leave: impl FnOnce(&Hub) -> Vec<Left>) -> usize {
         let mut presence = self.presence();
-        for left in self.hub.ended(socket) {
-            self.left(&mut presence, &left);
-        }
+        let all = leave(&self.hub);
+        all.iter().for_each(|left| self.left(&mut presence, left));
         drop(presence);
         self.presence_changed();
+        all.len()
     }
 
     fn left(&self, presence: &mut Presence, left: &Left) {
         let token = left.membership.room.token();
         presence.leave(self.now(), token, left.membership.who.as_ref());
+        self.watch.left(left.is_last);
         if left.is_last {
             self.changed(token);
         }
@@ -216,6 +232,7 @@ impl Core {
 
     /// Calls the hook for what was missed.
     pub(crate) fn tell_gap(&self, tokens: &[Arc<str>], away: Duration, in_doubt: usize) {
+        self.watch.gap(tokens.len(), away, in_doubt);
         if let (Some(hook), Some(rooms)) = (&self.hooks.gap, self.handle()) {
             let names = tokens.iter().map(|token| name::name(token).into_owned()).collect();
             contain(|| hook(&rooms, &Gap { rooms: names, away, in_doubt }));
@@ -266,6 +283,7 @@ impl Core {
 
     /// A message of a room has come from the broker.
     pub(crate) fn receive(&self, token: &str, from: NodeId, position: Option<Position>, message: Message<'_>) {
+        self.watch.received();
         let had_it = from == self.node && self.settings.delivers_at_once();
         if !had_it {
             self.deliver_or_miss(token, || self.delivery(position, message));
@@ -294,15 +312,18 @@ impl Core {
     }
 
     /// Calls the hook for messages that were accepted and not published, whose publishers did not ask.
-    pub(crate) fn tell_unpublished(&self, unpublished: Vec<(Arc<str>, PublishError)>) {
-        let Some(hook) = &self.hooks.unpublished else { return };
-        for (token, why) in unpublished {
-            contain(|| hook(&name::name(&token), &why));
+    pub(crate) fn tell_unpublished(&self, unpublished: Vec<Unpublished>) {
+        self.watch.unpublished(&unpublished);
+        for Unpublished { room, why, is_told } in unpublished {
+            if let (Some(hook), false) = (&self.hooks.unpublished, is_told) {
+                contain(|| hook(&name::name(&room), &why));
+            }
         }
     }
 
     /// Calls the hook for a connection that was lost, or could not be made.
     pub(crate) fn tell_away(&self, why: &BrokerError) {
+        self.watch.away(why, self.now());
         if let Some(hook) = &self.hooks.away {
             contain(|| hook(why));
         }

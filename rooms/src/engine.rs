@@ -21,7 +21,7 @@ mod present;
 pub(crate) mod redis;
 mod supervisor;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use bytes::Bytes;
 pub(crate) use self::channel::Channel;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::link::{Link, Reader, Reading};
+pub(crate) use self::outbox::Unpublished;
 pub(crate) use self::supervisor::spawn;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;

@@ -90,6 +90,20 @@ impl Hub {
         Some(state.left(membership, socket))
     }
 
+    /// Takes a socket out of all its rooms. It is known until it ends.
+    pub(crate) fn leave_all(&self, socket: SocketId) -> Vec<Left> {
+        let mut state = self.lock();
+        let memberships = state.sockets.get_mut(&socket).map(std::mem::take).unwrap_or_default();
+        memberships.into_iter().map(|membership| state.left(membership, socket)).collect()
+    }
+
+    /// Returns the rooms that a socket is in.
+    pub(crate) fn rooms_of(&self, socket: SocketId) -> Vec<Arc<Room>> {
+        let state = self.lock();
+        let memberships = state.sockets.get(&socket).map_or(&[][..], Vec::as_slice);
+        memberships.iter().map(|membership| membership.room.clone()).collect()
+    }
+
     /// Takes a socket that has ended out of all its rooms.
     pub(crate) fn ended(&self, socket: SocketId) -> Vec<Left> {
         let mut state = self.lock();

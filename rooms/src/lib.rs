@@ -21,6 +21,7 @@
 //! | `presence` | who is in a room over all nodes: a state machine without I/O and clock |
 //! | `history` | what is kept in this process, without a clock |
 //! | `engine` | the way to a broker: `link` and `outbox` are what handles leave there, `supervisor` connects again and finds gaps, `present` runs presence, `nats` and `redis` are one connection each |
+//! | `observe` | what subscribers of `tracing` and recorders of `metrics` see, if there are any |
 //! | `name`, `position`, `node`, `wire` | what rooms, messages and nodes are called, and bytes at a broker |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -36,6 +37,7 @@ mod history;
 mod hub;
 mod name;
 mod node;
+mod observe;
 mod pending;
 mod position;
 // Rooms in one process have nobody to hear and nobody to tell.
@@ -56,6 +58,9 @@ pub use error::{BrokerError, HistoryError, JoinError, PublishError};
 pub use gap::Gap;
 pub use history::Past;
 pub use name::{MAX_ROOM, NameError};
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use observe::describe_metrics;
 pub use pending::Pending;
 pub use position::{InvalidPosition, Position};
 pub use presence::{Change, MAX_WHO};

@@ -106,6 +106,7 @@ impl Rooms {
         builder.settings.check()?;
         let link = Link::new(&builder.settings);
         let rooms = Self::new(Core::new(builder.settings, builder.hooks, Engine::Link(link)));
+        rooms.0.core.watch.begin();
         spawn(rooms.0.core.clone(), broker)?;
         Ok(rooms)
     }
@@ -208,6 +209,11 @@ impl Rooms {
         token(room).is_ok_and(|token| self.0.core.leave(&token, socket.id()))
     }
 
+    /// Takes a socket out of all its rooms, and returns in how many it was. One that ends leaves them by itself.
+    pub fn leave_all(&self, socket: &WebSocket) -> usize {
+        self.0.core.leave_all(socket.id())
+    }
+
     /// Publishes a message in a room, for all members on all nodes, also those on this one.
     ///
     /// `Ok` means that it was accepted: in this process all members have it in their queues, or get it from a thread that
@@ -237,6 +243,12 @@ impl Rooms {
     }
 
     fn send(&self, room: &str, message: Outgoing<'_>, done: &mut Option<BoxDone>) -> Result<(), PublishError> {
+        let outcome = self.accept(room, message, done);
+        self.0.core.watch.published(&outcome);
+        outcome
+    }
+
+    fn accept(&self, room: &str, message: Outgoing<'_>, done: &mut Option<BoxDone>) -> Result<(), PublishError> {
         let (core, token) = (&self.0.core, token(room)?);
         match &core.engine {
             Engine::Local(_) if core.is_closed() => Err(PublishError::Unavailable),
@@ -308,6 +320,11 @@ impl Rooms {
     /// Returns the rooms that have members on this node, in no order.
     pub fn rooms(&self) -> Vec<String> {
         self.0.core.hub.rooms().iter().map(|room| name(room.token()).into_owned()).collect()
+    }
+
+    /// Returns the rooms that a socket is in, in no order.
+    pub fn rooms_of(&self, socket: &WebSocket) -> Vec<String> {
+        self.0.core.hub.rooms_of(socket.id()).iter().map(|room| name(room.token()).into_owned()).collect()
     }
 
     /// Returns how many members a room has on all nodes, as far as this node knows: soon after all have heard of each other

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::outbox::{Batch, Done, Outbox};
+use super::outbox::{Batch, Done, Outbox, Unpublished};
 use super::{Kept, Publication};
 use crate::builder::Settings;
 use crate::error::{BrokerError, HistoryError, PublishError};
@@ -273,8 +273,8 @@ impl Link {
         state.problem = Some(problem.clone());
     }
 
-    /// There will be no connection any more. Returns what was not published, and nobody was told of.
-    pub(super) fn over(&self) -> Vec<(Arc<str>, PublishError)> {
+    /// There will be no connection any more. Returns what was not published.
+    pub(super) fn over(&self) -> Vec<Unpublished> {
         let mut state = self.lock();
         state.outbox.close();
         (state.is_closing, state.is_over) = (true, true);
@@ -286,10 +286,10 @@ impl Link {
         let readings = std::mem::take(&mut state.readings);
         let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
         drop(state);
-        let untold = unpublished.tell_all(&PublishError::Unavailable);
+        let unpublished = unpublished.tell_all(&PublishError::Unavailable);
         closing.into_iter().for_each(|promise| promise.give(unconfirmed));
         drop((readings, waiting));
-        untold
+        unpublished
     }
 
     /// How much waits: rooms that have changed, histories to be read, and those who wait for a connection.

@@ -36,6 +36,14 @@ struct Item {
     done: Option<Done>,
 }
 
+/// A message that was accepted, and not published.
+pub(crate) struct Unpublished {
+    pub(crate) room: Arc<str>,
+    pub(crate) why: PublishError,
+    /// Its publisher was told.
+    pub(crate) is_told: bool,
+}
+
 /// Messages that are handed over together.
 #[derive(Default)]
 pub(crate) struct Batch {
@@ -60,27 +68,28 @@ impl Batch {
     }
 
     /// Tells whoever wants to know what became of the messages: what is not said of the last was well. Returns those that
-    /// were not published and that nobody wants to know of.
-    pub(crate) fn tell(mut self, outcomes: Vec<Result<(), PublishError>>) -> Vec<(Arc<str>, PublishError)> {
+    /// were not published.
+    pub(crate) fn tell(mut self, outcomes: Vec<Result<(), PublishError>>) -> Vec<Unpublished> {
         self.tell_each(outcomes.into_iter().chain(iter::repeat(Ok(()))))
     }
 
     /// The same became of all.
-    pub(crate) fn tell_all(mut self, why: &PublishError) -> Vec<(Arc<str>, PublishError)> {
+    pub(crate) fn tell_all(mut self, why: &PublishError) -> Vec<Unpublished> {
         self.tell_each(iter::repeat_with(|| Err(why.clone())))
     }
 
-    fn tell_each(&mut self, outcomes: impl Iterator<Item = Result<(), PublishError>>) -> Vec<(Arc<str>, PublishError)> {
-        let mut untold = Vec::new();
+    fn tell_each(&mut self, outcomes: impl Iterator<Item = Result<(), PublishError>>) -> Vec<Unpublished> {
+        let mut unpublished = Vec::new();
         let done = std::mem::take(&mut self.done);
         for ((done, outcome), publication) in done.into_iter().zip(outcomes).zip(&self.publications) {
-            match (done, outcome, &publication.channel) {
-                (Some(done), outcome, _) => _ = contain(|| done(outcome)),
-                (None, Err(why), Channel::Room(token)) => untold.push((token.clone(), why)),
-                (None, ..) => {}
+            if let (Err(why), Channel::Room(room)) = (&outcome, &publication.channel) {
+                unpublished.push(Unpublished { room: room.clone(), why: why.clone(), is_told: done.is_some() });
+            }
+            if let Some(done) = done {
+                contain(|| done(outcome));
             }
         }
-        untold
+        unpublished
     }
 }
 

@@ -114,8 +114,11 @@ struct Over(Arc<Core>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        let untold = self.0.link().over();
-        self.0.tell_unpublished(untold);
+        if self.0.link().is_closing() {
+            self.0.watch.closed();
+        }
+        let unpublished = self.0.link().over();
+        self.0.tell_unpublished(unpublished);
         self.0.presence_over();
     }
 }
@@ -210,6 +213,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         self.subscribe(&rooms, begun_anew.unwrap_or(&mut HashSet::new())).await?;
         self.core.presence_connected(self.session.max_payload());
         self.core.link().open(self.session.max_payload());
+        self.core.watch.connected(self.core.now());
         let Some(lost) = lost.take() else { return Ok(()) };
         let mut missed = Vec::new();
         for (room, last) in rooms.into_iter().zip(last) {

@@ -55,6 +55,36 @@ fn who_ends_leaves_all_rooms_and_they_are_gone_with_their_last_member() {
 }
 
 #[test]
+fn a_socket_leaves_all_its_rooms_at_once_and_may_join_again() {
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let told = left.clone();
+    let rooms = Rooms::builder().on_presence(move |_, change| told.lock().unwrap().extend(change.left.clone())).local();
+    let (member, other) = (Recorder::new(), Recorder::new());
+    rooms.join_as("a", &member.socket(), "me").unwrap();
+    rooms.join("b.c", &member.socket()).unwrap();
+    rooms.join("a", &other.socket()).unwrap();
+    let of = |socket: &WebSocket| {
+        let mut rooms = rooms.rooms_of(socket);
+        rooms.sort();
+        rooms
+    };
+    assert_eq!((of(&member.socket()), of(&other.socket())), (vec!["a".to_string(), "b.c".into()], vec!["a".into()]));
+    assert_eq!((rooms.leave_all(&member.socket()), rooms.leave_all(&member.socket())), (2, 0));
+    assert_eq!((of(&member.socket()).len(), rooms.rooms(), rooms.present("a").len()), (0, vec!["a".to_string()], 0));
+    assert_eq!(*left.lock().unwrap(), [Arc::<str>::from("me")]);
+    rooms.publish("a", "gone").unwrap();
+    assert_eq!(member.sent(), []);
+    // Again and again: what is to be done at its end is noted once.
+    for _ in 0..3 {
+        rooms.join("a", &member.socket()).unwrap();
+        rooms.leave_all(&member.socket());
+    }
+    rooms.join("a", &member.socket()).unwrap();
+    member.end_with(Closed::abnormal(ClosedBy::Peer));
+    assert_eq!((rooms.count("a"), of(&member.socket()).len()), (1, 0));
+}
+
+#[test]
 fn rooms_that_are_gone_are_not_kept_by_sockets_that_were_in_them() {
     let (rooms, member) = (Rooms::local(), Recorder::new());
     rooms.join("a", &member.socket()).unwrap();

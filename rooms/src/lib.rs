@@ -23,6 +23,7 @@
 //! | `engine` | the way to a broker: `link` and `outbox` are what handles leave there, `supervisor` connects again and finds gaps, `present` runs presence, `nats` and `redis` are one connection each |
 //! | `observe` | what subscribers of `tracing` and recorders of `metrics` see, if there are any |
 //! | `name`, `position`, `node`, `wire` | what rooms, messages and nodes are called, and bytes at a broker |
+//! | `fuzzing` | what the fuzz targets do, so that tests run it, too |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -32,6 +33,9 @@ mod core;
 #[cfg(feature = "__broker")]
 mod engine;
 mod error;
+#[doc(hidden)]
+#[cfg(any(test, feature = "__fuzzing"))]
+pub mod fuzzing;
 mod gap;
 mod history;
 mod hub;
@@ -44,7 +48,7 @@ mod position;
 #[cfg_attr(not(feature = "__broker"), allow(dead_code))]
 mod presence;
 mod rooms;
-#[cfg(feature = "__broker")]
+#[cfg(any(test, feature = "__broker", feature = "__fuzzing"))]
 mod wire;
 
 pub use builder::{Builder, History, WhileAway};

@@ -40,8 +40,8 @@
 //! is ignored, only rooms that this node is in are remembered, and [`Limits`] are for the rest.
 
 mod agenda;
-#[cfg(test)]
-mod anything;
+#[cfg(any(test, feature = "__fuzzing"))]
+pub(crate) mod anything;
 mod crowd;
 mod digest;
 mod hear;
@@ -176,7 +176,7 @@ impl Presence {
     }
 
     /// Sets limits other than the default.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzzing"))]
     pub(crate) fn limits(self, limits: Limits) -> Self {
         Self { limits, peers: Peers::new(limits.nodes), ..self }
     }

@@ -98,7 +98,7 @@ impl Crowd {
     }
 
     /// What will have been told when nothing changes any more.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzzing"))]
     pub(super) fn untold(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         (self.joined.iter().cloned().collect(), self.left.keys().cloned().collect())
     }

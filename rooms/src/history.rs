@@ -19,11 +19,14 @@ pub struct Past {
     pub message: OwnedMessage,
 }
 
-/// How many bytes of messages all rooms together keep in this process.
+/// How many bytes all rooms together keep in this process.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a message costs beside its bytes.
 const OVERHEAD: usize = 64;
+
+/// What a room costs beside its token and its messages: its places in tables, and the least space for messages.
+const ROOM_OVERHEAD: usize = 400;
 
 /// What is kept of all rooms. `now` is the time since any start.
 pub(crate) struct Histories {
@@ -91,6 +94,7 @@ impl Histories {
             }
             None => {
                 let token: Arc<str> = token.into();
+                self.bytes += ROOM_OVERHEAD + token.len();
                 self.rooms.insert(token.clone(), Kept { messages: VecDeque::from([aged]), forgotten: self.forgotten });
                 self.looked.push_back((now, token));
             }
@@ -141,7 +145,7 @@ impl Histories {
 
     fn remove(&mut self, token: &str) {
         let Some(kept) = self.rooms.remove(token) else { return };
-        self.bytes -= kept.messages.iter().map(Aged::cost).sum::<usize>();
+        self.bytes -= ROOM_OVERHEAD + token.len() + kept.messages.iter().map(Aged::cost).sum::<usize>();
         let newest = kept.messages.back().map_or(kept.forgotten, |aged| aged.past.position.parts().1);
         self.forgotten = self.forgotten.max(newest);
     }
@@ -205,6 +209,17 @@ mod tests {
         let found = histories.since(6 * SECOND, "a", first);
         assert_eq!((texts(found.past), found.lacks), (vec![], true));
         assert!(histories.rooms.is_empty() && histories.looked.is_empty() && histories.bytes == 0);
+    }
+
+    #[test]
+    fn very_many_rooms_are_not_kept_with_however_little_in_them() {
+        let mut histories = Histories::new(History::last(1000), 7);
+        let rooms = MOST_BYTES / ROOM_OVERHEAD;
+        for room in 0..rooms {
+            histories.add(SECOND, &room.to_string(), text("x"));
+        }
+        assert!(histories.bytes <= MOST_BYTES && histories.rooms.len() < rooms, "{}", histories.rooms.len());
+        assert_eq!(histories.looked.len(), histories.rooms.len());
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Room {
         }
         state.is_delivering = true;
         drop(state);
-        let _delivering = Delivering(self);
+        let mut delivering = Delivering(Some(self));
         while let Some(turn) = self.next() {
             match turn {
                 Turn::Everybody(delivery) => self.audience(&delivery).send(&delivery),
@@ -220,6 +220,8 @@ impl Room {
                 Turn::CaughtUp(caught_up) => self.send_kept(caught_up),
             }
         }
+        // Another thread may be at it by now.
+        delivering.0 = None;
     }
 
     /// What is to be sent next. After `None` another thread may begin.
@@ -354,12 +356,12 @@ impl Audience {
 }
 
 /// If a socket's own code panics, another thread goes on with what is queued.
-struct Delivering<'a>(&'a Room);
+struct Delivering<'a>(Option<&'a Room>);
 
 impl Drop for Delivering<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.lock().is_delivering = false;
+        if let Some(room) = self.0 {
+            room.lock().is_delivering = false;
         }
     }
 }

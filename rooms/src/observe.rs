@@ -57,7 +57,7 @@ impl Watch {
 
 #[cfg(feature = "__broker")]
 impl Watch {
-    /// There is no connection yet.
+    /// There is no connection yet; or none any more, which nobody has asked for.
     pub(crate) fn begin(&self) {
         self.numbers.away();
     }

@@ -281,6 +281,7 @@ impl Link {
         let unpublished = state.outbox.take_all();
         state.unconfirmed = unpublished.len() + state.in_doubt;
         let unconfirmed = state.unconfirmed;
+        state.problem.get_or_insert(BrokerError::Closed);
         // Nobody looks there any more.
         state.changed = None;
         let readings = std::mem::take(&mut state.readings);

@@ -116,6 +116,8 @@ impl Drop for Over {
     fn drop(&mut self) {
         if self.0.link().is_closing() {
             self.0.watch.closed();
+        } else {
+            self.0.watch.begin();
         }
         let unpublished = self.0.link().over();
         self.0.tell_unpublished(unpublished);

@@ -134,6 +134,24 @@ fn a_broker_that_is_away_is_seen_until_it_is_back() {
 }
 
 #[test]
+fn when_its_runtime_has_ended_the_broker_is_away_for_good() {
+    let broker = Memory::default();
+    let _ = Recording::of(|recording| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let rooms = runtime.block_on(async {
+            let rooms = over(&broker, Rooms::builder());
+            rooms.connected().await.unwrap();
+            rooms
+        });
+        assert_eq!(recording.value("bellwire_rooms_away{}"), 0.0);
+        drop(runtime);
+        assert_eq!(recording.value("bellwire_rooms_away{}"), 1.0);
+        drop(rooms);
+        assert_eq!(recording.value("bellwire_rooms_away{}"), 0.0);
+    });
+}
+
+#[test]
 fn messages_that_were_accepted_and_come_to_nothing_are_told_together() {
     let (collector, recording) = watch(async |recording| {
         let broker = Memory::default();

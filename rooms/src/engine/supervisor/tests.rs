@@ -437,6 +437,7 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
     drop(runtime);
     assert_eq!(node.rooms.publish("a", "x"), Err(PublishError::Unavailable));
     assert!(matches!(node.rooms.connected().wait(), Err(BrokerError::Closed)));
+    assert_eq!(node.rooms.problem(), Some(BrokerError::Closed));
     node.rooms.close().wait();
 }
 

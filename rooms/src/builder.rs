@@ -275,7 +275,8 @@ impl Builder {
     #[cfg(feature = "redis")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
     pub fn redis(self, redis: impl Into<crate::Redis>) -> Result<Rooms, BrokerError> {
-        let broker = RedisBroker::new(redis.into(), &self.settings.prefix, self.settings.history)?;
+        let Settings { prefix, history, answer_timeout, .. } = &self.settings;
+        let broker = RedisBroker::new(redis.into(), prefix, *history, *answer_timeout)?;
         Rooms::over(self, broker)
     }
 

@@ -75,6 +75,35 @@ impl Broker {
         Self::launch(kind, Some(password.to_owned()), &[&line])
     }
 
+    /// Starts one that has all of another Redis, as soon as it answers.
+    pub fn replica_of(primary: &Self) -> Self {
+        let this = Self::with(Kind::Redis, &[&format!("replicaof 127.0.0.1 {}", primary.port())]);
+        let is_online = || primary.redis(&["INFO", "replication"]).concat().contains("state=online");
+        wait_until("a replica that is online", is_online);
+        wait_until("a replica that knows that", || this.redis(&["ROLE"]).contains(&"connected".to_owned()));
+        this
+    }
+
+    /// Starts a Sentinel that calls a Redis `mymaster`, takes it for lost when it has said nothing for 0.3 s, and fails
+    /// over if so many of them do. It wants a password if there is one.
+    pub fn sentinel_of(primary: &Self, quorum: usize, password: Option<&str>) -> Self {
+        let mut lines = vec![
+            format!("sentinel monitor mymaster 127.0.0.1 {} {quorum}", primary.port()),
+            "sentinel down-after-milliseconds mymaster 300".to_owned(),
+            "sentinel failover-timeout mymaster 2000".to_owned(),
+        ];
+        if let Some(password) = &primary.password {
+            lines.extend([
+                format!("sentinel auth-pass mymaster {password}"),
+                format!("sentinel auth-user mymaster {USER}"),
+            ]);
+        }
+        if let Some(password) = password {
+            lines.push(format!("user default off\nuser {USER} on >{password} ~* &* +@all"));
+        }
+        Self::launch(Kind::Redis, password.map(str::to_owned), &lines.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn launch(kind: Kind, password: Option<String>, more: &[&str]) -> Self {
         let mut random = Random::unseeded();
         let more: Vec<_> = more.iter().map(|&line| line.to_owned()).collect();
@@ -189,6 +218,7 @@ impl Place {
                 "bind 127.0.0.1".to_owned(),
                 format!("port {port}"),
                 "save \"\"".to_owned(),
+                "repl-diskless-sync-delay 0".to_owned(),
                 format!("dir {folder}"),
             ],
         };
@@ -210,6 +240,9 @@ fn launch(kind: Kind, place: &Place, more: &[String], password: Option<&str>) ->
         Kind::Nats => command.arg("--config").arg(path),
         Kind::Redis => command.arg(path),
     };
+    if more.iter().any(|line| line.starts_with("sentinel ")) {
+        command.arg("--sentinel");
+    }
     let mut process = Process::start(&mut command);
     let mut ended = false;
     wait_until("a broker that answers", || {

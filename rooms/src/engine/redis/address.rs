@@ -1,10 +1,13 @@
 //! URLs of Redis, and what is wrong with others. No error repeats what was given: there may be a password in it.
 
-use redis::{Client, ConnectionAddr, ErrorKind, ProtocolVersion, RedisError};
+use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError};
 
 use crate::error::BrokerError;
 
 const EXAMPLES: &str = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path/of/socket";
+
+/// Where a Sentinel listens unless it was told otherwise.
+const SENTINEL_PORT: u16 = 26379;
 
 /// Reads a URL.
 pub(super) fn parse(url: &str) -> Result<Client, BrokerError> {
@@ -47,17 +50,60 @@ pub(super) fn invalid(error: &RedisError) -> BrokerError {
 /// itself: where that is the only command, what Redis says before it hangs up is not lost.
 pub(super) fn for_rooms(client: &Client) -> Result<(Client, i64), BrokerError> {
     let info = client.get_connection_info();
+    let database = info.redis_settings().db();
+    Ok((plain(info.clone(), ProtocolVersion::RESP3)?, database))
+}
+
+/// The same client, for a connection to a Sentinel: in RESP2, which needs no command but those that it is asked by.
+pub(super) fn for_sentinel(client: &Client, is_usual_port: bool) -> Result<Client, BrokerError> {
+    let info = client.get_connection_info().clone();
+    let info = match host(client) {
+        Some(host) if is_usual_port => leading_to(info, host, SENTINEL_PORT),
+        _ => info,
+    };
+    plain(info, ProtocolVersion::RESP2)
+}
+
+/// The same client, leading somewhere else.
+pub(super) fn at(client: &Client, host: &str, port: u16) -> Result<Client, BrokerError> {
+    let info = leading_to(client.get_connection_info().clone(), host, port);
+    Client::open(info).map_err(|error| invalid(&error))
+}
+
+fn leading_to(info: ConnectionInfo, to: &str, at: u16) -> ConnectionInfo {
+    let mut addr = info.addr().clone();
+    match &mut addr {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            (*host, *port) = (to.to_owned(), at);
+        }
+        _ => {}
+    }
+    info.set_addr(addr)
+}
+
+/// What sends nothing by itself but what it needs to be let in.
+fn plain(info: ConnectionInfo, protocol: ProtocolVersion) -> Result<Client, BrokerError> {
     #[cfg(feature = "redis-tls")]
     if let ConnectionAddr::TcpTls { .. } = info.addr() {
         // rustls would do the same, if it did not find another provider as well, and panic. A program's own choice
         // stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    let settings = info.redis_settings();
-    let database = settings.db();
-    let settings = settings.clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name().set_db(0);
-    let client = Client::open(info.clone().set_redis_settings(settings)).map_err(|error| invalid(&error))?;
-    Ok((client, database))
+    let settings = info.redis_settings().clone().set_protocol(protocol).set_skip_set_lib_name().set_db(0);
+    Client::open(info.set_redis_settings(settings)).map_err(|error| invalid(&error))
+}
+
+/// Whether a URL says which port it is.
+pub(super) fn has_port(url: &str) -> bool {
+    redis::parse_redis_url(url).is_some_and(|url| url.port().is_some())
+}
+
+/// Where a client goes, unless that is a socket.
+pub(super) fn host(client: &Client) -> Option<&str> {
+    match client.get_connection_info().addr() {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => Some(host),
+        _ => None,
+    }
 }
 
 /// Where a client goes, without credentials.
@@ -162,5 +208,30 @@ mod tests {
         assert_eq!((settings.username(), settings.password()), (Some("user"), Some("pass")));
         assert_eq!(settings.protocol(), ProtocolVersion::RESP3);
         assert!(settings.skip_set_lib_name());
+    }
+
+    #[test]
+    fn sentinels_have_a_port_of_their_own_and_no_database() {
+        for (url, expected) in [
+            ("redis://s1", "redis://s1:26379"),
+            ("redis://user:pass@s1/3", "redis://s1:26379"),
+            ("redis://s1:6379", "redis://s1:6379"),
+            ("redis://[::1]", "redis://[::1]:26379"),
+            ("unix:///run/sentinel", "unix:///run/sentinel"),
+        ] {
+            let client = for_sentinel(&parse(url).unwrap(), !has_port(url)).unwrap();
+            assert_eq!(shown(&client), expected, "{url}");
+            let settings = client.get_connection_info().redis_settings();
+            assert_eq!((settings.db(), settings.protocol()), (0, ProtocolVersion::RESP2), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_leads_elsewhere_keeps_all_else() {
+        let client = at(&parse("redis://user:pass@My.master_1").unwrap(), "::1", 7000).unwrap();
+        assert_eq!(shown(&client), "redis://[::1]:7000");
+        assert_eq!(client.get_connection_info().redis_settings().password(), Some("pass"));
+        #[cfg(feature = "redis-tls")]
+        assert_eq!(shown(&at(&parse("rediss://mymaster").unwrap(), "h", 1).unwrap()), "rediss://h:1");
     }
 }

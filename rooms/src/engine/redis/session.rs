@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, Value};
+use redis::{AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, Value};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::hello::{Known, hello};
 use super::publishing::{self, Keeping, Outcomes};
 use super::refusal::{self, Refusal, no_redis};
+use super::sentinel::{Primary, Sentinels};
 use super::{Names, RedisBroker, history};
 use crate::engine::{Channel, Inbox, Kept, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
@@ -29,21 +31,43 @@ pub(crate) struct RedisSession {
     /// When Redis was last asked what it is.
     asked: Instant,
     end: End,
+    /// Set when there is another primary. Then no answer of this one is waited for.
+    replaced: End,
+    /// Those who ask the Sentinels for that.
+    watchers: JoinSet<()>,
 }
 
 impl RedisSession {
-    pub(super) async fn connect(broker: &RedisBroker, inbox: Inbox) -> Result<Self, BrokerError> {
+    pub(super) async fn connect(client: &Client, broker: &RedisBroker, inbox: Inbox) -> Result<Self, BrokerError> {
         let end = End::new();
         // Who waits for this has deadlines of its own.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(Reader { inbox, end: end.clone() });
-        let connection = broker.client.get_multiplexed_async_connection_with_config(&config).await;
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         let mut connection = connection.map_err(|error| refusal::not_connected(&error))?;
         let Known { max_payload, script } = hello(&mut connection, broker).await?;
         let keeping = script.zip(broker.history).map(|(script, history)| Keeping { script, history });
-        Ok(Self { connection, names: broker.names.clone(), max_payload, keeping, asked: Instant::now(), end })
+        Ok(Self {
+            connection,
+            names: broker.names.clone(),
+            max_payload,
+            keeping,
+            asked: Instant::now(),
+            end,
+            replaced: End::new(),
+            watchers: JoinSet::new(),
+        })
+    }
+
+    /// Has the connection end when a Sentinel knows of another primary.
+    pub(super) fn watch(&mut self, sentinels: &Arc<Sentinels>, primary: Primary) {
+        let (end, replaced) = (self.end.clone(), self.replaced.clone());
+        sentinels.watch(primary, &mut self.watchers, move |error| {
+            end.set(error.clone());
+            replaced.set(error);
+        });
     }
 
     /// Sends a command for each of these channels. One for all of them would be answered with as many replies, or with one
@@ -89,31 +113,31 @@ impl Session for RedisSession {
     }
 
     async fn subscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
-        self.each("SUBSCRIBE", channels).await
+        self.replaced.clone().or(self.each("SUBSCRIBE", channels)).await
     }
 
     async fn unsubscribe(&mut self, channels: &[Channel]) -> Result<(), BrokerError> {
-        self.each("UNSUBSCRIBE", channels).await
+        self.replaced.clone().or(self.each("UNSUBSCRIBE", channels)).await
     }
 
     async fn publish(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {
-        let Self { connection, names, keeping, asked, .. } = self;
+        let Self { connection, names, keeping, asked, replaced, .. } = self;
         let keeping = keeping.as_ref().filter(|_| batch.iter().any(|publication| publication.keep));
         let outcomes = if let Some(keeping) = keeping {
-            publishing::publish_and_keep(connection, names, batch, keeping).await?
+            replaced.or(publishing::publish_and_keep(connection, names, batch, keeping)).await?
         } else {
             // A primary that has become a replica takes messages as before, but nobody else gets them.
             let asks = batch.is_empty() || asked.elapsed() > ASK_AFTER;
             if asks {
                 *asked = Instant::now();
             }
-            publishing::publish(connection, names, batch, asks).await?
+            replaced.or(publishing::publish(connection, names, batch, asks)).await?
         };
         Ok(self.settle(outcomes))
     }
 
     async fn now(&mut self) -> Result<Position, BrokerError> {
-        history::now(&mut self.connection).await
+        self.replaced.or(history::now(&mut self.connection)).await
     }
 
     fn history(
@@ -196,6 +220,15 @@ impl End {
             reason.get_or_insert(error);
             is_first
         });
+    }
+
+    /// Waits for an answer, unless there is an end before.
+    async fn or<T>(&self, answer: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            why = self.wait() => Err(why),
+        }
     }
 
     async fn wait(&self) -> BrokerError {

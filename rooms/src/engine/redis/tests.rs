@@ -6,6 +6,7 @@ mod keeping;
 mod refusals;
 mod rooms;
 mod rubbish;
+mod sentinel;
 mod server;
 #[cfg(feature = "redis-tls")]
 mod tls;
@@ -27,6 +28,8 @@ use crate::position::Position;
 /// What came from a channel.
 type Received = (String, Option<Position>, Bytes);
 
+const PATIENCE: Duration = Duration::from_secs(5);
+
 const HISTORY: History = History::last(1000);
 
 /// Waits for what has to come, but not for ever.
@@ -42,7 +45,7 @@ async fn try_connect(
     let inbox = Inbox::tapped(move |channel: &str, position, bytes: &Bytes| {
         let _ = sender.send((channel.to_owned(), position, bytes.clone()));
     });
-    let broker = RedisBroker::new(redis.into(), "app", history)?;
+    let broker = RedisBroker::new(redis.into(), "app", history, PATIENCE)?;
     Ok((soon(broker.connect(inbox)).await?, Messages(receiver)))
 }
 

@@ -8,6 +8,7 @@
 //! | `history` | what is kept, and that it makes up for what was missed |
 //! | `faults` | brokers that are away, lost, slow, paused, full, or something else |
 //! | `limits` | brokers that take less than they are given |
+//! | `sentinels` | Redis that fails over |
 //! | `processes` | nodes that are killed, stopped, or go |
 //! | `ends` | the end of rooms: of their runtime, of their last handle, and by `close` |
 //! | `seeded` | all of that at random, with a model as the oracle |
@@ -24,5 +25,6 @@ mod limits;
 mod processes;
 mod seeded;
 mod semantics;
+mod sentinels;
 mod site;
 mod watched;

@@ -22,6 +22,11 @@ pub(crate) const ANSWER: Duration = Duration::from_millis(700);
 
 impl Watched {
     pub(crate) fn new(kind: Kind, url: &str, set_up: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::over(|builder| open(set_up(builder), kind, url))
+    }
+
+    /// One with rooms that are made in some other way.
+    pub(crate) fn over(open: impl FnOnce(Builder) -> Rooms) -> Self {
         let (gaps, away) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let (of_gap, of_away) = (gaps.clone(), away.clone());
         let builder = Rooms::builder()
@@ -29,7 +34,7 @@ impl Watched {
             .backoff(Duration::from_millis(5), Duration::from_millis(50))
             .on_gap(move |_, gap| of_gap.lock().unwrap().push(gap.clone()))
             .on_away(move |error| of_away.lock().unwrap().push(error.clone()));
-        Self { rooms: open(set_up(builder), kind, url), gaps, away, outcomes: Outcomes::default() }
+        Self { rooms: open(builder), gaps, away, outcomes: Outcomes::default() }
     }
 
     /// One that is connected.

@@ -98,7 +98,7 @@ async fn slow_node(url: String) -> SlowNode {
             let _ = held.lock().unwrap().recv();
         });
         let reason = runtime.block_on(async {
-            let broker = RedisBroker::new(url.into(), "app", None).unwrap();
+            let broker = RedisBroker::new(url.into(), "app", None, PATIENCE).unwrap();
             let mut session = broker.connect(inbox).await.unwrap();
             session.subscribe(&[room("a")]).await.unwrap();
             subscribed.send(()).unwrap();

@@ -81,6 +81,7 @@ impl History {
 type Numbered = dyn Fn(Position, Message<'_>) -> OwnedMessage + Send + Sync;
 
 type About<T> = dyn Fn(&Rooms, &T) + Send + Sync;
+type Connected = dyn Fn(&Rooms) + Send + Sync;
 type Away = dyn Fn(&BrokerError) + Send + Sync;
 type Unpublished = dyn Fn(&str, &PublishError) + Send + Sync;
 
@@ -88,6 +89,7 @@ type Unpublished = dyn Fn(&str, &PublishError) + Send + Sync;
 pub(crate) struct Hooks {
     pub(crate) numbered: Option<Arc<Numbered>>,
     pub(crate) gap: Option<Arc<About<Gap>>>,
+    pub(crate) connected: Option<Arc<Connected>>,
     pub(crate) away: Option<Arc<Away>>,
     pub(crate) unpublished: Option<Arc<Unpublished>>,
     pub(crate) presence: Option<Arc<About<Change>>>,
@@ -219,6 +221,14 @@ impl Builder {
         self
     }
 
+    /// Sets what is called when there is a connection to the broker, the first and each that is made again: before
+    /// [`on_gap`](Self::on_gap), and whether anything was missed or not. It must not wait: it runs where the connection to the
+    /// broker is kept. Rooms in one process have none.
+    pub fn on_connected(mut self, hook: impl Fn(&Rooms) + Send + Sync + 'static) -> Self {
+        self.hooks.connected = Some(Arc::new(hook));
+        self
+    }
+
     /// Sets what is called when the connection to the broker is lost, and for each try to connect that fails. It must not
     /// wait: it runs where the connection to the broker is kept.
     pub fn on_away(mut self, hook: impl Fn(&BrokerError) + Send + Sync + 'static) -> Self {
@@ -291,6 +301,7 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("numbered", &self.numbered.is_some())
             .field("gap", &self.gap.is_some())
+            .field("connected", &self.connected.is_some())
             .field("away", &self.away.is_some())
             .field("unpublished", &self.unpublished.is_some())
             .field("presence", &self.presence.is_some())

@@ -321,6 +321,14 @@ impl Core {
         }
     }
 
+    /// Calls the hook for a connection that was made.
+    pub(crate) fn tell_connected(&self) {
+        self.watch.connected(self.now());
+        if let (Some(hook), Some(rooms)) = (&self.hooks.connected, self.handle()) {
+            contain(|| hook(&rooms));
+        }
+    }
+
     /// Calls the hook for a connection that was lost, or could not be made.
     pub(crate) fn tell_away(&self, why: &BrokerError) {
         self.watch.away(why, self.now());

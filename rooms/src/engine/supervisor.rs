@@ -215,7 +215,7 @@ impl<'a, S: Session> Conversation<'a, S> {
         self.subscribe(&rooms, begun_anew.unwrap_or(&mut HashSet::new())).await?;
         self.core.presence_connected(self.session.max_payload());
         self.core.link().open(self.session.max_payload());
-        self.core.watch.connected(self.core.now());
+        self.core.tell_connected();
         let Some(lost) = lost.take() else { return Ok(()) };
         let mut missed = Vec::new();
         for (room, last) in rooms.into_iter().zip(last) {

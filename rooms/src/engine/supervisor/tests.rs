@@ -100,6 +100,31 @@ async fn who_joins_before_the_connection_is_there_is_subscribed_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_connection_is_told_before_the_gap_that_it_ends_and_may_be_used() {
+    let (broker, told) = (Memory::default(), Arc::<Mutex<Vec<&str>>>::default());
+    let (connected, gap) = (told.clone(), told.clone());
+    let builder = Rooms::builder().on_gap(move |_, _| lock(&gap).push("gap")).on_connected(move |rooms| {
+        assert!(rooms.is_connected());
+        rooms.publish("a", "here again").unwrap();
+        lock(&connected).push("connected");
+    });
+    let rooms = Rooms::over(builder, broker.clone()).unwrap();
+    let member = Recorder::new();
+    rooms.join("a", &member.socket()).unwrap();
+    rooms.connected().await.unwrap();
+    settle().await;
+    broker.stop();
+    settle().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*lock(&told), ["connected"]);
+    broker.start();
+    rooms.connected().await.unwrap();
+    settle().await;
+    assert_eq!(*lock(&told), ["connected", "connected", "gap"]);
+    assert_eq!(texts(&member), ["here again", "here again"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_room_without_members_costs_the_broker_nothing() {
     let broker = Memory::default();
     let node = Node::connected(&broker, Rooms::builder()).await;

@@ -26,6 +26,10 @@ macro_rules! links {
 [bench]: https://github.com/bellwire/bellwire/blob/main/bench/README.md#rooms
 [slow]: crate::guide::sending#peers-that-read-slowly
 [recorders]: crate::guide::testing#a-listener-alone
+[clients_in_memory]: crate::guide::testing#a-handler-with-its-listener
+[securing]: crate::guide::many_nodes#securing-the-broker
+[seeing_rooms]: crate::guide::seeing#rooms
+[typed]: crate::guide::listeners#typed-messages
 [staying_connected]: crate::guide::staying_connected
 [before-a-program-ends]: crate::guide::closing#before-a-program-ends
 [stampede]: crate::guide::closing#restarting-without-a-stampede

@@ -264,6 +264,7 @@ pub mod futures_io {
             feature = "rooms-redis",
             feature = "tracing",
             feature = "metrics",
+            feature = "serde",
             feature = "deflate",
             feature = "rustls",
             feature = "native-tls"

@@ -22,8 +22,9 @@ use crate::position::Position;
 
 /// What to do without JetStream.
 const SWITCH_ON: &str = "start it with JetStream, as `nats-server -js` does, and allow it for this account";
-/// The least age that a stream takes.
+/// The least age that a stream takes, and about the greatest: it counts nanoseconds.
 const LEAST_AGE: Duration = Duration::from_millis(100);
+const GREATEST_AGE: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 /// How many messages are asked for at a time.
 const CHUNK: u64 = 1000;
 
@@ -141,7 +142,7 @@ fn wanted(config: &mut Config, prefix: &str, history: History) {
         headers_only: false,
     });
     config.max_messages_per_subject = i64::try_from(history.messages.max(1)).unwrap_or(i64::MAX);
-    config.max_age = history.age.max(LEAST_AGE);
+    config.max_age = history.age.clamp(LEAST_AGE, GREATEST_AGE);
     // The server wants no longer one.
     config.duplicate_window = config.duplicate_window.min(config.max_age);
 }

@@ -84,7 +84,7 @@ fn call(how: &str, what: &str, batch: &[Publication], names: &Names, history: Hi
     let streams: Vec<_> = batch.iter().filter_map(|publication| stream(publication, names)).collect();
     let mut call = cmd(how);
     call.arg(what).arg(streams.len()).arg(&streams);
-    call.arg(history.messages.max(1)).arg(milliseconds(history));
+    call.arg(count(history)).arg(milliseconds(history));
     for publication in batch {
         let is_kept = stream(publication, names).is_some();
         call.arg(if is_kept { "1" } else { "0" });
@@ -99,6 +99,13 @@ fn stream(publication: &Publication, names: &Names) -> Option<String> {
         Channel::Room(token) if publication.keep => Some(names.stream(token)),
         _ => None,
     }
+}
+
+/// How many messages a history has, as Redis wants it.
+fn count(history: History) -> u64 {
+    // It reads a signed number.
+    const MOST: u64 = 1 << 52;
+    u64::try_from(history.messages).map_or(MOST, |count| count.clamp(1, MOST))
 }
 
 /// How long a history goes back, as Redis wants it.
@@ -167,6 +174,13 @@ mod tests {
         let long = format!("K{}-3 x", "0".repeat(100));
         assert_eq!(received(long.clone().into()), (None, Bytes::from(long)));
         assert_eq!(received(b"K\xff-3 x".to_vec()).0, None);
+    }
+
+    #[test]
+    fn a_count_is_what_redis_can_take() {
+        for (messages, expected) in [(0, 1), (2, 2), (usize::MAX, (usize::MAX as u64).min(1 << 52))] {
+            assert_eq!(count(History::last(messages)), expected);
+        }
     }
 
     #[test]

@@ -95,6 +95,23 @@ impl RedisSession {
         replies.map_err(|error| refusal::lost(&error))
     }
 
+    /// Publishes what Redis takes: it ends a connection on which more comes at once.
+    async fn publish_fitting(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {
+        let Self { connection, names, keeping, asked, replaced, .. } = self;
+        let keeping = keeping.as_ref().filter(|_| batch.iter().any(|publication| publication.keep));
+        let outcomes = if let Some(keeping) = keeping {
+            replaced.or(publishing::publish_and_keep(connection, names, batch, keeping)).await?
+        } else {
+            // A primary that has become a replica takes messages as before, but nobody else gets them.
+            let asks = batch.is_empty() || asked.elapsed() > ASK_AFTER;
+            if asks {
+                *asked = Instant::now();
+            }
+            replaced.or(publishing::publish(connection, names, batch, asks)).await?
+        };
+        Ok(self.settle(outcomes))
+    }
+
     /// What became of each, for those who published it. What speaks against all others, too, ends the connection.
     fn settle(&self, outcomes: Outcomes) -> Vec<Result<(), PublishError>> {
         let settle = |refusal: Refusal| {
@@ -121,19 +138,19 @@ impl Session for RedisSession {
     }
 
     async fn publish(&mut self, batch: &[Publication]) -> Result<Vec<Result<(), PublishError>>, BrokerError> {
-        let Self { connection, names, keeping, asked, replaced, .. } = self;
-        let keeping = keeping.as_ref().filter(|_| batch.iter().any(|publication| publication.keep));
-        let outcomes = if let Some(keeping) = keeping {
-            replaced.or(publishing::publish_and_keep(connection, names, batch, keeping)).await?
-        } else {
-            // A primary that has become a replica takes messages as before, but nobody else gets them.
-            let asks = batch.is_empty() || asked.elapsed() > ASK_AFTER;
-            if asks {
-                *asked = Instant::now();
-            }
-            replaced.or(publishing::publish(connection, names, batch, asks)).await?
+        let limit = self.max_payload;
+        let fits = |publication: &Publication| publication.bytes.len() <= limit;
+        if batch.iter().all(fits) {
+            return self.publish_fitting(batch).await;
+        }
+        // They have waited since before this Redis, or its limit, was known.
+        let fitting: Vec<_> = batch.iter().filter(|publication| fits(publication)).cloned().collect();
+        let mut outcomes = self.publish_fitting(&fitting).await?.into_iter();
+        let outcome = |publication: &Publication| match publication.bytes.len() {
+            length if length > limit => Err(PublishError::TooLong { length, limit }),
+            _ => outcomes.next().unwrap_or(Ok(())),
         };
-        Ok(self.settle(outcomes))
+        Ok(batch.iter().map(outcome).collect())
     }
 
     async fn now(&mut self) -> Result<Position, BrokerError> {

@@ -192,7 +192,20 @@ impl Broker for RedisBroker {
                 session.watch(sentinels, primary);
                 Ok(session)
             }
-            None => RedisSession::connect(&self.client, self, inbox).await,
+            None => RedisSession::connect(&self.client, self, inbox).await.map_err(|error| self.at(error)),
+        }
+    }
+}
+
+impl RedisBroker {
+    /// The error with the address: what is wrong may be that.
+    fn at(&self, error: BrokerError) -> BrokerError {
+        let at = |problem| format!("{}: {problem}", address::shown(&self.client));
+        match error {
+            BrokerError::Unreachable(problem) => BrokerError::Unreachable(at(problem)),
+            BrokerError::Credentials(problem) => BrokerError::Credentials(at(problem)),
+            BrokerError::Protocol(problem) => BrokerError::Protocol(at(problem)),
+            other => other,
         }
     }
 }

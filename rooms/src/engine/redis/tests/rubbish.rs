@@ -74,10 +74,16 @@ async fn a_redis_that_is_too_old_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_is_is_unreachable() {
+async fn an_address_where_nobody_is_is_unreachable_and_named_without_credentials() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     drop(listener);
-    assert!(matches!(refused(&url, None).await, BrokerError::Unreachable(_)));
-    assert!(matches!(refused("unix:///nowhere/at/all", None).await, BrokerError::Unreachable(_)));
+    for (url, expected) in [
+        (format!("redis://me:s3cr3t@{address}/3"), format!("redis://{address}: ")),
+        ("unix:///nowhere/at/all?user=me&pass=s3cr3t".into(), "unix:///nowhere/at/all: ".into()),
+    ] {
+        let error = refused(&url, None).await;
+        assert!(matches!(&error, BrokerError::Unreachable(text) if text.starts_with(&expected)), "{error:?}");
+        assert!(!format!("{error:?} {error}").contains("s3cr3t"));
+    }
 }

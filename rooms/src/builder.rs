@@ -183,9 +183,10 @@ impl Builder {
         self
     }
 
-    /// Sets how long the broker may take for an answer before the connection counts as lost: 5 seconds by default.
+    /// Sets how long the broker may take for an answer before the connection counts as lost: 5 seconds by default, and a day
+    /// at most.
     pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.answer_timeout = timeout;
+        self.settings.answer_timeout = timeout.min(LONGEST);
         self
     }
 

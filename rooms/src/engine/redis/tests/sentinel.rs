@@ -29,3 +29,17 @@ fn what_cannot_be_sentinels_says_what_to_write() {
     let socket = Redis::from("unix:///run/redis.sock?pass=hidden").sentinels(["redis://s1"]);
     assert!(no_broker(socket).contains("redis://mymaster"));
 }
+
+#[test]
+fn whoever_waits_for_ever_is_told_nevertheless_that_no_sentinel_is_there() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let rooms = crate::Rooms::builder()
+        .answer_timeout(Duration::MAX)
+        .on_away(move |error| _ = told.send(error.clone()))
+        // Nobody may listen there.
+        .redis(Redis::from("redis://mymaster").sentinels(["redis://127.0.0.1:1"]))
+        .unwrap();
+    let error = hear.recv_timeout(PATIENCE);
+    assert!(matches!(error, Ok(BrokerError::Unreachable(_))), "{error:?}");
+    rooms.close().wait();
+}

@@ -6,6 +6,8 @@ mod broker;
 mod common;
 #[path = "common/room.rs"]
 mod room;
+#[path = "common/signals.rs"]
+mod signals;
 
 use std::process::ExitCode;
 use std::thread;
@@ -36,7 +38,16 @@ Usage: chat [OPTIONS]
   --nats URL      share the room with all servers that are given the same broker, a NATS server:
                   nats://127.0.0.1 (needs --features rooms-nats)
   --redis URL     the same with Redis: redis://127.0.0.1 (needs --features rooms-redis)
-  --help          this text";
+  --help          this text
+
+Told to end, by Ctrl-C or SIGTERM, it closes the connections with 1012 over two seconds, so that clients
+go to another server one after the other, and ends.";
+
+/// The time over which members are sent away when the program is told to end. With very many of them it is a minute.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long those that are left then have to close.
+const GRACE: Duration = Duration::from_secs(5);
 
 struct Options {
     listen: String,
@@ -62,6 +73,7 @@ fn run() -> Result<(), BoxError> {
         None => Room::default(),
     };
     start_timer(room.clone(), options.tick);
+    let (rooms, end) = (room.rooms.clone(), signals::to_end()?);
     let app = move |request: &Request| app(&room, request);
     match options.backend {
         #[cfg(feature = "blocking")]
@@ -71,6 +83,8 @@ fn run() -> Result<(), BoxError> {
             if let Some(tls) = options.tls {
                 server = server.tls(tls);
             }
+            let handle = server.handle();
+            thread::spawn(move || end.recv_blocking().map(|()| handle.drain(DRAIN, GRACE)));
             server.config(config).run(app)?;
         }
         #[cfg(feature = "tokio")]
@@ -80,6 +94,12 @@ fn run() -> Result<(), BoxError> {
             if let Some(tls) = options.tls {
                 server = server.tls(tls);
             }
+            let handle = server.handle();
+            tokio::spawn(async move {
+                if end.recv().await.is_ok() {
+                    handle.drain(DRAIN, GRACE).await;
+                }
+            });
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -90,6 +110,13 @@ fn run() -> Result<(), BoxError> {
             if let Some(tls) = options.tls {
                 server = server.tls(tls);
             }
+            let handle = server.handle();
+            smol::spawn(async move {
+                if end.recv().await.is_ok() {
+                    handle.drain(DRAIN, GRACE).await;
+                }
+            })
+            .detach();
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
@@ -100,10 +127,18 @@ fn run() -> Result<(), BoxError> {
             if let Some(tls) = options.tls {
                 server = server.tls(tls);
             }
+            let handle = server.handle();
+            async_std::task::spawn(async move {
+                if end.recv().await.is_ok() {
+                    handle.drain(DRAIN, GRACE).await;
+                }
+            });
             server.config(config).run(app).await?;
             Ok::<_, BoxError>(())
         })?,
     }
+    // All members have left. What they said last goes to the broker, and the other servers are told at once.
+    rooms.close().wait();
     Ok(())
 }
 

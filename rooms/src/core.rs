@@ -239,12 +239,6 @@ impl Core {
         }
     }
 
-    /// Whether what is kept after a position may lack the first of it: it is as much as is kept at all.
-    #[cfg(feature = "__broker")]
-    pub(crate) fn may_lack(&self, since: Option<Position>, count: usize) -> bool {
-        since.is_some() && self.settings.history.is_some_and(|history| count >= history.messages)
-    }
-
     /// Members of a room have missed something, on a connection that stayed.
     pub(crate) fn missed(&self, token: &str) {
         self.tell_gap(&[token.into()], Duration::ZERO, 0);

@@ -33,6 +33,7 @@ pub(crate) use self::inbox::Inbox;
 pub(crate) use self::link::{Link, Reader, Reading};
 pub(crate) use self::outbox::Unpublished;
 pub(crate) use self::supervisor::spawn;
+use crate::builder::History;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -64,12 +65,13 @@ pub(crate) trait Session: Send + 'static {
     /// Returns a position that all that is published from now on will be after. Only called if a history is kept.
     fn now(&mut self) -> impl Future<Output = Result<Position, BrokerError>> + Send;
 
-    /// Reads what is kept of a room, after a position, oldest first.
+    /// Reads what is kept of a room, after a position, oldest first. Without one nothing is dropped, unless it is dropped
+    /// while it is read.
     fn history(
         &self,
         room: Arc<str>,
         since: Option<Position>,
-    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static;
+    ) -> impl Future<Output = Result<Excerpt, HistoryError>> + Send + 'static;
 
     /// Waits for the connection to end, and says why. May be dropped and called again.
     fn ended(&mut self) -> impl Future<Output = BrokerError> + Send;
@@ -91,4 +93,28 @@ pub(crate) struct Kept {
     pub(crate) position: Position,
     /// As [`wire`](crate::wire) has encoded it.
     pub(crate) bytes: Bytes,
+}
+
+/// What is kept of a room after a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excerpt {
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) dropped: Dropped,
+}
+
+/// Whether something that came after a position may not be kept any more. A broker drops the oldest first: while what is at
+/// the position is there, nothing after it was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Nothing,
+    /// It would be too old by now.
+    TooOld,
+    /// More came after it than are kept, or it was dropped while it was read.
+    TooMany,
+}
+
+/// How many messages of a room a broker keeps: one more than was wanted. So for those who have missed as many as that, the
+/// one before them is still there, and shows that they lack nothing.
+pub(crate) fn most_kept(history: History) -> i64 {
+    i64::try_from(history.messages).unwrap_or(i64::MAX).saturating_add(1)
 }

@@ -19,6 +19,17 @@ pub struct Past {
     pub message: OwnedMessage,
 }
 
+/// What is kept of a room after a position: see [`Rooms::history`](crate::Rooms::history).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// The messages, oldest first.
+    pub messages: Vec<Past>,
+    /// Whether there may have been others after that position that are not kept any more, as for
+    /// [`on_gap`](crate::Builder::on_gap). Never without a position.
+    pub has_gap: bool,
+}
+
 /// How many bytes all rooms together keep in this process.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 

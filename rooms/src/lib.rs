@@ -15,7 +15,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `rooms`, `builder` | the handle of programs, and how it is set up; `error`, `gap`, `pending`, `history` (`Past`) are what it says |
+//! | `rooms`, `builder` | the handle of programs (`rooms/joining` is also how members catch up), and how it is set up; `error`, `gap`, `pending`, `history` (`Backlog`, `Past`) are what it says |
 //! | `core` | what all handles share: joining and leaving, and the calls of hooks |
 //! | `hub` | the members on this node: `hub/room` is the order in which they get messages, `hub/catching_up` those who get history first |
 //! | `presence` | who is in a room over all nodes: a state machine without I/O and clock |
@@ -60,7 +60,7 @@ pub use engine::nats::Nats;
 pub use engine::redis::Redis;
 pub use error::{BrokerError, HistoryError, JoinError, PublishError};
 pub use gap::Gap;
-pub use history::Past;
+pub use history::{Backlog, Past};
 pub use name::{MAX_ROOM, NameError};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

@@ -7,23 +7,14 @@ use std::time::{Duration, SystemTime};
 use bellwire_core::{Outgoing, WebSocket};
 
 use crate::builder::Builder;
-use crate::core::{CatchesUp, Core, Engine, lock};
-use crate::error::{BrokerError, HistoryError, JoinError, PublishError};
-use crate::history::{Histories, Past};
+use crate::core::{Core, Engine, lock};
+#[cfg(feature = "__broker")]
+use crate::engine::{Broker, Channel, Link, Publication, spawn};
+use crate::error::{BrokerError, PublishError};
+use crate::history::Histories;
 use crate::hub::{Delivery, Full};
 use crate::name::{name, token};
 use crate::pending::Pending;
-use crate::position::Position;
-use crate::presence::MAX_WHO;
-#[cfg(feature = "__broker")]
-use crate::{
-    engine::{Broker, Channel, Kept, Link, Publication, Reader, Reading, spawn},
-    hub::Room,
-    pending::pending,
-    wire::{self, Packet},
-};
-#[cfg(feature = "__broker")]
-use bellwire_core::SocketId;
 
 /// Rooms: sockets join them, and get what is published in them; in this process, or on many nodes over a broker.
 ///
@@ -124,94 +115,6 @@ impl Rooms {
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
         Self(inner)
-    }
-
-    /// Adds a socket to a room: it gets what is published there from now on. When it ends it leaves all its rooms by
-    /// itself, before its listener's `on_close`. Joining again changes nothing.
-    ///
-    /// Over a broker the first member of a room on a node gets what other nodes publish once the broker knows of it,
-    /// which takes a round trip.
-    ///
-    /// # Errors
-    /// [`JoinError`] if there can be no such room, or the socket is closed.
-    pub fn join(&self, room: &str, socket: &WebSocket) -> Result<(), JoinError> {
-        self.enter(&token(room)?, socket, None, false).map(drop)
-    }
-
-    /// Adds a socket to a room, and says who it is: [`present`](Self::present) and
-    /// [`on_presence`](Builder::on_presence) tell that. Several sockets may be the same person.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join), and [`JoinError::Who`] for an empty name and for one of more than [`MAX_WHO`] bytes.
-    pub fn join_as(&self, room: &str, socket: &WebSocket, who: &str) -> Result<(), JoinError> {
-        if who.is_empty() || who.len() > MAX_WHO {
-            return Err(JoinError::Who(who.len()));
-        }
-        self.enter(&token(room)?, socket, Some(who.into()), false).map(drop)
-    }
-
-    /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
-    /// without a gap, and nothing twice. `None` is all that is kept. If some of that cannot be read, is not kept any more, or is
-    /// more than may [wait](bellwire_core::Config::max_queued) for the socket, [`on_gap`](Builder::on_gap) is called. Nothing is given to one that is in the room already.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join).
-    pub fn join_since(&self, room: &str, socket: &WebSocket, since: Option<Position>) -> Result<(), JoinError> {
-        let token = token(room)?;
-        let Some((room, id)) = self.enter(&token, socket, None, true)? else { return Ok(()) };
-        let core = self.0.core.clone();
-        match &self.0.core.engine {
-            Engine::Local(None) => room.catch_up(id, None, Vec::new(), || {}),
-            Engine::Local(Some(histories)) => {
-                let found = lock(histories).since(core.now(), &token, since);
-                let delivery = |past: &Past| core.delivery(Some(past.position), past.message.as_message());
-                let kept = found.past.iter().map(delivery).collect();
-                let (missed, token) = (core.clone(), room.token().clone());
-                let since = since.filter(|_| !found.is_foreign);
-                room.catch_up(id, since, kept, move || missed.missed(&token));
-                if found.lacks {
-                    core.missed(room.token());
-                }
-            }
-            #[cfg(feature = "__broker")]
-            Engine::Link(link) => {
-                link.read(reading(core, room, id, since, false));
-            }
-        }
-        Ok(())
-    }
-
-    fn enter(
-        &self,
-        token: &str,
-        socket: &WebSocket,
-        who: Option<Arc<str>>,
-        catches_up: bool,
-    ) -> Result<Option<CatchesUp>, JoinError> {
-        if !socket.is_open() {
-            return Err(JoinError::Closed);
-        }
-        let core = &self.0.core;
-        let (is_new, catches_up) = core.join(token, socket, who, catches_up);
-        if is_new {
-            let (core, id) = (Arc::downgrade(core), socket.id());
-            socket.when_closed(move || {
-                if let Some(core) = core.upgrade() {
-                    core.ended(id);
-                }
-            });
-        }
-        Ok(catches_up)
-    }
-
-    /// Takes a socket out of a room, and returns whether it was in it.
-    pub fn leave(&self, room: &str, socket: &WebSocket) -> bool {
-        token(room).is_ok_and(|token| self.0.core.leave(&token, socket.id()))
-    }
-
-    /// Takes a socket out of all its rooms, and returns in how many it was. One that ends leaves them by itself.
-    pub fn leave_all(&self, socket: &WebSocket) -> usize {
-        self.0.core.leave_all(socket.id())
     }
 
     /// Publishes a message in a room, for all members on all nodes, also those on this one.
@@ -339,38 +242,6 @@ impl Rooms {
         token(room).map_or_else(|_| Vec::new(), |token| self.0.core.presence().present(&token))
     }
 
-    /// Reads what is kept of a room after a position, oldest first; `None` is all that is kept. A broker may give the
-    /// oldest part of it only: read on from the last.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost if the future is dropped.
-    pub fn history(&self, room: &str, since: Option<Position>) -> Pending<Result<Vec<Past>, HistoryError>> {
-        let token = match token(room) {
-            Ok(token) => token,
-            Err(error) => return Pending::ready(Err(error.into())),
-        };
-        let core = &self.0.core;
-        if core.settings.history.is_none() {
-            return Pending::ready(Err(HistoryError::NotKept));
-        }
-        match &core.engine {
-            Engine::Local(histories) => {
-                let Some(histories) = histories else { return Pending::ready(Ok(Vec::new())) };
-                let found = lock(histories).since(core.now(), &token, since);
-                Pending::ready(if found.is_foreign { Err(HistoryError::Gone) } else { Ok(found.past) })
-            }
-            #[cfg(feature = "__broker")]
-            Engine::Link(link) if !link.is_open() => Pending::ready(Err(HistoryError::Unavailable)),
-            #[cfg(feature = "__broker")]
-            Engine::Link(link) => {
-                let (promise, history) = pending(Err(HistoryError::Unavailable));
-                let read = |kept: Result<Vec<Kept>, HistoryError>| promise.give(kept.map(past));
-                link.read(Reading { room: token.as_ref().into(), since, read: Reader::new(read) });
-                history
-            }
-        }
-    }
-
     /// Returns `true` if there is a connection to the broker, as far as is known; always in this process.
     pub fn is_connected(&self) -> bool {
         match &self.0.core.engine {
@@ -443,40 +314,10 @@ impl Rooms {
     }
 }
 
-/// Has a member catch up. If the history has not got that position, it is all that is there, and that is a gap.
-#[cfg(feature = "__broker")]
-fn reading(core: Arc<Core>, room: Arc<Room>, id: (SocketId, u64), since: Option<Position>, lacks: bool) -> Reading {
-    let token = room.token().clone();
-    let read = move |kept: Result<Vec<Kept>, HistoryError>| {
-        if matches!(kept, Err(HistoryError::Gone)) && since.is_some() {
-            return core.clone().link().read(reading(core, room, id, None, true));
-        }
-        let lacks = lacks || kept.as_ref().map_or(true, |kept| core.may_lack(since, kept.len()));
-        // What could not be read says nothing about a position that a client has named.
-        let since = since.filter(|_| kept.is_ok());
-        let kept = core.deliveries(kept.unwrap_or_default());
-        let (missed, token) = (core.clone(), room.token().clone());
-        room.catch_up(id, since, kept, move || missed.missed(&token));
-        if lacks {
-            core.missed(room.token());
-        }
-    };
-    Reading { room: token, since, read: Reader::new(read) }
-}
-
 type BoxDone = Box<dyn FnOnce(Result<(), PublishError>) + Send>;
 
 fn into_error(_: Full) -> PublishError {
     PublishError::Full
-}
-
-#[cfg(feature = "__broker")]
-fn past(kept: Vec<Kept>) -> Vec<Past> {
-    let past = |kept: Kept| match wire::decode(&kept.bytes) {
-        Ok((_, Packet::Message(message))) => Some(Past { position: kept.position, message: message.into_owned() }),
-        _ => None,
-    };
-    kept.into_iter().filter_map(past).collect()
 }
 
 #[cfg(feature = "__broker")]
@@ -498,5 +339,7 @@ impl fmt::Debug for Rooms {
     }
 }
 
+mod joining;
+mod reading;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::outbox::{Batch, Done, Outbox, Unpublished};
-use super::{Kept, Publication};
+use super::{Excerpt, Publication};
 use crate::builder::Settings;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::pending::{Pending, Promise, pending};
@@ -52,14 +52,14 @@ pub(crate) struct Reading {
 /// Who is told what was read: also if nobody comes to read it.
 pub(crate) struct Reader(Option<Read>);
 
-type Read = Box<dyn FnOnce(Result<Vec<Kept>, HistoryError>) + Send>;
+type Read = Box<dyn FnOnce(Result<Excerpt, HistoryError>) + Send>;
 
 impl Reader {
-    pub(crate) fn new(read: impl FnOnce(Result<Vec<Kept>, HistoryError>) + Send + 'static) -> Self {
+    pub(crate) fn new(read: impl FnOnce(Result<Excerpt, HistoryError>) + Send + 'static) -> Self {
         Self(Some(Box::new(read)))
     }
 
-    pub(crate) fn give(mut self, kept: Result<Vec<Kept>, HistoryError>) {
+    pub(crate) fn give(mut self, kept: Result<Excerpt, HistoryError>) {
         if let Some(read) = self.0.take() {
             read(kept);
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::backoff::Backoff;
 use super::outbox::Batch;
 use super::present::keep_time;
-use super::{Broker, Channel, Inbox, Kept, Reader, Reading, Session};
+use super::{Broker, Channel, Dropped, Excerpt, Inbox, Kept, Reader, Reading, Session};
 use crate::core::Core;
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::hub::{Delivery, Room};
@@ -315,14 +315,15 @@ impl<'a, S: Session> Conversation<'a, S> {
         let away = since.elapsed();
         let is_too_late = away.saturating_add(late) >= age;
         let behind = self.behind.clone();
-        let read = move |kept: Result<Vec<Kept>, HistoryError>| {
-            if matches!(kept, Err(HistoryError::Unavailable)) {
+        let read = move |read: Result<Excerpt, HistoryError>| {
+            if matches!(read, Err(HistoryError::Unavailable)) {
                 // The next connection tries again. Until then the room holds what comes.
                 let _ = behind.set(since);
                 return;
             }
-            let missed = is_too_late || kept.as_ref().map_or(true, |kept| core.may_lack(Some(last), kept.len()));
-            room.bridged(core.deliveries(kept.unwrap_or_default()));
+            // What is too old for the broker came before the connection was lost, unless that is too long ago.
+            let missed = is_too_late || read.as_ref().map_or(true, |read| read.dropped == Dropped::TooMany);
+            room.bridged(core.deliveries(read.map_or_else(|_| Vec::new(), |read| read.kept)));
             if missed {
                 core.tell_gap(&[room.token().clone()], away, 0);
             }

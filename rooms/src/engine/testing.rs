@@ -1,12 +1,12 @@
 //! A broker in memory, which tests can take away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Broker, Channel, Inbox, Kept, Publication, Session};
+use super::{Broker, Channel, Dropped, Excerpt, Inbox, Kept, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -39,6 +39,12 @@ pub(crate) struct Seen {
     /// The connections that it has.
     sessions: Vec<(usize, Inbox, HashSet<String>)>,
     kept: Vec<(String, Kept)>,
+    /// How many of a room it keeps; all, if this is not said.
+    pub(crate) keeps: Option<usize>,
+    /// The newest of what gave way to others on a channel.
+    dropped: HashMap<String, Position>,
+    /// The newest of what was too old, whatever room it was of.
+    aged: Option<Position>,
     /// How many messages were published in rooms: all but what nodes tell each other.
     pub(crate) published: usize,
 }
@@ -74,7 +80,15 @@ impl Memory {
     pub(crate) fn forget(&self) {
         let mut seen = self.lock();
         seen.kept.clear();
+        seen.dropped.clear();
+        seen.aged = None;
         seen.published = 0;
+    }
+
+    /// What it has kept so far becomes too old.
+    pub(crate) fn age(&self) {
+        let mut seen = self.lock();
+        seen.aged = seen.kept.drain(..).map(|(_, kept)| kept.position).max().max(seen.aged);
     }
 
     pub(crate) fn start(&self) {
@@ -106,7 +120,24 @@ impl Seen {
         self.published += 1;
         let position = Position::new(0, self.published as u64);
         self.kept.push((channel.into(), Kept { position, bytes }));
+        let count = self.kept.iter().filter(|(name, _)| name == channel).count();
+        // As the others do: one more than was wanted.
+        if self.keeps.is_some_and(|most| count > most + 1) {
+            let first = self.kept.iter().position(|(name, _)| name == channel).unwrap();
+            let (_, first) = self.kept.remove(first);
+            self.dropped.insert(channel.into(), first.position);
+        }
         position
+    }
+
+    fn dropped(&self, channel: &str, since: Option<Position>) -> Dropped {
+        if since.is_some() && since < self.dropped.get(channel).copied() {
+            Dropped::TooMany
+        } else if since.is_some() && since < self.aged {
+            Dropped::TooOld
+        } else {
+            Dropped::Nothing
+        }
     }
 
     fn deliver(&self, channel: &str, position: Option<Position>, bytes: &bytes::Bytes) {
@@ -189,11 +220,7 @@ impl Session for Connection {
             }
             outcomes.push(Ok(()));
             let channel = publication.channel.name("bellwire");
-            seen.published += usize::from(publication.keep);
-            let position = publication.keep.then(|| Position::new(0, seen.published as u64));
-            if let Some(position) = position {
-                seen.kept.push((channel.clone(), Kept { position, bytes: publication.bytes.clone() }));
-            }
+            let position = publication.keep.then(|| seen.keep(&channel, publication.bytes.clone()));
             seen.deliver(&channel, position, &publication.bytes);
         }
         Ok(outcomes)
@@ -207,13 +234,14 @@ impl Session for Connection {
         &self,
         room: Arc<str>,
         since: Option<Position>,
-    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Excerpt, HistoryError>> + Send + 'static {
         let channel = Channel::Room(room).name("bellwire");
         let seen = self.broker.lock();
         let kept = seen.kept.iter().filter(|(name, kept)| *name == channel && Some(kept.position) > since);
         let kept = kept.map(|(_, kept)| kept.clone()).collect();
+        let excerpt = Excerpt { kept, dropped: seen.dropped(&channel, since) };
         let is_forgetful = seen.is_forgetful;
-        async move { if is_forgetful { std::future::pending().await } else { Ok(kept) } }
+        async move { if is_forgetful { std::future::pending().await } else { Ok(excerpt) } }
     }
 
     async fn ended(&mut self) -> BrokerError {

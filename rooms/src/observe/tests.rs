@@ -177,7 +177,7 @@ fn a_member_that_comes_back_too_late_is_no_warning() {
     let (collector, _) = watch(async |_| {
         let rooms = Rooms::builder().history(crate::builder::History::last(1)).local();
         rooms.publish("a", "one").unwrap();
-        let since = rooms.history("a", None).await.unwrap()[0].position;
+        let since = rooms.history("a", None).await.unwrap().messages[0].position;
         rooms.publish("a", "two").unwrap();
         rooms.publish("a", "three").unwrap();
         rooms.join_since("a", &Recorder::new().socket(), Some(since)).unwrap();

@@ -7,7 +7,9 @@ use bellwire_core::{Closed, ClosedBy, Message, OwnedMessage};
 
 use super::*;
 use crate::builder::History;
+use crate::error::{HistoryError, JoinError};
 use crate::name::NameError;
+use crate::position::Position;
 use crate::presence::Change;
 
 #[test]
@@ -240,11 +242,11 @@ fn who_comes_back_catches_up_from_the_history_in_this_process() {
     for text in ["a", "b", "c", "d"] {
         rooms.publish("room", text).unwrap();
     }
-    let second = rooms.history("room", None).wait().unwrap()[0].position;
+    let second = rooms.history("room", None).wait().unwrap().messages[0].position;
     rooms.join_since("room", &member.socket(), Some(second)).unwrap();
     rooms.publish("room", b"\x01").unwrap();
     assert_eq!(member.sent(), ["3: c", "4: d", "5: binary"].map(Sent::text));
-    let past = rooms.history("room", None).wait().unwrap();
+    let past = rooms.history("room", None).wait().unwrap().messages;
     assert_eq!(past.iter().map(|past| past.position.parts().1).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(past[0].message, "c");
     assert_eq!(rooms.history("room", Some(Position::new(0, 1))).wait(), Err(HistoryError::Gone));

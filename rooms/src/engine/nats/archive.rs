@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{
-    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind, PublishAckFuture, PublishErrorKind,
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, PublishAckFuture, PublishErrorKind,
 };
-use async_nats::jetstream::stream::{Config, Republish};
+use async_nats::jetstream::stream::{Config, Republish, State};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::builder::History;
-use crate::engine::Kept;
+use crate::engine::{Dropped, Excerpt, Kept, most_kept};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -33,6 +33,17 @@ pub(super) struct Archive {
     context: Context,
     stream: String,
     prefix: String,
+    history: History,
+}
+
+/// What was read of a room.
+#[derive(Default)]
+struct Read {
+    kept: Vec<Kept>,
+    /// How many have come since, and were not read.
+    newer: u64,
+    /// Some were there at first, and then no more.
+    is_torn: bool,
 }
 
 /// What the stream answers to a message.
@@ -64,7 +75,7 @@ impl Archive {
         if config.republish.is_none() {
             return Err(BrokerError::History("the server does not republish: 2.9 is the oldest that does".into()));
         }
-        Ok(Self { context, stream, prefix: prefix.into() })
+        Ok(Self { context, stream, prefix: prefix.into(), history })
     }
 
     /// Sends a message to the stream.
@@ -75,13 +86,16 @@ impl Archive {
 
     /// Returns the position of the newest message of all.
     pub(super) async fn now(&self) -> Result<Position, BrokerError> {
-        let stream = self.context.get_stream(&self.stream).await;
-        let stream = stream.map_err(|error| BrokerError::History(error.to_string()))?;
-        Ok(Position::new(0, stream.cached_info().state.last_sequence))
+        let state = self.state().await.map_err(|error| BrokerError::History(error.to_string()))?;
+        Ok(Position::new(0, state.last_sequence))
+    }
+
+    async fn state(&self) -> Result<State, GetStreamError> {
+        Ok(self.context.get_stream(&self.stream).await?.cached_info().state.clone())
     }
 
     /// Reads what is kept of a room after a position.
-    pub(super) async fn read(&self, room: &str, since: Option<Position>) -> Result<Vec<Kept>, HistoryError> {
+    pub(super) async fn read(&self, room: &str, since: Option<Position>) -> Result<Excerpt, HistoryError> {
         let config = pull::Config {
             filter_subject: format!("{}.keep.{room}", self.prefix),
             deliver_policy: match since {
@@ -95,38 +109,75 @@ impl Archive {
             ..pull::Config::default()
         };
         let consumer = self.context.create_consumer_on_stream(config, &self.stream).await.map_err(unread)?;
-        let kept = read_all(&consumer).await;
+        let read = read_all(&consumer).await;
         let name = &consumer.cached_info().name;
         let _ = self.context.delete_consumer_from_stream(name, &self.stream).await;
-        let kept = kept?;
+        let read = read?;
+        let dropped = self.dropped(&read, since).await?;
+        Ok(Excerpt { kept: read.kept, dropped })
+    }
+
+    /// What may have been dropped after a position before the rest was read.
+    async fn dropped(&self, read: &Read, since: Option<Position>) -> Result<Dropped, HistoryError> {
         match since {
-            Some(since) if kept.is_empty() && self.now().await.is_ok_and(|now| now < since) => Err(HistoryError::Gone),
-            _ => Ok(kept),
+            _ if read.is_torn => Ok(Dropped::TooMany),
+            None => Ok(Dropped::Nothing),
+            Some(since) => match self.state().await {
+                Ok(state) => {
+                    let stream = (state.first_sequence, state.last_sequence);
+                    dropped(since.parts().1, read.count(), self.history.messages, stream)
+                }
+                // It is all that could be read, and nobody knows of what.
+                Err(_) => Ok(Dropped::TooOld),
+            },
         }
     }
 }
 
+/// What may have been dropped after a position, if so many messages of the room came after it, so many are wanted, and these
+/// are the ends of the stream. Messages that are too old go from its beginning on, whatever rooms they are of.
+fn dropped(since: u64, found: usize, wanted: usize, (first, last): (u64, u64)) -> Result<Dropped, HistoryError> {
+    if last < since {
+        Err(HistoryError::Gone)
+    } else if found > wanted {
+        Ok(Dropped::TooMany)
+    } else if first > since.saturating_add(1) {
+        Ok(Dropped::TooOld)
+    } else {
+        Ok(Dropped::Nothing)
+    }
+}
+
+impl Read {
+    fn count(&self) -> usize {
+        self.kept.len().saturating_add(usize::try_from(self.newer).unwrap_or(usize::MAX))
+    }
+}
+
 /// Reads what there was when the consumer was created.
-async fn read_all(consumer: &Consumer<pull::Config>) -> Result<Vec<Kept>, HistoryError> {
+async fn read_all(consumer: &Consumer<pull::Config>) -> Result<Read, HistoryError> {
     let mut left = consumer.cached_info().num_pending;
-    let mut kept = Vec::new();
+    let mut read = Read::default();
     while left > 0 {
-        let before = kept.len();
+        let before = read.kept.len();
         let chunk = usize::try_from(left.min(CHUNK)).unwrap_or(1);
         let mut messages = consumer.fetch().max_messages(chunk).messages().await.map_err(unread)?;
         while let Some(message) = next(&mut messages).await {
             let message = message.map_err(|error| HistoryError::Failed(error.to_string()))?;
-            let sequence = message.info().map_err(|error| HistoryError::Failed(error.to_string()))?.stream_sequence;
-            kept.push(Kept { position: Position::new(0, sequence), bytes: message.message.payload });
+            let info = message.info().map_err(|error| HistoryError::Failed(error.to_string()))?;
+            let position = Position::new(0, info.stream_sequence);
+            read.newer = info.pending;
+            read.kept.push(Kept { position, bytes: message.message.payload });
         }
-        let read = u64::try_from(kept.len() - before).unwrap_or(left);
-        if read == 0 {
-            // What was there has become too old meanwhile.
+        let added = u64::try_from(read.kept.len() - before).unwrap_or(left);
+        if added == 0 {
+            // What was there has been dropped meanwhile.
+            read.is_torn = true;
             break;
         }
-        left = left.saturating_sub(read);
+        left = left.saturating_sub(added);
     }
-    Ok(kept)
+    Ok(read)
 }
 
 async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
@@ -141,7 +192,7 @@ fn wanted(config: &mut Config, prefix: &str, history: History) {
         destination: format!("{prefix}.room.>"),
         headers_only: false,
     });
-    config.max_messages_per_subject = i64::try_from(history.messages.max(1)).unwrap_or(i64::MAX);
+    config.max_messages_per_subject = most_kept(history);
     config.max_age = history.age.clamp(LEAST_AGE, GREATEST_AGE);
     // The server wants no longer one.
     config.duplicate_window = config.duplicate_window.min(config.max_age);
@@ -170,4 +221,38 @@ fn failed(error: CreateStreamError) -> BrokerError {
 
 fn unread(error: impl std::error::Error) -> HistoryError {
     HistoryError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_dropped_is_known_by_what_is_there() {
+        use Dropped::{Nothing, TooMany, TooOld};
+        for (since, found, stream, expected) in [
+            // It begins before that, so nothing was too old.
+            (7, 0, (1, 9), Ok(Nothing)),
+            (7, 0, (7, 7), Ok(Nothing)),
+            (7, 2, (8, 9), Ok(Nothing)),
+            (0, 2, (1, 9), Ok(Nothing)),
+            // If more came than are wanted, what was there is gone, and others may be.
+            (7, 3, (1, 20), Ok(TooMany)),
+            (7, 3, (18, 20), Ok(TooMany)),
+            // What it begins after may have been of this room.
+            (7, 0, (9, 9), Ok(TooOld)),
+            (7, 2, (9, 20), Ok(TooOld)),
+            // One of which nothing is left begins with what comes next.
+            (7, 0, (8, 7), Ok(Nothing)),
+            (7, 0, (10, 9), Ok(TooOld)),
+            // It has not got so far.
+            (7, 0, (1, 6), Err(HistoryError::Gone)),
+            (u64::MAX, 0, (1, 6), Err(HistoryError::Gone)),
+            (7, 0, (0, 0), Err(HistoryError::Gone)),
+            (0, 0, (0, 0), Ok(Nothing)),
+            (u64::MAX, 0, (1, u64::MAX), Ok(Nothing)),
+        ] {
+            assert_eq!(dropped(since, found, 2, stream), expected, "{found} after {since} of {stream:?}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::order::Ordered;
 use super::reactor::{Reactor, Spawner};
 use super::reader::Reader;
 use crate::builder::History;
-use crate::engine::{Channel, Inbox, Kept, Publication, Session};
+use crate::engine::{Channel, Excerpt, Inbox, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -195,7 +195,7 @@ impl Session for NatsSession {
         &self,
         room: Arc<str>,
         since: Option<Position>,
-    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Excerpt, HistoryError>> + Send + 'static {
         let (archive, health, on) =
             (self.line.archive.clone(), self.line.health.clone(), self.reactor.spawner().handle());
         async move {

@@ -6,7 +6,7 @@ use redis::{Pipeline, RedisError, Value, cmd};
 use super::publishing::milliseconds;
 use super::refusal::{Refusal, lost, no_redis};
 use crate::builder::History;
-use crate::engine::Kept;
+use crate::engine::{Dropped, Excerpt, Kept};
 use crate::error::{BrokerError, HistoryError};
 use crate::position::Position;
 
@@ -19,37 +19,87 @@ pub(super) async fn read(
     stream: &str,
     since: Option<Position>,
     history: History,
-) -> Result<Vec<Kept>, HistoryError> {
-    let mut all = Vec::new();
-    let mut from = since.map_or(Some(Position::default()), after);
-    while let Some(start) = from {
-        let (now, page) = ask(&mut connection, stream, start, None).await?;
-        from = page.last().filter(|_| page.len() >= PAGE).and_then(|last| after(last.position));
-        let oldest = Position::new(oldest(now, history), 0);
-        // The stream holds more until somebody adds to it.
-        all.extend(page.into_iter().filter(|kept| kept.position >= oldest));
+) -> Result<Excerpt, HistoryError> {
+    let mut pages = Pages::new(since);
+    while !pages.is_over {
+        let (now, page) = ask(&mut connection, stream, pages.last).await?;
+        pages.add(page, Position::new(oldest(now, history), 0));
     }
-    match since {
-        Some(since) if all.len() < history.messages && !has(&mut connection, stream, since, history).await? => {
-            Err(HistoryError::Gone)
-        }
-        _ => Ok(all),
-    }
+    pages.into_excerpt(history)
 }
 
-/// Whether a stream has this position; not asked of one that [`now`] has returned, and of one that is too old.
-async fn has(
-    connection: &mut MultiplexedConnection,
-    stream: &str,
-    position: Position,
-    history: History,
-) -> Result<bool, HistoryError> {
-    let (milliseconds, count) = position.parts();
-    if count == u64::MAX {
-        return Ok(true);
+/// What was read so far, by pages. Each begins with the last entry that is known: while that is there, nothing after it was
+/// dropped.
+struct Pages {
+    since: Option<Position>,
+    last: Position,
+    kept: Vec<Kept>,
+    /// Whether the position that all begins with was there, once that is known.
+    has_since: Option<bool>,
+    /// An entry was gone when it was looked for again.
+    is_torn: bool,
+    /// From where on messages are young enough. The stream holds more until somebody adds to it.
+    oldest: Position,
+    some_too_old: bool,
+    is_over: bool,
+}
+
+impl Pages {
+    fn new(since: Option<Position>) -> Self {
+        Self {
+            since,
+            last: since.unwrap_or_default(),
+            kept: Vec::new(),
+            has_since: None,
+            is_torn: false,
+            oldest: Position::default(),
+            some_too_old: false,
+            is_over: false,
+        }
     }
-    let (now, found) = ask(connection, stream, position, Some(position)).await?;
-    Ok(!found.is_empty() || milliseconds < oldest(now, history))
+
+    fn add(&mut self, page: Vec<Kept>, oldest: Position) {
+        let has_last = page.first().is_some_and(|first| first.position == self.last);
+        if self.has_since.is_none() {
+            self.has_since = Some(has_last);
+        } else {
+            self.is_torn |= !has_last;
+        }
+        self.is_over = page.len() < PAGE;
+        self.oldest = oldest;
+        let last = page.last().map_or(self.last, |kept| kept.position);
+        for kept in page.into_iter().skip(usize::from(has_last)) {
+            if kept.position < oldest {
+                self.some_too_old = true;
+            } else {
+                self.kept.push(kept);
+            }
+        }
+        self.last = last;
+    }
+
+    fn into_excerpt(self, history: History) -> Result<Excerpt, HistoryError> {
+        let dropped = self.dropped(history)?;
+        Ok(Excerpt { kept: self.kept, dropped })
+    }
+
+    fn dropped(&self, history: History) -> Result<Dropped, HistoryError> {
+        let Some(since) = self.since else {
+            return Ok(if self.is_torn { Dropped::TooMany } else { Dropped::Nothing });
+        };
+        let has_since = self.has_since == Some(true);
+        // One that `now` has returned is that of no entry.
+        let is_time = since.parts().1 == u64::MAX;
+        if self.is_torn || !has_since && self.kept.len() > history.messages {
+            Ok(Dropped::TooMany)
+        } else if self.some_too_old || !has_since && since < self.oldest {
+            Ok(Dropped::TooOld)
+        } else if has_since || is_time {
+            Ok(Dropped::Nothing)
+        } else {
+            Err(HistoryError::Gone)
+        }
+    }
 }
 
 /// A position that all that will be kept is after, and all that was kept some time ago is not.
@@ -63,17 +113,15 @@ pub(super) async fn now(connection: &mut MultiplexedConnection) -> Result<Positi
     Ok(Position::new(now.saturating_sub(1), u64::MAX))
 }
 
-/// What time it is at Redis, in milliseconds, and a page.
+/// What time it is at Redis, in milliseconds, and a page that begins with this position, if that is there.
 async fn ask(
     connection: &mut MultiplexedConnection,
     stream: &str,
     from: Position,
-    to: Option<Position>,
 ) -> Result<(u64, Vec<Kept>), HistoryError> {
-    let to = to.map_or("+".into(), |to| to.to_string());
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME");
-    pipeline.cmd("XRANGE").arg(stream).arg(from.to_string()).arg(to).arg("COUNT").arg(PAGE);
+    pipeline.cmd("XRANGE").arg(stream).arg(from.to_string()).arg("+").arg("COUNT").arg(PAGE);
     let replies = connection.send_packed_commands(&pipeline, 0, 2).await.map_err(|error| unavailable(&error))?;
     let mut replies = replies.into_iter();
     let now = replies.next().and_then(|time| milliseconds_of(&time)).ok_or_else(strange)?;
@@ -83,15 +131,6 @@ async fn ask(
 /// From when on messages are young enough.
 fn oldest(now: u64, history: History) -> u64 {
     now.saturating_sub(milliseconds(history))
-}
-
-/// The first position that is greater, if there is any.
-fn after(position: Position) -> Option<Position> {
-    match position.parts() {
-        (u64::MAX, u64::MAX) => None,
-        (major, u64::MAX) => Some(Position::new(major + 1, 0)),
-        (major, minor) => Some(Position::new(major, minor + 1)),
-    }
 }
 
 /// The seconds and microseconds of `TIME`, as milliseconds.
@@ -140,12 +179,87 @@ fn strange() -> HistoryError {
 mod tests {
     use super::*;
 
+    const MINUTE: u64 = 60_000;
+
+    /// What is read of a stream that has entries at these positions, at this time, if two are kept for a minute.
+    fn excerpt(since: Option<Position>, now: u64, there: &[u64]) -> Result<(Vec<u64>, Dropped), HistoryError> {
+        let history = History::last(2).for_at_most(std::time::Duration::from_secs(60));
+        let mut pages = Pages::new(since);
+        let from = since.unwrap_or_default();
+        let entries = there.iter().map(|at| Position::new(*at, 0)).filter(|position| *position >= from);
+        let page = entries.map(|position| Kept { position, bytes: "x".into() }).collect();
+        pages.add(page, Position::new(oldest(now, history), 0));
+        assert!(pages.is_over);
+        let Excerpt { kept, dropped } = pages.into_excerpt(history)?;
+        Ok((kept.iter().map(|kept| kept.position.parts().0).collect(), dropped))
+    }
+
     #[test]
-    fn the_position_after_another_is_the_next_that_there_can_be() {
-        let after = |major, minor| after(Position::new(major, minor));
-        assert_eq!(after(1, 2), Some(Position::new(1, 3)));
-        assert_eq!(after(1, u64::MAX), Some(Position::new(2, 0)));
-        assert_eq!(after(u64::MAX, u64::MAX), None);
+    fn what_was_dropped_is_known_by_what_is_there() {
+        use Dropped::{Nothing, TooMany, TooOld};
+        let at = |at| Some(Position::new(at, 0));
+        let now = 10 * MINUTE;
+        let (young, old) = (now - 100, now - 2 * MINUTE);
+        for (since, there, expected) in [
+            // Without a position there is nothing to lack.
+            (None, vec![old, young], Ok((vec![young], Nothing))),
+            (None, vec![], Ok((vec![], Nothing))),
+            // What is there itself lacks nothing, however much there is, and if it is old.
+            (at(young), vec![young], Ok((vec![], Nothing))),
+            (at(young), vec![young, now - 3, now - 2, now - 1], Ok((vec![now - 3, now - 2, now - 1], Nothing))),
+            (at(old), vec![old], Ok((vec![], Nothing))),
+            (at(old), vec![old, young], Ok((vec![young], Nothing))),
+            // What is too old is left out.
+            (at(old), vec![old, old + 1, young], Ok((vec![young], TooOld))),
+            (at(old), vec![old + 1], Ok((vec![], TooOld))),
+            // What is too old to be there may have been followed by others that were.
+            (at(old), vec![], Ok((vec![], TooOld))),
+            (at(old), vec![young], Ok((vec![young], TooOld))),
+            // What should be there, and is not, was followed by too many, or is of another history.
+            (at(young), vec![now - 3, now - 2, now - 1], Ok((vec![now - 3, now - 2, now - 1], TooMany))),
+            (at(young), vec![now - 2, now - 1], Err(HistoryError::Gone)),
+            (at(young), vec![old, young - 1, now - 1], Err(HistoryError::Gone)),
+            (at(young), vec![], Err(HistoryError::Gone)),
+            (at(u64::MAX), vec![], Err(HistoryError::Gone)),
+        ] {
+            assert_eq!(excerpt(since, now, &there), expected, "{since:?} of {there:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_at_which_there_was_nothing_is_a_position_too() {
+        let now = 10 * MINUTE;
+        let at = |at| Some(Position::new(at, u64::MAX));
+        assert_eq!(excerpt(at(now - 5), now, &[]), Ok((vec![], Dropped::Nothing)));
+        assert_eq!(excerpt(at(now - 5), now, &[now - 9, now - 1]), Ok((vec![now - 1], Dropped::Nothing)));
+        let many = [now - 3, now - 2, now - 1];
+        assert_eq!(excerpt(at(now - 5), now, &many), Ok((many.into(), Dropped::TooMany)));
+        assert_eq!(excerpt(at(now - 2 * MINUTE), now, &[]), Ok((vec![], Dropped::TooOld)));
+    }
+
+    #[test]
+    fn what_is_dropped_between_two_pages_is_missed() {
+        let kept = |range: std::ops::Range<u64>| -> Vec<_> {
+            range.map(|minor| Kept { position: Position::new(1, minor), bytes: "x".into() }).collect()
+        };
+        let page = PAGE as u64;
+        for (second, expected) in [(page - 1..page + 5, Dropped::Nothing), (page + 1..page + 5, Dropped::TooMany)] {
+            for since in [Some(Position::new(1, 0)), None] {
+                let mut pages = Pages::new(since);
+                pages.add(kept(0..page), Position::new(1, 0));
+                assert_eq!((pages.is_over, pages.last), (false, Position::new(1, page - 1)));
+                pages.add(kept(second.clone()), Position::new(1, 0));
+                let excerpt = pages.into_excerpt(History::last(10)).unwrap();
+                assert!(excerpt.kept.is_sorted_by(|first, second| first.position < second.position));
+                assert_eq!(excerpt.kept.last().unwrap().position, Position::new(1, page + 4));
+                assert_eq!(excerpt.dropped, expected);
+            }
+        }
+        // Also if there is nothing any more.
+        let mut pages = Pages::new(None);
+        pages.add(kept(0..page), Position::new(1, 0));
+        pages.add(Vec::new(), Position::new(1, 0));
+        assert_eq!(pages.into_excerpt(History::last(10)).unwrap().dropped, Dropped::TooMany);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::Names;
 use super::hello::judge;
 use super::refusal::{Refusal, lost, no_redis};
 use crate::builder::History;
-use crate::engine::{Channel, Publication};
+use crate::engine::{Channel, Publication, most_kept};
 use crate::error::BrokerError;
 use crate::position::Position;
 
@@ -84,7 +84,7 @@ fn call(how: &str, what: &str, batch: &[Publication], names: &Names, history: Hi
     let streams: Vec<_> = batch.iter().filter_map(|publication| stream(publication, names)).collect();
     let mut call = cmd(how);
     call.arg(what).arg(streams.len()).arg(&streams);
-    call.arg(count(history)).arg(milliseconds(history));
+    call.arg(most_kept(history)).arg(milliseconds(history));
     for publication in batch {
         let is_kept = stream(publication, names).is_some();
         call.arg(if is_kept { "1" } else { "0" });
@@ -99,13 +99,6 @@ fn stream(publication: &Publication, names: &Names) -> Option<String> {
         Channel::Room(token) if publication.keep => Some(names.stream(token)),
         _ => None,
     }
-}
-
-/// How many messages a history has, as Redis wants it.
-fn count(history: History) -> u64 {
-    // It reads a signed number.
-    const MOST: u64 = 1 << 52;
-    u64::try_from(history.messages).map_or(MOST, |count| count.clamp(1, MOST))
 }
 
 /// How long a history goes back, as Redis wants it.
@@ -178,8 +171,11 @@ mod tests {
 
     #[test]
     fn a_count_is_what_redis_can_take() {
-        for (messages, expected) in [(0, 1), (2, 2), (usize::MAX, (usize::MAX as u64).min(1 << 52))] {
-            assert_eq!(count(History::last(messages)), expected);
+        // It reads a signed number.
+        for (messages, expected) in
+            [(0, 1), (2, 3), (usize::MAX, i64::try_from(usize::MAX).unwrap_or(i64::MAX).saturating_add(1))]
+        {
+            assert_eq!(most_kept(History::last(messages)), expected);
         }
     }
 

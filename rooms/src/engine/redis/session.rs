@@ -15,7 +15,7 @@ use super::publishing::{self, Keeping, Outcomes};
 use super::refusal::{self, Refusal, no_redis};
 use super::sentinel::{Primary, Sentinels};
 use super::{Names, RedisBroker, history};
-use crate::engine::{Channel, Inbox, Kept, Publication, Session};
+use crate::engine::{Channel, Excerpt, Inbox, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -161,7 +161,7 @@ impl Session for RedisSession {
         &self,
         room: Arc<str>,
         since: Option<Position>,
-    ) -> impl Future<Output = Result<Vec<Kept>, HistoryError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Excerpt, HistoryError>> + Send + 'static {
         let connection = self.connection.clone();
         let stream = self.names.stream(&room);
         let history = self.keeping.as_ref().map(|keeping| keeping.history);

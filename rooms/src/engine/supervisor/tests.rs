@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod ending;
+mod gaps;
 mod history;
 mod messages;
 mod node;

@@ -84,7 +84,7 @@ mod everywhere {
                 });
             }
         });
-        let past = |rooms: &Rooms| rooms.history("a", None).wait().unwrap();
+        let past = |rooms: &Rooms| rooms.history("a", None).wait().unwrap().messages;
         wait_until("all are kept", || past(&site.nodes[0]).len() == 3 * EACH);
         let numbered = |past: Past| format!("{} {}", past.position, past.message.as_text().unwrap());
         let expected: Vec<_> = past(&site.nodes[0]).into_iter().map(numbered).collect();
@@ -123,7 +123,8 @@ mod everywhere {
 
     fn what_is_kept_can_be_read(on: On) {
         let site = site(on, 2);
-        assert_eq!(site.nodes[0].history("a", None).wait().unwrap(), []);
+        let past = |node: &Rooms, since| node.history("a", since).wait().unwrap().messages;
+        assert_eq!(past(&site.nodes[0], None), []);
         let member = site.member(0, "a");
         site.settle(&["a"]);
         for number in 0..20 {
@@ -133,15 +134,14 @@ mod everywhere {
         wait_for_messages(&member, 20);
         let positions: Vec<_> = texts(&member).iter().map(|text| position(text)).collect();
         for node in &site.nodes {
-            let past = node.history("a", None).wait().unwrap();
-            let found: Vec<_> = past.iter().map(|past| (past.position, past.message.as_text().unwrap())).collect();
+            let all = past(node, None);
+            let found: Vec<_> = all.iter().map(|past| (past.position, past.message.as_text().unwrap())).collect();
             assert_eq!(found.len(), 20);
             for (number, (position, text)) in found.into_iter().enumerate() {
                 assert_eq!((position, text), (positions[number], &*number.to_string()));
             }
-            let rest = node.history("a", Some(positions[14])).wait().unwrap();
-            assert_eq!(rest, past[15..]);
-            assert_eq!(node.history("a", Some(positions[19])).wait().unwrap(), []);
+            assert_eq!(past(node, Some(positions[14])), all[15..]);
+            assert_eq!(past(node, Some(positions[19])), []);
         }
     }
 }
@@ -257,11 +257,11 @@ fn set_up(builder: Builder) -> Builder {
     builder.history(History::last(1000).for_at_most(Duration::from_secs(600))).numbered(numbered)
 }
 
-fn numbered(position: Position, message: Message<'_>) -> OwnedMessage {
+pub(crate) fn numbered(position: Position, message: Message<'_>) -> OwnedMessage {
     OwnedMessage::Text(format!("{position} {}", message.as_text().unwrap()))
 }
 
-fn position(text: &str) -> Position {
+pub(crate) fn position(text: &str) -> Position {
     text.split_once(' ').unwrap().0.parse().unwrap()
 }
 

@@ -6,6 +6,7 @@
 //! | `semantics` | what rooms promise, as one suite over each engine |
 //! | `crowd` | who is present among ten thousand members |
 //! | `history` | what is kept, and that it makes up for what was missed |
+//! | `gaps` | what is told of what is not kept any more |
 //! | `faults` | brokers that are away, lost, slow, paused, full, or something else |
 //! | `limits` | brokers that take less than they are given |
 //! | `sentinels` | Redis that fails over |
@@ -19,6 +20,7 @@
 mod crowd;
 mod ends;
 mod faults;
+mod gaps;
 mod harness;
 mod history;
 mod limits;

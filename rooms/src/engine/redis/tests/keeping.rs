@@ -5,7 +5,7 @@ use crate::engine::Kept;
 use crate::error::HistoryError;
 
 async fn history(session: &RedisSession, since: Option<Position>) -> Vec<Kept> {
-    soon(session.history("a".into(), since)).await.unwrap()
+    soon(session.history("a".into(), since)).await.unwrap().kept
 }
 
 fn numbers(kept: &[Kept]) -> Vec<usize> {
@@ -216,5 +216,7 @@ async fn a_position_that_was_lost_is_told_from_one_that_was_not_kept_any_more() 
     // It is too old, or had to give way to others.
     assert_eq!(numbers(&history(&session, Some(Position::new(1, 1))).await), [3]);
     let (few, _messages) = connect(&server.url(), Some(History::last(1))).await;
-    assert_eq!(numbers(&history(&few, first).await), [3]);
+    assert_eq!(soon(few.history("a".into(), first)).await, Err(HistoryError::Gone));
+    publish(&mut session, &[kept(&room("a"), "4")]).await;
+    assert_eq!(numbers(&history(&few, first).await), [3, 4]);
 }

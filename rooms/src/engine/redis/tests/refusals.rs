@@ -55,7 +55,7 @@ async fn a_user_with_what_the_advice_says_can_do_all() {
     soon(session.subscribe(&[room("a"), Channel::Nodes])).await.unwrap();
     publish(&mut session, &[kept(&room("a"), "1"), said(&Channel::Nodes, "2")]).await;
     assert_eq!(messages.texts(2).await, ["1", "2"]);
-    assert_eq!(soon(session.history("a".into(), None)).await.unwrap().len(), 1);
+    assert_eq!(soon(session.history("a".into(), None)).await.unwrap().kept.len(), 1);
     assert!(matches!(server.tell("PTTL {app}.keep.a").await, redis::Value::Int(1..)));
     soon(session.unsubscribe(&[room("a")])).await.unwrap();
     // `HELLO`, too, and with it whatever it begins with.

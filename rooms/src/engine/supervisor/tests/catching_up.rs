@@ -19,7 +19,7 @@ async fn who_comes_back_catches_up_without_a_gap_and_without_a_double() {
     node.rooms.publish("room", "e").unwrap();
     settle().await;
     assert_eq!(texts(&member), ["0-2 b", "0-3 c", "0-4 d", "0-5 e"]);
-    let past = node.rooms.history("room", Some("0-3".parse().unwrap())).await.unwrap();
+    let past = node.rooms.history("room", Some("0-3".parse().unwrap())).await.unwrap().messages;
     assert_eq!(past.iter().map(|past| past.position.to_string()).collect::<Vec<_>>(), ["0-4", "0-5"]);
     assert_eq!(past[0].message, "d");
 }
@@ -104,7 +104,7 @@ async fn who_wants_more_than_is_kept_by_age_is_told_of_the_gap() {
     let history = History::last(100).for_at_most(Duration::from_secs(60));
     let rooms = Rooms::builder().history(history).on_gap(move |_, gap| told.send(gap.rooms.clone()).unwrap()).local();
     ["1", "2", "3"].iter().for_each(|text| rooms.publish("a", *text).unwrap());
-    let first = rooms.history("a", None).await.unwrap()[0].position;
+    let first = rooms.history("a", None).await.unwrap().messages[0].position;
     tokio::time::sleep(Duration::from_secs(61)).await;
     rooms.publish("a", "4").unwrap();
     let member = Recorder::new();

@@ -29,11 +29,11 @@ async fn with_a_history_that_was_too_short_the_gap_is_told() {
     let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
     let member = one.member("a");
     settle().await;
+    broker.lock().keeps = Some(2);
     broker.lose_oldest();
-    two.rooms.publish("a", "1").unwrap();
-    two.rooms.publish("a", "2").unwrap();
+    (1..=4).for_each(|number| two.rooms.publish("a", number.to_string()).unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(texts(&member), ["1", "2"]);
+    assert_eq!(texts(&member), ["2", "3", "4"]);
     assert_eq!(lock(&one.gaps)[0].rooms, ["a"]);
 }
 

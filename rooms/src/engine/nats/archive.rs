@@ -27,6 +27,9 @@ const LEAST_AGE: Duration = Duration::from_millis(100);
 const GREATEST_AGE: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 /// How many messages are asked for at a time.
 const CHUNK: u64 = 1000;
+/// After so long the server says that there is nothing. It does not, otherwise, when a message that it has counted becomes
+/// too old before it is asked for.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The stream of an application.
 pub(super) struct Archive {
@@ -42,7 +45,7 @@ struct Read {
     kept: Vec<Kept>,
     /// How many have come since, and were not read.
     newer: u64,
-    /// Some were there at first, and then no more.
+    /// Some that were there did not come, after others that did.
     is_torn: bool,
 }
 
@@ -96,6 +99,22 @@ impl Archive {
 
     /// Reads what is kept of a room after a position.
     pub(super) async fn read(&self, room: &str, since: Option<Position>) -> Result<Excerpt, HistoryError> {
+        let mut read = Read::default();
+        while !self.read_on(room, since, &mut read).await? {}
+        let dropped = self.dropped(&read, since).await?;
+        Ok(Excerpt { kept: read.kept, dropped })
+    }
+
+    /// Reads what there is now after what was read, and says whether all of it came.
+    async fn read_on(&self, room: &str, since: Option<Position>, read: &mut Read) -> Result<bool, HistoryError> {
+        let consumer = self.consumer(room, read.last().or(since)).await?;
+        let outcome = read.add(&consumer).await;
+        let name = &consumer.cached_info().name;
+        let _ = self.context.delete_consumer_from_stream(name, &self.stream).await;
+        outcome
+    }
+
+    async fn consumer(&self, room: &str, since: Option<Position>) -> Result<Consumer<pull::Config>, HistoryError> {
         let config = pull::Config {
             filter_subject: format!("{}.keep.{room}", self.prefix),
             deliver_policy: match since {
@@ -108,19 +127,13 @@ impl Archive {
             inactive_threshold: Duration::from_secs(30),
             ..pull::Config::default()
         };
-        let consumer = self.context.create_consumer_on_stream(config, &self.stream).await.map_err(unread)?;
-        let read = read_all(&consumer).await;
-        let name = &consumer.cached_info().name;
-        let _ = self.context.delete_consumer_from_stream(name, &self.stream).await;
-        let read = read?;
-        let dropped = self.dropped(&read, since).await?;
-        Ok(Excerpt { kept: read.kept, dropped })
+        self.context.create_consumer_on_stream(config, &self.stream).await.map_err(unread)
     }
 
     /// What may have been dropped after a position before the rest was read.
     async fn dropped(&self, read: &Read, since: Option<Position>) -> Result<Dropped, HistoryError> {
         match since {
-            _ if read.is_torn => Ok(Dropped::TooMany),
+            None if read.is_torn => Ok(Dropped::TooMany),
             None => Ok(Dropped::Nothing),
             Some(since) => match self.state().await {
                 Ok(state) => {
@@ -149,35 +162,42 @@ fn dropped(since: u64, found: usize, wanted: usize, (first, last): (u64, u64)) -
 }
 
 impl Read {
+    /// How many there are of the room after where it was read from.
     fn count(&self) -> usize {
         self.kept.len().saturating_add(usize::try_from(self.newer).unwrap_or(usize::MAX))
     }
-}
 
-/// Reads what there was when the consumer was created.
-async fn read_all(consumer: &Consumer<pull::Config>) -> Result<Read, HistoryError> {
-    let mut left = consumer.cached_info().num_pending;
-    let mut read = Read::default();
-    while left > 0 {
-        let before = read.kept.len();
-        let chunk = usize::try_from(left.min(CHUNK)).unwrap_or(1);
-        let mut messages = consumer.fetch().max_messages(chunk).messages().await.map_err(unread)?;
+    fn last(&self) -> Option<Position> {
+        self.kept.last().map(|kept| kept.position)
+    }
+
+    /// Reads what there was when the consumer was created, and says whether all of it came.
+    async fn add(&mut self, consumer: &Consumer<pull::Config>) -> Result<bool, HistoryError> {
+        let mut left = consumer.cached_info().num_pending;
+        while left > 0 {
+            let added = self.add_chunk(consumer, usize::try_from(left.min(CHUNK)).unwrap_or(1)).await?;
+            if added == 0 {
+                self.is_torn |= !self.kept.is_empty();
+                return Ok(false);
+            }
+            left = left.saturating_sub(added);
+        }
+        Ok(true)
+    }
+
+    async fn add_chunk(&mut self, consumer: &Consumer<pull::Config>, most: usize) -> Result<u64, HistoryError> {
+        let mut messages = consumer.fetch().max_messages(most).expires(QUIET).messages().await.map_err(unread)?;
+        let mut added = 0;
         while let Some(message) = next(&mut messages).await {
             let message = message.map_err(|error| HistoryError::Failed(error.to_string()))?;
             let info = message.info().map_err(|error| HistoryError::Failed(error.to_string()))?;
             let position = Position::new(0, info.stream_sequence);
-            read.newer = info.pending;
-            read.kept.push(Kept { position, bytes: message.message.payload });
+            self.newer = info.pending;
+            self.kept.push(Kept { position, bytes: message.message.payload });
+            added += 1;
         }
-        let added = u64::try_from(read.kept.len() - before).unwrap_or(left);
-        if added == 0 {
-            // What was there has been dropped meanwhile.
-            read.is_torn = true;
-            break;
-        }
-        left = left.saturating_sub(added);
+        Ok(added)
     }
-    Ok(read)
 }
 
 async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {

@@ -147,3 +147,15 @@ async fn a_user_who_may_not_use_jetstream_is_told_so() {
     session.publish(&[keep("a", "1")]).await.unwrap();
     assert_eq!(past(&session, "a", None).await.len(), 1);
 }
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn what_becomes_too_old_while_it_is_read_keeps_nobody_waiting() {
+    let server = Server::with(STREAMS);
+    let (mut session, _) = keeping(&server, History::last(10).for_at_most(Duration::from_millis(100))).await;
+    for _ in 0..10 {
+        session.publish(&[keep("a", "1"), keep("a", "2")]).await.unwrap();
+        // Some of these come when the server has counted a message, and drops it.
+        while !past(&session, "a", None).await.is_empty() {}
+    }
+}

@@ -2,7 +2,7 @@
 //! what is tested.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use crate::PATIENCE;
@@ -50,8 +50,17 @@ pub(crate) fn redis_channels(place: &Place, password: Option<&str>, prefix: &str
     pairs.filter(|&(_, count)| count > 0).collect()
 }
 
-/// Tells Redis something: what it says, as words.
+/// Tells Redis something: what it says, as words. One that fails over ends all connections, once.
 pub(crate) fn redis(place: &Place, password: Option<&str>, command: &[&str]) -> io::Result<Vec<String>> {
+    ask_redis(place, password, command).or_else(|error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+            ask_redis(place, password, command)
+        }
+        _ => Err(error),
+    })
+}
+
+fn ask_redis(place: &Place, password: Option<&str>, command: &[&str]) -> io::Result<Vec<String>> {
     let mut stream = BufReader::new(connect(place.port)?);
     if let Some(password) = password {
         tell(&mut stream, &["AUTH", USER, password])?;
@@ -73,7 +82,9 @@ fn tell(stream: &mut BufReader<TcpStream>, command: &[&str]) -> io::Result<Vec<S
 /// Reads a reply of RESP2: the words in it, in order.
 fn reply(stream: &mut BufReader<TcpStream>, words: &mut Vec<String>) -> io::Result<()> {
     let mut line = String::new();
-    stream.read_line(&mut line)?;
+    if stream.read_line(&mut line)? == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     let line = line.trim_end();
     let number = || line.get(1..).and_then(|number| number.parse::<i64>().ok()).unwrap_or(-1);
     match line.as_bytes().first() {

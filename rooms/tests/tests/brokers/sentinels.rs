@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwire_core::testing::Recorder;
-use bellwire_rooms::{BrokerError, Builder, PublishError, Redis};
+use bellwire_rooms::{BrokerError, Builder, History, PublishError, Redis};
 use bellwire_rooms_tests::{Broker, Kind, Relay, Way, wait_until};
 
 use crate::site::{ROOMS, wait_for_messages};
@@ -98,6 +98,20 @@ fn nodes_follow_when_the_primary_is_killed() {
     late.rooms.publish("a", "late").unwrap();
     assert_eq!(wait_for_messages(&other, 1), ["late"]);
     assert_eq!(wait_for_messages(&members[0], 5)[4], "late");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn what_the_replica_has_of_a_history_bridges_the_gap() {
+    let mut redis = Available::start();
+    let (nodes, members) = redis.nodes(|builder| builder.history(History::last(100)));
+    talk(&nodes, &members, 0);
+    wait_until("a replica that has all", || redis.replica.redis(&["XLEN", "{test}.keep.a"]) == ["2"]);
+    redis.primary.kill();
+    wait_for_both(&redis.replica);
+    talk(&nodes, &members, 2);
+    assert_eq!(nodes[0].rooms.history("a", None).wait().unwrap().messages.len(), 4);
+    assert!(nodes.iter().all(|node| node.gaps().is_empty()), "{:?}", nodes[0].gaps());
 }
 
 #[test]

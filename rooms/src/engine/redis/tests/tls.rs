@@ -48,10 +48,16 @@ async fn over_tls_a_redis_that_is_trusted_is_a_broker_and_no_other() {
     .await;
     let url = format!("rediss://localhost:{}", server.port());
     let trusting = TlsCertificates { client_tls: None, root_cert: Some(files.root.clone().into_bytes()) };
-    let (mut session, mut messages) = connect(Client::build_with_tls(url.as_str(), trusting).unwrap(), None).await;
-    soon(session.subscribe(&[room("a")])).await.unwrap();
-    publish(&mut session, &[said(&room("a"), "hello")]).await;
-    assert_eq!(messages.texts(1).await, ["hello"]);
+    let direct = Client::build_with_tls(url.as_str(), trusting.clone()).unwrap();
+    // The Sentinel is asked without TLS.
+    let by_sentinel = Redis::from(Client::build_with_tls("rediss://mymaster", trusting).unwrap())
+        .sentinels([sentinel::saying("localhost", server.port()).await]);
+    for redis in [direct.into(), by_sentinel] {
+        let (mut session, mut messages) = connect(redis, None).await;
+        soon(session.subscribe(&[room("a")])).await.unwrap();
+        publish(&mut session, &[said(&room("a"), "hello")]).await;
+        assert_eq!(messages.texts(1).await, ["hello"]);
+    }
 
     let error = refused(&url, None).await;
     assert!(matches!(&error, BrokerError::Unreachable(text) if text.contains("certificate")), "{error:?}");

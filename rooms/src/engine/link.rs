@@ -42,6 +42,12 @@ struct State {
     unconfirmed: usize,
 }
 
+impl State {
+    fn takes_readings(&self) -> bool {
+        !self.is_closing && self.readings.len() < MOST_READINGS
+    }
+}
+
 /// Somebody wants to read what is kept of a room.
 pub(crate) struct Reading {
     pub(crate) room: Arc<str>,
@@ -121,13 +127,18 @@ impl Link {
     /// Has a room's history read: with the next connection, if there is none, unless too many wait for that.
     pub(crate) fn read(&self, reading: Reading) {
         let mut state = self.lock();
-        if state.is_closing || state.readings.len() >= MOST_READINGS {
+        if !state.takes_readings() {
             drop(state);
             return drop(reading);
         }
         state.readings.push(reading);
         drop(state);
         self.wake();
+    }
+
+    /// Whether another may wait to be read.
+    pub(crate) fn takes_readings(&self) -> bool {
+        self.lock().takes_readings()
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -63,6 +63,11 @@ impl Memory {
         self.0.changed.notify_waiters();
     }
 
+    /// Whether there is any connection.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.lock().sessions.is_empty()
+    }
+
     /// Loses the oldest connection.
     pub(crate) fn lose_oldest(&self) {
         let mut seen = self.lock();

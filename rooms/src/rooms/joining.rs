@@ -119,8 +119,8 @@ impl Latecomer {
         }
     }
 
-    /// Has it catch up with what a broker has kept. If the history has not got that position, it is all that is there, and
-    /// that is a gap.
+    /// Has it catch up with what a broker has kept: by the next connection, if this one is lost meanwhile. If the history has
+    /// not got that position, it is all that is there, and that is a gap.
     #[cfg(feature = "__broker")]
     fn reading(self, since: Option<Position>, is_gone: bool) -> Reading {
         let room = self.room.token().clone();
@@ -132,6 +132,10 @@ impl Latecomer {
             Ok(Excerpt { kept, dropped }) => {
                 let kept = self.core.deliveries(kept);
                 self.catch_up(since, kept, is_gone || dropped != Dropped::Nothing);
+            }
+            Err(HistoryError::Unavailable) if self.core.link().takes_readings() => {
+                let core = self.core.clone();
+                core.link().read(self.reading(since, is_gone));
             }
             // What could not be read says nothing about a position that a client has named.
             Err(_) => self.catch_up(None, Vec::new(), true),

@@ -7,3 +7,4 @@ mod history;
 mod messages;
 mod node;
 mod outages;
+mod seeded;

@@ -174,3 +174,32 @@ async fn who_reads_too_slowly_to_catch_up_misses_something_and_that_is_told() {
     settle().await;
     assert_eq!(lock(&node.gaps).iter().map(|gap| gap.rooms.clone()).collect::<Vec<_>>(), [["a"]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_catches_up_in_a_room_that_does_when_the_connection_is_lost_gets_nothing_twice_and_misses_nothing() {
+    let broker = Memory::default();
+    let builder = || Rooms::builder().history(History::last(100));
+    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let stayer = one.member("a");
+    settle().await;
+    two.rooms.publish("a", "1").unwrap();
+    settle().await;
+    broker.lose_oldest();
+    ["2", "3"].iter().for_each(|text| two.rooms.publish("a", *text).unwrap());
+    settle().await;
+    broker.lock().is_forgetful = true;
+    one.rooms.connected().await.unwrap();
+    // It has got them on the other node.
+    let member = Recorder::new();
+    one.rooms.join_since("a", &member.socket(), Some("0-3".parse().unwrap())).unwrap();
+    settle().await;
+    broker.renumber();
+    broker.lose_oldest();
+    two.rooms.publish("a", "4").unwrap();
+    broker.lock().is_forgetful = false;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    one.rooms.connected().await.unwrap();
+    settle().await;
+    assert_eq!((texts(&stayer), texts(&member)), (["1", "2", "3", "4"].map(String::from).into(), vec!["4".into()]));
+    assert_eq!(*lock(&one.gaps), []);
+}

@@ -18,11 +18,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, io};
 
-use bellwire_bench_echo::{process, program, stats, table};
-use indicatif::{ProgressBar, ProgressStyle};
+use bellwire_bench_echo::command_line::Tool;
+use bellwire_bench_echo::{process, program, servers, stats, table, turns};
 
 use measure::{Effort, measure};
-use options::{Ask, HELP, Options};
+use options::{HELP, Options};
 use process::Cores;
 use report::{Results, Row};
 use scenario::{Load, SCENARIOS, Scenario};
@@ -33,78 +33,35 @@ use wire::Certificate;
 const OTHER_DESCRIPTORS: usize = 300;
 
 fn main() -> ExitCode {
-    let options = match options::parse(lexopt::Parser::from_env()) {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("bench echo: {error}\n\n{HELP}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match options.ask {
-        Some(Ask::Help) => println!("{HELP}"),
-        Some(Ask::List) => list(),
-        None => match run(options) {
-            Ok(true) => {}
-            Ok(false) => return ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("bench echo: {error}");
-                return ExitCode::FAILURE;
-            }
-        },
-    }
-    ExitCode::SUCCESS
-}
-
-fn list() {
-    println!("servers:");
-    Server::all().iter().for_each(|server| println!("  {}", server.name));
-    println!("\nscenarios:");
-    SCENARIOS.iter().for_each(|scenario| println!("  {:<16} {}", scenario.name, scenario.title));
+    let line = |scenario: &Scenario| format!("{:<16} {}", scenario.name, scenario.title);
+    let tool = Tool { name: "bench echo", help: HELP, scenarios: SCENARIOS.iter().map(line).collect() };
+    tool.main(options::parse(lexopt::Parser::from_env()), run)
 }
 
 /// Whether all that was built also worked.
 fn run(mut options: Options) -> io::Result<bool> {
     let cores = Cores::find()?;
-    options.connections = options.connections.min(process::raise_descriptors()?.saturating_sub(OTHER_DESCRIPTORS));
-    let not_built = build(&options.servers);
+    options.own.connections =
+        options.own.connections.min(process::raise_descriptors()?.saturating_sub(OTHER_DESCRIPTORS));
+    let not_built = servers::build(&options.servers);
     // After the builds, which may use all processors.
     process::pin(cores.load)?;
     if cores.shared() {
         eprintln!("There is one processor: the load takes time from the servers. Compare nothing but processor time.");
     }
     let certificate = Certificate::make()?;
-    let wanted = SCENARIOS.iter().filter(|scenario| options.scenarios.iter().any(|name| name == scenario.name));
+    let wanted = SCENARIOS.iter().filter(|scenario| options.own.scenarios.iter().any(|name| name == scenario.name));
     let mut works = true;
     for scenario in wanted {
         let results =
             Turns { options: &options, cores, scenario, certificate: &certificate, not_built: &not_built }.results();
         works &= results.rows.iter().all(|row| row.failure.is_none() || not_built.contains_key(&row.name));
         println!("{}", results.table());
-        if let Some(folder) = &options.plots {
+        if let Some(folder) = &options.own.plots {
             save(folder, scenario.name, &results)?;
         }
     }
     Ok(works)
-}
-
-/// Builds the servers. What went wrong, by the name of the server.
-fn build(servers: &[Server]) -> HashMap<String, String> {
-    let bar = progress(servers.len());
-    let mut failures = HashMap::new();
-    for server in servers {
-        bar.set_message(format!("building {}", server.name));
-        if let Err(error) = server.build() {
-            failures.insert(server.name.clone(), error);
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    failures
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}").expect("a template that is right");
-    ProgressBar::new(steps as u64).with_style(style)
 }
 
 fn save(folder: &Path, name: &str, results: &Results) -> io::Result<()> {
@@ -124,35 +81,28 @@ struct Turns<'a> {
 impl Turns<'_> {
     fn results(&self) -> Results {
         let servers: Vec<_> = self.options.servers.iter().filter(|server| server.takes_part(self.wants())).collect();
-        let mut rows: Vec<Row> = servers.iter().map(|server| Row::new(server)).collect();
-        for row in &mut rows {
-            row.failure = self.not_built.get(&row.name).cloned();
-        }
-        let rounds = self.rounds();
-        let bar = progress(servers.len() * (rounds + 1));
-        let mut effort = Effort {
+        let row = |server: &&Server| {
+            let failure = self.not_built.get(&server.name).cloned();
+            Row { failure, ..Row::new(&server.name, server.kind) }
+        };
+        let mut rows: Vec<Row> = servers.iter().map(row).collect();
+        let turn = |server: &Server, pace| {
+            let running = server.start(self.cores, self.wants())?;
+            measure(&running, server.kind, self.scenario.load, self.effort(pace))
+        };
+        let pace = |rows: &[Row]| self.pace(rows);
+        let pace = turns::measure(self.scenario.name, self.rounds(), &servers, &mut rows, turn, pace);
+        Results { title: self.scenario.title, pace, rows }
+    }
+
+    fn effort(&self, pace: Option<f64>) -> Effort {
+        Effort {
             window: self.options.window,
-            pace: None,
+            pace,
             // On a processor of its own it does not sleep: the server would pay for waking it.
             wait: if self.cores.shared() { Duration::from_millis(100) } else { Duration::ZERO },
-            connections: self.options.connections,
-        };
-        // Before the rounds there is one that does not count: it finds what does not work, and how fast to send.
-        for round in 0..=rounds {
-            for at in 0..servers.len() {
-                // Another one begins each round.
-                let at = (at + round) % servers.len();
-                bar.set_message(format!("{}: {}, round {round}", self.scenario.name, servers[at].name));
-                self.turn(servers[at], &mut rows[at], effort);
-                bar.inc(1);
-            }
-            if round == 0 {
-                effort.pace = self.pace(&rows);
-                rows.iter_mut().for_each(|row| row.rounds.clear());
-            }
+            connections: self.options.own.connections,
         }
-        bar.finish_and_clear();
-        Results { title: self.scenario.title, pace: effort.pace, rows }
     }
 
     fn wants(&self) -> Wants<'_> {
@@ -162,24 +112,6 @@ impl Turns<'_> {
     /// Memory is the same each time.
     fn rounds(&self) -> usize {
         if let Load::Idle { .. } = self.scenario.load { 1 } else { self.options.rounds }
-    }
-
-    fn turn(&self, server: &Server, row: &mut Row, effort: Effort) {
-        // What has failed once is not trusted again.
-        if row.failure.is_some() {
-            return;
-        }
-        let measured = server
-            .start(self.cores, self.wants())
-            .and_then(|running| measure(&running, server.kind, self.scenario.load, effort));
-        match measured {
-            Ok(figures) => row.rounds.push(figures),
-            Err(error) => {
-                // What it had before is worth nothing.
-                row.rounds.clear();
-                row.failure = Some(error.to_string());
-            }
-        }
     }
 
     /// Messages in a second for how long they take: half of what the slowest can do, a pace that each can keep.

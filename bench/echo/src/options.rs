@@ -1,9 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use lexopt::prelude::*;
+use bellwire_bench_echo::command_line::{self, list, whole};
+use lexopt::ValueExt;
 
 use crate::scenario::SCENARIOS;
 use crate::server::Server;
@@ -26,64 +26,29 @@ Usage: bench echo [OPTIONS]
   --list               name the servers and the scenarios
   --help               this text";
 
-pub struct Options {
-    pub servers: Vec<Server>,
+/// What only this tool has.
+pub struct Own {
     pub scenarios: Vec<String>,
-    pub rounds: usize,
-    pub window: Duration,
     pub connections: usize,
     pub plots: Option<PathBuf>,
-    pub ask: Option<Ask>,
 }
 
-/// What is only asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ask {
-    Help,
-    List,
-}
+pub type Options = command_line::Options<Server, Own>;
 
 pub fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
-    let mut wanted: Option<Vec<String>> = None;
-    let mut more = Vec::new();
-    let mut options = Options {
-        servers: Vec::new(),
-        scenarios: SCENARIOS.iter().map(|scenario| scenario.name.to_owned()).collect(),
-        rounds: 5,
-        window: Duration::from_secs(1),
-        connections: usize::MAX,
-        plots: None,
-        ask: None,
-    };
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("servers") => wanted = Some(list(&parser.value()?.string()?)),
-            Long("server") => more.push(Server::parse(&parser.value()?.string()?)?),
-            Long("only") => options.scenarios = scenarios(&parser.value()?.string()?)?,
-            Long("rounds") => options.rounds = parser.value()?.parse_with(|text| within(text, 1.0, 1000.0))? as usize,
-            Long("window") => {
-                options.window = Duration::from_secs_f64(parser.value()?.parse_with(|text| within(text, 0.01, 60.0))?);
-            }
-            Long("connections") => {
-                options.connections = parser.value()?.parse_with(|text| within(text, 1.0, 1e6))? as usize;
-            }
-            Long("quick") => (options.rounds, options.window) = (1, Duration::from_millis(200)),
-            Long("plots") => options.plots = Some(parser.value()?.into()),
-            Long("list") => options.ask = Some(Ask::List),
-            Short('h') | Long("help") => options.ask = Some(Ask::Help),
-            _ => return Err(argument.unexpected()),
+    let scenarios = SCENARIOS.iter().map(|scenario| scenario.name.to_owned()).collect();
+    Options::parse(&mut parser, Own { scenarios, connections: usize::MAX, plots: None }, |own, name, parser| {
+        match name {
+            "only" => own.scenarios = wanted(&parser.value()?.string()?)?,
+            "connections" => own.connections = whole(parser, 1e6)?,
+            "plots" => own.plots = Some(parser.value()?.into()),
+            _ => return Ok(false),
         }
-    }
-    options.servers = select(Server::all(), wanted)?;
-    options.servers.extend(more);
-    Ok(options)
+        Ok(true)
+    })
 }
 
-fn list(text: &str) -> Vec<String> {
-    text.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn scenarios(text: &str) -> Result<Vec<String>, String> {
+fn wanted(text: &str) -> Result<Vec<String>, String> {
     let names = list(text);
     match names.iter().find(|name| SCENARIOS.iter().all(|scenario| scenario.name != **name)) {
         Some(unknown) => Err(format!("there is no scenario {unknown}")),
@@ -91,25 +56,13 @@ fn scenarios(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Those whose names begin so. With none wanted, all.
-fn select(mut servers: Vec<Server>, wanted: Option<Vec<String>>) -> Result<Vec<Server>, String> {
-    let Some(wanted) = wanted else { return Ok(servers) };
-    match wanted.iter().find(|start| servers.iter().all(|server| !server.name.starts_with(start.as_str()))) {
-        Some(unknown) => return Err(format!("no server's name begins with {unknown}")),
-        None => servers.retain(|server| wanted.iter().any(|start| server.name.starts_with(start.as_str()))),
-    }
-    Ok(servers)
-}
-
-fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (least..=most).contains(&value) => Ok(value),
-        _ => Err(format!("{text} is not a number from {least} to {most}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bellwire_bench_echo::command_line::Ask;
+    use bellwire_bench_echo::servers::Measured;
+
     use super::*;
 
     fn parsed(line: &str) -> Result<Options, String> {
@@ -142,7 +95,7 @@ mod tests {
             assert!(parsed(line).is_err(), "{line}");
         }
         let options = parsed("--only small,churn --rounds 3 --window 0.5").unwrap();
-        assert_eq!((options.scenarios.len(), options.rounds, options.window), (2, 3, Duration::from_millis(500)));
+        assert_eq!((options.own.scenarios.len(), options.rounds, options.window), (2, 3, Duration::from_millis(500)));
         assert_eq!(parsed("--help").unwrap().ask, Some(Ask::Help));
     }
 }

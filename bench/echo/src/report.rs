@@ -1,8 +1,10 @@
 //! What was found, and how it is shown as text.
 
+use bellwire_bench_echo::turns;
+
 use crate::measure::Figures;
-use crate::server::{FLOOR, Kind, Server};
-use crate::stats::{median, ratio, spread};
+use crate::server::{FLOOR, Kind};
+use crate::stats::ratio;
 use crate::table::{aligned, number};
 
 /// What one scenario found.
@@ -13,33 +15,7 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// A server, and its figures round by round: or why it has none.
-pub struct Row {
-    pub name: String,
-    pub kind: Kind,
-    pub rounds: Vec<Figures>,
-    pub failure: Option<String>,
-}
-
-impl Row {
-    pub fn new(server: &Server) -> Self {
-        Self { name: server.name.clone(), kind: server.kind, rounds: Vec::new(), failure: None }
-    }
-
-    fn values(&self, value: impl Fn(&Figures) -> Option<f64>) -> Vec<Option<f64>> {
-        self.rounds.iter().map(value).collect()
-    }
-
-    /// How far the rounds were apart.
-    fn spread(&self) -> Option<f64> {
-        let values: Vec<_> = self.values(|figures| figures.cpu.or(figures.memory)).into_iter().flatten().collect();
-        spread(&values).filter(|_| values.len() > 1)
-    }
-
-    pub fn median(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
-        median(self.values(value).into_iter().flatten().collect())
-    }
-}
+pub type Row = turns::Row<Figures, Kind>;
 
 /// A column of figures: what it is called, what is in it, and how many digits it has behind the point.
 type Column = (&'static str, fn(&Figures) -> Option<f64>, usize);
@@ -72,8 +48,10 @@ impl Results {
             .collect();
         // Behind the first one, to which they belong.
         let first = columns.len().min(1);
-        let of_first =
-            [self.column(&format!("to {FLOOR}"), |row| self.to_floor(row), 2), self.column("spread %", Row::spread, 0)];
+        let of_first = [
+            self.column(&format!("to {FLOOR}"), |row| self.to_floor(row), 2),
+            self.column("spread %", |row| row.spread(|figures| figures.cpu.or(figures.memory)), 0),
+        ];
         columns.splice(first..first, of_first.into_iter().flatten());
         let names = ["server"].into_iter().chain(self.rows.iter().map(|row| &*row.name));
         columns.insert(0, names.map(str::to_owned).collect());

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::Command;
 
+use bellwire_bench_echo::servers::{Measured, named_command};
+
 use crate::deflate::Context;
 use crate::process::Cores;
 use crate::program::{self, Started};
@@ -111,9 +113,8 @@ impl Wants<'_> {
     }
 }
 
-impl Server {
-    /// Those of this workspace.
-    pub fn all() -> Vec<Self> {
+impl Measured for Server {
+    fn all() -> Vec<Self> {
         let server = |&(name, kind, package, arguments): &(&str, _, _, _)| Self {
             name: name.to_owned(),
             kind,
@@ -124,33 +125,30 @@ impl Server {
         ALL.iter().map(server).collect()
     }
 
-    /// Any other, by `NAME=COMMAND`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (name, command) = text.split_once('=').ok_or("--server takes NAME=COMMAND")?;
-        if name.is_empty() || !command.contains("{port}") {
-            return Err(format!("--server {text}: it takes a name, and a command with {{port}} in it"));
-        }
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) = named_command(text)?;
         let words = command.split_whitespace().map(str::to_owned).collect();
         let (compresses, secures) = (command.contains(DEFLATE), command.contains(CERT));
         Ok(Self { name: name.to_owned(), kind: Kind::Peer, command: Program::Command(words), compresses, secures })
     }
 
-    /// Whether it is for scenarios with these messages. What echoes raw bytes is for all, but over TLS.
-    pub fn takes_part(&self, wants: Wants<'_>) -> bool {
-        let compresses = self.kind == Kind::Raw || self.compresses == wants.deflate.is_some();
-        compresses && self.secures == wants.tls.is_some()
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Builds it, if it is a package.
-    ///
-    /// # Errors
-    ///
-    /// What the compiler said at first.
-    pub fn build(&self) -> Result<(), String> {
+    fn build(&self) -> Result<(), String> {
         match self.command {
             Program::Package(package, _) => program::build(package),
             Program::Command(_) => Ok(()),
         }
+    }
+}
+
+impl Server {
+    /// Whether it is for scenarios with these messages. What echoes raw bytes is for all, but over TLS.
+    pub fn takes_part(&self, wants: Wants<'_>) -> bool {
+        let compresses = self.kind == Kind::Raw || self.compresses == wants.deflate.is_some();
+        compresses && self.secures == wants.tls.is_some()
     }
 
     /// Starts it on a processor of its own, and waits until it takes connections.

@@ -1,8 +1,7 @@
 //! The command line.
 
-use std::time::Duration;
-
-use lexopt::prelude::*;
+use bellwire_bench_echo::command_line::{self, list, whole};
+use lexopt::ValueExt;
 
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::server::Server;
@@ -24,58 +23,31 @@ Usage: bench rooms [OPTIONS]
   --list               name the servers and the scenarios
   --help               this text";
 
-pub struct Options {
-    pub servers: Vec<Server>,
+/// What only this tool has.
+pub struct Own {
     pub scenarios: Vec<Scenario>,
-    pub rounds: usize,
-    pub window: Duration,
-    pub ask: Option<Ask>,
+    most: usize,
 }
 
-/// What is only asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ask {
-    Help,
-    List,
-}
+pub type Options = command_line::Options<Server, Own>;
 
 pub fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
-    let (mut wanted, mut more, mut most) = (None, Vec::new(), usize::MAX);
-    let mut options = Options {
-        servers: Vec::new(),
-        scenarios: SCENARIOS.to_vec(),
-        rounds: 5,
-        window: Duration::from_secs(1),
-        ask: None,
-    };
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("servers") => wanted = Some(list(&parser.value()?.string()?)),
-            Long("server") => more.push(Server::parse(&parser.value()?.string()?)?),
-            Long("only") => options.scenarios = scenarios(&parser.value()?.string()?)?,
-            Long("rounds") => options.rounds = parser.value()?.parse_with(|text| within(text, 1.0, 1000.0))? as usize,
-            Long("window") => {
-                options.window = Duration::from_secs_f64(parser.value()?.parse_with(|text| within(text, 0.01, 60.0))?);
-            }
+    let own = Own { scenarios: SCENARIOS.to_vec(), most: usize::MAX };
+    let mut options = Options::parse(&mut parser, own, |own, name, parser| {
+        match name {
+            "only" => own.scenarios = wanted(&parser.value()?.string()?)?,
             // Members have descriptors in the load, and on their node.
-            Long("members") => most = parser.value()?.parse_with(|text| within(text, 1.0, 1000.0))? as usize,
-            Long("quick") => (options.rounds, options.window) = (1, Duration::from_millis(200)),
-            Long("list") => options.ask = Some(Ask::List),
-            Short('h') | Long("help") => options.ask = Some(Ask::Help),
-            _ => return Err(argument.unexpected()),
+            "members" => own.most = whole(parser, 1000.0)?,
+            _ => return Ok(false),
         }
-    }
-    options.scenarios.iter_mut().for_each(|scenario| scenario.members = scenario.members.min(most));
-    options.servers = select(Server::all(), wanted)?;
-    options.servers.extend(more);
+        Ok(true)
+    })?;
+    let Own { scenarios, most } = &mut options.own;
+    scenarios.iter_mut().for_each(|scenario| scenario.members = scenario.members.min(*most));
     Ok(options)
 }
 
-fn list(text: &str) -> Vec<String> {
-    text.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn scenarios(text: &str) -> Result<Vec<Scenario>, String> {
+fn wanted(text: &str) -> Result<Vec<Scenario>, String> {
     let named = |name: &String| {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
         scenario.copied().ok_or_else(|| format!("there is no scenario {name}"))
@@ -83,25 +55,13 @@ fn scenarios(text: &str) -> Result<Vec<Scenario>, String> {
     list(text).iter().map(named).collect()
 }
 
-/// Those whose names begin so. With none wanted, all.
-fn select(mut servers: Vec<Server>, wanted: Option<Vec<String>>) -> Result<Vec<Server>, String> {
-    let Some(wanted) = wanted else { return Ok(servers) };
-    match wanted.iter().find(|start| servers.iter().all(|server| !server.name.starts_with(start.as_str()))) {
-        Some(unknown) => return Err(format!("no server's name begins with {unknown}")),
-        None => servers.retain(|server| wanted.iter().any(|start| server.name.starts_with(start.as_str()))),
-    }
-    Ok(servers)
-}
-
-fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (least..=most).contains(&value) => Ok(value),
-        _ => Err(format!("{text} is not a number from {least} to {most}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use bellwire_bench_echo::command_line::Ask;
+    use bellwire_bench_echo::servers::Measured;
+
     use super::*;
 
     fn parsed(line: &str) -> Result<Options, String> {
@@ -121,10 +81,10 @@ mod tests {
     #[test]
     fn scenarios_are_chosen_and_made_smaller() {
         let options = parsed("--only two-1k,one-32 --members 7 --rounds 3 --window 0.5").unwrap();
-        let chosen: Vec<_> = options.scenarios.iter().map(|one| (one.name, one.members, one.length)).collect();
+        let chosen: Vec<_> = options.own.scenarios.iter().map(|one| (one.name, one.members, one.length)).collect();
         assert_eq!(chosen, [("two-1k", 7, 1024), ("one-32", 7, 32)]);
         assert_eq!((options.rounds, options.window), (3, Duration::from_millis(500)));
-        assert!(parsed("--only two-32").unwrap().scenarios[0].members == 500);
+        assert!(parsed("--only two-32").unwrap().own.scenarios[0].members == 500);
     }
 
     #[test]

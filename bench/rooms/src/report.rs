@@ -1,7 +1,8 @@
 //! What was found, as a table.
 
-use bellwire_bench_echo::stats::{median, ratio, spread};
+use bellwire_bench_echo::stats::ratio;
 use bellwire_bench_echo::table::{aligned, number};
+use bellwire_bench_echo::turns;
 
 use crate::measure::{Cost, DEPTHS, Figures};
 use crate::server::BASELINE;
@@ -14,27 +15,7 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// A server, and its figures round by round: or why it has none.
-pub struct Row {
-    pub name: String,
-    pub rounds: Vec<Figures>,
-    pub failure: Option<String>,
-}
-
-impl Row {
-    fn values(&self, value: impl Fn(&Figures) -> Option<f64>) -> Vec<Option<f64>> {
-        self.rounds.iter().map(value).collect()
-    }
-
-    pub fn median(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
-        median(self.values(value).into_iter().flatten().collect())
-    }
-
-    fn spread(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
-        let values: Vec<_> = self.values(value).into_iter().flatten().collect();
-        spread(&values).filter(|_| values.len() > 1)
-    }
-}
+pub type Row = turns::Row<Figures>;
 
 impl Results {
     /// What a delivery costs a server to what it costs the baseline.
@@ -103,7 +84,7 @@ mod tests {
             let cost = Cost { nodes: *nodes, broker: None, rate: 1e6 / nodes };
             Figures { costs: [cost, Cost { nodes: nodes / 4.0, ..cost }], p50: Some(100.0), p99: None }
         };
-        Row { name: name.to_owned(), rounds: nodes.iter().map(figures).collect(), failure: None }
+        Row { rounds: nodes.iter().map(figures).collect(), ..Row::new(name, ()) }
     }
 
     #[test]
@@ -118,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_server_without_figures_says_why() {
-        let failed = Row { name: "failed".to_owned(), rounds: Vec::new(), failure: Some("lost: 3".to_owned()) };
+        let failed = Row { failure: Some("lost: 3".to_owned()), ..Row::new("failed", ()) };
         let tables = Results { title: "A title".to_owned(), pace: None, rows: vec![failed] }.tables();
         assert!(tables.contains("| failed |      – |            – |"), "{tables}");
         assert!(tables.ends_with("\nfailed: lost: 3\n") && !tables.contains("p50"), "{tables}");

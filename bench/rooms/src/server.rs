@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use bellwire_bench_echo::process::Cores;
 use bellwire_bench_echo::program::{self, Started};
+use bellwire_bench_echo::servers::{Measured, named_command};
 
 use crate::broker::{self, Broker};
 use crate::dialect::Dialect;
@@ -45,9 +46,8 @@ const ALL: &[(&str, Option<Broker>, &str, &[&str])] = &[
     ("tokio-tungstenite+redis+batch", Some(Broker::Redis), "bench-rooms-tungstenite", &["batch", URL]),
 ];
 
-impl Server {
-    /// Those of this workspace.
-    pub fn all() -> Vec<Self> {
+impl Measured for Server {
+    fn all() -> Vec<Self> {
         let server = |&(name, broker, package, arguments): &(&str, _, _, _)| Self {
             name: name.to_owned(),
             broker,
@@ -63,12 +63,8 @@ impl Server {
         ALL.iter().map(server).chain([socket_io]).collect()
     }
 
-    /// Any other, by `NAME=COMMAND`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (name, command) = text.split_once('=').ok_or("--server takes NAME=COMMAND")?;
-        if name.is_empty() || !command.contains("{port}") {
-            return Err(format!("--server {text}: it takes a name, and a command with {{port}} in it"));
-        }
+    fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) = named_command(text)?;
         let broker = match (command.contains("{redis}"), command.contains("{nats}")) {
             (true, _) => Some(Broker::Redis),
             (_, true) => Some(Broker::Nats),
@@ -78,19 +74,20 @@ impl Server {
         Ok(Self { name: name.to_owned(), broker, dialect: Dialect::Plain, program })
     }
 
-    /// Builds it, or installs what it needs.
-    ///
-    /// # Errors
-    ///
-    /// What was said at first of why it cannot be.
-    pub fn build(&self) -> Result<(), String> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn build(&self) -> Result<(), String> {
         match self.program {
             Program::Package(package, _) => program::build(package),
             Program::SocketIo => install(),
             Program::Command(_) => Ok(()),
         }
     }
+}
 
+impl Server {
     /// Starts so many nodes, on the processor of the servers, and their broker. Without a broker there is one node.
     pub fn start(&self, nodes: usize, cores: Cores) -> io::Result<Running> {
         let broker = self.broker.map(|broker| broker.start(cores)).transpose()?;

@@ -66,6 +66,7 @@ macro_rules! links {
 [SECURITY.md]: https://github.com/bellwire/bellwire/blob/main/SECURITY.md
 [.ci/proxies]: https://github.com/bellwire/bellwire/blob/main/.ci/proxies
 [findings]: https://github.com/bellwire/bellwire/tree/main/findings
+[deny.toml]: https://github.com/bellwire/bellwire/blob/main/deny.toml
 "
     };
 }

@@ -185,20 +185,13 @@ fn parse() -> Result<Option<Options>, BoxError> {
             Long("tls") => {
                 options.tls = Some(common::tls::server(&parser.value()?.string()?, &parser.value()?.string()?)?)
             }
-            Long("nats") => set_broker(&mut options, Broker::Nats(parser.value()?.string()?))?,
-            Long("redis") => set_broker(&mut options, Broker::Redis(parser.value()?.string()?))?,
+            Long("nats") => broker::set(&mut options.broker, Broker::Nats(parser.value()?.string()?))?,
+            Long("redis") => broker::set(&mut options.broker, Broker::Redis(parser.value()?.string()?))?,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }
     }
     Ok(Some(options))
-}
-
-fn set_broker(options: &mut Options, broker: Broker) -> Result<(), BoxError> {
-    match options.broker.replace(broker) {
-        None => Ok(()),
-        Some(_) => Err("--nats and --redis: a room has one broker, so give one of them, once".into()),
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ macro_rules! links {
 [closing]: crate::guide::closing
 [rooms]: crate::guide::rooms
 [history]: crate::guide::rooms#history
+[program]: crate::guide::rooms#a-whole-program
 [many_nodes]: crate::guide::many_nodes
 [promised]: crate::guide::many_nodes#what-is-promised
 [presence]: crate::guide::many_nodes#presence-and-its-times

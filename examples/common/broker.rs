@@ -12,10 +12,20 @@ pub(crate) enum Broker {
     Redis(String),
 }
 
+/// Notes the broker that is asked for.
+pub(crate) fn set(broker: &mut Option<Broker>, asked: Broker) -> Result<(), BoxError> {
+    match broker.replace(asked) {
+        None => Ok(()),
+        Some(_) => Err("--nats and --redis: a room has one broker, so give one of them, once".into()),
+    }
+}
+
 impl Broker {
-    /// Connects in the background, and says on stderr when that does not succeed.
+    /// Connects in the background, and says on stderr when that succeeds, and when it does not.
     pub(crate) fn connect(&self, builder: Builder) -> Result<Rooms, BoxError> {
-        let builder = builder.on_away(|error| eprintln!("{error}; trying again"));
+        let builder = builder
+            .on_connected(|_| eprintln!("connected to the broker"))
+            .on_away(|error| eprintln!("{error}; trying again"));
         match self {
             Self::Nats(url) => nats(builder, url),
             Self::Redis(url) => redis(builder, url),

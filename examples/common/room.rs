@@ -65,7 +65,6 @@ impl Default for Room {
 
 impl Room {
     /// On many nodes: those of the same broker. Guests are numbered on each node, and letters say on which.
-    #[allow(dead_code, reason = "one of the chats is on one node")]
     pub(crate) fn over(connect: impl FnOnce(Builder) -> Result<Rooms, BoxError>) -> Result<Self, BoxError> {
         let at_random = RandomState::new().hash_one(());
         let letter = |number: u64| char::from(b"bcdfghjkmnpqrstvwxyz"[(number % 20) as usize]);

@@ -1,5 +1,7 @@
-//! The chat inside of an axum application: over HTTP/1.1, and with TLS over HTTP/2, too.
+//! The chat inside of an axum application: over HTTP/1.1, and with TLS over HTTP/2, too; on one node or on many.
 
+#[path = "../../common/broker.rs"]
+mod broker;
 #[path = "../../common/room.rs"]
 mod room;
 mod serve;
@@ -19,6 +21,7 @@ use axum::routing::any;
 use bellwire::axum::{Connections, WebSocketUpgrade};
 use bellwire::config::Deflate;
 use bellwire::{Config, listener};
+use broker::Broker;
 use lexopt::prelude::*;
 use room::{MAX_MESSAGE, Room, member};
 use tokio::net::TcpListener;
@@ -38,6 +41,9 @@ Usage: axum-chat [OPTIONS]
                   files in PEM
   --keepalive SECONDS
                   how long a client may be quiet before it gets a ping [20]
+  --nats URL      share the room with all servers that are given the same broker, a NATS server:
+                  nats://127.0.0.1 (needs --features rooms-nats)
+  --redis URL     the same with Redis: redis://127.0.0.1 (needs --features rooms-redis)
   --help          this text";
 
 /// How long the WebSockets have to end when the program ends.
@@ -56,6 +62,7 @@ struct Options {
     listen: String,
     tls: Option<TlsAcceptor>,
     config: Config,
+    broker: Option<Broker>,
 }
 
 #[tokio::main]
@@ -65,9 +72,12 @@ async fn main() -> Result<(), BoxError> {
         return Ok(());
     };
     let connections = Connections::new();
-    let state = Chat { room: Room::default(), config: options.config };
-    tokio::spawn(count(state.room.clone()));
-    let app = app(state, connections.clone());
+    let room = match &options.broker {
+        Some(broker) => Room::over(|builder| broker.connect(builder))?,
+        None => Room::default(),
+    };
+    tokio::spawn(count(room.clone()));
+    let app = app(Chat { room: room.clone(), config: options.config }, connections.clone());
     let socket = TcpListener::bind(&options.listen).await?;
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     println!("{scheme}://{}/", socket.local_addr()?);
@@ -83,6 +93,8 @@ async fn main() -> Result<(), BoxError> {
         Some(tls) => serve::tls(socket, tls, app, end).await,
         None => serve::clear(socket, app, end).await?,
     }
+    // The other nodes need not find out by themselves that nobody is here any more.
+    room.rooms.close().await;
     Ok(())
 }
 
@@ -135,7 +147,7 @@ async fn count(room: Room) {
 }
 
 fn parse() -> Result<Option<Options>, BoxError> {
-    let mut options = Options { listen: "127.0.0.1:9001".into(), tls: None, config: Config::default() };
+    let mut options = Options { listen: "127.0.0.1:9001".into(), tls: None, config: Config::default(), broker: None };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -145,6 +157,8 @@ fn parse() -> Result<Option<Options>, BoxError> {
                 let every = Duration::from_secs(parser.value()?.parse()?);
                 options.config = options.config.keepalive_interval(every);
             }
+            Long("nats") => broker::set(&mut options.broker, Broker::Nats(parser.value()?.string()?))?,
+            Long("redis") => broker::set(&mut options.broker, Broker::Redis(parser.value()?.string()?))?,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(format!("{}; see --help", other.unexpected()).into()),
         }

@@ -22,6 +22,7 @@ macro_rules! links {
 [promised]: crate::guide::many_nodes#what-is-promised
 [presence]: crate::guide::many_nodes#presence-and-its-times
 [rolling]: crate::guide::many_nodes#rolling-restarts
+[failover]: crate::guide::many_nodes#redis-that-fails-over
 [million]: crate::guide::memory#a-million
 [memory]: crate::guide::memory
 [bench]: https://github.com/bellwire/bellwire/blob/main/bench/README.md#rooms

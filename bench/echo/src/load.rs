@@ -69,10 +69,10 @@ impl<'a> Load<'a> {
     ) -> io::Result<Echoed> {
         let start = Instant::now();
         self.connections.iter_mut().try_for_each(|connection| connection.send(start))?;
-        self.repeat_until(start + warm)?;
+        self.repeat(warm)?;
         let (before, came) = (begin()?, self.came());
         let start = Instant::now();
-        let batches = self.repeat_until(start + window)?;
+        let batches = self.repeat(window)?;
         let time = start.elapsed();
         end(before)?;
         let bytes = self.came() - came;
@@ -100,10 +100,14 @@ impl<'a> Load<'a> {
         self.connections.iter().map(Connection::came).sum()
     }
 
-    /// Each connection that has its echo sends again. How many came.
-    fn repeat_until(&mut self, until: Instant) -> io::Result<u64> {
-        let (mut count, mut last) = (0, Instant::now());
-        while last < until {
+    /// Each connection that has its echo sends again, for a while, and until there was an echo. How many came.
+    fn repeat(&mut self, window: Duration) -> io::Result<u64> {
+        let (start, mut count) = (Instant::now(), 0);
+        let mut last = start;
+        while last < start + window || count == 0 {
+            if last > start + window + PATIENCE {
+                return Err(too_late());
+            }
             let came = self.turn(|connection, came| (0..came).try_for_each(|_| connection.send(last)))?;
             count += came;
             last = Instant::now();
@@ -116,7 +120,7 @@ impl<'a> Load<'a> {
         let until = Instant::now() + PATIENCE;
         while !self.connections.iter().all(Connection::idle) {
             if Instant::now() > until {
-                return Err(io::Error::other(format!("no echo within {PATIENCE:?}")));
+                return Err(too_late());
             }
             self.turn(|_, _| Ok(()))?;
         }
@@ -190,6 +194,10 @@ impl Schedule {
 
 fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+fn too_late() -> io::Error {
+    io::Error::other(format!("no echo within {PATIENCE:?}"))
 }
 
 #[cfg(test)]

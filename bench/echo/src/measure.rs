@@ -81,9 +81,6 @@ fn echo(server: &Running, raw: bool, connections: usize, shape: Shape, effort: E
     };
     let echoed = load.closed(effort.window / 4, effort.window, begin, end)?;
     let messages = (echoed.batches * shape.depth as u64) as f64;
-    if messages == 0.0 {
-        return Err(io::Error::other("no message came back in time"));
-    }
     let mut figures = Figures {
         cpu: Some(used.as_secs_f64() * 1e6 / messages),
         rate: Some(messages / echoed.time.as_secs_f64()),

@@ -31,7 +31,8 @@ impl Position {
         Self { major, minor }
     }
 
-    /// Returns its two numbers: with Redis the milliseconds since 1970 and a count, elsewhere zero and a count.
+    /// Returns its two numbers: milliseconds since 1970 and a count. With Redis that is when it was published,
+    /// elsewhere when the history began.
     pub const fn parts(self) -> (u64, u64) {
         (self.major, self.minor)
     }

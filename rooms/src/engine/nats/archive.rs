@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{
-    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, PublishAckFuture, PublishErrorKind,
+    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind, PublishAckFuture, PublishErrorKind,
 };
-use async_nats::jetstream::stream::{Config, Republish, State};
+use async_nats::jetstream::stream::{Config, Info, Republish};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Subject};
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub(super) struct Archive {
     stream: String,
     prefix: String,
     history: History,
+    /// Which of all streams of this name it is: positions in another say nothing about this one.
+    era: u64,
 }
 
 /// What was read of a room.
@@ -57,17 +59,21 @@ impl Archive {
     pub(super) async fn open(client: &Client, prefix: &str, history: History) -> Result<Self, BrokerError> {
         let context = jetstream::new(client.clone());
         let stream = format!("rooms-{prefix}");
-        let config = match context.get_stream(&stream).await {
+        let info = match context.get_stream(&stream).await {
             Ok(found) => {
-                let (before, mut after) = (&found.cached_info().config, found.cached_info().config.clone());
+                let (before, mut after) = (found.cached_info(), found.cached_info().config.clone());
                 wanted(&mut after, prefix, history);
-                if *before == after { after } else { context.update_stream(&after).await.map_err(failed)?.config }
+                if before.config == after {
+                    before.clone()
+                } else {
+                    context.update_stream(&after).await.map_err(failed)?
+                }
             }
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(error) if error.code() == 404 => {
                     let mut config = Config { name: stream.clone(), ..Config::default() };
                     wanted(&mut config, prefix, history);
-                    context.create_stream(&config).await.map_err(failed)?.cached_info().config.clone()
+                    context.create_stream(&config).await.map_err(failed)?.cached_info().clone()
                 }
                 GetStreamErrorKind::JetStream(error) => {
                     return Err(BrokerError::History(format!("{error}: {SWITCH_ON}")));
@@ -75,10 +81,10 @@ impl Archive {
                 _ => return Err(BrokerError::History(format!("the server has no JetStream: {SWITCH_ON}"))),
             },
         };
-        if config.republish.is_none() {
+        if info.config.republish.is_none() {
             return Err(BrokerError::History("the server does not republish: 2.9 is the oldest that does".into()));
         }
-        Ok(Self { context, stream, prefix: prefix.into(), history })
+        Ok(Self { context, stream, prefix: prefix.into(), history, era: era(&info) })
     }
 
     /// Sends a message to the stream.
@@ -89,16 +95,25 @@ impl Archive {
 
     /// Returns the position of the newest message of all.
     pub(super) async fn now(&self) -> Result<Position, BrokerError> {
-        let state = self.state().await.map_err(|error| BrokerError::History(error.to_string()))?;
-        Ok(Position::new(0, state.last_sequence))
+        let stream = self.context.get_stream(&self.stream).await;
+        let stream = stream.map_err(|error| BrokerError::History(error.to_string()))?;
+        let info = stream.cached_info();
+        if era(info) != self.era {
+            return Err(BrokerError::History("the stream for it was replaced by another".into()));
+        }
+        Ok(Position::new(self.era, info.state.last_sequence))
     }
 
-    async fn state(&self) -> Result<State, GetStreamError> {
-        Ok(self.context.get_stream(&self.stream).await?.cached_info().state.clone())
+    /// Returns the first number of all positions in it.
+    pub(super) fn era(&self) -> u64 {
+        self.era
     }
 
     /// Reads what is kept of a room after a position.
     pub(super) async fn read(&self, room: &str, since: Option<Position>) -> Result<Excerpt, HistoryError> {
+        if since.is_some_and(|since| since.parts().0 != self.era) {
+            return Err(HistoryError::Gone);
+        }
         let mut read = Read::default();
         while !self.read_on(room, since, &mut read).await? {}
         let dropped = self.dropped(&read, since).await?;
@@ -108,7 +123,7 @@ impl Archive {
     /// Reads what there is now after what was read, and says whether all of it came.
     async fn read_on(&self, room: &str, since: Option<Position>, read: &mut Read) -> Result<bool, HistoryError> {
         let consumer = self.consumer(room, read.last().or(since)).await?;
-        let outcome = read.add(&consumer).await;
+        let outcome = read.add(self.era, &consumer).await;
         let name = &consumer.cached_info().name;
         let _ = self.context.delete_consumer_from_stream(name, &self.stream).await;
         outcome
@@ -135,8 +150,10 @@ impl Archive {
         match since {
             None if read.is_torn => Ok(Dropped::TooMany),
             None => Ok(Dropped::Nothing),
-            Some(since) => match self.state().await {
-                Ok(state) => {
+            Some(since) => match self.context.get_stream(&self.stream).await {
+                Ok(stream) if era(stream.cached_info()) != self.era => Err(HistoryError::Gone),
+                Ok(stream) => {
+                    let state = &stream.cached_info().state;
                     let stream = (state.first_sequence, state.last_sequence);
                     dropped(since.parts().1, read.count(), self.history.messages, stream)
                 }
@@ -145,6 +162,11 @@ impl Archive {
             },
         }
     }
+}
+
+/// When a stream was created, in milliseconds since 1970.
+fn era(stream: &Info) -> u64 {
+    u64::try_from(stream.created.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
 /// What may have been dropped after a position, if so many messages of the room came after it, so many are wanted, and these
@@ -172,10 +194,10 @@ impl Read {
     }
 
     /// Reads what there was when the consumer was created, and says whether all of it came.
-    async fn add(&mut self, consumer: &Consumer<pull::Config>) -> Result<bool, HistoryError> {
+    async fn add(&mut self, era: u64, consumer: &Consumer<pull::Config>) -> Result<bool, HistoryError> {
         let mut left = consumer.cached_info().num_pending;
         while left > 0 {
-            let added = self.add_chunk(consumer, usize::try_from(left.min(CHUNK)).unwrap_or(1)).await?;
+            let added = self.add_chunk(era, consumer, usize::try_from(left.min(CHUNK)).unwrap_or(1)).await?;
             if added == 0 {
                 self.is_torn |= !self.kept.is_empty();
                 return Ok(false);
@@ -185,13 +207,18 @@ impl Read {
         Ok(true)
     }
 
-    async fn add_chunk(&mut self, consumer: &Consumer<pull::Config>, most: usize) -> Result<u64, HistoryError> {
+    async fn add_chunk(
+        &mut self,
+        era: u64,
+        consumer: &Consumer<pull::Config>,
+        most: usize,
+    ) -> Result<u64, HistoryError> {
         let mut messages = consumer.fetch().max_messages(most).expires(QUIET).messages().await.map_err(unread)?;
         let mut added = 0;
         while let Some(message) = next(&mut messages).await {
             let message = message.map_err(|error| HistoryError::Failed(error.to_string()))?;
             let info = message.info().map_err(|error| HistoryError::Failed(error.to_string()))?;
-            let position = Position::new(0, info.stream_sequence);
+            let position = Position::new(era, info.stream_sequence);
             self.newer = info.pending;
             self.kept.push(Kept { position, bytes: message.message.payload });
             added += 1;

@@ -25,6 +25,8 @@ pub(super) struct Ordered {
     order: Mutex<Order<Message>>,
     inbox: Inbox,
     on: Spawner,
+    /// Which stream it is: the first number of all positions.
+    era: u64,
 }
 
 /// Where a message is in the stream, and which one of its subject is before it.
@@ -42,8 +44,8 @@ struct Order<T> {
 }
 
 impl Ordered {
-    pub(super) fn new(inbox: Inbox, on: Spawner) -> Arc<Self> {
-        Arc::new(Self { order: Mutex::new(Order::new()), inbox, on })
+    pub(super) fn new(inbox: Inbox, on: Spawner, era: u64) -> Arc<Self> {
+        Arc::new(Self { order: Mutex::new(Order::new()), inbox, on, era })
     }
 
     /// A message has come.
@@ -84,7 +86,7 @@ impl Ordered {
     }
 
     fn hand_over(&self, sequence: u64, message: &Message) {
-        self.inbox.receive(&message.subject, Some(Position::new(0, sequence)), &message.payload);
+        self.inbox.receive(&message.subject, Some(Position::new(self.era, sequence)), &message.payload);
     }
 
     fn lock(&self) -> MutexGuard<'_, Order<Message>> {

@@ -138,8 +138,8 @@ impl Session for NatsSession {
             }
             let subscriber = self.line.client.subscribe(subject.clone()).await.map_err(closed)?;
             let (inbox, on) = (self.inbox.clone(), self.reactor.spawner());
-            let reader = if self.line.archive.is_some() {
-                let ordered = Ordered::new(inbox, on.clone());
+            let reader = if let Some(archive) = &self.line.archive {
+                let ordered = Ordered::new(inbox, on.clone(), archive.era());
                 begun.push(ordered.clone());
                 Reader::start(on, subscriber, move |message| ordered.take(message))
             } else {

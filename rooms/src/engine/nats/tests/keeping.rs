@@ -36,7 +36,7 @@ async fn what_is_kept_comes_once_with_its_position_and_can_be_read_again() {
         assert_eq!(live.len(), 50);
         assert!(received.is_empty());
     }
-    assert_eq!(two.now().await.unwrap(), Position::new(0, 100));
+    assert_eq!(two.now().await.unwrap().parts().1, 100);
     let kept = past(&two, "a", None).await;
     let live: Vec<_> =
         live.into_iter().map(|(_, at, bytes)| (at.unwrap(), String::from_utf8(bytes.to_vec()).unwrap())).collect();
@@ -49,8 +49,10 @@ async fn what_is_kept_comes_once_with_its_position_and_can_be_read_again() {
         assert_eq!(past(&one, "a", Some(kept[since].0)).await, kept[since + 1..]);
     }
     // A position that the stream has not got to: that of another, or of one before it.
-    let beyond = within(one.history("a".into(), Some(Position::new(0, u64::MAX)))).await;
-    assert_eq!(beyond, Err(HistoryError::Gone));
+    let (era, _) = two.now().await.unwrap().parts();
+    for elsewhere in [Position::new(era, u64::MAX), Position::new(era - 1, 1), Position::new(era + 1, 1)] {
+        assert_eq!(within(one.history("a".into(), Some(elsewhere))).await, Err(HistoryError::Gone));
+    }
     assert!(past(&one, "nobody", None).await.is_empty());
     two.publish(&[say("a", "passing")]).await.unwrap();
     assert_eq!(at_one.next(), ("app.room.a".into(), None, "passing".into()));
@@ -158,4 +160,23 @@ async fn what_becomes_too_old_while_it_is_read_keeps_nobody_waiting() {
         // Some of these come when the server has counted a message, and drops it.
         while !past(&session, "a", None).await.is_empty() {}
     }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_stream_that_was_replaced_is_another_history_however_far_it_has_come() {
+    let server = Server::with(STREAMS);
+    let (mut session, _) = keeping(&server, History::last(10)).await;
+    session.publish(&[keep("a", "1"), keep("a", "2")]).await.unwrap();
+    let before = past(&session, "a", None).await;
+    let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    context.delete_stream("rooms-app").await.unwrap();
+    let (mut anew, _) = keeping(&server, History::last(10)).await;
+    let batch: Vec<_> = (0..5).map(|n| keep("a", &n.to_string())).collect();
+    anew.publish(&batch).await.unwrap();
+    assert_eq!(within(anew.history("a".into(), Some(before[0].0))).await, Err(HistoryError::Gone));
+    assert!(anew.now().await.unwrap() > before[1].0);
+    // Who has not noticed does not take the one for the other.
+    assert_eq!(within(session.history("a".into(), Some(before[0].0))).await, Err(HistoryError::Gone));
+    assert!(matches!(session.now().await, Err(BrokerError::History(_))));
 }

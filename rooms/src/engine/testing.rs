@@ -1,6 +1,6 @@
 //! A broker in memory, which tests can take away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,9 @@ pub(crate) struct Seen {
     pub(crate) is_forgetful: bool,
     /// It ends a connection that subscribes to a room.
     pub(crate) refuses_rooms: bool,
+    /// What is published comes later.
+    pub(crate) is_slow: bool,
+    late: VecDeque<Late>,
     /// It ends each connection as soon as it has subscribed.
     pub(crate) ends_at_once: bool,
     /// The connections that it has.
@@ -47,6 +50,14 @@ pub(crate) struct Seen {
     aged: Option<Position>,
     /// How many messages were published in rooms: all but what nodes tell each other.
     pub(crate) published: usize,
+}
+
+/// What is on its way to a connection.
+struct Late {
+    inbox: Inbox,
+    channel: String,
+    position: Option<Position>,
+    bytes: bytes::Bytes,
 }
 
 impl Memory {
@@ -145,11 +156,26 @@ impl Seen {
         }
     }
 
-    fn deliver(&self, channel: &str, position: Option<Position>, bytes: &bytes::Bytes) {
+    fn deliver(&mut self, channel: &str, position: Option<Position>, bytes: &bytes::Bytes) {
+        let is_slow = self.is_slow || !self.late.is_empty();
         for (_, inbox, channels) in &self.sessions {
-            if channels.contains(channel) {
+            if !channels.contains(channel) {
+                continue;
+            }
+            if is_slow {
+                let (inbox, channel, bytes) = (inbox.clone(), channel.into(), bytes.clone());
+                self.late.push_back(Late { inbox, channel, position, bytes });
+            } else {
                 inbox.receive(channel, position, bytes);
             }
+        }
+    }
+
+    /// Has some of what is late come.
+    pub(crate) fn come(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(Late { inbox, channel, position, bytes }) = self.late.pop_front() else { return };
+            inbox.receive(&channel, position, &bytes);
         }
     }
 }

@@ -35,6 +35,8 @@ struct State {
     has_overflowed: bool,
     /// Where the newest message is in the history.
     last: Option<Position>,
+    /// Where the history was when this node began to listen. What was there before may come nevertheless, late.
+    start: Option<Position>,
     /// What was read from the history: it may come once more as new.
     floor: Option<Position>,
     /// What is new while what was missed before it is read from the history.
@@ -160,20 +162,19 @@ impl Room {
     #[cfg(feature = "__broker")]
     pub(crate) fn starts_at(&self, position: Position) -> bool {
         let mut state = self.lock();
-        let begins_anew = state.last.is_some_and(|last| position < last);
+        let begins_anew = state.last.max(state.start).is_some_and(|last| position < last);
         if begins_anew {
-            state.last = Some(position);
-            state.floor = None;
+            (state.last, state.start, state.floor) = (None, None, None);
             state.catching_up.begin_anew();
         }
-        state.last.get_or_insert(position);
+        state.start.get_or_insert(position);
         begins_anew
     }
 
     /// Whether it is noted where the history is at.
     #[cfg(feature = "__broker")]
     pub(crate) fn has_place(&self) -> bool {
-        self.lock().last.is_some()
+        self.lock().start.is_some()
     }
 
     /// Holds what comes from now on, and returns after which position there may be something missing; `None` if that is
@@ -181,7 +182,7 @@ impl Room {
     #[cfg(feature = "__broker")]
     pub(crate) fn bridge(&self) -> Option<Position> {
         let mut state = self.lock();
-        let last = state.last?;
+        let last = state.last.max(state.start)?;
         state.bridging.get_or_insert_default();
         Some(last)
     }
@@ -193,7 +194,7 @@ impl Room {
         let held = state.bridging.take().unwrap_or_default();
         state.bytes -= held.iter().map(|delivery| delivery.length).sum::<usize>();
         state.floor = state.floor.max(missed.last().and_then(|delivery| delivery.position));
-        let last = state.last;
+        let last = state.last.max(state.start);
         for delivery in missed.into_iter().filter(|delivery| delivery.position > last) {
             state.push(delivery);
         }

@@ -137,8 +137,8 @@ impl Latecomer {
                 let core = self.core.clone();
                 core.link().read(self.reading(since, is_gone));
             }
-            // What could not be read says nothing about a position that a client has named.
-            Err(_) => self.catch_up(None, Vec::new(), true),
+            // What it has got elsewhere may still come here.
+            Err(_) => self.catch_up(since, Vec::new(), true),
         };
         Reading { room, since, read: Reader::new(read) }
     }

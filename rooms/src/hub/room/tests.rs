@@ -166,8 +166,21 @@ fn what_was_missed_comes_before_what_is_new_and_nothing_twice() {
     (6..=7).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), ["7"]);
     assert!(room.starts_at(Position::new(0, 3)));
-    (3..=4).for_each(|position| room.deliver(at(position)).unwrap());
-    assert_eq!(texts(&member), ["4"]);
+    // What is at the place itself may come late, as what is before it.
+    (2..=4).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!(texts(&member), ["2", "3", "4"]);
+}
+
+#[cfg(feature = "__broker")]
+#[test]
+fn what_comes_late_where_this_node_has_begun_to_listen_is_not_doubled_for_who_has_got_it_elsewhere() {
+    let (room, member, other) = (room(), Recorder::new(), Recorder::new());
+    room.add(&other.socket(), false);
+    let number = room.add(&member.socket(), true).unwrap();
+    room.catch_up((member.socket().id(), number), Some(Position::new(0, 8)), Vec::new(), || panic!("nothing is missing"));
+    assert!(!room.starts_at(Position::new(0, 8)));
+    (6..=9).for_each(|position| room.deliver(at(position)).unwrap());
+    assert_eq!((texts(&other), texts(&member)), (["6", "7", "8", "9"].map(String::from).into(), vec!["9".into()]));
 }
 
 #[test]

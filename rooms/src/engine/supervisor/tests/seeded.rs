@@ -74,7 +74,7 @@ async fn run(seed: u64) {
     let mut members: Vec<_> = (0..MEMBERS).map(|_| Member::default()).collect();
     members.iter_mut().for_each(|member| member.come_or_go(&nodes, &mut numbers));
     for _ in 0..STEPS {
-        match numbers.below(24) {
+        match numbers.below(26) {
             0..=7 => nodes[numbers.below(NODES) as usize].rooms.publish("a", "x").unwrap(),
             8..=9 => settle().await,
             10 if broker.is_used() => broker.lose_oldest(),
@@ -84,6 +84,8 @@ async fn run(seed: u64) {
             15 => tokio::time::sleep(Duration::from_millis(numbers.below(400))).await,
             16 => broker.lock().is_forgetful = numbers.below(3) > 0,
             17 => broker.lock().refuses_rooms = numbers.below(3) == 0,
+            18 => broker.lock().is_slow = numbers.below(2) == 0,
+            19 => broker.lock().come(numbers.below(20) as usize),
             _ => {
                 let member = &mut members[numbers.below(MEMBERS) as usize];
                 member.check(&nodes, seed);
@@ -96,6 +98,8 @@ async fn run(seed: u64) {
     }
     broker.start();
     (broker.lock().is_forgetful, broker.lock().refuses_rooms) = (false, false);
+    broker.lock().is_slow = false;
+    broker.lock().come(usize::MAX);
     tokio::time::sleep(Duration::from_secs(60)).await;
     nodes[0].rooms.publish("a", "the last").unwrap();
     settle().await;

@@ -177,7 +177,9 @@ fn what_comes_late_where_this_node_has_begun_to_listen_is_not_doubled_for_who_ha
     let (room, member, other) = (room(), Recorder::new(), Recorder::new());
     room.add(&other.socket(), false);
     let number = room.add(&member.socket(), true).unwrap();
-    room.catch_up((member.socket().id(), number), Some(Position::new(0, 8)), Vec::new(), || panic!("nothing is missing"));
+    room.catch_up((member.socket().id(), number), Some(Position::new(0, 8)), Vec::new(), || {
+        panic!("nothing is missing")
+    });
     assert!(!room.starts_at(Position::new(0, 8)));
     (6..=9).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!((texts(&other), texts(&member)), (["6", "7", "8", "9"].map(String::from).into(), vec!["9".into()]));

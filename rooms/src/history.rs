@@ -26,7 +26,7 @@ pub struct Backlog {
     /// The messages, oldest first.
     pub messages: Vec<Past>,
     /// Whether there may have been others after that position that are not kept any more, as for
-    /// [`on_gap`](crate::Builder::on_gap). Never without a position.
+    /// [`on_gap`](crate::Builder::on_gap). Without a position it is only if some were dropped while it was read.
     pub has_gap: bool,
 }
 

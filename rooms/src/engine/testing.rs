@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) ends_at_once: bool,
     /// The connections that it has.
     sessions: Vec<(usize, Inbox, HashSet<String>)>,
+    /// Which history it keeps.
+    era: u64,
     kept: Vec<(String, Kept)>,
     /// How many of a room it keeps; all, if this is not said.
     pub(crate) keeps: Option<usize>,
@@ -107,6 +109,12 @@ impl Memory {
         seen.aged = seen.kept.drain(..).map(|(_, kept)| kept.position).max().max(seen.aged);
     }
 
+    /// Keeps what comes in another history, with greater positions.
+    pub(crate) fn replace(&self) {
+        self.forget();
+        self.lock().era += 1;
+    }
+
     pub(crate) fn start(&self) {
         self.lock().is_away = false;
     }
@@ -134,7 +142,7 @@ impl Seen {
     /// Keeps what is sent to nobody yet.
     pub(crate) fn keep(&mut self, channel: &str, bytes: bytes::Bytes) -> Position {
         self.published += 1;
-        let position = Position::new(0, self.published as u64);
+        let position = Position::new(self.era, self.published as u64);
         self.kept.push((channel.into(), Kept { position, bytes }));
         let count = self.kept.iter().filter(|(name, _)| name == channel).count();
         // As the others do: one more than was wanted.
@@ -258,7 +266,8 @@ impl Session for Connection {
     }
 
     async fn now(&mut self) -> Result<Position, BrokerError> {
-        Ok(Position::new(0, self.broker.lock().published as u64))
+        let seen = self.broker.lock();
+        Ok(Position::new(seen.era, seen.published as u64))
     }
 
     fn history(
@@ -270,9 +279,11 @@ impl Session for Connection {
         let seen = self.broker.lock();
         let kept = seen.kept.iter().filter(|(name, kept)| *name == channel && Some(kept.position) > since);
         let kept = kept.map(|(_, kept)| kept.clone()).collect();
+        let is_gone = since.is_some_and(|since| since.parts().0 != seen.era);
         let excerpt = Excerpt { kept, dropped: seen.dropped(&channel, since) };
+        let read = if is_gone { Err(HistoryError::Gone) } else { Ok(excerpt) };
         let is_forgetful = seen.is_forgetful;
-        async move { if is_forgetful { std::future::pending().await } else { Ok(excerpt) } }
+        async move { if is_forgetful { std::future::pending().await } else { read } }
     }
 
     async fn ended(&mut self) -> BrokerError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellwire_core::testing::Recorder;
 use bellwire_rooms::{Builder, History, Position, Rooms};
-use bellwire_rooms_tests::{Broker, wait_until};
+use bellwire_rooms_tests::{Broker, Kind, look_for, wait_until};
 
 use crate::history::{numbered, position};
 use crate::site::{On, PREFIX, Site, on_each_engine, publish_patiently, texts, wait_for_messages};
@@ -111,4 +111,20 @@ mod everywhere {
         let (got, told) = node.come_back("a", positions[0]);
         assert!((FEW..500).contains(&got) && told, "{got} messages, {told}");
     }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn while_the_stream_is_there_redis_knows_that_nothing_came() {
+    let node = Node::new(On::Broker(Kind::Redis), History::last(100).for_at_most(SHORT));
+    let broker = node.site.broker.as_ref().unwrap();
+    let positions = look_for(|| {
+        let positions = node.publish("a", 2);
+        // It does not expire any more, unless that came first.
+        (broker.redis(&["PERSIST", "{test}.keep.a"]) == ["1"]).then_some(positions)
+    });
+    let positions = positions.expect("a stream that stays");
+    node.forget("a");
+    assert_eq!(node.come_back("a", positions[1]), (0, false));
+    assert_eq!(node.come_back("a", positions[0]), (0, true));
 }

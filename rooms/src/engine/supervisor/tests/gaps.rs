@@ -80,3 +80,27 @@ async fn a_room_that_was_silent_for_long_has_missed_nothing_in_a_short_outage() 
     assert_eq!(texts(&member), ["1", "2", "3"]);
     assert_eq!(*lock(&one.gaps), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_was_replaced_is_a_gap_also_if_its_positions_are_greater() {
+    let broker = Memory::default();
+    let (_, node) = two(&broker, 10).await;
+    let (member, late) = (node.member("a"), Recorder::new());
+    settle().await;
+    publish(&node, 1..=3);
+    settle().await;
+    node.lose().await;
+    broker.replace();
+    node.come_back().await;
+    publish(&node, 4..=5);
+    settle().await;
+    assert_eq!(texts(&member), ["1", "2", "3", "4", "5"]);
+    assert_eq!(lock(&node.gaps).len(), 1);
+    // Who comes back gets all that there is, of which it may have got nothing.
+    node.rooms.join_since("a", &late.socket(), Some(Position::new(0, 2))).unwrap();
+    settle().await;
+    assert_eq!(texts(&late), ["4", "5"]);
+    assert_eq!(lock(&node.gaps).len(), 2);
+    let since = Some(Position::new(0, 2));
+    assert_eq!(node.rooms.history("a", since).await, Err(HistoryError::Gone));
+}

@@ -5,10 +5,7 @@ use super::nodes::*;
 
 #[test]
 fn a_node_that_is_silent_for_three_heartbeats_is_gone() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.run(H);
     // Anything counts: there were no heartbeats, but what somebody said in a room.
     nodes.lose = |_, message| matches!(message, Message::Beat { .. } | Message::State(_));
@@ -40,10 +37,7 @@ fn a_node_with_a_slower_heartbeat_is_waited_for() {
 
 #[test]
 fn who_says_goodbye_is_gone_at_once_and_says_nothing_more() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[1].farewell();
     nodes.exchange();
     assert_eq!((nodes.present(0), nodes.all[0].count(ROOM)), (vec![who("ann")], 1));
@@ -56,10 +50,7 @@ fn who_says_goodbye_is_gone_at_once_and_says_nothing_more() {
 
 #[test]
 fn who_lost_the_connection_keeps_what_is_known_until_it_expires() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[0].disconnected(nodes.now);
     nodes.join(0, "cem");
     // It was heard at most one heartbeat ago.
@@ -77,10 +68,7 @@ fn who_lost_the_connection_keeps_what_is_known_until_it_expires() {
 
 #[test]
 fn a_connection_that_comes_back_soon_tells_nobody_anything() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[0].disconnected(nodes.now);
     nodes.run(H);
     nodes.connect(0);
@@ -101,10 +89,7 @@ fn what_was_to_be_published_on_a_lost_connection_is_not_on_the_next() {
 
 #[test]
 fn a_node_is_asked_twice_after_each_reconnect_before_it_is_dropped() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.lose = |from, message| from == 1 && !matches!(message, Message::Beat { .. });
     for _ in 0..3 {
         nodes.all[0].disconnected(nodes.now);
@@ -120,10 +105,7 @@ fn a_node_is_asked_twice_after_each_reconnect_before_it_is_dropped() {
 
 #[test]
 fn who_left_while_the_other_was_away_is_gone_two_heartbeats_after_it_comes_back() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[0].disconnected(nodes.now);
     nodes.leave(1, "bob");
     nodes.run(BATCH);
@@ -136,10 +118,7 @@ fn who_left_while_the_other_was_away_is_gone_two_heartbeats_after_it_comes_back(
 
 #[test]
 fn a_room_that_was_left_while_away_is_said_after_the_reconnect() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[1].disconnected(nodes.now);
     nodes.leave(1, "bob");
     assert!(nodes.all[1].rooms.is_empty());
@@ -159,10 +138,7 @@ fn a_room_that_was_left_while_away_is_said_after_the_reconnect() {
 
 #[test]
 fn a_room_that_was_left_and_joined_again_while_away_is_not_left() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.all[1].disconnected(nodes.now);
     nodes.leave(1, "bob");
     nodes.join(1, "bob");
@@ -174,10 +150,7 @@ fn a_room_that_was_left_and_joined_again_while_away_is_not_left() {
 
 #[test]
 fn a_room_that_was_left_and_joined_again_within_a_batch_is_not_left() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     nodes.join(1, "cem");
     nodes.leave(1, "cem");
     nodes.leave(1, "bob");
@@ -192,10 +165,7 @@ fn a_room_that_was_left_and_joined_again_within_a_batch_is_not_left() {
 
 #[test]
 fn a_process_that_was_stopped_does_not_take_it_for_the_silence_of_others() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     // The other one forgets it meanwhile.
     let mut asleep = nodes.all.remove(0);
     nodes.all.insert(0, Presence::new(node(0), H, 0));

@@ -5,10 +5,7 @@ use super::nodes::*;
 
 #[test]
 fn a_room_without_members_costs_nothing() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     (0..2).for_each(|number| nodes.leave(number, ["ann", "bob"][number]));
     nodes.run(2 * BATCH);
     nodes.published.clear();

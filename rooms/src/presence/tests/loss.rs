@@ -5,9 +5,7 @@ use super::nodes::*;
 
 #[test]
 fn what_was_missed_is_asked_for() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     nodes.lose = |_, message| is_diff(message);
     nodes.join(0, "bob");
     nodes.run(BATCH);
@@ -21,9 +19,7 @@ fn what_was_missed_is_asked_for() {
 
 #[test]
 fn what_was_missed_last_is_noticed_in_a_heartbeat() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     nodes.lose = |_, message| is_diff(message);
     nodes.join(0, "bob");
     nodes.lose = |_, _| false;
@@ -51,9 +47,7 @@ fn names_and_connections_are_known_together() {
 
 #[test]
 fn a_question_that_is_lost_is_asked_again() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     nodes.lose = |_, message| is_diff(message) || is_ask(message);
     nodes.join(0, "bob");
     nodes.run(H + 4 * BATCH);
@@ -82,10 +76,7 @@ fn that_somebody_left_is_noticed_also_if_nobody_heard_it() {
 
 #[test]
 fn another_life_of_a_room_is_not_taken_for_the_one_before() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     // Nobody hears that it left, and who came next.
     nodes.lose = |_, message| *message == Message::Gone || is_list(message);
     nodes.leave(1, "bob");
@@ -124,9 +115,7 @@ fn a_list_of_which_a_part_is_missing_is_asked_for_again() {
 #[test]
 fn what_is_said_of_the_own_state_is_what_was_announced() {
     for is_asking in [true, false] {
-        let mut nodes = Nodes::new(2);
-        (0..2).for_each(|number| nodes.join(number, "ann"));
-        nodes.settle();
+        let mut nodes = ann_twice();
         nodes.join(1, "bob");
         // This one is not announced before a batch is over, but for what is said now.
         let now = nodes.now;
@@ -144,9 +133,7 @@ fn what_is_said_of_the_own_state_is_what_was_announced() {
 
 #[test]
 fn what_the_brokers_client_has_dropped_is_asked_for() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     nodes.lose = |_, message| is_diff(message);
     nodes.join(0, "bob");
     nodes.lose = |_, _| false;

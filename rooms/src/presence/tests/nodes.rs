@@ -103,6 +103,23 @@ impl Nodes {
     }
 }
 
+/// Ann on one node and Bob on another, which they all know.
+pub(super) fn ann_and_bob() -> Nodes {
+    with_members(["ann", "bob"])
+}
+
+/// Ann on two nodes, which both know.
+pub(super) fn ann_twice() -> Nodes {
+    with_members(["ann", "ann"])
+}
+
+fn with_members(names: [&str; 2]) -> Nodes {
+    let mut nodes = Nodes::new(2);
+    (0..2).for_each(|number| nodes.join(number, names[number]));
+    nodes.settle();
+    nodes
+}
+
 pub(super) fn is_list(message: &Message<'_>) -> bool {
     matches!(message, Message::List { .. })
 }

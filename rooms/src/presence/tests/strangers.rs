@@ -78,10 +78,7 @@ fn what_comes_of_a_room_that_is_being_left_is_ignored() {
 
 #[test]
 fn whatever_was_forged_is_put_right_by_the_node_itself() {
-    let mut nodes = Nodes::new(2);
-    nodes.join(0, "ann");
-    nodes.join(1, "bob");
-    nodes.settle();
+    let mut nodes = ann_and_bob();
     let forged = [
         list(u64::MAX, &["eve"]),
         Message::Gone,

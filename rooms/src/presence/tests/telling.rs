@@ -57,9 +57,7 @@ fn who_joins_is_known_everywhere_and_the_newcomer_knows_all() {
 
 #[test]
 fn many_changes_are_announced_and_told_together() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     for index in 0..50 {
         nodes.join(0, &format!("{index:02}"));
         nodes.run(Duration::from_millis(3));
@@ -75,9 +73,7 @@ fn many_changes_are_announced_and_told_together() {
 
 #[test]
 fn who_left_and_came_back_within_a_batch_is_not_announced() {
-    let mut nodes = Nodes::new(2);
-    (0..2).for_each(|number| nodes.join(number, "ann"));
-    nodes.settle();
+    let mut nodes = ann_twice();
     nodes.join(0, "bob");
     nodes.published.clear();
     nodes.leave(0, "bob");

@@ -178,8 +178,7 @@ async fn who_reads_too_slowly_to_catch_up_misses_something_and_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn who_catches_up_in_a_room_that_does_when_the_connection_is_lost_gets_nothing_twice_and_misses_nothing() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let stayer = one.member("a");
     settle().await;
     two.rooms.publish("a", "1").unwrap();

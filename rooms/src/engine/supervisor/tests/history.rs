@@ -6,8 +6,7 @@ use super::node::*;
 #[tokio::test(start_paused = true)]
 async fn with_a_history_a_lost_connection_costs_no_messages_and_there_is_no_gap() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let member = one.member("a");
     settle().await;
     two.rooms.publish("a", "1").unwrap();
@@ -25,8 +24,7 @@ async fn with_a_history_a_lost_connection_costs_no_messages_and_there_is_no_gap(
 #[tokio::test(start_paused = true)]
 async fn with_a_history_that_was_too_short_the_gap_is_told() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(2));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(2))).await;
     let member = one.member("a");
     settle().await;
     broker.lock().keeps = Some(2);
@@ -103,8 +101,7 @@ async fn a_history_that_begins_anew_is_a_gap_also_if_the_connection_is_lost_befo
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_lost_again_while_the_history_is_read_costs_no_messages_and_is_no_gap() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let member = one.member("a");
     settle().await;
     two.rooms.publish("a", "1").unwrap();
@@ -136,8 +133,7 @@ async fn a_connection_that_is_lost_again_while_the_history_is_read_costs_no_mess
 #[tokio::test(start_paused = true)]
 async fn a_history_that_began_anew_is_a_gap_also_if_the_connection_is_lost_once_more() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let member = one.member("a");
     settle().await;
     ["1", "2", "3"].iter().for_each(|text| two.rooms.publish("a", *text).unwrap());
@@ -158,8 +154,7 @@ async fn a_history_that_began_anew_is_a_gap_also_if_the_connection_is_lost_once_
 #[tokio::test(start_paused = true)]
 async fn a_second_outage_while_a_history_is_read_costs_nothing() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let member = one.member("a");
     settle().await;
     two.rooms.publish("a", "1").unwrap();
@@ -211,8 +206,7 @@ async fn a_history_that_begins_anew_on_a_connection_that_stays_silences_nobody()
 #[tokio::test(start_paused = true)]
 async fn more_than_can_be_held_is_one_gap() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100_000));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100_000))).await;
     let _member = one.member("a");
     settle().await;
     two.rooms.publish("a", "1").unwrap();
@@ -230,8 +224,7 @@ async fn more_than_can_be_held_is_one_gap() {
 #[tokio::test(start_paused = true)]
 async fn a_room_that_empties_and_fills_again_is_bridged() {
     let broker = Memory::default();
-    let builder = || Rooms::builder().history(History::last(100));
-    let (one, two) = (Node::connected(&broker, builder()).await, Node::connected(&broker, builder()).await);
+    let (one, two) = two(&broker, || Rooms::builder().history(History::last(100))).await;
     let first = one.member("a");
     settle().await;
     one.rooms.leave("a", &first.socket());

@@ -6,8 +6,7 @@ use super::node::*;
 #[tokio::test(start_paused = true)]
 async fn what_is_published_comes_to_the_members_on_all_nodes_also_the_publishers() {
     let broker = Memory::default();
-    let (one, two) =
-        (Node::connected(&broker, Rooms::builder()).await, Node::connected(&broker, Rooms::builder()).await);
+    let (one, two) = two(&broker, Rooms::builder).await;
     let (here, there, elsewhere) = (one.member("a"), two.member("a"), two.member("b"));
     settle().await;
     one.rooms.publish("a", "hello").unwrap();

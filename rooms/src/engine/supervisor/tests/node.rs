@@ -56,6 +56,11 @@ impl Node {
     }
 }
 
+/// Two nodes at the same broker.
+pub(super) async fn two(broker: &Memory, builder: impl Fn() -> Builder) -> (Node, Node) {
+    (Node::connected(broker, builder()).await, Node::connected(broker, builder()).await)
+}
+
 /// Everything that can happen at this time happens.
 pub(super) async fn settle() {
     for _ in 0..100 {

@@ -118,3 +118,10 @@ pub(crate) enum Dropped {
 pub(crate) fn most_kept(history: History) -> i64 {
     i64::try_from(history.messages).unwrap_or(i64::MAX).saturating_add(1)
 }
+
+/// What a broker has said, as it can be printed: a line that is not too long. It may come from anyone.
+#[cfg(any(feature = "nats", feature = "redis"))]
+fn printable(text: &str) -> String {
+    const MOST: usize = 600;
+    text.chars().filter(|char| !char.is_control()).take(MOST).collect()
+}

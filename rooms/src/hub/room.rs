@@ -36,6 +36,7 @@ struct State {
     /// Where the newest message is in the history.
     last: Option<Position>,
     /// Where the history was when this node began to listen. What was there before may come nevertheless, late.
+    #[cfg(feature = "__broker")]
     start: Option<Position>,
     /// What was read from the history: it may come once more as new.
     floor: Option<Position>,

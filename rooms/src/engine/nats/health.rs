@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_nats::{Event, ServerError};
 use tokio::sync::watch;
 
+use crate::engine::printable;
 use crate::error::BrokerError;
 
 /// How many events of a client can wait: those after them are dropped. As many denials mean that there may be more.
@@ -123,8 +124,8 @@ impl Health {
             Event::SlowConsumer(_) => self.progress.send_modify(|progress| progress.has_missed = true),
             Event::ServerError(ServerError::AuthorizationViolation) => self.complain("Authorization Violation".into()),
             Event::ServerError(ServerError::Other(text)) => match denial(&text) {
-                Some(subject) => self.deny(Denial { subject: subject.into(), text }),
-                None => self.complain(text),
+                Some(subject) => self.deny(Denial { subject: subject.into(), text: printable(&text) }),
+                None => self.complain(printable(&text)),
             },
             _ => {}
         }
@@ -246,6 +247,21 @@ mod tests {
                 other => panic!("{other:?}"),
             };
             assert_eq!(error, text);
+        }
+    }
+
+    #[test]
+    fn what_anybody_may_have_said_is_a_line_that_is_not_too_long() {
+        let (health, pulse) = health();
+        let long = "x".repeat(10_000);
+        pulse.event(said(&format!("Permissions Violation for Publish to \"app.room.a\"\x1b[2J\r\n{long}")));
+        pulse.event(said(&format!("Nobody\x1b[2J\r\nknows {long}")));
+        pulse.event(Event::Disconnected);
+        let denial = health.take_denials().remove(0);
+        let Poll::Ready(BrokerError::Lost(complaint)) = now(health.ended()) else { panic!() };
+        assert!(denial.subject == "app.room.a" && complaint.starts_with("Nobody[2Jknows xxx"), "{denial:?} {complaint}");
+        for text in [denial.text, complaint] {
+            assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use redis::{ErrorKind, RedisError, ServerError};
 
 use super::address;
+use crate::engine::printable;
 use crate::error::{BrokerError, HistoryError, PublishError};
 
 /// An error that Redis has answered with: its first word, which is its kind, and the rest.
@@ -29,7 +30,7 @@ impl Refusal {
         // What a user may not do, in the words that scripts get of it.
         let is_denied = ["user executing the script", "ACL failure"].iter().any(|words| details.contains(words));
         let code = if is_denied { "NOPERM" } else { code };
-        Self { code: code.into(), details: details.into() }
+        Self { code: printable(code), details: printable(details) }
     }
 
     /// An error of a server, if it is one.
@@ -169,6 +170,12 @@ mod tests {
         ] {
             assert_eq!(Refusal::parse(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_anybody_may_have_said_is_a_line_that_is_not_too_long() {
+        let shown = Refusal::new("E\x1bRR", &format!("no\x1b[2J\r\nsuch {}", "x".repeat(10_000))).to_string();
+        assert!(shown.starts_with("no[2Jsuch xxx") && shown.len() < 1000, "{shown:?}");
     }
 
     #[test]

@@ -259,7 +259,10 @@ mod tests {
         pulse.event(Event::Disconnected);
         let denial = health.take_denials().remove(0);
         let Poll::Ready(BrokerError::Lost(complaint)) = now(health.ended()) else { panic!() };
-        assert!(denial.subject == "app.room.a" && complaint.starts_with("Nobody[2Jknows xxx"), "{denial:?} {complaint}");
+        assert!(
+            denial.subject == "app.room.a" && complaint.starts_with("Nobody[2Jknows xxx"),
+            "{denial:?} {complaint}"
+        );
         for text in [denial.text, complaint] {
             assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
         }

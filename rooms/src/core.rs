@@ -230,18 +230,30 @@ impl Core {
         }
     }
 
-    /// Calls the hook for what was missed.
+    /// Calls the hook for what members of these rooms have missed.
+    #[cfg(feature = "__broker")]
     pub(crate) fn tell_gap(&self, tokens: &[Arc<str>], away: Duration, in_doubt: usize) {
-        self.watch.gap(tokens.len(), away, in_doubt);
-        if let (Some(hook), Some(rooms)) = (&self.hooks.gap, self.handle()) {
-            let names = tokens.iter().map(|token| name::name(token).into_owned()).collect();
-            contain(|| hook(&rooms, &Gap { rooms: names, away, in_doubt }));
-        }
+        let rooms = tokens.iter().map(|token| name::name(token).into_owned()).collect();
+        self.tell(&Gap { rooms, member: None, away, in_doubt });
     }
 
     /// Members of a room have missed something, on a connection that stayed.
+    #[cfg(feature = "__broker")]
     pub(crate) fn missed(&self, token: &str) {
         self.tell_gap(&[token.into()], Duration::ZERO, 0);
+    }
+
+    /// One member of a room has.
+    pub(crate) fn missed_by(&self, member: WebSocket, token: &str) {
+        let rooms = vec![name::name(token).into_owned()];
+        self.tell(&Gap { rooms, member: Some(member), away: Duration::ZERO, in_doubt: 0 });
+    }
+
+    fn tell(&self, gap: &Gap) {
+        self.watch.gap(gap.rooms.len(), gap.away, gap.in_doubt);
+        if let (Some(hook), Some(rooms)) = (&self.hooks.gap, self.handle()) {
+            contain(|| hook(&rooms, gap));
+        }
     }
 
     /// Something came that no node has sent.

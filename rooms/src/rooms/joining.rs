@@ -45,7 +45,7 @@ impl Rooms {
     /// Adds a socket to a room, and gives it what was published after this position and is kept, then what is new:
     /// without a gap, and nothing twice. `None` is all that is kept. If some of that cannot be read, is not kept any
     /// more, or is more than may [wait](bellwire_core::Config::max_queued) for the socket,
-    /// [`on_gap`](crate::Builder::on_gap) is called. Nothing is given to one that is in the room already.
+    /// [`on_gap`](crate::Builder::on_gap) is called, with this [member](crate::Gap::member). Nothing is given to one that is in the room already.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -53,7 +53,7 @@ impl Rooms {
         let token = token(room)?;
         let Some((room, id)) = self.enter(&token, socket, None, true)? else { return Ok(()) };
         let core = &self.0.core;
-        let latecomer = Latecomer { core: core.clone(), room, id };
+        let latecomer = Latecomer { core: core.clone(), room, id, socket: socket.clone() };
         match &core.engine {
             Engine::Local(None) => latecomer.catch_up(None, Vec::new(), false),
             Engine::Local(Some(histories)) => {
@@ -107,15 +107,17 @@ struct Latecomer {
     core: Arc<Core>,
     room: Arc<Room>,
     id: (SocketId, u64),
+    socket: WebSocket,
 }
 
 impl Latecomer {
     /// Gives it what is kept after a position, and tells of a gap if something lacks.
     fn catch_up(self, since: Option<Position>, kept: Vec<Delivery>, lacks: bool) {
-        let (core, token) = (self.core.clone(), self.room.token().clone());
-        self.room.catch_up(self.id, since, kept, move || core.missed(&token));
+        let Self { core, room, id, socket } = self;
+        let (missed, token, member) = (core.clone(), room.token().clone(), socket.clone());
+        room.catch_up(id, since, kept, move || missed.missed_by(member, &token));
         if lacks {
-            self.core.missed(self.room.token());
+            core.missed_by(socket, room.token());
         }
     }
 

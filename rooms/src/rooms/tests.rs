@@ -364,3 +364,22 @@ fn who_joins_again_without_saying_who_stays_who_it_was() {
     rooms.join_since("a", &alice.socket(), None).unwrap();
     assert_eq!((rooms.count("a"), rooms.present("a").len()), (1, 1));
 }
+
+#[test]
+fn who_comes_back_too_late_is_told_of_as_the_one_who_lacks_something() {
+    let (told, gaps) = std::sync::mpsc::channel();
+    let rooms =
+        Rooms::builder().history(History::last(1)).on_gap(move |_, gap| told.send(gap.clone()).unwrap()).local();
+    let (late, in_time, other) = (Recorder::new(), Recorder::new(), Recorder::new());
+    rooms.join("a.b", &other.socket()).unwrap();
+    rooms.publish("a.b", "1").unwrap();
+    let first = rooms.history("a.b", None).wait().unwrap().messages[0].position;
+    rooms.publish("a.b", "2").unwrap();
+    rooms.join_since("a.b", &in_time.socket(), Some(first)).unwrap();
+    assert!(gaps.try_recv().is_err(), "it has got all there was after that");
+    rooms.publish("a.b", "3").unwrap();
+    rooms.join_since("a.b", &late.socket(), Some(first)).unwrap();
+    let gap = gaps.try_recv().unwrap();
+    assert_eq!((gap.rooms, gap.member), (vec!["a.b".to_string()], Some(late.socket())));
+    assert!(gaps.try_recv().is_err());
+}

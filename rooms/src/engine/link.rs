@@ -288,20 +288,27 @@ impl Link {
     pub(super) fn over(&self) -> Vec<Unpublished> {
         let mut state = self.lock();
         state.outbox.close();
-        (state.is_closing, state.is_over) = (true, true);
+        state.is_closing = true;
         let unpublished = state.outbox.take_all();
         state.unconfirmed = unpublished.len() + state.in_doubt;
-        let unconfirmed = state.unconfirmed;
         state.problem.get_or_insert(BrokerError::Closed);
         // Nobody looks there any more.
         state.changed = None;
         let readings = std::mem::take(&mut state.readings);
-        let (waiting, closing) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.closing));
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         let unpublished = unpublished.tell_all(&PublishError::Unavailable);
-        closing.into_iter().for_each(|promise| promise.give(unconfirmed));
         drop((readings, waiting));
         unpublished
+    }
+
+    /// Everybody else was told that it is over: the program may end now.
+    pub(super) fn tell_closed(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        let (closing, unconfirmed) = (std::mem::take(&mut state.closing), state.unconfirmed);
+        drop(state);
+        closing.into_iter().for_each(|promise| promise.give(unconfirmed));
     }
 
     /// How much waits: rooms that have changed, histories to be read, and those who wait for a connection.

@@ -122,6 +122,7 @@ impl Drop for Over {
         let unpublished = self.0.link().over();
         self.0.tell_unpublished(unpublished);
         self.0.presence_over();
+        self.0.link().tell_closed();
     }
 }
 

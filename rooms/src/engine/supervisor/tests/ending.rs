@@ -143,3 +143,32 @@ fn when_the_runtime_has_ended_the_members_on_this_node_are_alone() {
     assert_eq!((one.rooms.count("a"), one.rooms.present("a")), (1, vec!["here".into()]));
     assert_eq!(*lock(&left), [Arc::<str>::from("there")]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_is_told_after_everybody_else() {
+    let (broker, told) = (Memory::default(), Arc::<Mutex<Vec<&str>>>::default());
+    let closing = Arc::<Mutex<Option<crate::Pending<usize>>>>::default();
+    broker.stop();
+    let tell = |what: &'static str| {
+        let (told, closing) = (told.clone(), closing.clone());
+        move || {
+            // The program may end as soon as the rooms have.
+            assert!(lock(&closing).as_ref().is_some_and(|closed| format!("{closed:?}").contains("is_ready: false")));
+            lock(&told).push(what);
+        }
+    };
+    let (unpublished, gap, outcome) = (tell("unpublished"), tell("gap"), tell("outcome"));
+    let builder = Rooms::builder().while_away(WhileAway::Keep).history(History::last(1));
+    let builder = builder.on_unpublished(move |_, _| unpublished()).on_gap(move |_, _| gap());
+    let rooms = Rooms::over(builder, broker).unwrap();
+    rooms.join_since("a", &Recorder::new().socket(), None).unwrap();
+    rooms.publish("a", "1").unwrap();
+    rooms.publish_with("a", "2", move |_| outcome());
+    *lock(&closing) = Some(rooms.close());
+    settle().await;
+    let mut told = lock(&told).clone();
+    told.sort_unstable();
+    assert_eq!(told, ["gap", "outcome", "unpublished"]);
+    let closed = lock(&closing).take();
+    assert_eq!(closed.map(|closed| closed.wait_timeout(Duration::ZERO).unwrap()), Some(2));
+}

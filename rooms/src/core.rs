@@ -24,7 +24,7 @@ use crate::presence::Presence;
 use crate::rooms::{Inner, Rooms};
 #[cfg(feature = "__broker")]
 use crate::{
-    engine::{Link, Unpublished},
+    engine::{Batch, Link, Unpublished},
     error::BrokerError,
     wire,
 };
@@ -287,19 +287,34 @@ impl Core {
         }
     }
 
-    /// A message of a room has come from the broker.
-    pub(crate) fn receive(&self, token: &str, from: NodeId, position: Option<Position>, message: Message<'_>) {
+    /// A message of a room has come from the broker, as a part of a batch.
+    pub(crate) fn receive(
+        &self,
+        token: &str,
+        from: NodeId,
+        position: Option<Position>,
+        message: Message<'_>,
+        batch: &mut Batch,
+    ) {
         self.watch.received();
         let had_it = from == self.node && self.settings.delivers_at_once();
-        if !had_it {
-            self.deliver_or_miss(token, || self.delivery(position, message));
+        let Some(room) = self.hub.room(token).filter(|_| !had_it) else { return };
+        match room.gather(self.delivery(position, message)) {
+            Ok(enough) => batch.add(room, enough),
+            Err(full) => self.tell_missed(token, full),
         }
     }
 
-    /// Gives a message to the members of its room that are on this node. That they have missed it is told once for as many
-    /// as they miss in a row.
+    /// Gives a message to the members of its room that are on this node.
     pub(crate) fn deliver_or_miss(&self, token: &str, delivery: impl FnOnce() -> Delivery) {
-        if let Err(Full { is_first: true }) = self.deliver(token, delivery) {
+        if let Err(full) = self.deliver(token, delivery) {
+            self.tell_missed(token, full);
+        }
+    }
+
+    /// That members have missed something is told once for as many as they miss in a row.
+    fn tell_missed(&self, token: &str, full: Full) {
+        if full.is_first {
             self.missed(token);
         }
     }

@@ -3,6 +3,9 @@
 //! Several threads may deliver at the same time, and every member sees one order nevertheless: what is delivered is queued,
 //! and whoever finds nobody at it sends what is in the queue, its own and what others add meanwhile. So nothing is sent
 //! under a lock, and a socket whose own code delivers to the same room does not wait for itself.
+//!
+//! Messages that wait together are sent together, member by member: a connection is looked for once for all of them, and
+//! writes them in one go.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +19,11 @@ use crate::position::Position;
 /// How many messages, and how many bytes of them, may wait while another thread sends those before them.
 const MOST_QUEUED: usize = 4096;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// How many messages, and how many bytes of them, are sent to one member before the next has its turn: little beside
+/// what a connection queues, and nobody waits for long.
+const MOST_TOGETHER: usize = 64;
+const MOST_BYTES_TOGETHER: usize = 64 * 1024;
 
 /// A room that has members on this node.
 pub(crate) struct Room {
@@ -117,13 +125,22 @@ impl Room {
     /// # Errors
     /// [`Full`] if that thread has too much to send.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Full> {
-        let mut state = self.lock();
-        if state.is_full() {
-            return Err(Full { is_first: !std::mem::replace(&mut state.has_overflowed, true) });
-        }
+        let mut state = self.admit()?;
         state.add(delivery);
         self.run_from(state);
         Ok(())
+    }
+
+    /// Gives a message its place behind those that were delivered before, to be sent by [`run`](Self::run) with what
+    /// comes until then. Returns whether that is enough.
+    ///
+    /// # Errors
+    /// [`Full`] as [`deliver`](Self::deliver).
+    #[cfg(feature = "__broker")]
+    pub(crate) fn gather(&self, delivery: Delivery) -> Result<bool, Full> {
+        let mut state = self.admit()?;
+        state.add(delivery);
+        Ok(state.queue.len() >= MOST_TOGETHER || state.bytes >= MOST_BYTES_TOGETHER)
     }
 
     /// Returns `true` if there is no room for another message.
@@ -205,6 +222,14 @@ impl Room {
         self.run_from(state);
     }
 
+    fn admit(&self) -> Result<MutexGuard<'_, State>, Full> {
+        let mut state = self.lock();
+        if state.is_full() {
+            return Err(Full { is_first: !std::mem::replace(&mut state.has_overflowed, true) });
+        }
+        Ok(state)
+    }
+
     fn run_from(&self, mut state: MutexGuard<'_, State>) {
         if state.is_delivering {
             return;
@@ -214,11 +239,8 @@ impl Room {
         let mut delivering = Delivering(Some(self));
         while let Some(turn) = self.next() {
             match turn {
-                Turn::Everybody(delivery) => self.audience(&delivery).send(&delivery),
-                Turn::Made(_, make) => {
-                    let delivery = make();
-                    self.audience(&delivery).send(&delivery);
-                }
+                Turn::Everybody(delivery) => self.send(delivery),
+                Turn::Made(_, make) => self.send(make()),
                 Turn::CaughtUp(caught_up) => self.send_kept(caught_up),
             }
         }
@@ -238,12 +260,18 @@ impl Room {
         turn
     }
 
-    /// Who is there to get a message. Those who catch up get it later.
-    fn audience(&self, delivery: &Delivery) -> Audience {
+    /// Sends a message to everybody, and with it those that are next. Members that are gone, or read too slowly, miss
+    /// them: what becomes of these is up to their connections. Those who catch up get them later.
+    fn send(&self, first: Delivery) {
         let mut state = self.lock();
-        state.catching_up.hold(delivery);
-        let without = state.catching_up.have_got(delivery.position);
-        Audience { sockets: state.members.snapshot(), without }
+        let sockets = state.members.snapshot();
+        let first = state.addressed(first);
+        let others = state.take_others(first.delivery.length);
+        drop(state);
+        for socket in sockets.iter() {
+            first.send(socket);
+            others.iter().for_each(|addressed| addressed.send(socket));
+        }
     }
 
     fn send_kept(&self, CaughtUp { socket, number, since, kept, missed }: CaughtUp) {
@@ -302,6 +330,28 @@ impl State {
         count >= MOST_QUEUED || self.bytes >= MOST_BYTES
     }
 
+    /// Takes the messages for everybody that are next, as many as are sent together with one of this length.
+    fn take_others(&mut self, length: usize) -> Vec<Addressed> {
+        let (mut others, mut together) = (Vec::new(), length);
+        while let Some(Turn::Everybody(next)) = self.queue.front() {
+            together += next.length;
+            if others.len() + 1 == MOST_TOGETHER || together > MOST_BYTES_TOGETHER {
+                break;
+            }
+            let Some(Turn::Everybody(next)) = self.queue.pop_front() else { break };
+            self.bytes -= next.length;
+            let next = self.addressed(next);
+            others.push(next);
+        }
+        others
+    }
+
+    fn addressed(&mut self, delivery: Delivery) -> Addressed {
+        self.catching_up.hold(&delivery);
+        let without = self.catching_up.have_got(delivery.position);
+        Addressed { delivery, without }
+    }
+
     fn add(&mut self, delivery: Delivery) {
         match &mut self.bridging {
             // What is in no history does not wait for it.
@@ -338,21 +388,16 @@ impl State {
     }
 }
 
-/// Who gets a message.
-#[derive(Default)]
-struct Audience {
-    sockets: Arc<Vec<WebSocket>>,
+/// A message, and who has got it already.
+struct Addressed {
+    delivery: Delivery,
     without: Vec<SocketId>,
 }
 
-impl Audience {
-    /// Sends to everybody. Those that are gone, or read too slowly, miss it: what becomes of them is up to their
-    /// connections.
-    fn send(&self, delivery: &Delivery) {
-        for socket in self.sockets.iter() {
-            if self.without.is_empty() || !self.without.contains(&socket.id()) {
-                let _ = socket.send(&delivery.message);
-            }
+impl Addressed {
+    fn send(&self, socket: &WebSocket) {
+        if self.without.is_empty() || !self.without.contains(&socket.id()) {
+            let _ = socket.send(&self.delivery.message);
         }
     }
 }

@@ -11,7 +11,7 @@ use async_nats::Message;
 use async_nats::header::{HeaderName, NATS_LAST_SEQUENCE, NATS_SEQUENCE};
 
 use super::reactor::Spawner;
-use crate::engine::Inbox;
+use crate::engine::{Batch, Inbox};
 use crate::position::Position;
 
 /// Nobody waits longer for a message: the client has dropped it.
@@ -49,12 +49,12 @@ impl Ordered {
     }
 
     /// A message has come.
-    pub(super) fn take(self: &Arc<Self>, message: Message) {
+    pub(super) fn take(self: &Arc<Self>, message: Message, batch: &mut Batch) {
         let Some(place) = Place::of(&message) else {
-            return self.inbox.receive(&message.subject, None, &message.payload);
+            return self.inbox.receive(&message.subject, None, &message.payload, batch);
         };
         let mut order = self.lock();
-        order.take(place, message, |sequence, message| self.hand_over(sequence, &message));
+        order.take(place, message, |sequence, message| self.hand_over(sequence, &message, batch));
         if order.waiting.contains_key(&place.sequence) {
             let late = Arc::downgrade(self);
             self.on.spawn(async move {
@@ -68,25 +68,27 @@ impl Ordered {
 
     /// All that is after this place in the stream comes.
     pub(super) fn starts(&self, at: Position) {
-        self.lock().starts(at.parts().1, |sequence, message| self.hand_over(sequence, &message));
+        let mut batch = Batch::default();
+        self.lock().starts(at.parts().1, |sequence, message| self.hand_over(sequence, &message, &mut batch));
     }
 
     /// What is before this one does not come any more.
     fn give_up(&self, sequence: u64) {
+        let (mut channel, mut batch) = (None, Batch::default());
         let mut order = self.lock();
-        let mut channel = None;
         order.give_up(sequence, |sequence, message| {
-            self.hand_over(sequence, &message);
+            self.hand_over(sequence, &message, &mut batch);
             channel = Some(message.subject);
         });
         drop(order);
+        batch.deliver();
         if let Some(channel) = channel {
             self.inbox.missed(&channel);
         }
     }
 
-    fn hand_over(&self, sequence: u64, message: &Message) {
-        self.inbox.receive(&message.subject, Some(Position::new(self.era, sequence)), &message.payload);
+    fn hand_over(&self, sequence: u64, message: &Message, batch: &mut Batch) {
+        self.inbox.receive(&message.subject, Some(Position::new(self.era, sequence)), &message.payload, batch);
     }
 
     fn lock(&self) -> MutexGuard<'_, Order<Message>> {

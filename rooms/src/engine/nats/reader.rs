@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 
 use super::reactor::{Busy, Spawner};
+use crate::engine::Batch;
 
 /// A subscription that is read on the thread of its connection, until this is dropped.
 pub(super) struct Reader {
@@ -20,8 +21,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Has `take` called with each message.
-    pub(super) fn start(on: &Spawner, subscriber: Subscriber, take: impl FnMut(Message) + Send + 'static) -> Self {
+    /// Has `take` called with each message. All that are there are one batch.
+    pub(super) fn start(
+        on: &Spawner,
+        subscriber: Subscriber,
+        take: impl FnMut(Message, &mut Batch) + Send + 'static,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         // All that has come is taken before it is the client's turn again.
         let task = on.spawn(unconstrained(read(subscriber, take, stopped, on.busy())));
@@ -36,21 +41,34 @@ impl Reader {
 
 async fn read(
     mut subscriber: Subscriber,
-    mut take: impl FnMut(Message),
+    mut take: impl FnMut(Message, &mut Batch),
     mut stop: oneshot::Receiver<Infallible>,
     _busy: Busy,
 ) {
-    while let Some(message) = next(&mut subscriber, &mut stop).await {
-        take(message);
+    let mut batch = Batch::default();
+    while let Some(message) = next(&mut subscriber, &mut stop, &mut batch).await {
+        take(message, &mut batch);
     }
+    drop(batch);
     let _ = subscriber.unsubscribe().await;
 }
 
-/// The next message, unless there is none any more, or none is wanted.
-async fn next(subscriber: &mut Subscriber, stop: &mut oneshot::Receiver<Infallible>) -> Option<Message> {
-    poll_fn(|context| match Pin::new(&mut *stop).poll(context) {
-        Poll::Ready(_) => Poll::Ready(None),
-        Poll::Pending => Pin::new(&mut *subscriber).poll_next(context),
+/// The next message, unless there is none any more, or none is wanted. While it has to be waited for, what came before is
+/// delivered.
+async fn next(
+    subscriber: &mut Subscriber,
+    stop: &mut oneshot::Receiver<Infallible>,
+    batch: &mut Batch,
+) -> Option<Message> {
+    poll_fn(|context| {
+        let next = match Pin::new(&mut *stop).poll(context) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => Pin::new(&mut *subscriber).poll_next(context),
+        };
+        if next.is_pending() {
+            batch.deliver();
+        }
+        next
     })
     .await
 }

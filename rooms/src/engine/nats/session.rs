@@ -141,9 +141,11 @@ impl Session for NatsSession {
             let reader = if let Some(archive) = &self.line.archive {
                 let ordered = Ordered::new(inbox, on.clone(), archive.era());
                 begun.push(ordered.clone());
-                Reader::start(on, subscriber, move |message| ordered.take(message))
+                Reader::start(on, subscriber, move |message, batch| ordered.take(message, batch))
             } else {
-                Reader::start(on, subscriber, move |message| inbox.receive(&message.subject, None, &message.payload))
+                Reader::start(on, subscriber, move |message, batch| {
+                    inbox.receive(&message.subject, None, &message.payload, batch);
+                })
             };
             self.readers.lock().insert(subject.to_string(), reader);
         }
@@ -229,7 +231,7 @@ impl Line {
         let echo = Subject::from(vital + inbox.rsplit('.').next().unwrap_or(&inbox));
         let subscriber = client.subscribe(echo.clone()).await.map_err(closed)?;
         let pulse = Pulse::of(&health);
-        let echoes = Reader::start(&on, subscriber, move |message| {
+        let echoes = Reader::start(&on, subscriber, move |message, _| {
             if let Ok(marker) = (&*message.payload).try_into() {
                 pulse.echo(u64::from_be_bytes(marker));
             }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, Value};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::hello::{Known, hello};
@@ -15,7 +15,8 @@ use super::publishing::{self, Keeping, Outcomes};
 use super::refusal::{self, Refusal, no_redis};
 use super::sentinel::{Primary, Sentinels};
 use super::{Names, RedisBroker, history};
-use crate::engine::{Channel, Excerpt, Inbox, Publication, Session};
+use crate::core::lock;
+use crate::engine::{Batch, Channel, Excerpt, Inbox, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -44,7 +45,7 @@ impl RedisSession {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
-            .set_push_sender(Reader { inbox, end: end.clone() });
+            .set_push_sender(Reader::start(inbox, end.clone()));
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         let mut connection = connection.map_err(|error| refusal::not_connected(&error))?;
         let Known { max_payload, script } = hello(&mut connection, broker).await?;
@@ -185,6 +186,10 @@ impl fmt::Debug for RedisSession {
 /// What the connection's task has for what comes between replies. It is dropped with that task.
 struct Reader {
     inbox: Inbox,
+    /// What has come in one read. That there is no more to read the connection's task does not say, so that another one
+    /// delivers it, whose turn is after that.
+    batch: Arc<Mutex<Batch>>,
+    is_due: mpsc::Sender<()>,
     end: End,
 }
 
@@ -198,19 +203,40 @@ impl AsyncPushSender for Reader {
 }
 
 impl Reader {
+    fn start(inbox: Inbox, end: End) -> Self {
+        let (is_due, due) = mpsc::channel(1);
+        let batch = Arc::default();
+        tokio::spawn(deliver(Arc::clone(&batch), due));
+        Self { inbox, batch, is_due, end }
+    }
+
     fn receive(&self, data: Vec<Value>) {
         let mut data = data.into_iter();
         if let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) = (data.next(), data.next()) {
             let (position, bytes) = publishing::received(payload);
             if let Ok(channel) = std::str::from_utf8(&channel) {
-                self.inbox.receive(channel, position, &bytes);
+                // While a batch is delivered the next one waits, and Redis does: nothing piles up.
+                let mut batch = lock(&self.batch);
+                let is_first = batch.is_empty();
+                self.inbox.receive(channel, position, &bytes, &mut batch);
+                if is_first && !batch.is_empty() {
+                    let _ = self.is_due.try_send(());
+                }
             }
         }
     }
 }
 
+/// Delivers what has come, until nothing comes any more.
+async fn deliver(batch: Arc<Mutex<Batch>>, mut due: mpsc::Receiver<()>) {
+    while due.recv().await.is_some() {
+        lock(&batch).deliver();
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
+        lock(&self.batch).deliver();
         self.end.set(BrokerError::Lost(
             "Redis or the network ended it. If its log speaks of `client-output-buffer-limit`, this node could not \
              keep up"

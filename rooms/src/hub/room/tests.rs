@@ -219,3 +219,110 @@ fn a_position_that_somebody_made_up_silences_nobody() {
     (3..5).for_each(|position| room.deliver(at(position)).unwrap());
     assert_eq!(texts(&member), ["1", "1000000", "2", "3", "4"]);
 }
+
+#[cfg(feature = "__broker")]
+mod together {
+    use super::*;
+
+    type Notes = Arc<Mutex<Vec<(usize, String)>>>;
+
+    /// Members that note who gets what when.
+    fn noting(room: &Room, count: usize) -> (Vec<WebSocket>, Notes) {
+        struct Noting(usize, Notes);
+
+        impl Socket for Noting {
+            fn send(&self, message: Outgoing<'_>) -> Result<StreamOffset, SendError> {
+                let text = String::from_utf8_lossy(message.as_bytes()).into_owned();
+                self.1.lock().unwrap().push((self.0, text));
+                Ok(StreamOffset::new(0))
+            }
+
+            fn is_open(&self) -> bool {
+                true
+            }
+        }
+
+        let notes = Arc::default();
+        let sockets: Vec<_> = (0..count).map(|index| WebSocket::new(Noting(index, Arc::clone(&notes)))).collect();
+        sockets.iter().for_each(|socket| _ = room.add(socket, false));
+        (sockets, notes)
+    }
+
+    fn notes(notes: &Notes) -> Vec<(usize, String)> {
+        std::mem::take(&mut notes.lock().unwrap())
+    }
+
+    #[test]
+    fn messages_that_wait_together_are_sent_member_by_member() {
+        let room = room();
+        let (sockets, noted) = noting(&room, 2);
+        for text in ["a", "b"] {
+            assert_eq!(room.gather(Delivery::new(text)), Ok(false));
+        }
+        assert!(notes(&noted).is_empty());
+        room.deliver(Delivery::new("c")).unwrap();
+        let expected: Vec<_> =
+            [0, 1].into_iter().flat_map(|to| ["a", "b", "c"].map(|text| (to, text.into()))).collect();
+        assert_eq!(notes(&noted), expected);
+        // It is left between its last message and the next.
+        room.gather(Delivery::new("d")).unwrap();
+        room.remove(sockets[1].id());
+        room.run();
+        assert_eq!(notes(&noted), [(0, "d".into())]);
+    }
+
+    #[test]
+    fn no_more_is_sent_to_one_before_the_next_than_is_enough_at_once() {
+        let room = room();
+        let (_sockets, noted) = noting(&room, 2);
+        for count in 1..=MOST_TOGETHER + 1 {
+            assert_eq!(room.gather(Delivery::new("x")), Ok(count >= MOST_TOGETHER));
+        }
+        room.run();
+        let together: Vec<_> =
+            notes(&noted).chunk_by(|one, next| one.0 == next.0).map(|run| (run[0].0, run.len())).collect();
+        assert_eq!(together, [(0, MOST_TOGETHER), (1, MOST_TOGETHER), (0, 1), (1, 1)]);
+        let third = "x".repeat(MOST_BYTES_TOGETHER / 3);
+        for count in 1..=4 {
+            assert_eq!(room.gather(Delivery::new(third.as_str())), Ok(count == 4));
+        }
+        // One of any length goes alone.
+        room.gather(Delivery::new("x".repeat(2 * MOST_BYTES_TOGETHER))).unwrap();
+        room.run();
+        let together: Vec<_> =
+            notes(&noted).chunk_by(|one, next| one.0 == next.0).map(|run| (run[0].0, run.len())).collect();
+        assert_eq!(together, [(0, 3), (1, 3), (0, 1), (1, 1), (0, 1), (1, 1)]);
+        assert_eq!(room.lock().bytes, 0);
+    }
+
+    #[test]
+    fn of_messages_that_are_sent_together_each_gets_what_it_has_not() {
+        let (room, member, new) = (room(), Recorder::new(), Recorder::new());
+        room.add(&member.socket(), false);
+        room.add(&new.socket(), true);
+        (1..=2).for_each(|position| _ = room.gather(at(position)).unwrap());
+        room.run();
+        room.catch_up((new.socket().id(), 1), None, (1..=4).map(at).collect(), || panic!("nothing is missing"));
+        (3..=6).for_each(|position| _ = room.gather(at(position)).unwrap());
+        room.run();
+        assert_eq!(texts(&new), ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(texts(&member), ["1", "2", "3", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn what_a_socket_says_to_the_first_of_several_messages_comes_after_the_last() {
+        let (room, own, other, once) = (room(), Recorder::new(), Recorder::new(), AtomicBool::new(true));
+        let again = Arc::downgrade(&room);
+        let answer = move || {
+            if once.swap(false, Ordering::Relaxed) {
+                again.upgrade().unwrap().deliver(Delivery::new("answer")).unwrap();
+            }
+        };
+        room.add(&WebSocket::new(Own(own.clone(), Box::new(answer))), false);
+        room.add(&other.socket(), false);
+        ["a", "b"].into_iter().for_each(|text| _ = room.gather(Delivery::new(text)).unwrap());
+        room.run();
+        assert_eq!(texts(&own), ["a", "b", "answer"]);
+        assert_eq!(texts(&other), ["a", "b", "answer"]);
+    }
+}

@@ -249,6 +249,10 @@ fn who_comes_back_catches_up_from_the_history_in_this_process() {
     let past = rooms.history("room", None).wait().unwrap().messages;
     assert_eq!(past.iter().map(|past| past.position.parts().1).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(past[0].message, "c");
+    for (since, has_gap) in [(Position::new(second.parts().0, 1), true), (second, false)] {
+        let backlog = rooms.history("room", Some(since)).wait().unwrap();
+        assert_eq!((backlog.messages, backlog.has_gap), (past.clone(), has_gap));
+    }
     assert_eq!(rooms.history("room", Some(Position::new(0, 1))).wait(), Err(HistoryError::Gone));
     assert_eq!(Rooms::local().history("room", None).wait(), Err(HistoryError::NotKept));
 }

@@ -14,6 +14,7 @@ use bellwire_core::{Outgoing, Prepared, SendError, SocketId, WebSocket};
 
 use super::catching_up::CatchingUp;
 use super::members::Members;
+use crate::core::contain;
 use crate::position::Position;
 
 /// How many messages, and how many bytes of them, may wait while another thread sends those before them.
@@ -261,17 +262,22 @@ impl Room {
     }
 
     /// Sends a message to everybody, and with it those that are next. Members that are gone, or read too slowly, miss
-    /// them: what becomes of these is up to their connections. Those who catch up get them later.
+    /// them: what becomes of these is up to their connections. So does a socket of the program's own that panics, and
+    /// nobody behind it. Those who catch up get them later.
     fn send(&self, first: Delivery) {
         let mut state = self.lock();
         let sockets = state.members.snapshot();
         let first = state.addressed(first);
         let others = state.take_others(first.delivery.length);
         drop(state);
-        for socket in sockets.iter() {
-            first.send(socket);
-            others.iter().for_each(|addressed| addressed.send(socket));
-        }
+        let mut sockets = sockets.iter();
+        let mut send = || {
+            for socket in sockets.by_ref() {
+                first.send(socket);
+                others.iter().for_each(|addressed| addressed.send(socket));
+            }
+        };
+        while contain(&mut send).is_none() {}
     }
 
     fn send_kept(&self, CaughtUp { socket, number, since, kept, missed }: CaughtUp) {
@@ -281,7 +287,7 @@ impl Room {
         let held = not_up_to(last, held);
         for delivery in kept.into_iter().chain(held) {
             last = delivery.position.or(last);
-            lacks |= handle.send(&delivery.message) == Err(SendError::Full);
+            lacks |= contain(|| handle.send(&delivery.message)).is_none_or(|sent| sent == Err(SendError::Full));
         }
         let mut state = self.lock();
         if let Some(handle) = state.catching_up.caught_up(socket, number, last) {

@@ -1,6 +1,5 @@
 //! The order of what members get.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::thread;
@@ -76,16 +75,36 @@ fn a_socket_that_delivers_while_it_is_sent_to_does_not_wait_for_itself_and_comes
     assert_eq!(texts(&own), ["first", "second"]);
 }
 
+/// A socket whose own code panics when something is sent to it for the first time.
+fn panicking(recorder: &Recorder) -> WebSocket {
+    let panics = AtomicBool::new(true);
+    let panic = move || assert!(!panics.swap(false, Ordering::Relaxed), "a socket's own code");
+    WebSocket::new(Own(recorder.clone(), Box::new(panic)))
+}
+
 #[test]
-fn a_socket_whose_own_code_panics_does_not_silence_the_room() {
-    let (room, other, panics) = (room(), Recorder::new(), Arc::new(AtomicBool::new(true)));
-    let really = panics.clone();
-    let panicking = move || assert!(!really.swap(false, Ordering::Relaxed), "a socket's own code");
-    room.add(&other.socket(), false);
-    room.add(&WebSocket::new(Own(Recorder::new(), Box::new(panicking))), false);
-    assert!(catch_unwind(AssertUnwindSafe(|| room.deliver(Delivery::new("first")))).is_err());
-    room.deliver(Delivery::new("second")).unwrap();
-    assert_eq!(texts(&other), ["first", "second"]);
+fn a_socket_whose_own_code_panics_costs_nobody_else_anything() {
+    let (room, before, itself, behind) = (room(), Recorder::new(), Recorder::new(), Recorder::new());
+    room.add(&before.socket(), false);
+    room.add(&panicking(&itself), false);
+    room.add(&behind.socket(), false);
+    ["first", "second"].iter().for_each(|text| room.deliver(Delivery::new(*text)).unwrap());
+    assert_eq!(
+        [&before, &itself, &behind].map(texts),
+        [vec!["first", "second"], vec!["second"], vec!["first", "second"]]
+    );
+}
+
+#[test]
+fn a_socket_whose_own_code_panics_while_it_catches_up_is_a_member_nevertheless() {
+    let (room, member) = (room(), Recorder::new());
+    let socket = panicking(&member);
+    let number = room.add(&socket, true).unwrap();
+    let missed = Arc::new(AtomicBool::new(false));
+    let told = missed.clone();
+    room.catch_up((socket.id(), number), None, vec![at(1), at(2)], move || told.store(true, Ordering::Relaxed));
+    room.deliver(at(3)).unwrap();
+    assert_eq!((texts(&member), missed.load(Ordering::Relaxed)), (vec!["2".into(), "3".into()], true));
 }
 
 #[test]

@@ -18,6 +18,7 @@ macro_rules! links {
 [rooms]: crate::guide::rooms
 [history]: crate::guide::rooms#history
 [program]: crate::guide::rooms#a-whole-program
+[rooms_tests]: crate::guide::rooms#tests
 [many_nodes]: crate::guide::many_nodes
 [promised]: crate::guide::many_nodes#what-is-promised
 [presence]: crate::guide::many_nodes#presence-and-its-times

@@ -17,8 +17,9 @@ use crate::position::Position;
 /// Nobody waits longer for a message: the client has dropped it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// More do not wait.
+/// More messages do not wait, and no more bytes of them.
 const MOST_WAITING: usize = 1024;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Hands over what comes on one channel, in the order of the stream.
 pub(super) struct Ordered {
@@ -40,7 +41,15 @@ struct Place {
 struct Order<T> {
     start: Option<u64>,
     last: u64,
-    waiting: BTreeMap<u64, (u64, T)>,
+    waiting: BTreeMap<u64, Waiting<T>>,
+    /// The bytes of those that wait.
+    bytes: usize,
+}
+
+struct Waiting<T> {
+    before: u64,
+    length: usize,
+    message: T,
 }
 
 impl Ordered {
@@ -54,7 +63,8 @@ impl Ordered {
             return self.inbox.receive(&message.subject, None, &message.payload, batch);
         };
         let mut order = self.lock();
-        order.take(place, message, |sequence, message| self.hand_over(sequence, &message, batch));
+        let length = message.payload.len();
+        order.take(place, length, message, |sequence, message| self.hand_over(sequence, &message, batch));
         if order.waiting.contains_key(&place.sequence) {
             let late = Arc::downgrade(self);
             self.on.spawn(async move {
@@ -106,11 +116,12 @@ impl Place {
 
 impl<T> Order<T> {
     fn new() -> Self {
-        Self { start: None, last: 0, waiting: BTreeMap::new() }
+        Self { start: None, last: 0, waiting: BTreeMap::new(), bytes: 0 }
     }
 
-    fn take(&mut self, place: Place, message: T, hand_over: impl FnMut(u64, T)) {
-        self.waiting.insert(place.sequence, (place.before, message));
+    fn take(&mut self, place: Place, length: usize, message: T, hand_over: impl FnMut(u64, T)) {
+        let replaced = self.waiting.insert(place.sequence, Waiting { before: place.before, length, message });
+        self.bytes = self.bytes + length - replaced.map_or(0, |replaced| replaced.length);
         self.go_on(hand_over);
     }
 
@@ -121,7 +132,7 @@ impl<T> Order<T> {
 
     /// If this one still waits, it has waited enough, and so have those before it.
     fn give_up(&mut self, sequence: u64, hand_over: impl FnMut(u64, T)) {
-        if let Some(&(before, _)) = self.waiting.get(&sequence) {
+        if let Some(&Waiting { before, .. }) = self.waiting.get(&sequence) {
             self.last = self.last.max(before);
             self.start.get_or_insert(before);
             self.go_on(hand_over);
@@ -131,12 +142,13 @@ impl<T> Order<T> {
     /// Hands over all that need not wait.
     fn go_on(&mut self, mut hand_over: impl FnMut(u64, T)) {
         while let Some(first) = self.waiting.first_entry() {
-            let (sequence, before) = (*first.key(), first.get().0);
+            let before = first.get().before;
             let is_next = self.start.is_some_and(|start| before <= start.max(self.last));
-            if !is_next && self.waiting.len() <= MOST_WAITING {
+            if !is_next && self.waiting.len() <= MOST_WAITING && self.bytes <= MOST_BYTES {
                 return;
             }
-            let Some((_, (_, message))) = self.waiting.pop_first() else { return };
+            let Some((sequence, Waiting { length, message, .. })) = self.waiting.pop_first() else { return };
+            self.bytes -= length;
             self.last = self.last.max(sequence);
             hand_over(sequence, message);
         }
@@ -152,7 +164,7 @@ mod tests {
 
     fn taken(order: &mut Order<()>, (sequence, before): (u64, u64)) -> Vec<u64> {
         let mut handed_over = Vec::new();
-        order.take(Place { sequence, before }, (), |sequence, ()| handed_over.push(sequence));
+        order.take(Place { sequence, before }, 1, (), |sequence, ()| handed_over.push(sequence));
         handed_over
     }
 
@@ -221,6 +233,17 @@ mod tests {
         assert_eq!(handed_over, [7, 9]);
         order.give_up(9, |_, ()| unreachable!());
         assert_eq!(taken(&mut order, (10, 9)), [10]);
+    }
+
+    #[test]
+    fn no_more_bytes_wait_than_may() {
+        let (mut order, length) = (started(0), MOST_BYTES / 4 + 1);
+        let mut handed_over = Vec::new();
+        for sequence in [2, 3, 4, 4, 4, 5] {
+            let place = Place { sequence, before: sequence - 1 };
+            order.take(place, length, (), |sequence, ()| handed_over.push(sequence));
+        }
+        assert_eq!((handed_over, order.waiting.len(), order.bytes), (vec![2, 3, 4, 5], 0, 0));
     }
 
     #[test]

@@ -52,8 +52,8 @@ impl Rooms {
     /// Makes rooms on all nodes that are connected to the same NATS servers: a URL such as `nats://user:password@host`, or
     /// a client of the crate `async-nats`. See [`Nats`](crate::Nats).
     ///
-    /// It connects in the background, in the runtime of tokio that it is called in, or else on a thread with one of its
-    /// own, and again whenever the connection is lost: see [`connected`](Self::connected) and
+    /// It connects in the background, in the runtime of tokio that it is called in, whose timers and I/O have to be enabled
+    /// (`enable_all`), or else on a thread with one of its own, and again whenever the connection is lost: see [`connected`](Self::connected) and
     /// [`Builder::on_away`](crate::Builder::on_away).
     ///
     /// # Errors
@@ -67,8 +67,8 @@ impl Rooms {
     /// Makes rooms on all nodes that are connected to the same Redis: a URL such as `redis://user:password@host`, or a
     /// client of the crate `redis`. See [`Redis`](crate::Redis).
     ///
-    /// It connects in the background, in the runtime of tokio that it is called in, or else on a thread with one of its
-    /// own, and again whenever the connection is lost: see [`connected`](Self::connected) and
+    /// It connects in the background, in the runtime of tokio that it is called in, whose timers and I/O have to be enabled
+    /// (`enable_all`), or else on a thread with one of its own, and again whenever the connection is lost: see [`connected`](Self::connected) and
     /// [`Builder::on_away`](crate::Builder::on_away).
     ///
     /// # Errors

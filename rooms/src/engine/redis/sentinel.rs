@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -32,6 +32,8 @@ pub(super) struct Sentinels {
     sentinels: Vec<Sentinel>,
     /// Which one to ask first: it was the last to answer.
     first: AtomicUsize,
+    /// The last failover that was told of. Who says less has not heard of it.
+    epoch: AtomicU64,
     /// How long a connection to the primary may take, with all that is to be asked before.
     patience: Duration,
 }
@@ -60,7 +62,7 @@ impl Sentinels {
             )
         })?;
         let sentinels = sentinels.into_iter().map(|client| Sentinel { client, name: name.clone() }).collect();
-        Ok(Self { name, sentinels, first: AtomicUsize::new(0), patience })
+        Ok(Self { name, sentinels, first: AtomicUsize::new(0), epoch: AtomicU64::new(0), patience })
     }
 
     /// Connects to the primary, in the way of this client.
@@ -85,7 +87,8 @@ impl Sentinels {
         }
     }
 
-    /// The primary, by the Sentinel that is the first to answer, and which one that is.
+    /// The primary, by the Sentinel that is the first to answer, and which one that is. Of those who have not heard of the
+    /// last failover the best will do if there are no others: their epochs may have begun anew.
     async fn find(&self, patience: Duration) -> Result<(usize, Primary), BrokerError> {
         let deadline = Instant::now() + patience;
         let count = self.sentinels.len();
@@ -94,6 +97,7 @@ impl Sentinels {
         let mut to_ask = self.sentinels.iter().enumerate().cycle().skip(first).take(count);
         let mut asked = JoinSet::new();
         let mut failures = Vec::new();
+        let mut behind: Vec<(usize, Primary)> = Vec::new();
         loop {
             if let Some((index, sentinel)) = to_ask.next() {
                 let sentinel = sentinel.clone();
@@ -102,17 +106,26 @@ impl Sentinels {
                     (index, answer.unwrap_or(Err(BrokerError::TimedOut(patience))))
                 });
             } else if asked.is_empty() {
-                return Err(self.nobody_knows(failures));
+                let best = behind.into_iter().max_by_key(|(_, primary)| primary.epoch);
+                let (index, primary) = best.ok_or_else(|| self.nobody_knows(failures))?;
+                self.told(index, &primary);
+                return Ok((index, primary));
             }
             match timeout(ask_next_after, asked.join_next()).await {
-                Ok(Some(Ok((index, Ok(primary))))) => {
-                    self.first.store(index, Ordering::Relaxed);
+                Ok(Some(Ok((index, Ok(primary))))) if primary.epoch >= self.epoch.load(Ordering::Relaxed) => {
+                    self.told(index, &primary);
                     return Ok((index, primary));
                 }
+                Ok(Some(Ok((index, Ok(primary))))) => behind.push((index, primary)),
                 Ok(Some(Ok((index, Err(error))))) => failures.push((index, error)),
                 _ => {}
             }
         }
+    }
+
+    fn told(&self, index: usize, primary: &Primary) {
+        self.first.store(index, Ordering::Relaxed);
+        self.epoch.store(primary.epoch, Ordering::Relaxed);
     }
 
     /// What each of them has said instead. What does not pass by itself is what it is called by.
@@ -160,7 +173,7 @@ impl Sentinels {
             let (this, sentinel, primary, ended) = (self.clone(), sentinel.clone(), primary.clone(), ended.clone());
             watchers.spawn(async move {
                 let next = sentinel.successor(&primary, this.patience).await;
-                this.first.store(index, Ordering::Relaxed);
+                this.told(index, &next);
                 ended(BrokerError::Lost(format!(
                     "Redis has failed over: the Sentinel {} says that `{}` is now at {}:{}",
                     sentinel.shown(),
@@ -306,6 +319,7 @@ fn text(value: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::redis::tests::saying;
 
     fn some(count: usize) -> Sentinels {
         let client = Client::open("redis://user:hidden@mymaster/3").unwrap();
@@ -365,6 +379,24 @@ mod tests {
             assert_eq!(other.succeeds(&here), expected, "{other:?}");
         }
         assert!(Primary { host: "10.0.0.2".into(), ..at(7000, 4) }.succeeds(&here));
+    }
+
+    #[tokio::test]
+    async fn who_has_not_heard_of_the_last_failover_is_asked_in_vain_unless_nobody_has() {
+        let client = Client::open("redis://mymaster").unwrap();
+        let urls = [saying("old", 1, 3).await, saying("new", 1, 5).await, saying("older", 1, 2).await];
+        let clients =
+            urls.iter().map(|url| address::for_sentinel(&Client::open(url.as_str()).unwrap(), false).unwrap());
+        let clients = clients.collect();
+        let sentinels = Sentinels::new(&client, clients, Duration::from_secs(60)).unwrap();
+        for (first, known, expected) in [(0, 0, "old"), (0, 4, "new"), (2, 5, "new"), (2, 9, "new"), (0, 3, "old")] {
+            sentinels.first.store(first, Ordering::Relaxed);
+            sentinels.epoch.store(known, Ordering::Relaxed);
+            let (index, primary) = sentinels.find(Duration::from_secs(30)).await.unwrap();
+            assert_eq!(primary.host, expected, "{first}, {known}");
+            assert_eq!(sentinels.first.load(Ordering::Relaxed), index);
+            assert_eq!(sentinels.epoch.load(Ordering::Relaxed), primary.epoch);
+        }
     }
 
     #[test]

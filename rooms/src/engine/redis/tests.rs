@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+pub(super) use self::sentinel::saying;
 use self::server::Server;
 use super::{Redis, RedisBroker, RedisSession};
 use crate::builder::History;

@@ -44,7 +44,7 @@ impl Available {
         let nodes: Vec<_> = (0..2).map(|_| behind("redis://mymaster", &self.urls(), &set_up)).collect();
         nodes.iter().for_each(Watched::wait_connected);
         let members = nodes.iter().map(member).collect();
-        wait_for_both(&self.primary);
+        wait_for_both(&self.primary, &nodes);
         (nodes, members)
     }
 }
@@ -60,8 +60,10 @@ fn member(node: &Watched) -> Recorder {
 }
 
 #[track_caller]
-fn wait_for_both(redis: &Broker) {
+fn wait_for_both(redis: &Broker, nodes: &[Watched]) {
     wait_until("both nodes are there", || redis.channels(ROOMS).into_values().eq([2]));
+    // They know that a moment later.
+    nodes.iter().for_each(Watched::wait_connected);
 }
 
 /// Each member gets what each node says, after the first so many.
@@ -83,7 +85,7 @@ fn nodes_follow_when_the_primary_is_killed() {
     talk(&nodes, &members, 0);
     redis.primary.kill();
     nodes.iter().for_each(|node| node.wait_for_gaps(1));
-    wait_for_both(&redis.replica);
+    wait_for_both(&redis.replica, &nodes);
     talk(&nodes, &members, 2);
     for node in &nodes {
         let gaps = node.gaps();
@@ -108,7 +110,7 @@ fn what_the_replica_has_of_a_history_bridges_the_gap() {
     talk(&nodes, &members, 0);
     wait_until("a replica that has all", || redis.replica.redis(&["XLEN", "{test}.keep.a"]) == ["2"]);
     redis.primary.kill();
-    wait_for_both(&redis.replica);
+    wait_for_both(&redis.replica, &nodes);
     talk(&nodes, &members, 2);
     assert_eq!(nodes[0].rooms.history("a", None).wait().unwrap().messages.len(), 4);
     assert!(nodes.iter().all(|node| node.gaps().is_empty()), "{:?}", nodes[0].gaps());
@@ -129,13 +131,34 @@ fn nobody_stays_with_a_primary_that_does_not_know_that_it_was_replaced() {
     assert!(matches!(outcomes[..], [(17, Ok(()) | Err(PublishError::Lost))]), "{outcomes:?}");
     redis.primary.resume();
     wait_until("nobody is there", || redis.primary.channels(ROOMS).is_empty());
-    wait_for_both(&redis.replica);
+    wait_for_both(&redis.replica, &nodes);
     talk(&nodes, &members, 0);
     for node in &nodes {
         let away = node.away();
         let [BrokerError::Lost(why)] = &away[..] else { panic!("{away:?}") };
         assert!(why.contains("failed over") && why.contains(&redis.replica.port().to_string()), "{why}");
     }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn without_sentinels_a_primary_that_was_demoted_is_left_until_it_is_one_again() {
+    let redis = Broker::start(Kind::Redis);
+    let nodes = [0, 1].map(|_| Watched::at(&redis, |builder| builder.heartbeat(Duration::from_millis(200))));
+    let members: Vec<_> = nodes.iter().map(member).collect();
+    wait_for_both(&redis, &nodes);
+    talk(&nodes, &members, 0);
+    // It ends no connection by that, and takes what is published as before.
+    redis.redis(&["REPLICAOF", "127.0.0.1", "1"]);
+    for node in &nodes {
+        let error = node.wait_for_error(|_| true);
+        assert!(matches!(&error, BrokerError::Protocol(text) if text.contains("that is a replica")), "{error:?}");
+        assert_eq!(node.rooms.publish("a", "to nobody"), Err(PublishError::Unavailable));
+    }
+    redis.redis(&["REPLICAOF", "NO", "ONE"]);
+    nodes.iter().for_each(|node| node.wait_for_gaps(1));
+    wait_for_both(&redis, &nodes);
+    talk(&nodes, &members, 2);
 }
 
 #[test]

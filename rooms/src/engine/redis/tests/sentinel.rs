@@ -5,12 +5,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-/// The URL of what says, like a Sentinel, that the primary is there.
-pub(super) async fn saying(host: &str, port: u16) -> String {
+/// The URL of what says, like a Sentinel, that the primary is there since this failover.
+pub(in crate::engine::redis) async fn saying(host: &str, port: u16, epoch: u64) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let port = port.to_string();
-    let state = "*2\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n";
+    let state = format!("*2\r\n$12\r\nconfig-epoch\r\n$1\r\n{epoch}\r\n");
     let answer = format!("{state}*2\r\n${}\r\n{host}\r\n${}\r\n{port}\r\n", host.len(), port.len());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -83,7 +83,7 @@ fn whoever_waits_for_ever_is_told_nevertheless_that_no_sentinel_is_there() {
 async fn a_sentinel_that_leads_nowhere_is_not_the_first_to_be_asked_again() {
     let server = Server::start(&["--requirepass", "right"]).await;
     let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let sentinels = [saying("127.0.0.1", nowhere).await, saying("127.0.0.1", server.port()).await];
+    let sentinels = [saying("127.0.0.1", nowhere, 1).await, saying("127.0.0.1", server.port(), 1).await];
     let redis = Redis::from("redis://:right@mymaster/3").sentinels(&sentinels);
     let broker = RedisBroker::new(redis, "app", Some(HISTORY), PATIENCE).unwrap();
     let connect = || soon(broker.connect(Inbox::tapped(|_: &str, _, _: &Bytes| {})));

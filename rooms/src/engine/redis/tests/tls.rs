@@ -50,8 +50,12 @@ async fn over_tls_a_redis_that_is_trusted_is_a_broker_and_no_other() {
     let trusting = TlsCertificates { client_tls: None, root_cert: Some(files.root.clone().into_bytes()) };
     let direct = Client::build_with_tls(url.as_str(), trusting.clone()).unwrap();
     // The Sentinel is asked without TLS.
-    let by_sentinel = Redis::from(Client::build_with_tls("rediss://mymaster", trusting).unwrap())
-        .sentinels([sentinel::saying("localhost", server.port()).await]);
+    let by_sentinel = Redis::from(Client::build_with_tls("rediss://mymaster", trusting).unwrap()).sentinels([saying(
+        "localhost",
+        server.port(),
+        1,
+    )
+    .await]);
     for redis in [direct.into(), by_sentinel] {
         let (mut session, mut messages) = connect(redis, None).await;
         soon(session.subscribe(&[room("a")])).await.unwrap();

@@ -164,8 +164,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> task::Transport for Stream<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.0);
         match slices {
-            // Streams that cannot write several at once would look for the first that is not empty.
-            [slice, rest @ ..] if rest.is_empty() || !stream.is_write_vectored() => stream.poll_write(cx, slice),
+            [slice] => stream.poll_write(cx, slice),
+            // Streams that cannot write several at once would write the first, and that as a record or a frame of its own.
+            [first, ..] if !stream.is_write_vectored() && first.len() < JOINED => {
+                stream.poll_write(cx, &joined(slices))
+            }
+            [first, ..] if !stream.is_write_vectored() => stream.poll_write(cx, first),
             _ => stream.poll_write_vectored(cx, slices),
         }
     }
@@ -177,6 +181,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> task::Transport for Stream<S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+}
+
+/// So many bytes are copied together for a stream that takes one slice at a time.
+const JOINED: usize = 16 * 1024;
+
+fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum::<usize>().min(JOINED));
+    for slice in slices {
+        let room = JOINED - joined.len();
+        joined.extend_from_slice(slice.get(..room).unwrap_or(slice));
+    }
+    joined
 }
 
 /// Tokio's clock and sleep: its clock, so that tests may pause it.
@@ -210,6 +226,56 @@ impl task::Timer for Timer {
     fn yield_now(&mut self, cx: &mut Context<'_>) {
         if pin!(yield_now()).poll(cx).is_ready() {
             cx.waker().wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bellwire_core::backend::Transport as _;
+
+    use super::*;
+
+    /// Takes one slice at a time, and notes each write.
+    #[derive(Default)]
+    struct OneByOne(Vec<Vec<u8>>);
+
+    impl AsyncRead for OneByOne {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for OneByOne {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_stream_that_takes_one_slice_at_a_time_gets_small_ones_together() {
+        let (small, large) = (vec![1; 1000], vec![2; 2 * JOINED]);
+        for (slices, expected) in [
+            (vec![&small; 3], small.repeat(3)),
+            (vec![&small, &large], [&small[..], &large[..JOINED - 1000]].concat()),
+            (vec![&large, &small], large.clone()),
+        ] {
+            let slices: Vec<_> = slices.into_iter().map(|slice| IoSlice::new(slice)).collect();
+            let mut stream = Stream(OneByOne::default());
+            let written = stream.poll_write(&mut Context::from_waker(Waker::noop()), &slices);
+            assert!(matches!(written, Poll::Ready(Ok(count)) if count == expected.len()));
+            assert!(stream.0.0 == [expected]);
         }
     }
 }

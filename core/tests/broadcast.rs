@@ -26,9 +26,12 @@ use logging::*;
 
 /// From this size on a payload is shared instead of copied.
 const LARGE: usize = 16 * 1024;
+/// From here on a prepared message is.
+const SHARED: usize = 512;
 
 /// On both sides of all lengths at which something changes.
-const LENGTHS: [usize; 12] = [0, 1, 125, 126, 127, LARGE - 1, LARGE, LARGE + 1, 65_535, 65_536, 65_537, 200_000];
+const LENGTHS: [usize; 14] =
+    [0, 1, 125, 126, 127, SHARED - 1, SHARED, LARGE - 1, LARGE, LARGE + 1, 65_535, 65_536, 65_537, 200_000];
 
 fn letters(length: usize) -> String {
     ('a'..='z').cycle().take(length).collect()
@@ -100,7 +103,7 @@ fn everything_that_can_be_sent_can_be_prepared() {
 
 #[test]
 fn a_large_frame_is_shared_by_all_who_send_it_and_a_small_one_is_copied() {
-    for (length, is_shared) in [(LARGE - 1, false), (LARGE, true)] {
+    for (length, is_shared) in [(SHARED - 1, false), (SHARED, true), (LARGE, true)] {
         let prepared = Prepared::new(letters(length));
         let again = Prepared::new(&prepared);
         let connections = [&prepared, &prepared.clone(), &again].map(|message| {

@@ -12,7 +12,7 @@ pub const HANDSHAKE_BUFFER: usize = 4 * 1024;
 
 /// How many slices leave in one write, and how many bytes: a write that ends now and then lets a connection be
 /// aborted while a large message is on its way.
-const MAX_SLICES: usize = 16;
+const MAX_SLICES: usize = 64;
 const MAX_WRITE: usize = 1024 * 1024;
 
 /// Calls `write` with what is to leave in one write.

@@ -13,7 +13,7 @@ use super::error::SendError;
 use super::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, ReservedBits, encode_close};
 use super::outgoing::{Outgoing, Payload};
 use super::output::Output;
-use super::pool::{self, LARGE};
+use super::pool::{self, LARGE, SHARED};
 use super::stats::{Pings, Traffic};
 use crate::config::Config;
 use crate::context::Window;
@@ -146,7 +146,8 @@ impl Outbound {
     }
 
     fn queue(&mut self, opcode: Opcode, payload: Payload<'_>) {
-        if payload.as_bytes().len() < LARGE {
+        let large = if matches!(payload, Payload::Prepared(_)) { SHARED } else { LARGE };
+        if payload.as_bytes().len() < large {
             self.frame(opcode, payload.as_bytes());
         } else {
             self.large_message(opcode, payload);
@@ -188,7 +189,7 @@ impl Outbound {
     /// Queues a server's frame that was encoded before.
     fn whole_frame(&mut self, frame: &Bytes) {
         self.queued += frame.len() as u64;
-        if frame.len() < LARGE {
+        if frame.len() < SHARED {
             self.output.buffer(frame.len()).extend_from_slice(frame);
         } else {
             self.output.push_large(frame.clone());

@@ -10,13 +10,13 @@ use super::deflate::CompressedFrames;
 use super::event::{Message, OwnedMessage};
 use super::frame::{Header, Opcode};
 #[cfg(feature = "std")]
-use super::pool::{LARGE, share};
+use super::pool::{LARGE, SHARED, share};
 use crate::config::Config;
 use crate::context::Window;
 
 /// A prepared message that is shorter than this is sent as any other. One that may be compressed is compressed only once.
 #[cfg(feature = "std")]
-const COPIED: usize = if cfg!(feature = "deflate") { 64 } else { LARGE };
+const COPIED: usize = if cfg!(feature = "deflate") { 64 } else { SHARED };
 
 /// A message on its way out, text or binary, borrowed or owned: what `send` takes.
 ///
@@ -241,7 +241,7 @@ impl From<Prepared> for Outgoing<'_> {
 /// A message that is encoded already: sent to many connections, or many times, it is one frame in memory.
 ///
 /// Made from whatever `send` takes, and sent by reference or by value. Clones share the bytes. A server's connection
-/// queues a frame with a payload of 16 KiB or more without copying it, and copies a smaller one at once into what it
+/// queues a frame with a payload of 512 bytes or more without copying it, and copies a smaller one at once into what it
 /// writes next. A client has to copy, since RFC 6455 §5.3 wants each frame masked with a key of its own.
 ///
 /// [`broadcast`](crate::broadcast) prepares its message by itself.

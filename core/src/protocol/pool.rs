@@ -20,6 +20,10 @@ use bytes::Bytes;
 /// same size), and its memory is kept.
 pub(crate) const LARGE: usize = 16 * 1024;
 
+/// From this size on the frame of a [`Prepared`](super::Prepared) stays where it is: all who get it write the same memory,
+/// which the processor has at hand then.
+pub(crate) const SHARED: usize = 512;
+
 /// The most memory that a thread keeps.
 #[cfg(feature = "std")]
 const MAX_KEPT: usize = 4 * 1024 * 1024;

@@ -23,7 +23,7 @@ pub struct Session {
 const MAX_RECORD: usize = 1 << 14;
 
 /// How many slices are looked at for one record.
-const MAX_SLICES: usize = 16;
+const MAX_SLICES: usize = 32;
 
 enum Kind {
     #[cfg(feature = "__rustls")]

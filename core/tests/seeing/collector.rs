@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// A span or an event, as text: `LEVEL target [span of it] message field=value ..`.
 #[derive(Clone, Default)]
@@ -32,9 +32,14 @@ pub(crate) struct Seen {
     pub(crate) text: String,
 }
 
+/// While there is only one subscriber, `tracing` asks the thread that comes to an event first whether anybody wants it, and
+/// believes that for all threads; tests beside a [`Collector`] want nothing. With this one there are two.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Collector::default()));
+
 impl Collector {
     /// Runs this, and returns what was seen of it.
     pub(crate) fn watch<T>(act: impl FnOnce(&Self) -> T) -> (Self, T) {
+        LazyLock::force(&ANOTHER);
         let collector = Self::default();
         let result = tracing::subscriber::with_default(collector.clone(), || act(&collector));
         (collector, result)

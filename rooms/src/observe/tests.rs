@@ -173,6 +173,16 @@ fn messages_that_were_accepted_and_come_to_nothing_are_told_together() {
 }
 
 #[test]
+fn what_a_thread_that_nobody_watches_has_done_first_is_seen_on_others() {
+    let act = || tracing::info!(target: "first elsewhere", "done");
+    let (collector, ()) = Collector::watch(|_| {
+        std::thread::spawn(act).join().unwrap();
+        act();
+    });
+    assert_eq!(collector.texts("first elsewhere"), ["INFO done"]);
+}
+
+#[test]
 fn a_member_that_comes_back_too_late_is_no_warning() {
     let (collector, _) = watch(async |_| {
         let rooms = Rooms::builder().history(crate::builder::History::last(1)).local();

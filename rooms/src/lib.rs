@@ -20,7 +20,7 @@
 //! | `hub` | the members on this node: `hub/room` is the order in which they get messages, `hub/catching_up` those who get history first |
 //! | `presence` | who is in a room over all nodes: a state machine without I/O and clock |
 //! | `history` | what is kept in this process, without a clock |
-//! | `engine` | the way to a broker: `link` and `outbox` are what handles leave there, `supervisor` connects again and finds gaps, `present` runs presence, `nats` and `redis` are one connection each |
+//! | `engine` | the way to a broker: `link` and `outbox` are what handles leave there, `inbox` is where what has come together goes to the hub, `supervisor` connects again and finds gaps, `present` runs presence, `nats` and `redis` are one connection each |
 //! | `observe` | what subscribers of `tracing` and recorders of `metrics` see, if there are any |
 //! | `name`, `position`, `node`, `wire` | what rooms, messages and nodes are called, and bytes at a broker |
 //! | `fuzzing` | what the fuzz targets do, so that tests run it, too |

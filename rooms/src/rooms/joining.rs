@@ -91,12 +91,14 @@ impl Rooms {
         Ok(catches_up)
     }
 
-    /// Takes a socket out of a room, and returns whether it was in it.
+    /// Takes a socket out of a room, and returns whether it was in it. What is being sent to the members at that moment
+    /// may still come to it.
     pub fn leave(&self, room: &str, socket: &WebSocket) -> bool {
         token(room).is_ok_and(|token| self.0.core.leave(&token, socket.id()))
     }
 
-    /// Takes a socket out of all its rooms, and returns in how many it was. One that ends leaves them by itself.
+    /// Takes a socket out of all its rooms, as [`leave`](Self::leave) does, and returns in how many it was. One that ends leaves
+    /// them by itself.
     pub fn leave_all(&self, socket: &WebSocket) -> usize {
         self.0.core.leave_all(socket.id())
     }

@@ -24,7 +24,7 @@ use crate::presence::Presence;
 use crate::rooms::{Inner, Rooms};
 #[cfg(feature = "__broker")]
 use crate::{
-    engine::{Batch, Link, Unpublished},
+    engine::{Arrivals, Link, Unpublished},
     error::BrokerError,
     wire,
 };
@@ -294,7 +294,7 @@ impl Core {
         from: NodeId,
         position: Option<Position>,
         message: Message<'_>,
-        batch: &mut Batch,
+        batch: &mut Arrivals,
     ) {
         self.watch.received();
         let had_it = from == self.node && self.settings.delivers_at_once();

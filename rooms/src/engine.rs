@@ -29,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use self::channel::Channel;
-pub(crate) use self::inbox::{Batch, Inbox};
+pub(crate) use self::inbox::{Arrivals, Inbox};
 pub(crate) use self::link::{Link, Reader, Reading};
 pub(crate) use self::outbox::Unpublished;
 pub(crate) use self::supervisor::spawn;

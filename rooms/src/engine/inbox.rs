@@ -21,7 +21,7 @@ pub(crate) struct Inbox {
 
 /// Rooms with messages that have come together, and that members get when this is [delivered](Self::deliver), or dropped.
 #[derive(Default)]
-pub(crate) struct Batch {
+pub(crate) struct Arrivals {
     rooms: Vec<Arc<Room>>,
 }
 
@@ -30,7 +30,7 @@ const MOST_ROOMS: usize = 64;
 
 /// Who gets what came.
 trait Receive: Send + Sync {
-    fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Batch);
+    fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Arrivals);
 
     fn missed(&self, channel: &str);
 }
@@ -41,7 +41,7 @@ impl Inbox {
     }
 
     /// Hands over what came on a channel, as a part of a batch.
-    pub(crate) fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Batch) {
+    pub(crate) fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Arrivals) {
         if self.is_open.load(Ordering::Acquire) {
             self.receiver.receive(channel, position, bytes, batch);
         }
@@ -61,7 +61,7 @@ impl Inbox {
     }
 }
 
-impl Batch {
+impl Arrivals {
     /// Something in this room is to be delivered: at once if that is `enough`.
     pub(crate) fn add(&mut self, room: Arc<Room>, enough: bool) {
         if self.rooms.last().is_none_or(|last| !Arc::ptr_eq(last, &room)) {
@@ -87,14 +87,14 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for Arrivals {
     fn drop(&mut self) {
         self.deliver();
     }
 }
 
 impl Receive for Core {
-    fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Batch) {
+    fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, batch: &mut Arrivals) {
         let Some(channel) = named(&self.settings.prefix, channel) else { return self.ignore() };
         match (wire::decode(bytes), channel) {
             (Ok((from, Packet::Message(message))), Named::Room(token)) => {
@@ -124,7 +124,7 @@ mod tap {
     struct Tap<F>(F);
 
     impl<F: Fn(&str, Option<Position>, &Bytes) + Send + Sync> Receive for Tap<F> {
-        fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, _: &mut Batch) {
+        fn receive(&self, channel: &str, position: Option<Position>, bytes: &Bytes, _: &mut Arrivals) {
             (self.0)(channel, position, bytes);
         }
 
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_batch_is_delivered_to_the_end_whatever_a_socket_of_it_does() {
         let (hub, others) = (Hub::default(), [Recorder::new(), Recorder::new()]);
-        let mut batch = Batch::default();
+        let mut batch = Arrivals::default();
         for (name, other) in ["first", "second"].into_iter().zip(&others) {
             hub.join(name, &other.socket(), None, false);
             let room = hub.join(name, &WebSocket::new(Panics), None, false).room;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Batch, Broker, Channel, Dropped, Excerpt, Inbox, Kept, Publication, Session};
+use super::{Arrivals, Broker, Channel, Dropped, Excerpt, Inbox, Kept, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -174,7 +174,7 @@ impl Seen {
                 let (inbox, channel, bytes) = (inbox.clone(), channel.into(), bytes.clone());
                 self.late.push_back(Late { inbox, channel, position, bytes });
             } else {
-                inbox.receive(channel, position, bytes, &mut Batch::default());
+                inbox.receive(channel, position, bytes, &mut Arrivals::default());
             }
         }
     }
@@ -183,7 +183,7 @@ impl Seen {
     pub(crate) fn come(&mut self, count: usize) {
         for _ in 0..count {
             let Some(Late { inbox, channel, position, bytes }) = self.late.pop_front() else { return };
-            inbox.receive(&channel, position, &bytes, &mut Batch::default());
+            inbox.receive(&channel, position, &bytes, &mut Arrivals::default());
         }
     }
 }

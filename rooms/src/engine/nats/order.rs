@@ -11,7 +11,7 @@ use async_nats::Message;
 use async_nats::header::{HeaderName, NATS_LAST_SEQUENCE, NATS_SEQUENCE};
 
 use super::reactor::Spawner;
-use crate::engine::{Batch, Inbox};
+use crate::engine::{Arrivals, Inbox};
 use crate::position::Position;
 
 /// Nobody waits longer for a message: the client has dropped it.
@@ -58,7 +58,7 @@ impl Ordered {
     }
 
     /// A message has come.
-    pub(super) fn take(self: &Arc<Self>, message: Message, batch: &mut Batch) {
+    pub(super) fn take(self: &Arc<Self>, message: Message, batch: &mut Arrivals) {
         let Some(place) = Place::of(&message) else {
             return self.inbox.receive(&message.subject, None, &message.payload, batch);
         };
@@ -78,13 +78,13 @@ impl Ordered {
 
     /// All that is after this place in the stream comes.
     pub(super) fn starts(&self, at: Position) {
-        let mut batch = Batch::default();
+        let mut batch = Arrivals::default();
         self.lock().starts(at.parts().1, |sequence, message| self.hand_over(sequence, &message, &mut batch));
     }
 
     /// What is before this one does not come any more.
     fn give_up(&self, sequence: u64) {
-        let (mut channel, mut batch) = (None, Batch::default());
+        let (mut channel, mut batch) = (None, Arrivals::default());
         let mut order = self.lock();
         order.give_up(sequence, |sequence, message| {
             self.hand_over(sequence, &message, &mut batch);
@@ -97,7 +97,7 @@ impl Ordered {
         }
     }
 
-    fn hand_over(&self, sequence: u64, message: &Message, batch: &mut Batch) {
+    fn hand_over(&self, sequence: u64, message: &Message, batch: &mut Arrivals) {
         self.inbox.receive(&message.subject, Some(Position::new(self.era, sequence)), &message.payload, batch);
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, unconstrained};
 
 use super::reactor::{Busy, Spawner};
-use crate::engine::Batch;
+use crate::engine::Arrivals;
 
 /// A subscription that is read on the thread of its connection, until this is dropped.
 pub(super) struct Reader {
@@ -25,7 +25,7 @@ impl Reader {
     pub(super) fn start(
         on: &Spawner,
         subscriber: Subscriber,
-        take: impl FnMut(Message, &mut Batch) + Send + 'static,
+        take: impl FnMut(Message, &mut Arrivals) + Send + 'static,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         // All that has come is taken before it is the client's turn again.
@@ -41,11 +41,11 @@ impl Reader {
 
 async fn read(
     mut subscriber: Subscriber,
-    mut take: impl FnMut(Message, &mut Batch),
+    mut take: impl FnMut(Message, &mut Arrivals),
     mut stop: oneshot::Receiver<Infallible>,
     _busy: Busy,
 ) {
-    let mut batch = Batch::default();
+    let mut batch = Arrivals::default();
     while let Some(message) = next(&mut subscriber, &mut stop, &mut batch).await {
         take(message, &mut batch);
     }
@@ -58,7 +58,7 @@ async fn read(
 async fn next(
     subscriber: &mut Subscriber,
     stop: &mut oneshot::Receiver<Infallible>,
-    batch: &mut Batch,
+    batch: &mut Arrivals,
 ) -> Option<Message> {
     poll_fn(|context| {
         let next = match Pin::new(&mut *stop).poll(context) {

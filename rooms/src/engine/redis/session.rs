@@ -16,7 +16,7 @@ use super::refusal::{self, Refusal, no_redis};
 use super::sentinel::{Primary, Sentinels};
 use super::{Names, RedisBroker, history};
 use crate::core::lock;
-use crate::engine::{Batch, Channel, Excerpt, Inbox, Publication, Session};
+use crate::engine::{Arrivals, Channel, Excerpt, Inbox, Publication, Session};
 use crate::error::{BrokerError, HistoryError, PublishError};
 use crate::position::Position;
 
@@ -188,7 +188,7 @@ struct Reader {
     inbox: Inbox,
     /// What has come in one read. That there is no more to read the connection's task does not say, so that another one
     /// delivers it, whose turn is after that.
-    batch: Arc<Mutex<Batch>>,
+    batch: Arc<Mutex<Arrivals>>,
     is_due: mpsc::Sender<()>,
     end: End,
 }
@@ -228,7 +228,7 @@ impl Reader {
 }
 
 /// Delivers what has come, until nothing comes any more.
-async fn deliver(batch: Arc<Mutex<Batch>>, mut due: mpsc::Receiver<()>) {
+async fn deliver(batch: Arc<Mutex<Arrivals>>, mut due: mpsc::Receiver<()>) {
     while due.recv().await.is_some() {
         lock(&batch).deliver();
     }
